@@ -1,0 +1,156 @@
+"""Django's settings, all made from the variables of gisttracker.environment."""
+
+from pathlib import Path
+from typing import Any
+
+from django.utils.crypto import get_random_string
+
+from gisttracker import environment
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+ENV = environment.read(BASE_DIR / ".env")
+
+# --- the export ---
+PIPEDRIVE_TOKEN: str = ENV["PIPEDRIVE_TOKEN"]
+PIPEDRIVE_API_URL: str = ENV["PIPEDRIVE_API_URL"]
+PIPEDRIVE_ACTIVITY_TYPE: str = ENV["PIPEDRIVE_ACTIVITY_TYPE"]
+PIPEDRIVE_ACTIVITY_DONE: bool = ENV["PIPEDRIVE_ACTIVITY_DONE"]
+PUSH_RECONCILE_AFTER_SECONDS: int = ENV["PUSH_RECONCILE_AFTER_SECONDS"]
+GITHUB_TOKEN: str = ENV["GITHUB_TOKEN"]
+GITHUB_API_URL: str = ENV["GITHUB_API_URL"]
+GITHUB_REQUESTS_PER_MINUTE: int = ENV["GITHUB_REQUESTS_PER_MINUTE"]
+BACKFILL: str = ENV["BACKFILL"]
+SYNC_CONCURRENCY: int = ENV["SYNC_CONCURRENCY"]
+SYNC_LEASE_SECONDS: int = ENV["SYNC_LEASE_SECONDS"]
+
+# --- the web service ---
+DEBUG: bool = ENV["DEBUG"]
+SECRET_KEY: str = ENV["SECRET_KEY"] or get_random_string(50)
+ALLOWED_HOSTS: list[str] = ENV["ALLOWED_HOSTS"]
+CSRF_TRUSTED_ORIGINS: list[str] = ENV["CSRF_TRUSTED_ORIGINS"] or []
+ROOT_URLCONF = "gisttracker.urls"
+WSGI_APPLICATION = "gisttracker.wsgi.application"
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "people",
+    "sync",
+]
+MIDDLEWARE = [
+    # First, so that probes need neither a Host that we know nor a session.
+    "gisttracker.health.HealthMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+# Both spellings of an API address are routed, so Django need not redirect (a redirect would lose a POST's body).
+APPEND_SLASH = True
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "static-collected"
+WHITENOISE_USE_FINDERS = True  # Serves the packages' static files also where nobody ran collectstatic.
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+
+
+# --- the database ---
+def mysql() -> dict[str, Any]:
+    """MySQL 8.4 or MariaDB 10.11: full Unicode, bad values refused instead of cut, all times in UTC."""
+    return {
+        "ENGINE": "django.db.backends.mysql",
+        "HOST": ENV["DATABASE_HOST"],
+        "PORT": ENV["DATABASE_PORT"],
+        "NAME": ENV["DATABASE_NAME"],
+        "USER": ENV["DATABASE_USERNAME"],
+        "PASSWORD": ENV["DATABASE_PASSWORD"],
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {
+            "charset": "utf8mb4",
+            "connect_timeout": 5,
+            "isolation_level": "read committed",
+            "init_command": "SET sql_mode = 'STRICT_TRANS_TABLES', time_zone = '+00:00'",
+        },
+        "TEST": {"NAME": ENV["TEST_DATABASE_NAME"] or None, "CHARSET": "utf8mb4"},
+    }
+
+
+def sqlite() -> dict[str, Any]:
+    """One file. Readers do not wait for the writer (WAL); writers queue instead of failing (IMMEDIATE, timeout)."""
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": BASE_DIR / ENV["SQLITE_PATH"],
+        "OPTIONS": {
+            "timeout": 30,
+            "transaction_mode": "IMMEDIATE",
+            "init_command": "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;",
+        },
+        "TEST": {"NAME": ENV["TEST_DATABASE_NAME"] or None},
+    }
+
+
+DATABASES = {"default": mysql() if ENV["DATABASE_HOST"] else sqlite()}
+
+# --- the REST API ---
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "UNAUTHENTICATED_USER": None,
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "gisttracker",
+    "DESCRIPTION": (
+        "Tracks GitHub users (people) and turns each of their public gists into one Pipedrive activity. "
+        "A visit to a person shows the gists first seen since your last visit."
+    ),
+    "VERSION": "1.0.0",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "OAS_VERSION": "3.1.1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True},
+}
+
+# --- logs ---
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"text": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "text"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+    "loggers": {"django": {"handlers": [], "propagate": True}},
+}

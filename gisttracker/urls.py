@@ -1,0 +1,17 @@
+"""Where everything is: API v1, its description, the admin. (/livez and /readyz are in health.py.)"""
+
+from django.contrib import admin
+from django.urls import include, path, re_path
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+admin.site.site_header = admin.site.site_title = "gisttracker"
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="documentation")),
+    path("api/v1/", include("people.urls")),
+    path("schema", SpectacularAPIView.as_view(), name="schema"),
+    path("documentation/", SpectacularSwaggerView.as_view(url_name="schema"), name="documentation"),
+    re_path(r"^documentation(?:/index\.html)?$", SpectacularSwaggerView.as_view(url_name="schema")),
+    path("admin/", admin.site.urls),
+]

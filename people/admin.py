@@ -1,0 +1,63 @@
+"""Who is tracked, and what became of their gists."""
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from people.models import Gist, Person, Visit
+
+
+@admin.register(Person)
+class PersonAdmin(admin.ModelAdmin):
+    list_display = ["github_username", "name", "state", "pipedrive_id", "polled_at", "failures", "last_error"]
+    list_filter = ["state"]
+    search_fields = ["github_username", "name", "email"]
+    fields = [
+        "github_username",
+        ("state", "last_error", "failures"),
+        ("name", "email", "github_id"),
+        ("pipedrive_id", "pipedrive_started_at", "pipedrive_compared_at"),
+        "backfill",
+        ("attempted_at", "polled_at", "full_pass_at", "push_attempted_at", "sync_requested_at"),
+        ("lease_holder", "leased_until"),
+        ("created_at", "updated_at"),
+    ]
+
+    def get_readonly_fields(self, request: HttpRequest, person: Person | None = None) -> list[str]:
+        editable = {"pipedrive_id"} if person else {"github_username", "pipedrive_id", "backfill"}
+        return [
+            name for row in self.fields for name in ([row] if isinstance(row, str) else row) if name not in editable
+        ]
+
+
+@admin.register(Gist)
+class GistAdmin(admin.ModelAdmin):
+    list_display = ["github_id", "person", "description", "push_state", "push_attempts", "push_error", "created_at"]
+    list_filter = ["push_state", "truncated"]
+    search_fields = ["github_id", "description", "person__github_username"]
+    show_full_result_count = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Gist]:
+        return super().get_queryset(request).select_related("person")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, gist: Gist | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, gist: Gist | None = None) -> bool:
+        return request.path.startswith("/admin/people/person/")  # Only together with its person.
+
+
+@admin.register(Visit)
+class VisitAdmin(admin.ModelAdmin):
+    list_display = ["person", "consumer", "cursor", "visited_at"]
+    search_fields = ["person__github_username", "consumer"]
+    list_select_related = ["person"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, visit: Visit | None = None) -> bool:
+        return False

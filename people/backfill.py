@@ -1,0 +1,38 @@
+"""Which of a newly tracked person's old gists are exported: `all`, `none`, the newest N, or those since a date.
+
+Imports nothing of Django, because the settings are checked with it before Django is there.
+"""
+
+import datetime as dt
+import re
+
+RULE = "must be all, none, a number (the newest N gists) or a date such as 2026-01-31"
+
+
+def parse(text: str) -> str:
+    """The choice in its stored spelling, or ValueError with the rule."""
+    choice = text.strip().lower()
+    if choice in ("all", "none"):
+        return choice
+    if re.fullmatch(r"[0-9]{1,7}", choice):
+        return str(int(choice))
+    if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", choice):
+        try:
+            return dt.date.fromisoformat(choice).isoformat()
+        except ValueError:
+            pass
+    raise ValueError(RULE)
+
+
+def wanted(choice: str, created: list[dt.datetime]) -> list[bool]:
+    """For gists created at these times, in any order: is each to be exported?"""
+    if choice == "all":
+        return [True] * len(created)
+    if choice == "none":
+        return [False] * len(created)
+    if choice.isdigit():
+        newest_first = sorted(range(len(created)), key=lambda index: created[index], reverse=True)
+        newest = set(newest_first[: int(choice)])
+        return [index in newest for index in range(len(created))]
+    first_day = dt.date.fromisoformat(choice)
+    return [moment.date() >= first_day for moment in created]

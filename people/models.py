@@ -1,0 +1,145 @@
+"""Who is tracked, what they wrote, and what each consumer has been shown."""
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import models
+
+from people.backfill import parse
+from people.github_names import login_key, parse_login
+
+
+def validate_login(value: str) -> None:
+    try:
+        parse_login(value)
+    except ValueError as error:
+        raise ValidationError(str(error)) from None
+
+
+def validate_backfill(value: str) -> None:
+    try:
+        parse(value)
+    except ValueError as error:
+        raise ValidationError(str(error)) from None
+
+
+class PersonQuerySet(models.QuerySet["Person"]):
+    def named(self, login: str) -> "PersonQuerySet":
+        """The person with this login, whatever its case; nobody when it cannot be a login."""
+        try:
+            return self.filter(username_key=login_key(parse_login(login)))
+        except ValueError:
+            return self.none()
+
+
+class Person(models.Model):
+    """A tracked GitHub user. `github_id` is the identity; a login is only a name, and can change hands."""
+
+    class State(models.TextChoices):
+        NEW = "new"  # never polled
+        ACTIVE = "active"
+        GONE = "gone"  # GitHub knows no such account (any more)
+        CONFLICT = "conflict"  # the login, or the account, belongs to somebody else
+
+    github_username = models.CharField(max_length=39, validators=[validate_login])
+    # Lower case, so that no collation decides who is the same person.
+    username_key = models.CharField(max_length=39, unique=True, editable=False)
+    github_id = models.BigIntegerField(null=True, blank=True, unique=True, editable=False)
+    name = models.CharField(max_length=255, blank=True)
+    email = models.CharField(max_length=255, blank=True)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.NEW)
+    backfill = models.CharField(max_length=10, blank=True, validators=[validate_backfill])
+
+    pipedrive_id = models.PositiveBigIntegerField(null=True, blank=True)
+    # Written before Pipedrive is asked to make a person; a cut-off request leaves it behind to be reconciled.
+    pipedrive_started_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # When the activities that this Pipedrive person already had were compared with our gists.
+    pipedrive_compared_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    # GitHub's ETag, byte for byte, and what it is valid for (URL, token and API version; see sync.github).
+    etag = models.CharField(max_length=255, blank=True, editable=False)
+    etag_scope = models.CharField(max_length=64, blank=True, editable=False)
+    attempted_at = models.DateTimeField(null=True, blank=True, editable=False, db_index=True)  # any outcome
+    polled_at = models.DateTimeField(null=True, blank=True, editable=False)  # with success
+    full_pass_at = models.DateTimeField(null=True, blank=True, editable=False)
+    push_attempted_at = models.DateTimeField(null=True, blank=True, editable=False)
+    sync_requested_at = models.DateTimeField(null=True, blank=True, editable=False, db_index=True)
+    lease_holder = models.CharField(max_length=36, blank=True, editable=False)
+    leased_until = models.DateTimeField(null=True, blank=True, editable=False)
+    failures = models.PositiveIntegerField(default=0, editable=False)  # in a row
+    last_error = models.CharField(max_length=500, blank=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = PersonQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "people"
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"@{self.github_username}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.username_key = login_key(self.github_username)
+        super().save(*args, **kwargs)
+
+
+class Gist(models.Model):
+    """A public gist, and the outbox entry of its Pipedrive activity.
+
+    `id` is the cursor of visits: a person's gists are inserted in one transaction that locks the person's row, as
+    visits do, so a smaller id never appears after a larger one was shown.
+    """
+
+    class PushState(models.TextChoices):
+        PENDING = "pending"  # to be pushed
+        STARTED = "started"  # the POST may have been sent; ask Pipedrive before sending another
+        PUSHED = "pushed"  # has its activity
+        REJECTED = "rejected"  # Pipedrive said no; push_error says why
+        SKIPPED = "skipped"  # older than the person's backfill choice
+
+    github_id = models.CharField(max_length=64, unique=True)
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="gists")
+    description = models.TextField(blank=True)
+    html_url = models.CharField(max_length=500)
+    pull_url = models.CharField(max_length=500)
+    truncated = models.BooleanField(default=False, help_text="GitHub lists only the first 300 files.")
+    files = models.JSONField(default=list, help_text="A list of {name, raw_url, language, size in bytes}.")
+    github_created_at = models.DateTimeField()
+    github_updated_at = models.DateTimeField()
+    removed_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    push_state = models.CharField(max_length=10, choices=PushState.choices, default=PushState.PENDING)
+    push_started_at = models.DateTimeField(null=True, blank=True)
+    push_attempts = models.PositiveIntegerField(default=0)
+    push_error = models.CharField(max_length=500, blank=True)
+    pushed_at = models.DateTimeField(null=True, blank=True)
+    pipedrive_activity_id = models.PositiveBigIntegerField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [
+            models.Index(fields=["person", "id"], name="gist_person_id"),
+            models.Index(fields=["push_state", "person"], name="gist_push_state_person"),
+        ]
+
+    def __str__(self) -> str:
+        return self.github_id
+
+
+class Visit(models.Model):
+    """How far into a person's gists one consumer has been shown."""
+
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="visits")
+    consumer = models.CharField(max_length=64)
+    cursor = models.PositiveBigIntegerField(default=0)
+    visited_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["person", "consumer"], name="one_visit_marker_each")]
+
+    def __str__(self) -> str:
+        return f"{self.consumer} at {self.cursor}"

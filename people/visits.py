@@ -1,0 +1,57 @@
+""" "Since the last visit": which gists to show, and moving the marker."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from people.models import Gist, Person, Visit
+
+
+@dataclass(frozen=True)
+class Window:
+    """Some of a person's gists, oldest first, and where the next window starts."""
+
+    gists: list[Gist]
+    cursor: int
+    more: bool
+    last_visit: datetime | None
+
+
+def visit(person_id: int, consumer: str, limit: int) -> tuple[Person, Window]:
+    """Show what is new to this consumer and move its marker past it. Person.DoesNotExist if it was deleted meanwhile.
+
+    The person's row is locked: two visits at the same moment share the gists between them, and no gist can be
+    inserted behind the marker, because the sync inserts under the same lock.
+    """
+    with transaction.atomic():
+        person = Person.objects.select_for_update().get(pk=person_id)
+        marker, _ = Visit.objects.get_or_create(person=person, consumer=consumer)
+        window = _after(person, marker.cursor, limit, marker.visited_at)
+        marker.cursor, marker.visited_at = window.cursor, timezone.now()
+        marker.save(update_fields=["cursor", "visited_at"])
+        return person, window
+
+
+def replay(person: Person, consumer: str, since: int, limit: int) -> Window:
+    """Show everything after a cursor; the marker stays where it is."""
+    return _after(person, since, limit, _last_visit(person, consumer)[1])
+
+
+def peek(person: Person, consumer: str, limit: int) -> Window:
+    """What a visit would show; the marker stays where it is."""
+    cursor, visited_at = _last_visit(person, consumer)
+    return _after(person, cursor, limit, visited_at)
+
+
+def _last_visit(person: Person, consumer: str) -> tuple[int, datetime | None]:
+    marker = Visit.objects.filter(person=person, consumer=consumer).first()
+    return (marker.cursor, marker.visited_at) if marker else (0, None)
+
+
+def _after(person: Person, cursor: int, limit: int, last_visit: datetime | None) -> Window:
+    gists = list(Gist.objects.filter(person=person, id__gt=cursor).order_by("id")[: limit + 1])
+    more = len(gists) > limit
+    gists = gists[:limit]
+    return Window(gists, gists[-1].id if gists else cursor, more, last_visit)

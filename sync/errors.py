@@ -1,0 +1,74 @@
+"""What can go wrong, named by what is done about it.
+
+SyncError
+├── ApiEndedError           this API is not asked again in this run
+│   ├── CredentialsError    ... and somebody has to mend its token
+│   └── OutageError         ... since it failed again and again
+├── LimitedError            the API refused this request for its limits: nothing was done, ask again after a wait
+├── TryLaterError           this person again in the next run
+│   └── WrongAnswerError    the answer was not what the API promises
+├── RefusedError            a clear no to this one request: write it on the row and go on
+│   └── MissingError        what was asked for does not exist (any more)
+├── UnclearError            a POST was sent and nobody knows whether it was done: look before repeating
+├── NotSentError            a POST that certainly was not sent
+├── LeaseLostError          another run took this person over, or it was deleted: write nothing
+└── RunStoppedError         the run was told to stop
+"""
+
+from datetime import datetime
+
+
+class SyncError(Exception):
+    """A message is fit to be shown to anybody: API, method, path, status, up to 200 characters of the answer."""
+
+
+class ApiEndedError(SyncError):
+    """`free_at` is when it may be asked again, where that is known."""
+
+    def __init__(self, message: str, free_at: datetime | None = None) -> None:
+        super().__init__(message)
+        self.free_at = free_at
+
+
+class CredentialsError(ApiEndedError):
+    pass
+
+
+class OutageError(ApiEndedError):
+    pass
+
+
+class LimitedError(SyncError):
+    pass
+
+
+class TryLaterError(SyncError):
+    pass
+
+
+class WrongAnswerError(TryLaterError):
+    pass
+
+
+class RefusedError(SyncError):
+    pass
+
+
+class MissingError(RefusedError):
+    pass
+
+
+class UnclearError(SyncError):
+    pass
+
+
+class NotSentError(SyncError):
+    pass
+
+
+class LeaseLostError(SyncError):
+    pass
+
+
+class RunStoppedError(SyncError):
+    pass

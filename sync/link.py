@@ -1,0 +1,76 @@
+"""Which Pipedrive person a tracked person is: given, found by e-mail or name, or made."""
+
+from datetime import datetime, timedelta
+
+from people.models import Person
+from sync.activities import has_email, is_person, person_name
+from sync.claims import Claims, Clock
+from sync.errors import LeaseLostError, LimitedError, NotSentError, RefusedError, TryLaterError
+from sync.pipedrive import PipedriveClient, PipedrivePerson
+from sync.steps import Steps, remote
+
+CLOCK_DIFFERENCE = timedelta(hours=1)  # that Pipedrive's clock and ours may have at most
+
+
+def link(person: Person, pipedrive: PipedriveClient, claims: Claims, clock: Clock, settle: timedelta) -> Steps[int]:
+    """The id of the person's Pipedrive person. TryLaterError when it can't be known now, UnclearError after a cut-off.
+
+    That one is about to be made is written down before; `settle` after a cut-off, the newest persons are looked
+    through before another is made.
+    """
+    if person.pipedrive_id:
+        return person.pipedrive_id
+    if person.pipedrive_started_at:
+        if clock() < person.pipedrive_started_at + settle:
+            raise TryLaterError("Whether its Pipedrive person was made is looked up in the next run.")
+        made = yield from remote(_find_made, pipedrive, person, person.pipedrive_started_at)
+    else:
+        made = yield from remote(_find, pipedrive, person)
+    if made:
+        _write(claims, person, pipedrive_id=made.id, pipedrive_started_at=None)
+        return made.id
+    return (yield from _make(person, pipedrive, claims, clock))
+
+
+def _find(pipedrive: PipedriveClient, person: Person) -> PipedrivePerson | None:
+    """By exact e-mail, else by our way of naming; the oldest if there are several."""
+    if person.email:
+        found = [one for one in pipedrive.persons_with_email(person.email) if has_email(one, person.email)]
+        if found:
+            return min(found, key=lambda one: one.id)
+    named = pipedrive.persons_with_name(f"@{person.github_username}")
+    ours = [one for one in named if is_person(one, person.github_username)]
+    return min(ours, key=lambda one: one.id, default=None)
+
+
+def _find_made(pipedrive: PipedriveClient, person: Person, started: datetime) -> PipedrivePerson | None:
+    """Among the newest persons, down to some time before we started; the search index may lag behind."""
+    for one in pipedrive.newest_persons():
+        if is_person(one, person.github_username):
+            return one
+        if one.add_time and one.add_time < started - CLOCK_DIFFERENCE:
+            return None
+    return None
+
+
+def _make(person: Person, pipedrive: PipedriveClient, claims: Claims, clock: Clock) -> Steps[int]:
+    _write(claims, person, pipedrive_started_at=clock())
+    try:
+        made = yield from remote(pipedrive.create_person, person_name(person), person.email)
+    except RefusedError as error:
+        _write(claims, person, pipedrive_started_at=None)
+        raise TryLaterError(f"Its Pipedrive person could not be made: {error}") from None
+    except (LimitedError, NotSentError):
+        _write(claims, person, pipedrive_started_at=None)
+        raise
+    _write(claims, person, pipedrive_id=made, pipedrive_started_at=None, pipedrive_compared_at=clock())
+    return made
+
+
+def _write(claims: Claims, person: Person, **columns: object) -> None:
+    with claims.holding([person.pk]) as held:
+        if person.pk not in held:
+            raise LeaseLostError(f"{person} was taken over or deleted")
+        Person.objects.filter(pk=person.pk).update(**columns)
+    for name, value in columns.items():
+        setattr(person, name, value)

@@ -1,0 +1,135 @@
+"""Ask GitHub about one person."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from people.github_names import login_key
+from people.models import Gist, Person
+from sync.errors import MissingError, RefusedError, TryLaterError
+from sync.github import Account, GistPage, GitHubClient, PublicGist
+from sync.steps import Steps, remote
+
+FULL_PASS_EVERY = timedelta(days=1)
+
+
+@dataclass
+class Poll:
+    """What GitHub said about a person. `complete`: the list was read to its end."""
+
+    person: Person
+    state: str = Person.State.ACTIVE
+    reason: str = ""  # why the state is not active
+    account: Account | None = None  # when the profile was asked for
+    gists: list[PublicGist] = field(default_factory=list)
+    etag: str = ""
+    unchanged: bool = False
+    full: bool = False
+    complete: bool = False
+
+
+class _VerdictError(Exception):
+    """The account cannot be polled; says which state the person gets."""
+
+    def __init__(self, state: str, reason: str) -> None:
+        super().__init__(reason)
+        self.state = state
+
+
+def is_full_pass_due(person: Person, now: datetime) -> bool:
+    return person.full_pass_at is None or person.full_pass_at < now - FULL_PASS_EVERY
+
+
+def poll_person(person: Person, github: GitHubClient, *, full: bool, stop: Callable[[], None]) -> Steps[Poll]:
+    """Ask for what is new. `full` ignores the ETag and reads every page; `stop` raises when the run is to end.
+
+    Raises what the client raises; RefusedError, ApiEndedError, TryLaterError, RunStoppedError.
+    """
+    poll = Poll(person, full=full or person.github_id is None)
+    try:
+        if person.github_id is None:
+            poll.account = yield from _new_account(person, github)
+        page = yield from _first_page(poll, github)
+        yield from _read_pages(poll, page, github, stop)
+    except _VerdictError as verdict:
+        return Poll(person, state=verdict.state, reason=str(verdict))
+    return poll
+
+
+def _new_account(person: Person, github: GitHubClient) -> Steps[Account]:
+    try:
+        account = yield from remote(github.account, person.github_username)
+    except MissingError:
+        raise _VerdictError(Person.State.GONE, f"GitHub has no account named {person.github_username}.") from None
+    other = Person.objects.filter(github_id=account.id).exclude(pk=person.pk).first()
+    if other:
+        raise _VerdictError(
+            Person.State.CONFLICT, f"This GitHub account is tracked already, as {other}: delete one of them."
+        )
+    return account
+
+
+def _first_page(poll: Poll, github: GitHubClient) -> Steps[GistPage]:
+    """Page 1; a login that GitHub does not know any more is looked up by the account's id."""
+    person = poll.person
+    login = poll.account.login if poll.account else person.github_username
+    etag = person.etag if person.etag_scope == github.etag_scope and not poll.full else ""
+    try:
+        return (yield from remote(github.first_page, login, etag))
+    except MissingError:
+        pass
+    poll.account = yield from _account_of(person, github)
+    if login_key(poll.account.login) == login_key(login):
+        raise TryLaterError(f"GitHub knows @{login} but does not list its gists")
+    poll.full = True
+    try:
+        return (yield from remote(github.first_page, poll.account.login))
+    except MissingError:
+        raise _VerdictError(Person.State.GONE, "GitHub does not know this account any more.") from None
+
+
+def _account_of(person: Person, github: GitHubClient) -> Steps[Account]:
+    if person.github_id is None:
+        raise _VerdictError(Person.State.GONE, f"GitHub has no account named {person.github_username}.")
+    try:
+        return (yield from remote(github.account_by_id, person.github_id))
+    except MissingError:
+        raise _VerdictError(Person.State.GONE, "GitHub does not know this account any more.") from None
+
+
+def _read_pages(poll: Poll, page: GistPage, github: GitHubClient, stop: Callable[[], None]) -> Steps[None]:
+    """Read until the end, or until one whole page is already stored."""
+    poll.unchanged, poll.etag = page.unchanged, page.etag
+    seen: dict[str, PublicGist] = {}
+    while not page.unchanged:
+        _check_owner(poll, page)
+        seen.update((gist.id, gist) for gist in page.gists)
+        if not page.next_url:
+            poll.complete = True
+            break
+        if not poll.full and _all_stored(page):
+            break
+        stop()
+        try:
+            page = yield from remote(github.page, page.next_url)
+        except RefusedError as error:
+            if " 422" not in str(error):
+                raise
+            break  # GitHub lists no further than this (3,000 gists).
+    poll.gists = list(seen.values())
+
+
+def _check_owner(poll: Poll, page: GistPage) -> None:
+    expected = poll.person.github_id or (poll.account and poll.account.id)
+    for gist in page.gists:
+        if gist.owner is None or gist.owner.id != expected:
+            owner = f"@{gist.owner.login} (GitHub id {gist.owner.id})" if gist.owner else "nobody"
+            raise _VerdictError(
+                Person.State.CONFLICT,
+                f"The login belongs to {owner} now, not to GitHub id {expected}; nothing was imported.",
+            )
+
+
+def _all_stored(page: GistPage) -> bool:
+    ids = [gist.id for gist in page.gists]
+    return Gist.objects.filter(github_id__in=ids).count() == len(ids)

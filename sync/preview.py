@@ -1,0 +1,49 @@
+"""What a run would do, found out by reading only: nothing is claimed, written or sent."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from django.db.models import Q
+
+from people.backfill import wanted
+from people.models import Gist, Person
+from sync.errors import ApiEndedError, RunStoppedError, SyncError
+from sync.github import GitHubClient
+from sync.poll import Poll, poll_person
+from sync.steps import Steps, drive
+
+
+def preview(due: Q, github: GitHubClient, *, backfill: str, concurrency: int, say: Callable[[str], None]) -> None:
+    """Poll everybody who is due and say, a line each, what a run would store and push."""
+
+    def story(person: Person) -> Steps[None]:
+        try:
+            poll = yield from poll_person(person, github, full=False, stop=lambda: None)
+        except (ApiEndedError, RunStoppedError):
+            return
+        except SyncError as error:
+            say(f"{person}: {error}")
+        else:
+            say(f"{person}: {_forecast(poll, backfill)}")
+
+    people = Person.objects.filter(due).order_by("attempted_at", "pk").iterator(chunk_size=100)
+    with ThreadPoolExecutor(concurrency, "sync") as pool:
+        drive((story(person) for person in people if not github.api.ended), pool, concurrency, lambda: None)
+    if github.api.ended:
+        say(str(github.api.ended))
+
+
+def _forecast(poll: Poll, backfill: str) -> str:
+    person = poll.person
+    if poll.reason:
+        return poll.reason
+    known = set(
+        Gist.objects.filter(github_id__in=[gist.id for gist in poll.gists[:500]]).values_list("github_id", flat=True)
+    )
+    new = [gist for gist in poll.gists if gist.id not in known]
+    choice = (person.backfill or backfill) if person.polled_at is None else "all"
+    push = sum(wanted(choice, [gist.created_at for gist in new]))
+    waiting = Gist.objects.filter(
+        person=person, push_state__in=[Gist.PushState.PENDING, Gist.PushState.STARTED]
+    ).count()
+    return f"would store {len(new)} new gists and make {push + waiting} activities"

@@ -1,0 +1,39 @@
+"""The row of a run: opened at its start, closed at its end, or by the next run when it was killed."""
+
+import platform
+import uuid
+from datetime import timedelta
+
+from django.db.models import Min
+
+from sync.claims import Clock
+from sync.models import SyncRun
+
+Outcome = SyncRun.Outcome
+
+
+def open_record(clock: Clock, lease_seconds: int, trigger: str) -> SyncRun:
+    """A new run's row. Runs whose heart stopped for a whole lease are closed as killed.
+
+    Runs that overlap share one round, so that none of them polls whom another of them has polled.
+    """
+    now = clock()
+    alive_since = now - timedelta(seconds=lease_seconds)
+    running = SyncRun.objects.filter(outcome=Outcome.RUNNING)
+    running.filter(heartbeat_at__lt=alive_since).update(outcome=Outcome.KILLED, finished_at=now)
+    shared = running.aggregate(start=Min("round_started_at"))["start"]
+    return SyncRun.objects.create(
+        token=str(uuid.uuid4()),
+        started_at=now,
+        round_started_at=shared or now,
+        heartbeat_at=now,
+        trigger=trigger,
+        host=platform.node()[:255],
+    )
+
+
+def close_record(record: SyncRun, clock: Clock, outcome: Outcome, problems: list[str]) -> None:
+    """Write how the run ended; `counts` and `limits` are taken from the record."""
+    record.outcome, record.finished_at = outcome, clock()
+    record.errors = "\n".join(line[:300] for line in problems)
+    record.save()

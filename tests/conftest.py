@@ -1,0 +1,137 @@
+"""What tests share: the stand-ins, a worker that syncs against them, people to track."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from pytest_django import Settings
+from rest_framework.test import APIClient
+
+from people.models import Person
+from tests.standins import GitHubStandIn, PipedriveStandIn
+
+GITHUB_TOKEN = "gh-token-3f9c"
+PIPEDRIVE_TOKEN = "pd-token-81ad"
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """SQLite's test database is a file, so that other processes and threads share it."""
+    if connection.vendor == "sqlite":
+        connection.settings_dict["TEST"]["NAME"] = str(tmp_path_factory.mktemp("database") / "test.sqlite3")
+
+
+@pytest.fixture
+def github() -> Iterator[GitHubStandIn]:
+    with GitHubStandIn(tokens=(GITHUB_TOKEN,)) as standin:
+        yield standin
+
+
+@pytest.fixture
+def pipedrive() -> Iterator[PipedriveStandIn]:
+    with PipedriveStandIn(tokens=(PIPEDRIVE_TOKEN,)) as standin:
+        yield standin
+
+
+@pytest.fixture
+def api() -> APIClient:
+    return APIClient()
+
+
+@dataclass
+class Summary:
+    """What a run of sync_gists printed, and how it ended."""
+
+    code: int
+    said: str
+    errors: str = ""
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.said)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        counts: dict[str, int] = self.json["counts"]
+        return counts
+
+
+Sync = Callable[..., Summary]
+
+
+@pytest.fixture
+def configured(github: GitHubStandIn, pipedrive: PipedriveStandIn, settings: Settings) -> Settings:
+    """Settings that lead to the stand-ins, without a pace and without waiting for cut-off pushes."""
+    settings.GITHUB_API_URL, settings.GITHUB_TOKEN = github.url, GITHUB_TOKEN
+    settings.PIPEDRIVE_API_URL, settings.PIPEDRIVE_TOKEN = pipedrive.url, PIPEDRIVE_TOKEN
+    settings.GITHUB_REQUESTS_PER_MINUTE = 0
+    settings.PUSH_RECONCILE_AFTER_SECONDS = 0
+    return settings
+
+
+@pytest.fixture
+def sync(
+    configured: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Sync:
+    """Run `sync_gists --json` in this process."""
+    monkeypatch.setattr("sync.http.RETRY_SECONDS", 0.001)
+
+    def run(*arguments: str) -> Summary:
+        capsys.readouterr()
+        code = 0
+        try:
+            call_command("sync_gists", "--json", *arguments)
+        except SystemExit as end:
+            code = int(end.code or 0)
+        printed = capsys.readouterr()
+        return Summary(code, printed.out, printed.err)
+
+    return run
+
+
+@pytest.fixture
+def worker(configured: Settings) -> Callable[..., subprocess.Popen[str]]:
+    """Start `manage.py sync_gists` as a process of its own, on the test database."""
+    database = connection.settings_dict
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "SQLITE_PATH": str(database["NAME"]),
+        "DATABASE_NAME": str(database["NAME"]) if connection.vendor == "mysql" else "",
+        "GITHUB_API_URL": configured.GITHUB_API_URL,
+        "GITHUB_TOKEN": GITHUB_TOKEN,
+        "PIPEDRIVE_API_URL": configured.PIPEDRIVE_API_URL,
+        "PIPEDRIVE_TOKEN": PIPEDRIVE_TOKEN,
+        "GITHUB_REQUESTS_PER_MINUTE": "0",
+        "PUSH_RECONCILE_AFTER_SECONDS": "0",
+        "SYNC_LEASE_SECONDS": "5",
+    }
+
+    def start(*arguments: str, **variables: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, str(ROOT / "manage.py"), "sync_gists", "--json", *arguments],
+            env={**environment, **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+@pytest.fixture
+def ada(db: None, github: GitHubStandIn) -> Person:
+    """Tracked; has an account, but no gists yet."""
+    github.add_account("ada", name="Ada Lovelace", email="ada@example.com")
+    return Person.objects.create(github_username="ada")

@@ -1,0 +1,16 @@
+"""The settings under test: those of a machine where nothing is configured but, perhaps, a database."""
+
+import os
+
+from gisttracker.environment import VARIABLES
+
+# An empty variable counts as not set, and hides what a developer's .env file says.
+for variable in VARIABLES:
+    if not variable.name.startswith(("DATABASE_", "TEST_DATABASE_")):
+        os.environ[variable.name] = ""
+        os.environ.pop(f"{variable.name}_FILE", None)
+    os.environ.setdefault(variable.name, "")
+
+from gisttracker.settings import *  # noqa: E402, F403
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # Fast; nobody's password is at stake.

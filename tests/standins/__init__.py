@@ -1,0 +1,10 @@
+"""Real HTTP servers on loopback that behave like GitHub and Pipedrive, as far as we use them.
+
+The tests, the demo and the benchmark share them. They need nothing but Python.
+"""
+
+from tests.standins.faults import Fault, cut_body, reply, reset, silence
+from tests.standins.github import GitHubStandIn
+from tests.standins.pipedrive import PipedriveStandIn
+
+__all__ = ["Fault", "GitHubStandIn", "PipedriveStandIn", "cut_body", "reply", "reset", "silence"]

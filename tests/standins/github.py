@@ -1,0 +1,185 @@
+"""A stand-in for GitHub's REST API: accounts, their gists, ETags, paging, rate limits, renames."""
+
+import hashlib
+import itertools
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tests.standins.wire import Asked, Reply, StandIn, json_reply
+
+VERSIONS = ("2022-11-28", "2026-03-10")
+REACH = 3000  # gists that a listing goes back at most
+
+
+@dataclass
+class Account:
+    id: int
+    login: str
+    name: str | None
+    email: str | None
+    type: str
+    gists: dict[str, dict[str, Any]] = field(default_factory=dict)
+    version: int = 0  # grows with every change of the gists
+
+
+class GitHubStandIn(StandIn):
+    acts = (
+        ("account", "GET", r"/users/[^/]+"),
+        ("account_by_id", "GET", r"/user/\d+"),
+        ("gists", "GET", r"/users/[^/]+/gists|/user/\d+/gists"),
+    )
+
+    def __init__(self, port: int = 0, *, tokens: tuple[str, ...] = (), hourly: int = 5000) -> None:
+        super().__init__(port)
+        self.tokens = set(tokens)
+        self.hourly = {True: hourly, False: 60}  # with a token, without
+        self.used = {True: 0, False: 0}
+        self.accounts: dict[int, Account] = {}
+        self._by_login: dict[str, Account] = {}
+        self._ids = itertools.count(1001)
+        self._clock = datetime(2026, 1, 1, tzinfo=UTC)
+
+    # --- what happens at GitHub ---
+    def add_account(
+        self, login: str, *, name: str | None = None, email: str | None = None, type: str = "User"
+    ) -> Account:
+        with self.lock:
+            account = Account(next(self._ids), login, name, email, type)
+            self.accounts[account.id] = self._by_login[login.lower()] = account
+            return account
+
+    def publish(self, login: str, description: str | None = "", **fields: Any) -> str:
+        """A new gist, one minute younger than the one before; `fields` overrides any part of GitHub's answer."""
+        with self.lock:
+            account = self._named(login)
+            self._clock += timedelta(minutes=1)
+            moment = self._clock.strftime("%Y-%m-%dT%H:%M:%SZ")
+            gist_id = hashlib.md5(f"{account.id}/{self._clock}".encode(), usedforsecurity=False).hexdigest()
+            files = fields.pop("files", {"notes.md": "Markdown"})
+            raw = f"https://gist.githubusercontent.com/{account.login}/{gist_id}/raw/{gist_id[:8]}/"
+            account.gists[gist_id] = {
+                "id": gist_id,
+                "html_url": f"https://gist.github.com/{account.login}/{gist_id}",
+                "git_pull_url": f"https://gist.github.com/{gist_id}.git",
+                "public": True,
+                "created_at": moment,
+                "updated_at": moment,
+                "description": description,
+                "files": {
+                    name: {
+                        "filename": name,
+                        "type": "text/plain",
+                        "language": language,
+                        "raw_url": raw + name,
+                        "size": 7,
+                    }
+                    for name, language in files.items()
+                },
+                "comments": 0,
+                "truncated": False,
+                **fields,
+            }
+            account.version += 1
+            return gist_id
+
+    def edit(self, login: str, gist_id: str, **fields: Any) -> None:
+        with self.lock:
+            account = self._named(login)
+            self._clock += timedelta(minutes=1)
+            moment = self._clock.strftime("%Y-%m-%dT%H:%M:%SZ")
+            account.gists[gist_id].update({"updated_at": moment, **fields})
+            account.version += 1
+
+    def remove(self, login: str, gist_id: str) -> None:
+        with self.lock:
+            account = self._named(login)
+            del account.gists[gist_id]
+            account.version += 1
+
+    def rename(self, old: str, new: str) -> None:
+        with self.lock:
+            account = self._by_login.pop(old.lower())
+            account.login = new
+            self._by_login[new.lower()] = account
+            account.version += 1
+
+    def delete_account(self, login: str) -> None:
+        with self.lock:
+            del self.accounts[self._by_login.pop(login.lower()).id]
+
+    def new_hour(self) -> None:
+        with self.lock:
+            self.used = {True: 0, False: 0}
+
+    def _named(self, login: str) -> Account:
+        return self._by_login[login.lower()]
+
+    # --- what clients get ---
+    def answer(self, asked: Asked) -> Reply:
+        if not asked.headers.get("user-agent"):
+            return Reply(403, b"Request forbidden by administrative rules.", {"content-type": "text/html"})
+        token = asked.headers.get("authorization", "").removeprefix("Bearer ")
+        if token and token not in self.tokens:
+            return json_reply(401, {"message": "Bad credentials", "status": "401"})
+        if asked.headers.get("x-github-api-version", VERSIONS[0]) not in VERSIONS:
+            return json_reply(400, {"message": "Unsupported API version"})
+        if self.used[bool(token)] >= self.hourly[bool(token)]:
+            message = {"message": "API rate limit exceeded for user ID 1."}
+            return json_reply(403, message, self._rate_headers(bool(token)))
+        reply = self._route(asked, token)
+        if not (reply.status == 304 and token):
+            self.used[bool(token)] += 1
+        return Reply(reply.status, reply.body, {**reply.headers, **self._rate_headers(bool(token))})
+
+    def _rate_headers(self, with_token: bool) -> dict[str, str]:
+        limit, used = self.hourly[with_token], self.used[with_token]
+        return {
+            "x-ratelimit-limit": str(limit),
+            "x-ratelimit-remaining": str(max(limit - used, 0)),
+            "x-ratelimit-reset": str(int(time.time()) + 1800),
+            "x-ratelimit-resource": "core",
+        }
+
+    def _route(self, asked: Asked, token: str) -> Reply:
+        parts = asked.path.strip("/").split("/")
+        try:
+            account = self.accounts[int(parts[1])] if parts[0] == "user" else self._named(parts[1])
+        except (KeyError, IndexError, ValueError):
+            return json_reply(404, {"message": "Not Found", "status": "404"})
+        if asked.act == "gists":
+            return self._list(account, asked, token)
+        return json_reply(
+            200,
+            {
+                "login": account.login,
+                "id": account.id,
+                "type": account.type,
+                "name": account.name,
+                "email": account.email if token else None,
+                "public_gists": len(account.gists),
+            },
+        )
+
+    def _list(self, account: Account, asked: Asked, token: str) -> Reply:
+        per_page = min(int(asked.query.get("per_page", 30)), 100)
+        page = int(asked.query.get("page", 1))
+        if page > 1 and (page - 1) * per_page >= REACH:
+            return json_reply(422, {"message": "In order to keep the API fast, pagination is limited."})
+        key = f"{asked.path}{sorted(asked.query.items())}{account.version}{token}".encode()
+        digest = hashlib.md5(key, usedforsecurity=False).hexdigest()
+        etag = f'"{digest}"' if token else f'W/"{digest}"'
+        headers = {"etag": etag, "content-type": "application/json; charset=utf-8"}
+        if asked.headers.get("if-none-match") == etag:
+            return Reply(304, b"", headers)
+        public = [gist for gist in account.gists.values() if gist["public"]]
+        public.sort(key=lambda gist: str(gist["created_at"]), reverse=True)
+        last = max(-(-min(len(public), REACH) // per_page), 1)
+        if page < last:
+            # GitHub may answer with links in the numeric form; clients are to follow, not to build them.
+            link = f"<{self.url}/user/{account.id}/gists?per_page={per_page}&page="
+            headers["link"] = f'{link}{page + 1}>; rel="next", {link}{last}>; rel="last"'
+        owner = {"login": account.login, "id": account.id, "type": account.type}
+        rows = [{"owner": owner, **gist} for gist in public[(page - 1) * per_page : page * per_page]]
+        return json_reply(200, rows, headers)

@@ -1,0 +1,217 @@
+"""A stand-in for Pipedrive's API v2: persons and activities, strict about what it is sent."""
+
+import itertools
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.standins.wire import Asked, Reply, StandIn, json_reply
+
+ACTIVITY_FIELDS: dict[str, type] = {
+    "subject": str,
+    "type": str,
+    "done": bool,
+    "note": str,
+    "due_date": str,
+    "due_time": str,
+    "duration": str,
+    "owner_id": int,
+    "participants": list,
+}
+PERSON_FIELDS: dict[str, type] = {"name": str, "emails": list, "phones": list, "owner_id": int, "visible_to": int}
+READ_ONLY_PERSON = (
+    "'person_id' is a read-only field. Add a primary participant to set 'person_id' instead. "
+    'For example: "participants": [{ "person_id": 1, "primary": true }]'
+)
+QUERIES = {
+    "search_persons": {"term", "fields", "exact_match", "limit", "cursor"},
+    "list_persons": {"sort_by", "sort_direction", "limit", "cursor"},
+    "list_activities": {"person_id", "sort_by", "sort_direction", "limit", "cursor", "updated_since"},
+}
+COSTS = {
+    "search_persons": 20,
+    "list_persons": 10,
+    "get_person": 1,
+    "create_person": 5,
+    "list_activities": 10,
+    "create_activity": 5,
+    "edit_activity": 5,
+    "activity_types": 20,
+}
+NOTE_LIMIT = 100 * 1024
+
+
+class PipedriveStandIn(StandIn):
+    acts = (
+        ("search_persons", "GET", r"/api/v2/persons/search"),
+        ("list_persons", "GET", r"/api/v2/persons"),
+        ("create_person", "POST", r"/api/v2/persons"),
+        ("get_person", "GET", r"/api/v2/persons/\d+"),
+        ("list_activities", "GET", r"/api/v2/activities"),
+        ("create_activity", "POST", r"/api/v2/activities"),
+        ("edit_activity", "PATCH", r"/api/v2/activities/\d+"),
+        ("activity_types", "GET", r"/api/v1/activityTypes"),
+    )
+
+    def __init__(self, port: int = 0, *, tokens: tuple[str, ...] = ("pd-token",)) -> None:
+        super().__init__(port)
+        self.tokens = set(tokens)
+        self.persons: dict[int, dict[str, Any]] = {}
+        self.activities: dict[int, dict[str, Any]] = {}
+        self.types = {"call": True, "task": True, "meeting": True, "lunch": False}  # key: active?
+        self.spent = 0
+        self._ids = itertools.count(1)
+
+    # --- what happens at Pipedrive ---
+    def add_person(self, name: str, *, email: str | None = None) -> int:
+        with self.lock:
+            return self._new_person({"name": name, "emails": [{"value": email, "primary": True}] if email else []})
+
+    def delete_person(self, person_id: int) -> None:
+        with self.lock:
+            self.persons[person_id]["is_deleted"] = True
+
+    def delete_activity(self, activity_id: int) -> None:
+        with self.lock:
+            self.activities[activity_id]["is_deleted"] = True
+
+    def activities_of(self, person_id: int) -> list[dict[str, Any]]:
+        with self.lock:
+            return [row for row in self.activities.values() if row["person_id"] == person_id and not row["is_deleted"]]
+
+    def gist_ids(self) -> list[str]:
+        """The gist that each living activity is about, by the first link in its note."""
+        with self.lock:
+            notes = [row["note"] for row in self.activities.values() if not row["is_deleted"]]
+        return [found.group(1) for note in notes if (found := re.search(r'href="[^"]*/([0-9a-f]+)"', note))]
+
+    # --- what clients get ---
+    def answer(self, asked: Asked) -> Reply:
+        headers = {"x-ratelimit-limit": "100", "x-ratelimit-remaining": "99", "x-ratelimit-reset": "2"}
+        if asked.headers.get("x-api-token") not in self.tokens or "api_token" in asked.query:
+            return json_reply(401, {"success": False, "error": "unauthorized access", "errorCode": 401}, headers)
+        self.spent += COSTS.get(asked.act, 2)
+        unknown = set(asked.query) - QUERIES.get(asked.act, set())
+        if unknown:
+            return refused(f"Parameter '{unknown.pop()}' is not allowed for this request")
+        act = getattr(self, f"_{asked.act}", None)
+        reply: Reply = act(asked) if act else json_reply(404, {"success": False, "error": "Unknown method."})
+        return Reply(reply.status, reply.body, {**reply.headers, **headers})
+
+    def _search_persons(self, asked: Asked) -> Reply:
+        term, exact = asked.query["term"].lower(), asked.query.get("exact_match") == "true"
+        if len(term) < (1 if exact else 2):
+            return refused("search term is too short")
+        by_email = asked.query.get("fields") == "email"
+        found = []
+        for person in self._living(self.persons):
+            values = [row["value"] for row in person["emails"]] if by_email else [person["name"]]
+            if any(value.lower() == term if exact else term in value.lower() for value in values):
+                emails = [row["value"] for row in person["emails"]]
+                found.append({"item": {"id": person["id"], "name": person["name"], "emails": emails}})
+        return self._page(found, asked, wrap=lambda rows: {"items": rows})
+
+    def _list_persons(self, asked: Asked) -> Reply:
+        return self._page(self._sorted(self._living(self.persons), asked), asked)
+
+    def _get_person(self, asked: Asked) -> Reply:
+        person = self.persons.get(int(asked.path.rsplit("/", 1)[1]))
+        return json_reply(200, {"success": True, "data": person}) if person else missing()
+
+    def _create_person(self, asked: Asked) -> Reply:
+        wrong = wrong_body(asked.json, PERSON_FIELDS)
+        if wrong or not asked.json.get("name"):
+            return refused(wrong or "name is required")
+        return json_reply(201, {"success": True, "data": self.persons[self._new_person(asked.json)]})
+
+    def _list_activities(self, asked: Asked) -> Reply:
+        rows = self._living(self.activities)
+        if "person_id" in asked.query:
+            rows = [row for row in rows if row["person_id"] == int(asked.query["person_id"])]
+        return self._page(self._sorted(rows, asked), asked)
+
+    def _create_activity(self, asked: Asked) -> Reply:
+        body = asked.json
+        wrong = wrong_activity(body)
+        primary = [one for one in body.get("participants", []) if one.get("primary")] if not wrong else []
+        if wrong or len(primary) != 1:
+            return refused(wrong or "one primary participant is required")
+        person = self.persons.get(primary[0]["person_id"])
+        if person is None or person["is_deleted"]:
+            return missing()
+        if not self.types.get(body.get("type", "task")):
+            return refused("Activity type is not valid")
+        row = {**self._new(), **body, "person_id": person["id"]}
+        self.activities[row["id"]] = row
+        return json_reply(201, {"success": True, "data": row})
+
+    def _edit_activity(self, asked: Asked) -> Reply:
+        row = self.activities.get(int(asked.path.rsplit("/", 1)[1]))
+        if row is None or row["is_deleted"]:
+            return missing()
+        wrong = wrong_activity(asked.json)
+        if wrong:
+            return refused(wrong)
+        row.update(asked.json)
+        return json_reply(200, {"success": True, "data": row})
+
+    def _activity_types(self, asked: Asked) -> Reply:
+        rows = [{"key_string": key, "active_flag": active} for key, active in self.types.items()]
+        return json_reply(200, {"success": True, "data": rows})
+
+    def _new(self) -> dict[str, Any]:
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return {"id": next(self._ids), "add_time": now, "update_time": now, "is_deleted": False}
+
+    def _new_person(self, body: dict[str, Any]) -> int:
+        row = {**self._new(), "emails": [], **body}
+        self.persons[row["id"]] = row
+        return int(row["id"])
+
+    @staticmethod
+    def _living(table: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
+        return [row for row in table.values() if not row["is_deleted"]]
+
+    @staticmethod
+    def _sorted(rows: list[dict[str, Any]], asked: Asked) -> list[dict[str, Any]]:
+        field = asked.query.get("sort_by", "id")
+        return sorted(
+            rows, key=lambda row: (row[field], row["id"]), reverse=asked.query.get("sort_direction") == "desc"
+        )
+
+    @staticmethod
+    def _page(rows: list[dict[str, Any]], asked: Asked, wrap: Any = lambda rows: rows) -> Reply:
+        limit = int(asked.query.get("limit", 100))
+        start = int(asked.query.get("cursor", "c0").removeprefix("c"))
+        more = f"c{start + limit}" if start + limit < len(rows) else None
+        data = wrap(rows[start : start + limit])
+        return json_reply(200, {"success": True, "data": data, "additional_data": {"next_cursor": more}})
+
+
+def refused(reason: str) -> Reply:
+    return json_reply(400, {"success": False, "error": f"Validation failed: {reason}", "code": "ERR_BAD_REQUEST"})
+
+
+def missing() -> Reply:
+    return json_reply(404, {"success": False, "error": "Entity not found", "code": "ERR_NOT_FOUND"})
+
+
+def wrong_activity(body: Any) -> str:
+    if isinstance(body, dict) and "person_id" in body:
+        return READ_ONLY_PERSON
+    wrong = wrong_body(body, ACTIVITY_FIELDS)
+    if not wrong and len(body.get("note", "").encode()) > NOTE_LIMIT:
+        return "note is too long"
+    return wrong or ("subject is too long" if len(body.get("subject", "")) > 255 else "")
+
+
+def wrong_body(body: Any, fields: dict[str, type]) -> str:
+    """Unknown fields and wrong types are refused; true is not 1 and "7" is not 7."""
+    if not isinstance(body, dict):
+        return "body must be an object"
+    for name, value in body.items():
+        if name not in fields:
+            return f"{name}: Parameter '{name}' is not allowed for this request"
+        if type(value) is not fields[name]:
+            return f"{name} must be {fields[name].__name__}"
+    return ""
