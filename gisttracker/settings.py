@@ -72,7 +72,8 @@ TEMPLATES = [
 APPEND_SLASH = True
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "static-collected"
-WHITENOISE_USE_FINDERS = True  # Serves the packages' static files also where nobody ran collectstatic.
+# Where nobody ran collectstatic, static files are served right from the packages.
+WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = not STATIC_ROOT.is_dir()
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")

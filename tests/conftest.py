@@ -101,12 +101,13 @@ def sync(
 
 
 @pytest.fixture
-def worker(configured: Settings) -> Callable[..., subprocess.Popen[str]]:
+def worker(configured: Settings) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start `manage.py sync_gists` as a process of its own, on the test database."""
+    started = []
     database = connection.settings_dict
     environment = {
         **os.environ,
-        "PYTHONPATH": str(ROOT),
+        "DJANGO_SETTINGS_MODULE": "gisttracker.settings",
         "SQLITE_PATH": str(database["NAME"]),
         "DATABASE_NAME": str(database["NAME"]) if connection.vendor == "mysql" else "",
         "GITHUB_API_URL": configured.GITHUB_API_URL,
@@ -119,15 +120,20 @@ def worker(configured: Settings) -> Callable[..., subprocess.Popen[str]]:
     }
 
     def start(*arguments: str, **variables: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, str(ROOT / "manage.py"), "sync_gists", "--json", *arguments],
             env={**environment, **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+        started.append(process)
+        return process
 
-    return start
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture

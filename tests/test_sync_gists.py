@@ -1,7 +1,8 @@
 """The main job, end to end, against real HTTP servers and a real database."""
 
 import pytest
-from rest_framework.test import APIClient
+from django.core.management import CommandError
+from pytest_django import DjangoAssertNumQueries, Settings
 
 from people.models import Gist, Person
 from sync.models import SyncRun
@@ -40,3 +41,241 @@ def test_a_second_sync_asks_once_per_person_and_sends_nothing(
     assert github.used[True] == paid
     assert pipedrive.asked == []
     assert summary.counts["people_unchanged"] == 1
+
+
+def test_an_edited_gist_makes_no_second_activity(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    gist_id = github.publish("ada", "Draft")
+    sync()
+    github.edit("ada", gist_id, description="Final")
+
+    summary = sync()
+
+    assert summary.counts["gists_edited"] == 1
+    assert Gist.objects.get().description == "Final"
+    assert pipedrive.gist_ids() == [gist_id]
+
+
+def test_all_130_gists_of_a_person_arrive_oldest_first(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    ids = [github.publish("ada", f"Gist {number}") for number in range(130)]
+
+    sync()
+
+    assert list(Gist.objects.order_by("id").values_list("github_id", flat=True)) == ids
+    assert pipedrive.gist_ids() == ids
+
+
+def test_odd_gists_are_stored_and_pushed_right(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    emoji = github.publish("ada", "Ship it 🚢 𝔘𝔫𝔦𝔠𝔬𝔡𝔢")
+    no_language = github.publish("ada", "data", files={"data.xyz": None})
+    no_description = github.publish("ada", None, files={"only-a-name.py": "Python"})
+    huge = github.publish("ada", "<script>alert(1)</script>" + "<" * 60_000)
+    truncated = github.publish("ada", "many files", truncated=True)
+
+    summary = sync()
+
+    assert summary.code == 0, summary
+    rows = {gist.github_id: gist for gist in Gist.objects.all()}
+    sent = dict(zip(pipedrive.gist_ids(), pipedrive.activities.values(), strict=True))
+    assert list(sent) == [emoji, no_language, no_description, huge, truncated]
+    assert rows[emoji].description == sent[emoji]["subject"] == "Ship it 🚢 𝔘𝔫𝔦𝔠𝔬𝔡𝔢"
+    assert rows[no_language].files[0]["language"] is None
+    assert (rows[no_description].description, sent[no_description]["subject"]) == ("", "only-a-name.py")
+    assert len(rows[huge].description) == 60_025
+    assert "<script" not in sent[huge]["note"]
+    assert "<script" not in sent[huge]["subject"]
+    assert f"https://gist.github.com/{truncated}.git" in sent[truncated]["note"]
+
+
+def test_people_without_gists_or_account_are_no_trouble(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    github.publish("ada")
+    github.add_account("ben")
+    Person.objects.create(github_username="ben")
+    Person.objects.create(github_username="cleo")
+
+    summary = sync()
+
+    assert summary.code == 0
+    assert dict(Person.objects.values_list("github_username", "state")) == {
+        "ada": "active",
+        "ben": "active",
+        "cleo": "gone",
+    }
+    assert Person.objects.get(github_username="cleo").last_error == "GitHub has no account named cleo."
+    assert len(pipedrive.activities) == 1
+
+
+def test_a_renamed_person_keeps_the_gists(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    github.publish("ada")
+    sync()
+    github.rename("ada", "Ada-Lovelace")
+    github.publish("ada-lovelace")
+
+    sync()
+
+    ada.refresh_from_db()
+    assert (ada.github_username, ada.gists.count()) == ("Ada-Lovelace", 2)
+    assert len(pipedrive.activities) == 2
+    assert len(pipedrive.persons) == 1
+
+
+def test_the_spelling_name_and_email_are_github_s(github: GitHubStandIn, sync: Sync, db: None) -> None:
+    github.add_account("AdaL", name="Ada Lovelace", email="ada@example.com")
+    Person.objects.create(github_username="adal")
+
+    sync()
+
+    ada = Person.objects.get()
+    assert (ada.github_username, ada.name, ada.email) == ("AdaL", "Ada Lovelace", "ada@example.com")
+
+
+def test_a_gist_of_somebody_else_is_never_stored(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    github.publish("ada")
+    sync()
+    github.rename("ada", "countess")
+    github.add_account("ada")
+    github.publish("ada", "not Ada Lovelace's")
+
+    sync()
+
+    assert not Gist.objects.filter(description="not Ada Lovelace's").exists()
+    assert len(pipedrive.activities) == 1
+
+
+def test_a_given_pipedrive_person_is_used(github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync) -> None:
+    github.add_account("ada")
+    github.publish("ada")
+    known = pipedrive.add_person("The Countess of Lovelace")
+    Person.objects.create(github_username="ada", pipedrive_id=known)
+
+    sync()
+
+    assert len(pipedrive.activities_of(known)) == 1
+    assert pipedrive.asked_for("search_persons") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "email"), [("Somebody", "ADA@example.com"), ("Ada L. (@ADA)", None), ("@ada", None)], ids=str
+)
+def test_a_pipedrive_person_is_found_by_email_or_by_our_name(
+    name: str, email: str | None, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    pipedrive.add_person("@ada-b")
+    there = pipedrive.add_person(name, email=email)
+    github.publish("ada")
+
+    sync()
+
+    assert len(pipedrive.activities_of(there)) == 1
+    assert len(pipedrive.persons) == 2
+
+
+def test_a_lost_database_costs_no_second_person_and_no_second_activity(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    for number in range(3):
+        github.publish("ada", f"Gist {number}")
+    sync()
+    Person.objects.all().delete()
+    Person.objects.create(github_username="ada")
+
+    summary = sync()
+
+    assert summary.counts["gists_found"] == 3
+    assert set(Gist.objects.values_list("push_state", flat=True)) == {"pushed"}
+    assert len(pipedrive.persons) == 1
+    assert len(pipedrive.activities) == 3
+
+
+@pytest.mark.parametrize(("choice", "pushed"), [("none", 0), ("2", 2), ("2026-01-01", 3), ("2026-01-02", 0)])
+def test_backfill_decides_which_old_gists_are_exported(
+    choice: str, pushed: int, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    Person.objects.update(backfill=choice)
+    ids = [github.publish("ada", f"Old gist {number}") for number in range(3)]
+    sync()
+    new = github.publish("ada", "A new gist")
+
+    sync()
+
+    assert pipedrive.gist_ids() == [*ids[3 - pushed :], new]
+
+
+def test_only_the_named_people_are_synced(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
+    github.add_account("ben")
+    Person.objects.create(github_username="ben")
+
+    sync("--person", "@BEN")
+
+    assert dict(Person.objects.values_list("github_username", "state")) == {"ada": "new", "ben": "active"}
+
+
+def test_a_dry_run_writes_nothing_anywhere(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    github.publish("ada")
+    before = list(Person.objects.values())
+
+    summary = sync("--dry-run")
+
+    assert summary.said == "@ada: would store 1 new gists and make 1 activities\n"
+    assert list(Person.objects.values()) == before
+    assert not Gist.objects.exists()
+    assert not SyncRun.objects.exists()
+    assert pipedrive.asked == []
+
+
+def test_without_a_pipedrive_token_it_refuses_to_start(
+    ada: Person, sync: Sync, configured: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configured.PIPEDRIVE_TOKEN = ""
+
+    summary = sync()
+
+    assert summary.code == 78
+    assert "PIPEDRIVE_TOKEN is not set" in summary.errors
+
+
+def test_an_unknown_person_is_a_usage_error(sync: Sync, db: None) -> None:
+    with pytest.raises(CommandError, match="nobody of that name") as refusal:
+        sync("--person", "nobody")
+
+    assert refusal.value.returncode == 2
+
+
+def test_a_run_leaves_a_row_and_no_lease(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
+    github.publish("ada")
+
+    summary = sync()
+
+    run = SyncRun.objects.get()
+    assert (run.outcome, run.counts["gists_pushed"]) == ("done", 1)
+    assert run.finished_at
+    assert summary.json["run"] == run.pk
+    assert not Person.objects.exclude(lease_holder="").exists()
+
+
+def test_statements_do_not_grow_with_the_people(
+    github: GitHubStandIn, sync: Sync, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    for number in range(100):
+        github.add_account(f"person-{number}")
+        Person.objects.create(github_username=f"person-{number}")
+    sync("--person", "person-0")  # Opens the connection.
+    sync()
+
+    with django_assert_max_num_queries(40):
+        summary = sync()
+
+    assert summary.counts["people_unchanged"] == 100
