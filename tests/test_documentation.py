@@ -1,0 +1,28 @@
+"""The API describes itself, from our own files."""
+
+import re
+
+import pytest
+from django.contrib.staticfiles import finders
+from django.core.management import call_command
+from django.test import Client
+
+
+@pytest.mark.parametrize("address", ["/documentation/", "/documentation/index.html"])
+def test_swagger_ui_comes_from_our_own_files(client: Client, address: str) -> None:
+    page = client.get(address).content.decode()
+
+    files = re.findall(r'(?:src|href)="(/static/[^"]+)"', page)
+    assert files
+    assert all(finders.find(file.removeprefix("/static/")) for file in files)
+    assert not re.search(r'(?:src|href)="(?:https?:)?//', page)
+
+
+def test_the_root_leads_to_the_documentation(client: Client) -> None:
+    assert client.get("/")["Location"] == "/documentation/"
+
+
+def test_the_description_is_valid_openapi_3_1(capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("spectacular", "--validate", "--fail-on-warn")
+
+    assert capsys.readouterr().out.startswith("openapi: 3.1")

@@ -1,0 +1,31 @@
+import pytest
+
+from people.github_names import parse_login
+
+
+@pytest.mark.parametrize(
+    ("text", "login"),
+    [
+        ("ada", "ada"),
+        ("Ada-Lovelace-1", "Ada-Lovelace-1"),
+        ("old_name", "old_name"),
+        ("a" * 39, "a" * 39),
+        ("@ada", "ada"),
+        ("  ada\n", "ada"),
+        ("https://github.com/ada", "ada"),
+        ("http://www.github.com/ada/", "ada"),
+        ("gist.github.com/ada", "ada"),
+    ],
+)
+def test_a_login_is_read(text: str, login: str) -> None:
+    assert parse_login(text) == login
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "@", "a" * 40, "-ada", "ada-", "a--b", "a.b", "..", "a/b", "a%2eb", "a b", "ädä", "a\x00", "ada?x", "٣"]
+    + ["https://example.com/ada", "https://github.com/", "https://github.com/ada/repo", "@@ada"],
+)
+def test_what_is_no_login_is_refused_with_the_rule(text: str) -> None:
+    with pytest.raises(ValueError, match="at most 39 characters"):
+        parse_login(text)

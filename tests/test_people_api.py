@@ -1,0 +1,231 @@
+"""The people API as its consumers see it."""
+
+import threading
+from typing import Any
+
+import pytest
+from django.db import connection
+from pytest_django import DjangoAssertNumQueries
+from rest_framework.test import APIClient
+
+from people.models import Gist, Person, Visit
+from tests.people_data import publish
+
+
+@pytest.fixture
+def tracked(db: None) -> Person:
+    return Person.objects.create(github_username="Ada", name="Ada Lovelace", state="active")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("slash", ["", "/"], ids=["bare", "slash"])
+@pytest.mark.parametrize("kind", ["json", "multipart"])
+def test_a_person_is_tracked(api: APIClient, slash: str, kind: str) -> None:
+    answer = api.post(f"/api/v1/people{slash}", {"username": "ada"}, format=kind)
+
+    assert answer.status_code == 201
+    assert answer["Location"] == "http://testserver/api/v1/people/ada"
+    assert (answer.json()["github_username"], answer.json()["state"], answer.json()["backfill"]) == ("ada", "new", "all")
+
+
+@pytest.mark.django_db
+def test_a_person_is_tracked_by_a_form(api: APIClient) -> None:
+    answer = api.post("/api/v1/people", "username=ada&backfill=10", content_type="application/x-www-form-urlencoded")
+
+    assert (answer.status_code, answer.json()["backfill"]) == (201, "10")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ["@Ada", "https://github.com/ADA", "gist.github.com/ada/", " ada "])
+def test_a_login_is_understood_in_every_spelling(api: APIClient, tracked: Person, name: str) -> None:
+    answer = api.post("/api/v1/people", {"username": name}, format="json")
+
+    assert answer.status_code == 400
+    assert "is already tracked" in answer.json()["username"][0]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "username"),
+        ({"username": ""}, "username"),
+        ({"username": "-ada"}, "username"),
+        ({"username": "a" * 40}, "username"),
+        ({"username": ".."}, "username"),
+        ({"username": "a/b"}, "username"),
+        ({"username": "a%2eb"}, "username"),
+        ({"username": "https://github.com/ada/repository"}, "username"),
+        ({"username": ["ada"]}, "username"),
+        ({"username": "ada", "pipedrive_id": -1}, "pipedrive_id"),
+        ({"username": "ada", "pipedrive_id": "x"}, "pipedrive_id"),
+        ({"username": "ada", "backfill": "some"}, "backfill"),
+        ({"username": "ada", "backfill": "2026-02-30"}, "backfill"),
+        (["ada"], "non_field_errors"),
+    ],
+    ids=str,
+)
+def test_bad_input_is_refused_with_the_field(api: APIClient, body: Any, field: str) -> None:
+    answer = api.post("/api/v1/people", body, format="json")
+
+    assert answer.status_code == 400
+    assert list(answer.json()) == [field]
+    assert not Person.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_posts_at_once_exactly_one_is_created(db: None) -> None:
+    ready, answers = threading.Barrier(8), []
+
+    def post() -> None:
+        ready.wait()
+        answers.append(APIClient().post("/api/v1/people", {"username": "ada"}, format="json").status_code)
+        connection.close()
+
+    threads = [threading.Thread(target=post) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(answers) == [201] + [400] * 7
+    assert Person.objects.count() == 1
+
+
+def test_a_visit_shows_what_is_new_and_moves_the_marker(api: APIClient, tracked: Person) -> None:
+    first, second = publish(tracked, 2)
+    before = api.get("/api/v1/people/ada").json()
+    (third,) = publish(tracked, 1)
+
+    after = api.get("/api/v1/people/ADA/").json()
+
+    assert [gist["github_id"] for gist in before["gists"]] == [first.github_id, second.github_id]
+    assert (before["last_visit"], before["cursor"]) == (None, second.id)
+    assert [gist["github_id"] for gist in after["gists"]] == [third.github_id]
+    assert after["last_visit"] is not None
+    assert api.get("/api/v1/people/ada").json()["gists"] == []
+
+
+@pytest.mark.parametrize("query", ["getAllGists=true", "since=0", "getAllGists=true&page_size=500"])
+def test_a_replay_leaves_the_marker_alone(api: APIClient, tracked: Person, query: str) -> None:
+    publish(tracked, 2)
+    api.get("/api/v1/people/ada?page_size=1")
+
+    shown = api.get(f"/api/v1/people/ada?{query}").json()["gists"]
+
+    assert len(shown) == 2
+    assert len(api.get("/api/v1/people/ada").json()["gists"]) == 1
+
+
+def test_head_leaves_the_marker_alone(api: APIClient, tracked: Person) -> None:
+    publish(tracked, 1)
+
+    assert api.head("/api/v1/people/ada").status_code == 200
+    assert len(api.get("/api/v1/people/ada").json()["gists"]) == 1
+    assert Visit.objects.count() == 1
+
+
+def test_a_long_visit_goes_on_where_it_stopped(api: APIClient, tracked: Person) -> None:
+    gists = publish(tracked, 5)
+    shown, address = [], "/api/v1/people/ada?page_size=2"
+    while address:
+        answer = api.get(address).json()
+        shown += [gist["id"] for gist in answer["gists"]]
+        address = answer["next"]
+
+    assert shown == [gist.id for gist in gists]
+
+
+def test_a_long_replay_goes_on_where_it_stopped(api: APIClient, tracked: Person) -> None:
+    gists = publish(tracked, 5)
+    shown, address = [], "/api/v1/people/ada?getAllGists=true&page_size=2"
+    while address:
+        answer = api.get(address).json()
+        shown += [gist["id"] for gist in answer["gists"]]
+        address = answer["next"]
+
+    assert shown == [gist.id for gist in gists]
+    assert not Visit.objects.exists()
+
+
+@pytest.mark.parametrize("query", ["since=x", "since=-1", f"since={2**63}", "getAllGists=perhaps", "page_size=0"])
+def test_a_bad_query_is_refused_and_shows_nothing(api: APIClient, tracked: Person, query: str) -> None:
+    answer = api.get(f"/api/v1/people/ada?{query}")
+
+    assert answer.status_code == 400
+    assert list(answer.json()) == [query.split("=")[0]]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_visits_at_once_share_the_gists(db: None) -> None:
+    person = Person.objects.create(github_username="ada")
+    gists = publish(person, 60)
+    shown: list[int] = []
+
+    def visit() -> None:
+        client = APIClient()
+        while found := client.get("/api/v1/people/ada?page_size=5").json()["gists"]:
+            shown.extend(gist["id"] for gist in found)
+        connection.close()
+
+    threads = [threading.Thread(target=visit) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(shown) == [gist.id for gist in gists]
+
+
+def test_the_fields_of_the_contract_are_there(api: APIClient, tracked: Person) -> None:
+    publish(tracked, 1)
+
+    answer = api.get("/api/v1/people/ada").json()
+
+    expected = "id github_username name email state pipedrive_id last_visit cursor created_at updated_at gists"
+    assert set(expected.split()) <= set(answer)
+    assert set(answer["gists"][0]) == set(
+        "id github_id description html_url pull_url truncated files github_created_at github_updated_at "
+        "created_at updated_at removed_at push_state pipedrive_activity_id".split()
+    )
+    assert set(answer["gists"][0]["files"][0]) == {"name", "raw_url", "language", "size"}
+
+
+def test_a_deleted_person_is_gone_with_everything(api: APIClient, tracked: Person) -> None:
+    publish(tracked, 1)
+    api.get("/api/v1/people/ada")
+
+    assert api.delete("/api/v1/people/ada/").status_code == 204
+    assert (Person.objects.count(), Gist.objects.count(), Visit.objects.count()) == (0, 0, 0)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ["bob", "..", "a%00b", "%F0%9F%98%80", "a" * 500])
+@pytest.mark.parametrize("method", ["get", "delete"])
+def test_nobody_of_that_name_is_404(api: APIClient, method: str, name: str) -> None:
+    answer = getattr(api, method)(f"/api/v1/people/{name}")
+
+    assert answer.status_code == 404
+
+
+@pytest.mark.django_db
+def test_people_are_listed_newest_first_with_counts_and_few_queries(
+    api: APIClient, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    for number in range(25):
+        publish(Person.objects.create(github_username=f"person-{number}"), 2)
+
+    with django_assert_max_num_queries(2):
+        page = api.get("/api/v1/people?page_size=20").json()
+
+    assert (page["count"], len(page["results"])) == (25, 20)
+    assert page["results"][0]["github_username"] == "person-24"
+    assert (page["results"][0]["gist_count"], page["results"][0]["pending_count"]) == (2, 2)
+    assert "page=2" in page["next"]
+
+
+@pytest.mark.django_db
+def test_people_are_found_by_name_or_login(api: APIClient, tracked: Person) -> None:
+    Person.objects.create(github_username="ben")
+
+    assert [row["github_username"] for row in api.get("/api/v1/people?search=love").json()["results"]] == ["Ada"]
