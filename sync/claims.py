@@ -24,7 +24,7 @@ def database_clock() -> Clock:
     # Both as text with microseconds, which reads the same way whatever the driver makes of times.
     sql = "STRFTIME('%Y-%m-%d %H:%M:%f', 'NOW')" if connection.vendor == "sqlite" else "CAST(UTC_TIMESTAMP(6) AS CHAR)"
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {sql}")  # noqa: S608  # one of the two constants above
+        cursor.execute(f"SELECT {sql}")  # one of the two constants above
         (told,) = cursor.fetchone()
     difference = datetime.fromisoformat(told).replace(tzinfo=UTC) - timezone.now()
     return lambda: timezone.now() + difference

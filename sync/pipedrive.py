@@ -169,7 +169,7 @@ class PipedriveClient:
         if remaining is not None:
             self.remaining = {"remaining": remaining, "reset": reset}
         window = min(reset or BURST_PAUSE, 60.0)
-        if answer.status == 403 and "json" not in answer.headers.get("content-type", ""):
+        if answer.status == 403 and "html" in answer.headers.get("content-type", ""):
             return Pause(BLOCKED_PAUSE, True, "Cloudflare blocks this token for a while")
         if answer.status in (429, 503):
             told = header_number(answer.headers, "retry-after")

@@ -25,7 +25,11 @@ def test_a_person_is_tracked(api: APIClient, slash: str, kind: str) -> None:
 
     assert answer.status_code == 201
     assert answer["Location"] == "http://testserver/api/v1/people/ada"
-    assert (answer.json()["github_username"], answer.json()["state"], answer.json()["backfill"]) == ("ada", "new", "all")
+    assert (answer.json()["github_username"], answer.json()["state"], answer.json()["backfill"]) == (
+        "ada",
+        "new",
+        "all",
+    )
 
 
 @pytest.mark.django_db
@@ -184,10 +188,22 @@ def test_the_fields_of_the_contract_are_there(api: APIClient, tracked: Person) -
 
     expected = "id github_username name email state pipedrive_id last_visit cursor created_at updated_at gists"
     assert set(expected.split()) <= set(answer)
-    assert set(answer["gists"][0]) == set(
-        "id github_id description html_url pull_url truncated files github_created_at github_updated_at "
-        "created_at updated_at removed_at push_state pipedrive_activity_id".split()
-    )
+    assert set(answer["gists"][0]) == {
+        "id",
+        "github_id",
+        "description",
+        "html_url",
+        "pull_url",
+        "truncated",
+        "files",
+        "github_created_at",
+        "github_updated_at",
+        "created_at",
+        "updated_at",
+        "removed_at",
+        "push_state",
+        "pipedrive_activity_id",
+    }
     assert set(answer["gists"][0]["files"][0]) == {"name", "raw_url", "language", "size"}
 
 

@@ -44,7 +44,13 @@ def server(program: str, folder: Path) -> Iterator[dict[str, str]]:
     )
     process = subprocess.Popen(
         [program, "--no-defaults", *user, f"--datadir={data}", f"--socket={folder}/s.sock", f"--port={port}"]
-        + [f"--pid-file={folder}/pid", f"--init-file={folder}/init.sql", "--bind-address=127.0.0.1", "--skip-name-resolve", "--skip-log-bin"]
+        + [
+            f"--pid-file={folder}/pid",
+            f"--init-file={folder}/init.sql",
+            "--bind-address=127.0.0.1",
+            "--skip-name-resolve",
+            "--skip-log-bin",
+        ]
         + ["--innodb-flush-log-at-trx-commit=0", "--max-connections=300"]
         + ([] if "mariadb" in program else ["--mysqlx=OFF", "--secure-file-priv=NULL"]),
         stdout=subprocess.DEVNULL,

@@ -1,0 +1,60 @@
+# gisttracker's commands; `make` alone lists them. Everything Python lives in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+RUNTIME := .venv/.runtime
+TOOLS := .venv/.tools
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo run sync test cover lint format clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: $(RUNTIME) ## install what the service needs into .venv
+
+demo: $(RUNTIME) ## show the whole job: no tokens, no database server
+	@$(BIN)/python tests/demo.py
+
+run: $(RUNTIME) ## serve the API on port 3000 (PORT) with SQLite, or MySQL with DATABASE_HOST
+	@$(BIN)/python manage.py migrate --verbosity 0
+	@$(BIN)/gunicorn -c python:gisttracker.gunicorn gisttracker.wsgi
+
+sync: $(RUNTIME) ## one sync against the real APIs; needs PIPEDRIVE_TOKEN
+	@$(BIN)/python manage.py migrate --verbosity 0
+	@$(BIN)/python manage.py sync_gists
+
+test: $(TOOLS) ## the whole suite on SQLite, then on a throw-away MySQL-compatible server
+	@sh tests/needs.sh server || [ -z "$$CI" ]
+	@echo "--- on SQLite"
+	@DATABASE_HOST= $(BIN)/python -m pytest -q $(ARGS)
+	@echo "--- on a MySQL-compatible server"
+	@$(BIN)/python tests/with_mysql.py $(BIN)/python -m pytest -q $(ARGS)
+
+cover: $(TOOLS) ## the suite on SQLite with a report of what it covers
+	@DATABASE_HOST= $(BIN)/python -m pytest -q --cov=people --cov=sync --cov=gisttracker --cov-report=term-missing:skip-covered
+
+lint: $(TOOLS) ## ruff, mypy, missing migrations
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy .
+	@DATABASE_HOST= $(BIN)/python manage.py makemigrations --check --dry-run
+
+format: $(TOOLS) ## let ruff format the code
+	@$(BIN)/ruff format -q .
+
+clean: ## remove .venv, caches and the SQLite file of `make run`
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis static-collected htmlcov .coverage
+	rm -f gisttracker.sqlite3 gisttracker.sqlite3-shm gisttracker.sqlite3-wal
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(RUNTIME): requirements.txt
+	@PYTHON="$(PYTHON)" sh tests/needs.sh build
+	@echo "Installing what the service needs into .venv ..."
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(TOOLS): $(RUNTIME) tests/requirements.txt
+	@echo "Installing the test tools into .venv ..."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -r tests/requirements.txt
+	@touch $@

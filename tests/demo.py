@@ -1,0 +1,223 @@
+"""`make demo`: the whole job on this machine, without tokens and without a database server.
+
+Real programs talk to each other here: the stand-ins for GitHub and Pipedrive run in this process, the API in gunicorn,
+each sync in a process of its own; the database is SQLite in a folder that is deleted at the end.
+"""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import requests
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tests.standins import GitHubStandIn, PipedriveStandIn  # noqa: E402
+
+GITHUB_TOKEN, PIPEDRIVE_TOKEN = "demo-github-token", "demo-pipedrive-token"
+BOLD, DIM, PLAIN = ("\033[1m", "\033[2m", "\033[0m") if sys.stdout.isatty() else ("", "", "")
+
+
+class DemoFailedError(Exception):
+    """The demo did not show what it is to show."""
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    folder = tempfile.TemporaryDirectory(prefix="gisttracker-demo-")
+    try:
+        with (
+            folder,
+            GitHubStandIn(tokens=(GITHUB_TOKEN,)) as github,
+            PipedriveStandIn(tokens=(PIPEDRIVE_TOKEN,)) as crm,
+        ):
+            play(Path(folder.name), github, crm)
+    except (DemoFailedError, requests.RequestException, subprocess.CalledProcessError) as error:
+        print(f"\nThe demo failed: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped; everything of it is deleted.")
+    return 0
+
+
+def play(folder: Path, github: GitHubStandIn, pipedrive: PipedriveStandIn) -> None:
+    port = 3000 if is_free(3000) else free_port()
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "gisttracker.settings",
+        "PYTHONWARNINGS": "ignore",
+        "DATABASE_HOST": "",
+        "SQLITE_PATH": str(folder / "demo.sqlite3"),
+        "SECRET_KEY": secrets.token_urlsafe(40),
+        "DEBUG": "true",
+        "GITHUB_API_URL": github.url,
+        "GITHUB_TOKEN": GITHUB_TOKEN,
+        "PIPEDRIVE_API_URL": pipedrive.url,
+        "PIPEDRIVE_TOKEN": PIPEDRIVE_TOKEN,
+        "BACKFILL": "all",
+    }
+    for name in ("GITHUB_TOKEN_FILE", "PIPEDRIVE_TOKEN_FILE", "SECRET_KEY_FILE"):
+        environment.pop(name, None)
+    publish_first_gists(github)
+    say("A database", f"SQLite in {folder}")
+    manage(environment, "migrate", "--verbosity", "0")
+    password = secrets.token_urlsafe(9)
+    environment["DJANGO_SUPERUSER_PASSWORD"] = password
+    manage(environment, "createsuperuser", "--noinput", "--username", "demo", "--email", "demo@example.com")
+    with api_server(environment, port, folder):
+        base = f"http://127.0.0.1:{port}"
+        tell(base, environment, github, pipedrive)
+        if sys.stdout.isatty():
+            stay(base, password)
+
+
+def publish_first_gists(github: GitHubStandIn) -> None:
+    github.add_account("ada", name="Ada Lovelace", email="ada@example.com")
+    github.add_account("grace", name="Grace Hopper")
+    github.add_account("linus")
+    github.publish("ada", "Note G: Bernoulli numbers on the Analytical Engine", files={"note-g.md": "Markdown"})
+    github.publish("ada", None, files={"difference.py": "Python", "data.csv": None})
+    github.publish("grace", "The first compiler 🐞", files={"a0.asm": "Assembly"})
+
+
+def tell(base: str, environment: dict[str, str], github: GitHubStandIn, pipedrive: PipedriveStandIn) -> None:
+    say("Three people are tracked", f"POST {base}/api/v1/people")
+    for name in ("ada", "@Grace", "https://github.com/linus"):
+        answer = requests.post(f"{base}/api/v1/people", json={"username": name}, timeout=10)
+        expect(answer.status_code == 201, f"tracking {name} answered {answer.status_code}: {answer.text[:200]}")
+        print(f"  {name:28} -> 201, {answer.json()['github_username']}, state {answer.json()['state']}")
+
+    say("The first sync", "manage.py sync_gists")
+    sync(environment)
+    expect(len(pipedrive.activities) == 3, f"3 activities were expected, {len(pipedrive.activities)} arrived")
+    show_activities(pipedrive)
+
+    say("A second sync", "nothing is new, so nothing is sent and GitHub counts none of the requests")
+    paid, sent = github.used[True], pipedrive.counts.total()
+    sync(environment)
+    expect(github.used[True] == paid, "the second sync cost GitHub requests")
+    expect(pipedrive.counts.total() == sent, "the second sync asked Pipedrive")
+    print(f"  paid GitHub requests: {github.used[True] - paid}, requests to Pipedrive: 0")
+
+    say("A visit", f"GET {base}/api/v1/people/ada")
+    show_visit(visit(base), 2)
+
+    say("Ada publishes another gist, and a sync runs")
+    github.publish("ada", "Punched cards, revisited", files={"cards.txt": "Text"})
+    sync(environment)
+    expect(len(pipedrive.activities) == 4, "the new gist made no activity")
+
+    say("The next visit", "shows just that one")
+    show_visit(visit(base), 1)
+
+
+def sync(environment: dict[str, str]) -> None:
+    print("  " + manage(environment, "sync_gists").strip())
+
+
+def show_activities(pipedrive: PipedriveStandIn) -> None:
+    print(f"  {DIM}What arrived at Pipedrive:{PLAIN}")
+    for row in pipedrive.activities.values():
+        person = pipedrive.persons[row["person_id"]]["name"]
+        print(f"  {row['type']} {row['id']} for {person}: {row['subject']}")
+
+
+def visit(base: str) -> Any:
+    return requests.get(f"{base}/api/v1/people/ada", timeout=10).json()
+
+
+def show_visit(person: Any, expected: int) -> None:
+    gists = person["gists"]
+    expect(len(gists) == expected, f"the visit showed {len(gists)} gists, not {expected}")
+    print(f"  {person['name']}, last visit: {person['last_visit'] or 'never'}")
+    for gist in gists:
+        title = gist["description"] or gist["files"][0]["name"]
+        print(f"  - {title} ({gist['push_state']}, activity {gist['pipedrive_activity_id']})")
+
+
+def stay(base: str, password: str) -> None:
+    say("All of this stays up until Ctrl-C")
+    print(f"  API            {base}/api/v1/people")
+    print(f"  documentation  {base}/documentation/")
+    print(f"  admin          {base}/admin/  (login: demo, password: {password})")
+    threading.Event().wait()
+
+
+@contextmanager
+def api_server(environment: dict[str, str], port: int, folder: Path) -> Iterator[None]:
+    say("The API", f"http://127.0.0.1:{port}")
+    with (folder / "api.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "-c", "python:gisttracker.gunicorn", "gisttracker.wsgi"],
+            cwd=ROOT,
+            env={**environment, "PORT": str(port)},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        wait_for(f"http://127.0.0.1:{port}/readyz", process, folder / "api.log")
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            if requests.get(url, timeout=2).ok:
+                return
+        except requests.RequestException:
+            pass
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise DemoFailedError(f"the API did not start:\n{log.read_text()[-2000:]}")
+        time.sleep(0.1)
+
+
+def manage(environment: dict[str, str], *arguments: str) -> str:
+    command = [sys.executable, str(ROOT / "manage.py"), *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    expect(done.returncode == 0, f"manage.py {arguments[0]} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def expect(fulfilled: bool, otherwise: str) -> None:
+    if not fulfilled:
+        raise DemoFailedError(otherwise)
+
+
+def say(headline: str, detail: str = "") -> None:
+    print(f"\n{BOLD}{headline}{PLAIN}" + (f"  {DIM}{detail}{PLAIN}" if detail else ""), flush=True)
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from people.models import Gist, Person
+from sync.activities import gist_of, has_email, is_person, new_activity, note, person_name, subject
+from sync.pipedrive import PipedrivePerson
+
+FILE = {"name": "notes.md", "raw_url": "https://x.test/raw/notes.md", "language": "Markdown", "size": 7}
+
+
+def gist(**fields: Any) -> Gist:
+    defaults = {
+        "github_id": "aa11",
+        "description": "Notes",
+        "html_url": "https://gist.github.com/ada/aa11",
+        "pull_url": "https://gist.github.com/aa11.git",
+        "files": [FILE],
+        "github_created_at": datetime(2026, 1, 31, 23, 5, tzinfo=UTC),
+    }
+    return Gist(**{**defaults, **fields})
+
+
+def test_a_note_has_the_link_the_description_and_the_files() -> None:
+    assert note(gist(description="One\r\ntwo & three")) == (
+        '<p><a href="https://gist.github.com/ada/aa11">https://gist.github.com/ada/aa11</a></p>'
+        "<p>One<br>two &amp; three</p>"
+        '<ul><li><a href="https://x.test/raw/notes.md">notes.md</a> (Markdown, 7 bytes)</li></ul>'
+    )
+
+
+def test_a_truncated_gist_has_the_pull_url_instead_of_files() -> None:
+    written = note(gist(truncated=True))
+
+    assert "https://gist.github.com/aa11.git" in written
+    assert "notes.md" not in written
+
+
+def test_everything_from_github_is_escaped() -> None:
+    nasty = '"><script>alert(1)</script>'
+    file = {"name": nasty, "raw_url": "https://x.test/" + nasty, "language": nasty, "size": 1}
+
+    written = note(gist(description=nasty, html_url="https://x.test/" + nasty, files=[file]))
+
+    assert "<script" not in written
+    assert written.count('"') == 4  # Those of the two links.
+
+
+@pytest.mark.parametrize(
+    ("description", "files", "expected"),
+    [
+        ("First\nsecond", [FILE], "First"),
+        ("\n \n Late first ", [FILE], "Late first"),
+        ("", [FILE], "notes.md"),
+        ("", [], "Gist aa11"),
+        ("tab\tand\x00null\x1b", [], "tab and null"),
+        ("<b>bold</b>", [], "‹b›bold‹/b›"),
+        ("x" * 255, [], "x" * 255),
+        ("🚢" * 300, [], "🚢" * 254 + "…"),
+    ],
+)
+def test_a_subject_is_one_line_of_at_most_255_characters(
+    description: str, files: list[dict[str, Any]], expected: str
+) -> None:
+    assert subject(gist(description=description, files=files)) == expected
+
+
+def test_a_note_keeps_within_pipedrive_s_size_at_a_whole_line() -> None:
+    files = [{**FILE, "name": f"{number:04}-" + "ü" * 200} for number in range(300)]
+
+    written = note(gist(description="<" * 60_000, files=files))
+
+    assert len(written.encode()) <= 100_000
+    assert "the description goes on in the gist" in written
+    assert written.endswith(
+        'bytes)</li><li>and more files: <a href="https://gist.github.com/ada/aa11">'
+        "https://gist.github.com/ada/aa11</a></li></ul>"
+    )
+
+
+def test_an_activity_is_due_when_the_gist_was_published() -> None:
+    activity = new_activity(gist(), type="call", done=False)
+
+    assert (activity.type, activity.done, activity.due_date, activity.due_time) == (
+        "call",
+        False,
+        "2026-01-31",
+        "23:05",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (note(gist()), "aa11"),
+        (note(gist(description='see <a href="https://gist.github.com/ben/bb22">')), "aa11"),
+        ("<p><a target='_blank' href='https://gist.github.com/aa11/'>x</a> <a href='/bb22'>", "aa11"),
+        ("no link", ""),
+        (None, ""),
+    ],
+)
+def test_a_note_tells_which_gist_it_is_about(text: str | None, expected: str) -> None:
+    assert gist_of(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("Ada Lovelace", "Ada Lovelace (@Ada)"), ("", "@Ada"), (" \n", "@Ada"), ("x" * 300, "x" * 200 + " (@Ada)")],
+)
+def test_a_person_s_name_ends_with_the_login(name: str, expected: str) -> None:
+    assert person_name(Person(github_username="Ada", name=name)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [("@ada", True), ("@ADA", True), ("Ada (@Ada) ", True), ("@ada-b", False), ("(@ada) Ada", False), ("b@ada", False)],
+)
+def test_a_pipedrive_person_is_recognised_by_its_name(name: str, same: bool) -> None:
+    assert is_person(PipedrivePerson(1, name), "Ada") is same
+
+
+def test_deleted_pipedrive_persons_are_nobody() -> None:
+    deleted = PipedrivePerson(1, "@ada", ["ada@example.com"], is_deleted=True)
+
+    assert not is_person(deleted, "ada")
+    assert not has_email(deleted, "ada@example.com")

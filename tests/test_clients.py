@@ -1,0 +1,299 @@
+"""Both clients against recorded-looking answers: what they send, what they make of what comes back."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import requests
+import requests_mock
+
+from sync.errors import (
+    ApiEndedError,
+    CredentialsError,
+    LimitedError,
+    MissingError,
+    NotSentError,
+    OutageError,
+    RefusedError,
+    RunStoppedError,
+    SyncError,
+    TryLaterError,
+    UnclearError,
+    WrongAnswerError,
+)
+from sync.github import GitHubClient
+from sync.pipedrive import NewActivity, PipedriveClient
+
+GITHUB = "https://api.github.test"
+PIPEDRIVE = "https://company.pipedrive.test"
+GISTS = f"{GITHUB}/users/ada/gists?per_page=100"
+ACTIVITY = NewActivity("Notes", "task", True, "2026-01-01", "12:00", "<p>Notes</p>")
+ITEM = {
+    "id": "aa11",
+    "html_url": "https://gist.github.com/ada/aa11",
+    "git_pull_url": "https://gist.github.com/aa11.git",
+    "created_at": "2026-01-01T00:00:00Z",
+    "updated_at": "2026-01-01T00:00:00Z",
+    "files": {"n.md": {"filename": "n.md", "raw_url": "https://x.test/n.md", "language": None, "size": 3}},
+    "description": None,
+    "public": True,
+    "truncated": False,
+    "owner": {"id": 7, "login": "ada"},
+}
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr("sync.http.RETRY_SECONDS", 0.0)
+    with requests_mock.Mocker() as mocker:
+        yield mocker
+
+
+@pytest.fixture
+def github() -> GitHubClient:
+    return GitHubClient(GITHUB, "gh-secret", requests_per_minute=0)
+
+
+@pytest.fixture
+def pipedrive() -> PipedriveClient:
+    return PipedriveClient(PIPEDRIVE, "pd-secret")
+
+
+def last(wire: requests_mock.Mocker) -> Any:
+    return wire.request_history[-1]
+
+
+def test_github_is_asked_as_it_wants_to_be(wire: requests_mock.Mocker, github: GitHubClient) -> None:
+    wire.get(GISTS, json=[])
+
+    github.first_page("ada", 'W/"etag"')
+
+    headers = last(wire).headers
+    assert headers["Authorization"] == "Bearer gh-secret"
+    assert headers["X-GitHub-Api-Version"] == "2026-03-10"
+    assert headers["If-None-Match"] == 'W/"etag"'
+    assert headers["User-Agent"] == "gisttracker"
+    assert last(wire).timeout == (5, 20)
+
+
+def test_a_page_of_gists(wire: requests_mock.Mocker, github: GitHubClient) -> None:
+    link = f'<{GITHUB}/user/7/gists?page=2>; rel="next", <{GITHUB}/user/7/gists?page=9>; rel="last"'
+    wire.get(GISTS, json=[ITEM, {**ITEM, "id": "bb22", "public": False}], headers={"ETag": 'W/"1"', "Link": link})
+
+    page = github.first_page("ada")
+
+    assert [gist.id for gist in page.gists] == ["aa11"]
+    assert (page.etag, page.next_url) == ('W/"1"', f"{GITHUB}/user/7/gists?page=2")
+
+
+def test_an_unchanged_list(wire: requests_mock.Mocker, github: GitHubClient) -> None:
+    wire.get(GISTS, status_code=304)
+
+    assert github.first_page("ada", '"1"').unchanged
+
+
+def test_an_etag_is_tied_to_the_token(github: GitHubClient) -> None:
+    other = GitHubClient(GITHUB, "another", requests_per_minute=0)
+
+    assert github.etag_scope != other.etag_scope
+    assert "gh-secret" not in github.etag_scope
+
+
+@pytest.mark.parametrize("url", ["https://evil.test/page2", "http://api.github.test/page2", "//evil.test/x"])
+def test_no_link_leads_the_token_to_another_host(wire: requests_mock.Mocker, github: GitHubClient, url: str) -> None:
+    with pytest.raises(WrongAnswerError, match="leads to another host"):
+        github.page(url)
+
+    assert wire.call_count == 0
+
+
+def test_no_redirect_leads_the_token_to_another_host(wire: requests_mock.Mocker, github: GitHubClient) -> None:
+    wire.get(GISTS, status_code=302, headers={"Location": "https://evil.test/"})
+
+    with pytest.raises(WrongAnswerError, match=r"leads to another host, evil\.test"):
+        github.first_page("ada")
+
+    assert wire.call_count == 1
+
+
+def test_a_redirect_on_the_same_host_is_followed(wire: requests_mock.Mocker, github: GitHubClient) -> None:
+    wire.get(GISTS, status_code=301, headers={"Location": "/user/7/gists"})
+    wire.get(f"{GITHUB}/user/7/gists", json=[ITEM])
+
+    assert len(github.first_page("ada").gists) == 1
+
+
+def call_get(github: GitHubClient, pipedrive: PipedriveClient) -> object:
+    return github.account("ada")
+
+
+def call_post(github: GitHubClient, pipedrive: PipedriveClient) -> object:
+    return pipedrive.create_activity(7, ACTIVITY)
+
+
+@pytest.mark.parametrize(
+    ("call", "answer", "error", "requests_made"),
+    [
+        (call_get, {"status_code": 400, "json": {"message": "no"}}, RefusedError, 1),
+        (call_get, {"status_code": 401, "json": {"message": "no"}}, CredentialsError, 1),
+        (call_get, {"status_code": 403, "json": {"message": "Forbidden"}}, RefusedError, 1),
+        (
+            call_get,
+            {"status_code": 403, "json": {"message": "You have exceeded a secondary rate limit"}},
+            ApiEndedError,
+            1,
+        ),
+        (call_get, {"status_code": 403, "headers": {"retry-after": "0"}}, ApiEndedError, 4),
+        (call_get, {"status_code": 429}, ApiEndedError, 1),
+        (call_get, {"status_code": 404}, MissingError, 1),
+        (call_get, {"status_code": 410}, MissingError, 1),
+        (call_get, {"status_code": 422}, RefusedError, 1),
+        (call_get, {"status_code": 500}, TryLaterError, 4),
+        (call_get, {"status_code": 502, "text": "<html>"}, TryLaterError, 4),
+        (call_get, {"exc": requests.ConnectTimeout}, TryLaterError, 4),
+        (call_get, {"exc": requests.ReadTimeout}, TryLaterError, 4),
+        (call_get, {"exc": requests.ConnectionError}, TryLaterError, 4),
+        (call_get, {"text": ""}, WrongAnswerError, 1),
+        (call_get, {"text": "null"}, WrongAnswerError, 1),
+        (call_get, {"text": "<html>"}, WrongAnswerError, 1),
+        (call_get, {"json": {"id": "x"}}, WrongAnswerError, 1),
+        (call_post, {"status_code": 400, "json": {"error": "no"}}, RefusedError, 1),
+        (call_post, {"status_code": 401}, CredentialsError, 1),
+        (call_post, {"status_code": 402}, CredentialsError, 1),
+        (call_post, {"status_code": 403, "json": {"error": "no"}}, RefusedError, 1),
+        (
+            call_post,
+            {"status_code": 403, "text": "<html>Cloudflare", "headers": {"content-type": "text/html"}},
+            LimitedError,
+            1,
+        ),
+        (call_post, {"status_code": 404}, MissingError, 1),
+        (call_post, {"status_code": 413}, RefusedError, 1),
+        (call_post, {"status_code": 429}, LimitedError, 1),
+        (call_post, {"status_code": 500}, UnclearError, 1),
+        (call_post, {"status_code": 503, "headers": {"retry-after": "1"}}, UnclearError, 1),
+        (call_post, {"exc": requests.ReadTimeout}, UnclearError, 1),
+        (call_post, {"exc": requests.ConnectionError}, UnclearError, 1),
+        (call_post, {"exc": requests.ConnectTimeout}, NotSentError, 1),
+        (call_post, {"text": "null"}, UnclearError, 1),
+        (call_post, {"json": {"success": True}}, UnclearError, 1),
+        (call_post, {"status_code": 302, "headers": {"location": "/x"}}, WrongAnswerError, 1),
+    ],
+    ids=str,
+)
+def test_what_an_answer_means(
+    wire: requests_mock.Mocker,
+    github: GitHubClient,
+    pipedrive: PipedriveClient,
+    call: Callable[..., object],
+    answer: dict[str, Any],
+    error: type[SyncError],
+    requests_made: int,
+) -> None:
+    wire.register_uri(requests_mock.ANY, requests_mock.ANY, **answer)
+
+    with pytest.raises(SyncError) as caught:
+        call(github, pipedrive)
+
+    assert type(caught.value) is error
+    assert wire.call_count == requests_made
+    assert "secret" not in str(caught.value)
+    assert "users/ada" in str(caught.value) or "activities" in str(caught.value) or "GitHub" in str(caught.value)
+
+
+def test_an_error_says_what_the_api_said_but_no_token(wire: requests_mock.Mocker, pipedrive: PipedriveClient) -> None:
+    wire.post(f"{PIPEDRIVE}/api/v2/persons", status_code=400, json={"error": "pd-secret may not " + "x" * 500})
+
+    with pytest.raises(RefusedError) as caught:
+        pipedrive.create_person("@ada")
+
+    assert str(caught.value).startswith("Pipedrive POST /api/v2/persons answered 400: [secret] may not xxx")
+    assert len(str(caught.value)) < 260
+
+
+def test_five_failures_in_a_row_end_the_api(wire: requests_mock.Mocker, github: GitHubClient) -> None:
+    wire.get(requests_mock.ANY, status_code=500)
+    with pytest.raises(TryLaterError):
+        github.account("ada")
+    with pytest.raises(OutageError):
+        github.account("ben")
+
+    with pytest.raises(OutageError, match="failed 5 times in a row"):
+        github.account("cleo")
+
+    assert wire.call_count == 5
+
+
+def test_an_activity_is_sent_as_pipedrive_wants_it(wire: requests_mock.Mocker, pipedrive: PipedriveClient) -> None:
+    wire.post(f"{PIPEDRIVE}/api/v2/activities", status_code=201, json={"success": True, "data": {"id": 9, "x": 1}})
+
+    made = pipedrive.create_activity(7, ACTIVITY)
+
+    assert made == 9
+    assert last(wire).headers["x-api-token"] == "pd-secret"
+    assert last(wire).qs == {}
+    assert json.loads(last(wire).body) == {
+        "subject": "Notes",
+        "type": "task",
+        "done": True,
+        "due_date": "2026-01-01",
+        "due_time": "12:00",
+        "note": "<p>Notes</p>",
+        "participants": [{"person_id": 7, "primary": True}],
+    }
+
+
+def test_activities_are_read_to_the_last_page(wire: requests_mock.Mocker, pipedrive: PipedriveClient) -> None:
+    pages: list[dict[str, Any]] = [
+        {"json": {"data": [{"id": 2, "note": "b"}], "additional_data": {"next_cursor": "c2"}}},
+        {"json": {"data": None, "additional_data": {"next_cursor": "c3"}}},
+        {"json": {"data": [{"id": 1, "note": None}], "additional_data": None}},
+    ]
+    wire.get(f"{PIPEDRIVE}/api/v2/activities", pages)
+
+    activities = list(pipedrive.newest_activities(7))
+
+    assert [activity.id for activity in activities] == [2, 1]
+    assert [request.qs.get("cursor") for request in wire.request_history] == [None, ["c2"], ["c3"]]
+
+
+def test_persons_are_read_from_search_and_list(wire: requests_mock.Mocker, pipedrive: PipedriveClient) -> None:
+    item = {"id": 3, "name": "Ada", "emails": ["ada@example.com"]}
+    wire.get(f"{PIPEDRIVE}/api/v2/persons/search", json={"data": {"items": [{"item": item}]}})
+    row = {"id": 4, "name": "Ben", "emails": [{"value": "ben@example.com"}], "add_time": "2026-01-01T00:00:00.000Z"}
+    wire.get(f"{PIPEDRIVE}/api/v2/persons", json={"data": [row]})
+
+    assert [one.emails for one in pipedrive.persons_with_email("ada@example.com")] == [["ada@example.com"]]
+    assert [one.emails for one in pipedrive.newest_persons()] == [["ben@example.com"]]
+
+
+def test_a_post_that_comes_too_late_is_not_sent(wire: requests_mock.Mocker, pipedrive: PipedriveClient) -> None:
+    with pytest.raises(NotSentError):
+        pipedrive.create_activity(7, ACTIVITY, not_after=time.monotonic() - 1)
+
+    assert wire.call_count == 0
+
+
+def test_no_request_is_begun_when_the_run_is_to_stop(wire: requests_mock.Mocker) -> None:
+    stopping = threading.Event()
+    stopping.set()
+
+    with pytest.raises(RunStoppedError):
+        GitHubClient(GITHUB, stopping=stopping).account("ada")
+
+    assert wire.call_count == 0
+
+
+def test_a_used_up_hour_ends_github_before_it_refuses(wire: requests_mock.Mocker, github: GitHubClient) -> None:
+    reset = str(int(time.time()) + 1200)
+    wire.get(GISTS, json=[], headers={"x-ratelimit-remaining": "0", "x-ratelimit-reset": reset})
+    github.first_page("ada")
+
+    with pytest.raises(ApiEndedError, match=r"GitHub is free again at .* \(the hourly limit is used up\)") as caught:
+        github.first_page("ben")
+
+    assert caught.value.free_at is not None
+    assert wire.call_count == 1
