@@ -43,6 +43,7 @@ def test_a_lost_answer_to_the_person_is_reconciled(
     fault: Fault, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     gist_id = github.publish("ada")
+    pipedrive.search_lags = True
     pipedrive.fail("create_person", fault)
     sync()
 

@@ -60,12 +60,14 @@ class PipedriveStandIn(StandIn):
         self.activities: dict[int, dict[str, Any]] = {}
         self.types = {"call": True, "task": True, "meeting": True, "lunch": False}  # key: active?
         self.spent = 0
+        self.search_lags = False  # The search does not know yet what was made through the API.
         self._ids = itertools.count(1)
 
     # --- what happens at Pipedrive ---
     def add_person(self, name: str, *, email: str | None = None) -> int:
         with self.lock:
-            return self._new_person({"name": name, "emails": [{"value": email, "primary": True}] if email else []})
+            emails = [{"value": email, "primary": True}] if email else []
+            return self._new_person({"name": name, "emails": emails, "made_by_api": False})
 
     def delete_person(self, person_id: int) -> None:
         with self.lock:
@@ -105,6 +107,8 @@ class PipedriveStandIn(StandIn):
         by_email = asked.query.get("fields") == "email"
         found = []
         for person in self._living(self.persons):
+            if self.search_lags and person["made_by_api"]:
+                continue
             values = [row["value"] for row in person["emails"]] if by_email else [person["name"]]
             if any(value.lower() == term if exact else term in value.lower() for value in values):
                 emails = [row["value"] for row in person["emails"]]
@@ -164,7 +168,7 @@ class PipedriveStandIn(StandIn):
         return {"id": next(self._ids), "add_time": now, "update_time": now, "is_deleted": False}
 
     def _new_person(self, body: dict[str, Any]) -> int:
-        row = {**self._new(), "emails": [], **body}
+        row = {**self._new(), "emails": [], "made_by_api": True, **body}
         self.persons[row["id"]] = row
         return int(row["id"])
 
