@@ -2,7 +2,8 @@
 
 SyncError
 ├── ApiEndedError           this API is not asked again in this run
-│   ├── CredentialsError    ... and somebody has to mend its token
+│   ├── SettingRefusedError ... and somebody has to mend a setting
+│   │   └── CredentialsError    ... its token
 │   └── OutageError         ... since it failed again and again
 ├── LimitedError            the API refused this request for its limits: nothing was done, ask again after a wait
 ├── TryLaterError           this person again in the next run
@@ -30,7 +31,11 @@ class ApiEndedError(SyncError):
         self.free_at = free_at
 
 
-class CredentialsError(ApiEndedError):
+class SettingRefusedError(ApiEndedError):
+    pass
+
+
+class CredentialsError(SettingRefusedError):
     pass
 
 
@@ -51,7 +56,9 @@ class WrongAnswerError(TryLaterError):
 
 
 class RefusedError(SyncError):
-    pass
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class MissingError(RefusedError):

@@ -17,6 +17,9 @@ from sync.limits import Limits, Pause, header_number, server_time
 
 API_VERSION = "2026-03-10"
 SECONDARY_PAUSE = 60.0  # seconds; GitHub's own advice where it names none
+LIMIT_WORDS = (b"rate limit", b"abuse detection")  # by which a 403 for limits is told from one for permissions
+REACH = 3000  # gists that a listing goes back at most
+ANONYMOUS_REQUESTS_PER_HOUR = 60  # from one address without a token
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,7 @@ class GitHubClient:
         if answer.status in (403, 429):
             if remaining == 0:
                 return Pause(until_reset, True, "the hourly limit is used up")
-            if answer.status == 429 or b"rate limit" in answer.body.lower():
+            if answer.status == 429 or any(words in answer.body[:2000].lower() for words in LIMIT_WORDS):
                 return Pause(SECONDARY_PAUSE, True, "its secondary limit")
         elif remaining == 0:
             return Pause(until_reset, False, "the hourly limit is used up")

@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import requests
+import urllib3
 from pydantic import TypeAdapter, ValidationError
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
@@ -121,37 +122,41 @@ class Api:
     def post(self, path: str, body: Mapping[str, Any], *, not_after: float | None = None) -> Answer:
         """POST JSON, once. `not_after`: a monotonic time after which it is not sent any more.
 
-        Raises ApiEndedError, LimitedError and NotSentError when nothing was done, RefusedError when it was refused,
-        UnclearError when it may or may not have been done.
+        A refusal for the API's limits is no answer: nothing was done, so it is sent again after the wait. Raises
+        ApiEndedError and NotSentError when nothing was done, RefusedError when it was refused, UnclearError when it
+        may or may not have been done.
         """
         call = f"{self.name} POST {path}"
-        self._wait_for_turn(call)
-        if not_after is not None and time.monotonic() > not_after:
-            raise NotSentError(f"{call} came too late to be sent")
-        try:
-            return self._judge(self._send(call, "POST", urljoin(self._base_url, path), json=body))
-        except _OnTheWayError as error:
-            # A connection that was never made carried nothing; anything else may have arrived.
-            raise NotSentError(str(error)) if error.unsent else UnclearError(str(error)) from None
-        except _ServerError as error:
-            raise UnclearError(str(error)) from None
+        for _ in range(RETRIES + 1):
+            self._wait_for_turn()
+            if not_after is not None and time.monotonic() > not_after:
+                raise NotSentError(f"{call} came too late to be sent")
+            try:
+                return self._judge(self._send(call, "POST", urljoin(self._base_url, path), json=body))
+            except LimitedError:
+                continue
+            except _OnTheWayError as error:
+                # A connection that was never made carried nothing; anything else may have arrived.
+                raise NotSentError(str(error)) if error.unsent else UnclearError(str(error)) from None
+            except (_ServerError, WrongAnswerError) as error:
+                raise UnclearError(str(error)) from None
+        raise self._kept_refusing()
 
     def _repeatable(self, method: str, url: str, **parts: Any) -> Answer:
         url = urljoin(self._base_url, url)
         call = f"{self.name} {method} {urlsplit(url).path}"
         self._same_host(call, url)
         for attempt in range(RETRIES + 1):
-            self._wait_for_turn(call)
+            self._wait_for_turn()
             try:
                 return self._follow(call, method, url, parts)
             except LimitedError:
-                if attempt == RETRIES:
-                    self._end(f"{self.name} keeps refusing requests for its limits ({self.limits.why})", None)
+                continue
             except (_OnTheWayError, _ServerError) as error:
                 if attempt == RETRIES:
                     raise TryLaterError(str(error)) from None
                 self._sleep(RETRY_SECONDS * 2**attempt * (1 + random.random()))  # noqa: S311  # jitter, no secret
-        raise AssertionError("unreachable")
+        raise self._kept_refusing()
 
     def _follow(self, call: str, method: str, url: str, parts: dict[str, Any]) -> Answer:
         for _ in range(REDIRECTS):
@@ -178,14 +183,15 @@ class Api:
                 method, url, timeout=timeout, allow_redirects=False, stream=True, **parts
             ) as response:
                 body = bytearray()
-                for chunk in response.iter_content(64 * 1024):
+                # read1 hands over what is there; the other ways of reading wait for a full buffer, however long.
+                while chunk := response.raw.read1(64 * 1024, decode_content=True):
                     body += chunk
                     if len(body) > LARGEST_BODY:
                         raise WrongAnswerError(f"{call} answered with more than {LARGEST_BODY >> 20} MB")
                     if time.monotonic() - started > TOTAL_TIMEOUT:
                         raise requests.Timeout
                 return Answer(call, response.status_code, response.headers, bytes(body))
-        except requests.RequestException as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             self._count_failure(call)
             raise _OnTheWayError(call, error) from None
 
@@ -203,14 +209,16 @@ class Api:
             self._failures = 0
         if 200 <= status < 300 or status == 304:
             return answer
-        if status in (401, 402):
-            self._end(f"{said} - the token is refused", CredentialsError)
+        if status == 401:
+            self.end(CredentialsError(f"{said} - {self.name.upper()}_TOKEN is refused: make a new one"))
+        if status == 402:
+            self.end(CredentialsError(f"{said} - the account of {self.name.upper()}_TOKEN is not open: is it paid?"))
         if pause and pause.refused:
             raise LimitedError(said)
         if status in (404, 410):
-            raise MissingError(said)
+            raise MissingError(said, status)
         if 400 <= status < 500:
-            raise RefusedError(said)
+            raise RefusedError(said, status)
         raise WrongAnswerError(said)
 
     def _excerpt(self, answer: Answer) -> str:
@@ -224,13 +232,14 @@ class Api:
             text = text.replace(secret, "[secret]")
         return " ".join(text.split())[:200]
 
-    def _wait_for_turn(self, call: str) -> None:
+    def _wait_for_turn(self) -> None:
         if self.ended:
             raise self.ended
         seconds = self.limits.reserve()
         if seconds > LONGEST_WAIT:
             free_at = datetime.now(UTC) + timedelta(seconds=seconds)
-            self._end(f"{self.name} is free again at {free_at:%Y-%m-%d %H:%M} UTC ({self.limits.why})", None, free_at)
+            sentence = f"{self.name} is free again at {free_at:%Y-%m-%d %H:%M} UTC ({self.limits.why})"
+            self.end(ApiEndedError(sentence, free_at))
         self._sleep(seconds)
         if self.ended:
             raise self.ended
@@ -246,10 +255,16 @@ class Api:
         if failures >= OUTAGE and not self.ended:
             self.ended = OutageError(f"{self.name} failed {failures} times in a row, last at {call}")
 
-    def _end(self, sentence: str, kind: type[ApiEndedError] | None, free_at: datetime | None = None) -> None:
-        """Leave this API alone for the rest of the run, in every thread."""
-        self.ended = self.ended or (kind or ApiEndedError)(sentence, free_at)
+    def end(self, error: ApiEndedError) -> NoReturn:
+        """Leave this API alone for the rest of the run, in every thread; the first reason counts."""
+        self.ended = self.ended or error
         raise self.ended
+
+    def _kept_refusing(self) -> ApiEndedError:
+        self.ended = self.ended or ApiEndedError(
+            f"{self.name} keeps refusing requests for its limits ({self.limits.why})"
+        )
+        return self.ended
 
 
 class _NoNetrc(AuthBase):
@@ -260,7 +275,7 @@ class _NoNetrc(AuthBase):
 
 
 class _OnTheWayError(SyncError):
-    def __init__(self, call: str, error: requests.RequestException) -> None:
+    def __init__(self, call: str, error: Exception) -> None:
         super().__init__(f"{call} failed on the way ({type(error).__name__})")
         reason = getattr(error.args[0], "reason", None) if error.args else None
         self.unsent = isinstance(error, requests.ConnectTimeout) or type(reason).__name__ == "NewConnectionError"

@@ -56,6 +56,12 @@ class NewActivity:
 
 
 @dataclass(frozen=True)
+class ActivityType:
+    key_string: str
+    active_flag: bool = True
+
+
+@dataclass(frozen=True)
 class _Made:
     id: int
 
@@ -87,6 +93,8 @@ class _Items(Generic[T]):
 
 
 MADE = TypeAdapter(_One[_Made])
+PERSON = TypeAdapter(_One[PipedrivePerson])
+TYPES = TypeAdapter(_One[list[ActivityType]])
 PERSONS = TypeAdapter(_Page[PipedrivePerson])
 ACTIVITIES = TypeAdapter(_Page[Activity])
 FOUND = TypeAdapter(_One[_Items[PipedrivePerson]])
@@ -122,6 +130,10 @@ class PipedriveClient:
         """GET /persons, newest first; from the list itself, which does not lag as the search may."""
         return self._pages("/api/v2/persons", PERSONS, {"sort_by": "add_time", "sort_direction": "desc"})
 
+    def person(self, person_id: int) -> PipedrivePerson:
+        """GET /persons/{id} - MissingError, or `is_deleted`, when it was deleted or merged into another."""
+        return self.api.get(f"/api/v2/persons/{person_id}").read(PERSON).data
+
     def create_person(self, name: str, email: str = "") -> int:
         """POST /persons - the new person's id. UnclearError if nobody knows whether it was made."""
         body: dict[str, Any] = {"name": name}
@@ -142,6 +154,14 @@ class PipedriveClient:
         participants = [{"person_id": person_id, "primary": True}]
         body = {**vars(activity), "participants": participants}
         return self._made(self.api.post("/api/v2/activities", body, not_after=not_after))
+
+    def edit_activity(self, activity_id: int, subject: str, note: str) -> None:
+        """PATCH /activities/{id} - MissingError when somebody deleted it."""
+        self.api.patch(f"/api/v2/activities/{activity_id}", {"subject": subject, "note": note})
+
+    def activity_types(self) -> list[str]:
+        """GET /v1/activityTypes (v2 has none) - the keys of those that may be used."""
+        return [one.key_string for one in self.api.get("/api/v1/activityTypes").read(TYPES).data if one.active_flag]
 
     def _search(self, term: str, field: str, *, exact: bool) -> list[PipedrivePerson]:
         query = {"term": term, "fields": field, "exact_match": str(exact).lower(), "limit": "100"}
