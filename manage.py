@@ -7,7 +7,7 @@ import sys
 from django.core.management import ManagementUtility
 from django.core.management.base import BaseCommand, CommandParser
 
-from gisttracker import environment
+from gisttracker import environment, logs
 
 
 class CommandLine(ManagementUtility):
@@ -28,4 +28,5 @@ class CommandLine(ManagementUtility):
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gisttracker.settings")
     environment.take_flags(sys.argv[2:])
+    sys.excepthook = logs.log_uncaught
     CommandLine(sys.argv).execute()

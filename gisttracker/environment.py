@@ -107,6 +107,13 @@ VARIABLES = (
     Variable("PIPEDRIVE_API_URL", "https://api.pipedrive.com", "better: https://YOURCOMPANY.pipedrive.com", http_url),
     Variable("PIPEDRIVE_ACTIVITY_TYPE", "task", "key of the activity type to make"),
     Variable("PIPEDRIVE_ACTIVITY_DONE", "true", "make activities as done", boolean),
+    Variable(
+        "PIPEDRIVE_DAILY_ACTIVITIES",
+        "0",
+        "activities that all runs of a UTC day may make together; 0 = any number",
+        whole_number(0, 10000000),
+    ),
+    Variable("PUSH_EDITS", "false", "bring the activity up to date when its gist is edited", boolean),
     Variable("BACKFILL", "all", "a new person's old gists to export: all, none, a number, or a date", backfill.parse),
     Variable(
         "PUSH_RECONCILE_AFTER_SECONDS",

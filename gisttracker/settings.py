@@ -5,7 +5,7 @@ from typing import Any
 
 from django.utils.crypto import get_random_string
 
-from gisttracker import environment
+from gisttracker import environment, logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 ENV = environment.read(BASE_DIR / ".env")
@@ -15,6 +15,8 @@ PIPEDRIVE_TOKEN: str = ENV["PIPEDRIVE_TOKEN"]
 PIPEDRIVE_API_URL: str = ENV["PIPEDRIVE_API_URL"]
 PIPEDRIVE_ACTIVITY_TYPE: str = ENV["PIPEDRIVE_ACTIVITY_TYPE"]
 PIPEDRIVE_ACTIVITY_DONE: bool = ENV["PIPEDRIVE_ACTIVITY_DONE"]
+PIPEDRIVE_DAILY_ACTIVITIES: int = ENV["PIPEDRIVE_DAILY_ACTIVITIES"]
+PUSH_EDITS: bool = ENV["PUSH_EDITS"]
 PUSH_RECONCILE_AFTER_SECONDS: int = ENV["PUSH_RECONCILE_AFTER_SECONDS"]
 GITHUB_TOKEN: str = ENV["GITHUB_TOKEN"]
 GITHUB_API_URL: str = ENV["GITHUB_API_URL"]
@@ -147,11 +149,12 @@ SPECTACULAR_SETTINGS = {
 }
 
 # --- logs ---
+logs.hide(ENV[variable.name] for variable in environment.VARIABLES if variable.secret)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"text": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "text"}},
+    "formatters": {"text": {"()": "gisttracker.logs.TextFormatter"}, "json": {"()": "gisttracker.logs.JsonFormatter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": ENV["LOG_FORMAT"]}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {"django": {"handlers": [], "propagate": True}},
 }

@@ -1,0 +1,74 @@
+"""How log records look: text for a terminal, or one JSON object a line; no secret in either, whoever wrote it.
+
+Secrets are cut out of the finished text, so that messages, arguments, extras and tracebacks are all covered.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+from pythonjsonlogger.json import JsonFormatter as PythonJsonFormatter
+
+SHORTEST_SECRET = 6  # characters; a shorter one would tear words apart, and is none
+_secrets: set[str] = set()
+_everywhere: dict[str, Any] = {}
+
+
+def hide(secrets: Iterable[str]) -> None:
+    """Keep these out of all records from now on, as they are and as they look in JSON and in URLs."""
+    for secret in secrets:
+        if len(secret) >= SHORTEST_SECRET:
+            _secrets.update({secret, json.dumps(secret)[1:-1], quote(secret, safe="")})
+
+
+def say_everywhere(**fields: Any) -> None:
+    """Let every further record of this process carry these fields."""
+    _everywhere.update(fields)
+
+
+def without_secrets(text: str) -> str:
+    for secret in sorted(_secrets, key=len, reverse=True):
+        text = text.replace(secret, "[secret]")
+    return text
+
+
+class TextFormatter(logging.Formatter):
+    """`2026-11-24 12:00:00,000 WARNING sync.report [run 7]: message`"""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_secrets(super().format(record))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the name is logging's
+        where = " ".join(f"{name} {value}" for name, value in _everywhere.items())
+        place = f" [{where}]" if where else ""
+        return f"{self.formatTime(record)} {record.levelname} {record.name}{place}: {record.message}"
+
+
+class JsonFormatter(PythonJsonFormatter):
+    """`{"time": ..., "level": ..., "logger": ..., "message": ..., "run": 7, "person": "ada", ...}`"""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "{asctime}{levelname}{name}{message}",
+            style="{",
+            rename_fields={"asctime": "time", "levelname": "level", "name": "logger", "exc_info": "traceback"},
+        )
+
+    def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
+        super().add_fields(log_data, record, message_dict)
+        for name, value in _everywhere.items():
+            log_data.setdefault(name, value)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_secrets(super().format(record))
+
+
+def log_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """For sys.excepthook: what ends a command is logged like everything else, without secrets."""
+    if issubclass(kind, KeyboardInterrupt):
+        sys.exit(130)
+    logging.getLogger("gisttracker").critical("%s", error, exc_info=(kind, error, traceback))
