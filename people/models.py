@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.utils import timezone
 
 from people.backfill import parse
 from people.github_names import login_key, parse_login
@@ -85,6 +86,17 @@ class Person(models.Model):
         super().save(*args, **kwargs)
 
 
+class GistQuerySet(models.QuerySet["Gist"]):
+    def unfinished(self) -> "GistQuerySet":
+        """Those whose activity is still to be made, or looked for."""
+        return self.filter(push_state__in=[Gist.PushState.PENDING, Gist.PushState.STARTED])
+
+    def push_again(self) -> int:
+        """Put the rejected and the skipped ones back among the pending; how many there were."""
+        put_back = self.filter(push_state__in=[Gist.PushState.REJECTED, Gist.PushState.SKIPPED])
+        return put_back.update(push_state=Gist.PushState.PENDING, push_error="", updated_at=timezone.now())
+
+
 class Gist(models.Model):
     """A public gist, and the outbox entry of its Pipedrive activity.
 
@@ -118,6 +130,12 @@ class Gist(models.Model):
     push_error = models.CharField(max_length=500, blank=True)
     pushed_at = models.DateTimeField(null=True, blank=True)
     pipedrive_activity_id = models.PositiveBigIntegerField(null=True, blank=True)
+    # Whom the last attempt was filed under: there it is looked for, even if the person has another link by now.
+    pipedrive_person_id = models.PositiveBigIntegerField(null=True, blank=True)
+    # The gist was edited after its activity was made; with PUSH_EDITS the activity is brought up to date.
+    activity_outdated = models.BooleanField(default=False)
+
+    objects = GistQuerySet.as_manager()
 
     class Meta:
         ordering = ["id"]

@@ -13,7 +13,7 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from people.github_names import login_key
-from people.models import Gist, Person
+from people.models import Gist, GistQuerySet, Person
 
 Clock = Callable[[], datetime]
 ASK_GONE_AFTER = timedelta(days=1)
@@ -57,12 +57,18 @@ def with_names(logins: Iterable[str]) -> Q:
     return Q(username_key__in=[login_key(login) for login in logins])
 
 
-def due_for_push(round_start: datetime) -> Q:
+def due_for_push(round_start: datetime, *, edits: bool) -> Q:
     """People with gists still to be pushed or reconciled, once in this round."""
-    outstanding = Gist.objects.filter(push_state__in=[Gist.PushState.PENDING, Gist.PushState.STARTED])
-    return Q(pk__in=outstanding.order_by().values("person")) & (
+    return Q(pk__in=to_be_pushed(edits=edits).values("person")) & (
         Q(push_attempted_at=None) | Q(push_attempted_at__lt=round_start)
     )
+
+
+def to_be_pushed(*, edits: bool) -> GistQuerySet:
+    """The gists for which Pipedrive has to be asked; `edits`: also those whose activity is out of date."""
+    unfinished = Gist.objects.unfinished().order_by()
+    outdated = Gist.objects.filter(push_state=Gist.PushState.PUSHED, activity_outdated=True).order_by()
+    return unfinished | outdated if edits else unfinished
 
 
 def before(moment: datetime) -> Q:

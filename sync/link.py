@@ -5,18 +5,20 @@ from datetime import datetime, timedelta
 from people.models import Person
 from sync.activities import has_email, is_person, person_name
 from sync.claims import Claims, Clock
-from sync.errors import LeaseLostError, LimitedError, NotSentError, RefusedError, TryLaterError
+from sync.errors import ApiEndedError, LeaseLostError, MissingError, NotSentError, RefusedError, TryLaterError
 from sync.pipedrive import PipedriveClient, PipedrivePerson
 from sync.steps import Steps, remote
 
 CLOCK_DIFFERENCE = timedelta(hours=1)  # that Pipedrive's clock and ours may have at most
 
 
-def link(person: Person, pipedrive: PipedriveClient, claims: Claims, clock: Clock, settle: timedelta) -> Steps[int]:
+def link(
+    person: Person, pipedrive: PipedriveClient, claims: Claims, clock: Clock, settle: timedelta, *, lost: int = 0
+) -> Steps[int]:
     """The id of the person's Pipedrive person. TryLaterError when it can't be known now, UnclearError after a cut-off.
 
     That one is about to be made is written down before; `settle` after a cut-off, the newest persons are looked
-    through before another is made.
+    through before another is made. `lost`: the id that it had until now, which the search may still know.
     """
     if person.pipedrive_id:
         return person.pipedrive_id
@@ -25,21 +27,41 @@ def link(person: Person, pipedrive: PipedriveClient, claims: Claims, clock: Cloc
             raise TryLaterError("Whether its Pipedrive person was made is looked up in the next run.")
         made = yield from remote(_find_made, pipedrive, person, person.pipedrive_started_at)
     else:
-        made = yield from remote(_find, pipedrive, person)
+        made = yield from remote(_find, pipedrive, person, lost)
     if made:
         _write(claims, person, pipedrive_id=made.id, pipedrive_started_at=None)
         return made.id
     return (yield from _make(person, pipedrive, claims, clock))
 
 
-def _find(pipedrive: PipedriveClient, person: Person) -> PipedrivePerson | None:
+def is_lost(person: Person, pipedrive: PipedriveClient) -> Steps[bool]:
+    """Was its Pipedrive person deleted, or merged into another? TryLaterError when the token's user may not see it."""
+    try:
+        found = yield from remote(pipedrive.person, person.pipedrive_id or 0)
+    except MissingError:
+        return True
+    except RefusedError as error:
+        raise TryLaterError(
+            f"Pipedrive person {person.pipedrive_id} cannot be used: may the token's user see it? {error}"
+        ) from None
+    return found.is_deleted
+
+
+def unlink(person: Person, claims: Claims) -> None:
+    """Forget the Pipedrive person, so that `link` looks for another."""
+    _write(claims, person, pipedrive_id=None, pipedrive_compared_at=None)
+
+
+def _find(pipedrive: PipedriveClient, person: Person, lost: int) -> PipedrivePerson | None:
     """By exact e-mail, else by our way of naming; the oldest if there are several."""
     if person.email:
-        found = [one for one in pipedrive.persons_with_email(person.email) if has_email(one, person.email)]
+        found = [
+            one for one in pipedrive.persons_with_email(person.email) if has_email(one, person.email) and one.id != lost
+        ]
         if found:
             return min(found, key=lambda one: one.id)
     named = pipedrive.persons_with_name(f"@{person.github_username}")
-    ours = [one for one in named if is_person(one, person.github_username)]
+    ours = [one for one in named if is_person(one, person.github_username) and one.id != lost]
     return min(ours, key=lambda one: one.id, default=None)
 
 
@@ -60,7 +82,7 @@ def _make(person: Person, pipedrive: PipedriveClient, claims: Claims, clock: Clo
     except RefusedError as error:
         _write(claims, person, pipedrive_started_at=None)
         raise TryLaterError(f"Its Pipedrive person could not be made: {error}") from None
-    except (LimitedError, NotSentError):
+    except (ApiEndedError, NotSentError):
         _write(claims, person, pipedrive_started_at=None)
         raise
     _write(claims, person, pipedrive_id=made, pipedrive_started_at=None, pipedrive_compared_at=clock())

@@ -1,4 +1,4 @@
-"""One row per run of `sync_gists`, whether it ended well, badly, or not by itself."""
+"""The runs of `sync_gists`, whether they ended well, badly, or not by themselves; what a day may still take."""
 
 from django.db import models
 
@@ -32,5 +32,23 @@ class SyncRun(models.Model):
     class Meta:
         ordering = ["-id"]
 
+    @property
+    def is_good(self) -> bool:
+        """It ended in good order, perhaps with work left by limits."""
+        return self.outcome in GOOD
+
     def __str__(self) -> str:
         return f"run {self.pk}: {self.outcome}"
+
+
+GOOD = [SyncRun.Outcome.DONE, SyncRun.Outcome.LIMITED, SyncRun.Outcome.STOPPED]
+
+
+class ActivityDay(models.Model):
+    """How many activities all runs of a UTC day together have made, or are about to make."""
+
+    day = models.DateField(unique=True)
+    made = models.PositiveIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.day}: {self.made}"

@@ -4,13 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from django.db.models import Q
+
 from people.github_names import login_key
 from people.models import Gist, Person
 from sync.errors import MissingError, RefusedError, TryLaterError
-from sync.github import Account, GistPage, GitHubClient, PublicGist
+from sync.github import REACH, Account, GistPage, GitHubClient, PublicGist
 from sync.steps import Steps, remote
 
 FULL_PASS_EVERY = timedelta(days=1)
+UNPROCESSABLE = 422  # what listings answer beyond their reach
 
 
 @dataclass
@@ -19,7 +22,7 @@ class Poll:
 
     person: Person
     state: str = Person.State.ACTIVE
-    reason: str = ""  # why the state is not active
+    reason: str = ""  # why the state is not active, or what is to be known although it is
     account: Account | None = None  # when the profile was asked for
     gists: list[PublicGist] = field(default_factory=list)
     etag: str = ""
@@ -37,7 +40,11 @@ class _VerdictError(Exception):
 
 
 def is_full_pass_due(person: Person, now: datetime) -> bool:
-    return person.full_pass_at is None or person.full_pass_at < now - FULL_PASS_EVERY
+    return (
+        person.state != Person.State.ACTIVE
+        or person.full_pass_at is None
+        or person.full_pass_at < now - FULL_PASS_EVERY
+    )
 
 
 def poll_person(person: Person, github: GitHubClient, *, full: bool, stop: Callable[[], None]) -> Steps[Poll]:
@@ -61,12 +68,20 @@ def _new_account(person: Person, github: GitHubClient) -> Steps[Account]:
         account = yield from remote(github.account, person.github_username)
     except MissingError:
         raise _VerdictError(Person.State.GONE, f"GitHub has no account named {person.github_username}.") from None
-    other = Person.objects.filter(github_id=account.id).exclude(pk=person.pk).first()
+    if account.type == "Organization":
+        raise _VerdictError(Person.State.GONE, f"{account.login} is an organisation; organisations have no gists.")
+    _check_free(person, Q(github_id=account.id))
+    return account
+
+
+def _check_free(person: Person, same: Q) -> None:
+    other = Person.objects.filter(same).exclude(pk=person.pk).first()
     if other:
         raise _VerdictError(
-            Person.State.CONFLICT, f"This GitHub account is tracked already, as {other}: delete one of them."
+            Person.State.CONFLICT,
+            f"GitHub's account of that name is tracked already, as {other} (added {other.created_at:%Y-%m-%d}): "
+            "delete one of the two.",
         )
-    return account
 
 
 def _first_page(poll: Poll, github: GitHubClient) -> Steps[GistPage]:
@@ -81,6 +96,7 @@ def _first_page(poll: Poll, github: GitHubClient) -> Steps[GistPage]:
     poll.account = yield from _account_of(person, github)
     if login_key(poll.account.login) == login_key(login):
         raise TryLaterError(f"GitHub knows @{login} but does not list its gists")
+    _check_free(person, Q(username_key=login_key(poll.account.login)))
     poll.full = True
     try:
         return (yield from remote(github.first_page, poll.account.login))
@@ -105,7 +121,6 @@ def _read_pages(poll: Poll, page: GistPage, github: GitHubClient, stop: Callable
         _check_owner(poll, page)
         seen.update((gist.id, gist) for gist in page.gists)
         if not page.next_url:
-            poll.complete = True
             break
         if not poll.full and _all_stored(page):
             break
@@ -113,10 +128,14 @@ def _read_pages(poll: Poll, page: GistPage, github: GitHubClient, stop: Callable
         try:
             page = yield from remote(github.page, page.next_url)
         except RefusedError as error:
-            if " 422" not in str(error):
+            if error.status != UNPROCESSABLE:
                 raise
-            break  # GitHub lists no further than this (3,000 gists).
+            break  # GitHub lists no further than this.
     poll.gists = list(seen.values())
+    if len(seen) >= REACH:
+        poll.reason = f"GitHub lists only the newest {REACH} gists of an account; older ones are not imported."
+    else:
+        poll.complete = not page.unchanged and not page.next_url
 
 
 def _check_owner(poll: Poll, page: GistPage) -> None:

@@ -13,12 +13,14 @@ from sync.poll import Poll, poll_person
 from sync.steps import Steps, drive
 
 
-def preview(due: Q, github: GitHubClient, *, backfill: str, concurrency: int, say: Callable[[str], None]) -> None:
+def preview(
+    due: Q, github: GitHubClient, *, backfill: str, concurrency: int, full: bool, say: Callable[[str], None]
+) -> None:
     """Poll everybody who is due and say, a line each, what a run would store and push."""
 
     def story(person: Person) -> Steps[None]:
         try:
-            poll = yield from poll_person(person, github, full=False, stop=lambda: None)
+            poll = yield from poll_person(person, github, full=full, stop=lambda: None)
         except (ApiEndedError, RunStoppedError):
             return
         except SyncError as error:
@@ -35,7 +37,7 @@ def preview(due: Q, github: GitHubClient, *, backfill: str, concurrency: int, sa
 
 def _forecast(poll: Poll, backfill: str) -> str:
     person = poll.person
-    if poll.reason:
+    if poll.state != Person.State.ACTIVE:
         return poll.reason
     known = set(
         Gist.objects.filter(github_id__in=[gist.id for gist in poll.gists[:500]]).values_list("github_id", flat=True)
@@ -43,7 +45,5 @@ def _forecast(poll: Poll, backfill: str) -> str:
     new = [gist for gist in poll.gists if gist.id not in known]
     choice = (person.backfill or backfill) if person.polled_at is None else "all"
     push = sum(wanted(choice, [gist.created_at for gist in new]))
-    waiting = Gist.objects.filter(
-        person=person, push_state__in=[Gist.PushState.PENDING, Gist.PushState.STARTED]
-    ).count()
+    waiting = Gist.objects.unfinished().filter(person=person).count()
     return f"would store {len(new)} new gists and make {push + waiting} activities"

@@ -3,36 +3,38 @@
     pending -> started -> pushed | rejected | pending again
 
 `started` is committed before the POST, so whoever finds a gist so knows that Pipedrive may have its activity, and
-asks before sending another.
+asks before sending another (see reconcile).
 """
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from django.db.models import F, QuerySet
+from django.db.models import F
 
 from people.models import Gist, Person
-from sync.activities import gist_of, new_activity
+from sync.activities import new_activity
+from sync.budget import Budget
 from sync.claims import Claims, Clock
 from sync.errors import (
     ApiEndedError,
     LeaseLostError,
-    LimitedError,
+    MissingError,
     NotSentError,
     RefusedError,
     RunStoppedError,
+    SettingRefusedError,
+    TryLaterError,
     UnclearError,
 )
-from sync.link import CLOCK_DIFFERENCE, link
-from sync.pipedrive import Activity, PipedriveClient
+from sync.link import is_lost, link, unlink
+from sync.pipedrive import PipedriveClient
+from sync.reconcile import Reconciler, pushed
 from sync.steps import Steps, remote
 
 SEND_WITHIN = 60.0  # seconds from "started" to the POST; a process that slept longer must not send it any more
-AT_A_TIME = 50  # gists read from the database at once
-TRIES = 3  # for a POST that the limits refused
 State = Gist.PushState
 
 
@@ -43,62 +45,109 @@ class Push:
     pipedrive: PipedriveClient
     claims: Claims
     clock: Clock
-    settle: timedelta  # from a cut-off until Pipedrive's lists are sure to show what it did
+    reconciler: Reconciler
+    budget: Budget
     activity_type: str
     activity_done: bool
+    edits: bool
     counts: Counter[str]
     stop: Callable[[], None]  # raises when the run is to end
+    problem: Callable[..., None]  # (what, person=..., gist=...)
+
+    def check_activity_type(self) -> Steps[None]:
+        """End Pipedrive's part when there is no such activity type, before gist after gist is rejected for it."""
+        try:
+            types = yield from remote(self.pipedrive.activity_types)
+        except (RefusedError, TryLaterError) as error:
+            self.problem(f"The activity type could not be checked: {error}")
+            return
+        if self.activity_type not in types:
+            self.pipedrive.api.end(
+                SettingRefusedError(
+                    f"PIPEDRIVE_ACTIVITY_TYPE is {self.activity_type!r}, which Pipedrive does not have; "
+                    f"it has: {', '.join(sorted(types))}"
+                )
+            )
 
     def person(self, person: Person) -> Steps[None]:
-        """Link the person, find out about cut-off pushes, then push what is pending, oldest first."""
-        pipedrive_id = yield from link(person, self.pipedrive, self.claims, self.clock, self.settle)
-        if person.pipedrive_compared_at is None:
-            yield from self._compare(person, pipedrive_id)
-        yield from self._reconcile(person, pipedrive_id)
+        """Link the person, find out about cut-off pushes, push what is pending, oldest first; then the edits."""
+        pipedrive_id = yield from self._prepare(person)
+        may_relink = True
         last = 0
-        while gists := list(self._gists(person, State.PENDING).filter(pk__gt=last)[:AT_A_TIME]):
-            for gist in gists:
-                self.stop()
-                yield from self._gist(gist, pipedrive_id)
-                last = gist.pk
-
-    def _gists(self, person: Person, *states: State) -> QuerySet[Gist]:
-        return Gist.objects.filter(person=person, push_state__in=states).order_by("pk")
-
-    def _gist(self, gist: Gist, pipedrive_id: int) -> Steps[None]:
-        activity = new_activity(gist, type=self.activity_type, done=self.activity_done)
-        for attempt in range(TRIES):
-            started = self._start(gist)
+        while gist := self._next(person, last, push_state=State.PENDING):
+            self.stop()
             try:
-                activity_id = yield from remote(
-                    self.pipedrive.create_activity, pipedrive_id, activity, not_after=time.monotonic() + SEND_WITHIN
-                )
-            except UnclearError as error:
-                self._settle(gist, started, push_error=str(error)[:500])  # It stays started; see _reconcile.
-                self.counts["gists_unclear"] += 1
-                return
+                yield from self._gist(person, gist, pipedrive_id)
             except RefusedError as error:
-                self._settle(gist, started, push_state=State.REJECTED, push_error=str(error)[:500])
-                self.counts["gists_rejected"] += 1
-                return
-            except (LimitedError, NotSentError, ApiEndedError, RunStoppedError) as error:
-                # Nothing was done at Pipedrive, so this is as pending as before.
-                self._settle(gist, started, push_state=State.PENDING, push_error=str(error)[:500])
-                if not isinstance(error, LimitedError) or attempt == TRIES - 1:
-                    raise
-            else:
-                self._settle(gist, started, **self._pushed(activity_id))
-                self.counts["gists_pushed"] += 1
-                return
+                if may_relink and (yield from is_lost(person, self.pipedrive)):
+                    unlink(person, self.claims)
+                    pipedrive_id = yield from self._prepare(person, lost=pipedrive_id)
+                    may_relink = False
+                    continue  # The same gist again, if the new Pipedrive person does not have it.
+                may_relink = False
+                self._reject(person, gist, error)
+            last = gist.pk
+        if self.edits:
+            yield from self._edits(person)
 
-    def _start(self, gist: Gist) -> datetime:
+    def _prepare(self, person: Person, lost: int = 0) -> Steps[int]:
+        pipedrive_id = yield from link(
+            person, self.pipedrive, self.claims, self.clock, self.reconciler.settle, lost=lost
+        )
+        if lost:
+            self.problem(
+                f"Pipedrive person {lost} is deleted or merged; {pipedrive_id} takes its place.", person=person
+            )
+        if person.pipedrive_compared_at is None:
+            yield from self.reconciler.compare(person, pipedrive_id)
+        yield from self.reconciler.cut_off(person, pipedrive_id)
+        return pipedrive_id
+
+    @staticmethod
+    def _next(person: Person, after: int, **which: object) -> Gist | None:
+        return Gist.objects.filter(person=person, pk__gt=after, **which).order_by("pk").first()
+
+    def _gist(self, person: Person, gist: Gist, pipedrive_id: int) -> Steps[None]:
+        """Make the activity of a pending gist. RefusedError when Pipedrive says no; the gist is pending then."""
+        self._book()
+        activity = new_activity(gist, type=self.activity_type, done=self.activity_done)
+        started = self._start(gist, pipedrive_id)
+        try:
+            activity_id = yield from remote(
+                self.pipedrive.create_activity, pipedrive_id, activity, not_after=time.monotonic() + SEND_WITHIN
+            )
+        except UnclearError as error:
+            self._settle(gist, started, push_error=str(error)[:500])  # It stays started; see reconcile.
+            self.counts["gists_unclear"] += 1
+            self.problem(str(error), person=person, gist=gist)
+        except (RefusedError, NotSentError, ApiEndedError, RunStoppedError) as error:
+            # Nothing was done at Pipedrive, so this is as pending as before.
+            self._settle(gist, started, push_state=State.PENDING, push_error=str(error)[:500])
+            self.budget.give_back()
+            raise
+        else:
+            self._settle(gist, started, activity_outdated=False, **pushed(activity_id, self.clock()))
+            self.counts["gists_pushed"] += 1
+
+    def _book(self) -> None:
+        try:
+            self.budget.book()
+        except ApiEndedError as spent:
+            self.pipedrive.api.end(spent)
+
+    def _start(self, gist: Gist, pipedrive_id: int) -> datetime:
         """Say that the POST may be sent from now on. Only the lease's holder may."""
         now = self.clock()
         with self.claims.holding([gist.person_id]) as held:
             started = Gist.objects.filter(pk=gist.pk, push_state=State.PENDING, person__in=held).update(
-                push_state=State.STARTED, push_started_at=now, push_attempts=F("push_attempts") + 1, push_error=""
+                push_state=State.STARTED,
+                push_started_at=now,
+                push_attempts=F("push_attempts") + 1,
+                push_error="",
+                pipedrive_person_id=pipedrive_id,
             )
         if not started:
+            self.budget.give_back()
             raise LeaseLostError(f"gist {gist.github_id} was taken over or deleted")
         return now
 
@@ -109,52 +158,29 @@ class Push:
         """
         Gist.objects.filter(pk=gist.pk, push_state=State.STARTED, push_started_at=started).update(**columns)
 
-    def _pushed(self, activity_id: int) -> dict[str, object]:
-        now = self.clock()
-        return {
-            "push_state": State.PUSHED,
-            "pipedrive_activity_id": activity_id,
-            "pushed_at": now,
-            "updated_at": now,
-            "push_error": "",
-        }
+    def _reject(self, person: Person, gist: Gist, error: RefusedError) -> None:
+        Gist.objects.filter(pk=gist.pk, push_state=State.PENDING).update(
+            push_state=State.REJECTED, push_error=str(error)[:500], updated_at=self.clock()
+        )
+        self.counts["gists_rejected"] += 1
+        self.problem(str(error), person=person, gist=gist)
 
-    def _compare(self, person: Person, pipedrive_id: int) -> Steps[None]:
-        """A Pipedrive person that we did not make may have activities of these gists: from before a lost database."""
-        there = yield from remote(_activities_by_gist, self.pipedrive.newest_activities(pipedrive_id))
-        with self.claims.holding([person.pk]) as held:
-            if person.pk not in held:
-                raise LeaseLostError(f"{person} was taken over or deleted")
-            open_gists = Gist.objects.filter(person=person).exclude(push_state=State.PUSHED)
-            for pk, github_id in list(open_gists.values_list("pk", "github_id")):
-                if github_id in there:
-                    Gist.objects.filter(pk=pk).update(**self._pushed(there[github_id]))
-                    self.counts["gists_found"] += 1
-            Person.objects.filter(pk=person.pk).update(pipedrive_compared_at=self.clock())
-
-    def _reconcile(self, person: Person, pipedrive_id: int) -> Steps[None]:
-        """Find out about POSTs without a clear answer, once Pipedrive had time to settle."""
-        settled = self.clock() - self.settle
-        unclear = [gist for gist in self._gists(person, State.STARTED) if (gist.push_started_at or settled) <= settled]
-        if not unclear:
-            return
-        oldest = min(gist.push_started_at or settled for gist in unclear) - CLOCK_DIFFERENCE
-        there = yield from remote(_activities_by_gist, self.pipedrive.newest_activities(pipedrive_id), oldest)
-        with self.claims.holding([person.pk]) as held:
-            if person.pk not in held:
-                raise LeaseLostError(f"{person} was taken over or deleted")
-            for gist in unclear:
-                found = there.get(gist.github_id)
-                columns = self._pushed(found) if found else {"push_state": State.PENDING}
-                Gist.objects.filter(pk=gist.pk, push_state=State.STARTED).update(**columns)
-                self.counts["gists_found" if found else "gists_again"] += 1
-
-
-def _activities_by_gist(activities: Iterable[Activity], since: datetime | None = None) -> dict[str, int]:
-    """Activity ids by gist id, of activities newest first; down to `since` if given, the oldest of a gist."""
-    found = {}
-    for activity in activities:
-        if since and activity.add_time and activity.add_time < since:
-            break
-        found[gist_of(activity.note)] = activity.id
-    return found
+    def _edits(self, person: Person) -> Steps[None]:
+        """Bring activities up to date; doing that twice is doing it once, so nothing is written down before."""
+        last = 0
+        while gist := self._next(person, last, push_state=State.PUSHED, activity_outdated=True):
+            self.stop()
+            activity = new_activity(gist, type=self.activity_type, done=self.activity_done)
+            columns: dict[str, object] = {"activity_outdated": False, "push_error": ""}
+            try:
+                yield from remote(
+                    self.pipedrive.edit_activity, gist.pipedrive_activity_id or 0, activity.subject, activity.note
+                )
+                self.counts["activities_edited"] += 1
+            except MissingError:
+                columns["push_error"] = "Its activity was deleted at Pipedrive; it is not made again."
+            except RefusedError as error:
+                columns["push_error"] = f"Its activity could not be brought up to date: {error}"[:500]
+                self.problem(str(error), person=person, gist=gist)
+            Gist.objects.filter(pk=gist.pk, github_updated_at=gist.github_updated_at).update(**columns)
+            last = gist.pk

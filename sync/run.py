@@ -6,28 +6,26 @@ Batches of people go through all of that together; network calls run in threads,
 import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db.models import F, Q
 
-from people.models import Gist, Person
+from people.models import Person
 from sync import claims as due
+from sync.budget import Budget
 from sync.claims import Claims, Clock
-from sync.errors import (
-    ApiEndedError,
-    LeaseLostError,
-    RunStoppedError,
-    SyncError,
-)
+from sync.errors import ApiEndedError, LeaseLostError, RunStoppedError, SyncError
 from sync.github import GitHubClient
 from sync.models import SyncRun
 from sync.pipedrive import PipedriveClient
 from sync.poll import Poll, is_full_pass_due, poll_person
 from sync.push import Push
+from sync.reconcile import Reconciler
+from sync.record import running
+from sync.report import Report
 from sync.steps import Steps, drive
 from sync.store import Store
 
@@ -38,28 +36,22 @@ STORE_AT = 2000  # polled gists kept in memory before they are written
 
 @dataclass(frozen=True)
 class Options:
-    """What this run is to do."""
+    """What this run is to do. For the `most_...`, 0 means any number."""
 
     people: tuple[str, ...] = ()
+    requested_only: bool = False
+    full: bool = False
+    most_people: int = 0
+    most_activities: int = 0
+    most_activities_a_day: int = 0
+    most_minutes: int = 0
     concurrency: int = 8
     backfill: str = "all"
     activity_type: str = "task"
     activity_done: bool = True
+    push_edits: bool = False
     reconcile_after_seconds: int = 120
     lease_seconds: int = 600
-
-
-@dataclass
-class Report:
-    """What the run did. `problems`: at most a hundred lines about what went wrong."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    problems: list[str] = field(default_factory=list)
-
-    def problem(self, line: str) -> None:
-        log.warning("%s", line)
-        if len(self.problems) < 100 and line not in self.problems:
-            self.problems.append(line)
 
 
 class Run:
@@ -82,30 +74,36 @@ class Run:
         self.report = Report()
         self.claims = Claims(record.token, options.lease_seconds, clock)
         self.store = Store(self.claims, github.etag_scope, options.backfill)
+        settle = timedelta(seconds=options.reconcile_after_seconds)
         self.push = Push(
-            pipedrive,
-            self.claims,
-            clock,
-            timedelta(seconds=options.reconcile_after_seconds),
-            options.activity_type,
-            options.activity_done,
-            self.report.counts,
-            self.stop_if_told,
+            pipedrive=pipedrive,
+            claims=self.claims,
+            clock=clock,
+            reconciler=Reconciler(pipedrive, self.claims, clock, settle, self.report.counts),
+            budget=Budget(clock, per_run=options.most_activities, per_day=options.most_activities_a_day),
+            activity_type=options.activity_type,
+            activity_done=options.activity_done,
+            edits=options.push_edits,
+            counts=self.report.counts,
+            stop=self.stop_if_told,
+            problem=self.report.problem,
         )
+        self._type_checked = False
         self._beat_at = 0.0
+        self._ends_at = time.monotonic() + options.most_minutes * 60 if options.most_minutes else float("inf")
 
     def __call__(self) -> Report:
         """Take people until none is due. Errors of people and gists are in the report and on their rows."""
         try:
             with ThreadPoolExecutor(self.options.concurrency, "sync") as pool:
-                for people in self._batches(self._due_for_poll, lambda: not self.github.api.ended):
+                for people in self._to_poll():
                     self._poll(people, pool)
                     self._push(people, pool)
-                    self.claims.release(person.pk for person in people)
+                    self._release(people)
                     self.progress(len(people))
-                for people in self._batches(self._due_for_push, lambda: not self.pipedrive.api.ended):
+                for people in self._to_push():
                     self._push(people, pool)
-                    self.claims.release(person.pk for person in people)
+                    self._release(people)
         finally:
             self.claims.release()
         for api in (self.github.api, self.pipedrive.api):
@@ -113,18 +111,41 @@ class Run:
                 self.report.problem(str(api.ended))
         return self.report
 
+    # --- who ---
+    def _to_poll(self) -> Iterator[list[Person]]:
+        left = self.options.most_people or float("inf")
+        while left and self._goes_on(self.github.api.ended):
+            people = self.claims.take(self._due_for_poll(), int(min(BATCH, left)))
+            if not people:
+                return
+            left -= len(people)
+            yield people
+        self.report.cut_short |= not left
+
+    def _to_push(self) -> Iterator[list[Person]]:
+        """People with something to push whom the poll left out: it was ended, or their turn is tomorrow."""
+        if self.options.requested_only or self.report.cut_short:
+            return
+        while self._goes_on(self.pipedrive.api.ended) and (people := self.claims.take(self._due_for_push(), BATCH)):
+            yield people
+
     def _due_for_poll(self) -> Q:
         if self.options.people:
             return due.named(self.options.people, self.record.started_at)
+        if self.options.requested_only:
+            return due.requested()
         return due.due_for_poll(self.record.round_started_at, self.clock())
 
     def _due_for_push(self) -> Q:
-        chosen = due.due_for_push(self.record.round_started_at)
+        chosen = due.due_for_push(self.record.round_started_at, edits=self.options.push_edits)
         return chosen & due.with_names(self.options.people) if self.options.people else chosen
 
-    def _batches(self, which: Callable[[], Q], going: Callable[[], bool]) -> Iterator[list[Person]]:
-        while going() and not self.stopping.is_set() and (people := self.claims.take(which(), BATCH)):
-            yield people
+    def _goes_on(self, ended: ApiEndedError | None) -> bool:
+        return not ended and not self.stopping.is_set()
+
+    def _release(self, people: list[Person]) -> None:
+        self.claims.release(person.pk for person in people)
+        self._beat()
 
     # --- poll and store ---
     def _poll(self, people: list[Person], pool: ThreadPoolExecutor) -> None:
@@ -134,7 +155,7 @@ class Run:
         self._store(polls)
 
     def _poll_one(self, person: Person, polls: list[Poll]) -> Steps[None]:
-        full = is_full_pass_due(person, self.clock())
+        full = self.options.full or is_full_pass_due(person, self.clock())
         try:
             poll = yield from poll_person(person, self.github, full=full, stop=self.stop_if_told)
         except (ApiEndedError, RunStoppedError):
@@ -142,27 +163,40 @@ class Run:
         except Exception as error:  # Whatever it is, it is this person's trouble and nobody else's.
             self.store.failure(person, self._reason(person, error), self.clock())
             return
+        if poll.reason:
+            self.report.problem(poll.reason, person=person)
         polls.append(poll)
         if sum(len(one.gists) for one in polls) >= STORE_AT:
             self._store(polls)
 
     def _store(self, polls: list[Poll]) -> None:
         if polls:
-            self.store.polls(polls, self.clock(), self.report.counts)
+            for person, reason in self.store.polls(polls, self.clock(), self.report.counts):
+                self.report.problem(reason, person=person)
             polls.clear()
 
     # --- push ---
     def _push(self, people: list[Person], pool: ThreadPoolExecutor) -> None:
         """Those of them who have something to push. Read anew, since storing may have changed them."""
-        states = [Gist.PushState.PENDING, Gist.PushState.STARTED]
-        busy = Gist.objects.filter(person__in=people, push_state__in=states).order_by().values("person")
+        busy = due.to_be_pushed(edits=self.options.push_edits).filter(person__in=people).values("person")
         chosen = list(Person.objects.filter(pk__in=busy, lease_holder=self.record.token))
-        if self.pipedrive.api.ended or not chosen:
+        if not chosen or not self._goes_on(self.pipedrive.api.ended):
             return
+        if not self._type_checked:
+            self._type_checked = True
+            drive([self._check_activity_type()], pool, 1, self._tick)
         drive((self._push_one(person) for person in chosen), pool, self.options.concurrency, self._tick)
         Person.objects.filter(pk__in=[person.pk for person in chosen]).update(push_attempted_at=self.clock())
 
+    def _check_activity_type(self) -> Steps[None]:
+        try:
+            yield from self.push.check_activity_type()
+        except (ApiEndedError, RunStoppedError):
+            return
+
     def _push_one(self, person: Person) -> Steps[None]:
+        if self.pipedrive.api.ended:
+            return
         try:
             yield from self.push.person(person)
         except (ApiEndedError, RunStoppedError, LeaseLostError):
@@ -177,9 +211,9 @@ class Run:
             reason = str(error)
         else:
             reason = f"An unexpected {type(error).__name__}; the log has its traceback."
-            log.error("%s: unexpected", person, exc_info=error)
+            log.error("%s: unexpected", person, exc_info=error, extra={"person": person.github_username})
         self.report.counts["people_failed"] += 1
-        self.report.problem(f"{person}: {reason}")
+        self.report.problem(reason, person=person)
         return reason
 
     # --- time ---
@@ -188,8 +222,16 @@ class Run:
             raise RunStoppedError("the run was told to stop")
 
     def _tick(self) -> None:
-        """Keep the leases, and show that this run lives, three times in a lease."""
+        """Keep the leases, and show that this run lives, three times in a lease; end when the minutes are over."""
         if time.monotonic() >= self._beat_at:
-            self._beat_at = time.monotonic() + self.options.lease_seconds / 3
             self.claims.renew()
-            SyncRun.objects.filter(pk=self.record.pk).update(heartbeat_at=self.clock())
+            self._beat()
+        if time.monotonic() >= self._ends_at and not self.stopping.is_set():
+            self.report.cut_short = True
+            self.stopping.set()
+
+    def _beat(self) -> None:
+        """Write what was done so far, for whoever looks, and for the row of a run that is killed."""
+        self._beat_at = time.monotonic() + self.options.lease_seconds / 3
+        SyncRun.objects.filter(pk=self.record.pk).update(heartbeat_at=self.clock(), counts=dict(self.report.counts))
+        self.github.api.limits.runs = max(running(self.clock, self.options.lease_seconds), 1)

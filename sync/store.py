@@ -35,6 +35,8 @@ WRITTEN_FIELDS = [
 ]
 GIST_FIELDS = ["description", "html_url", "pull_url", "truncated", "files", "github_created_at", "github_updated_at"]
 
+SHOWN = {"description", "html_url", "pull_url", "truncated", "files"}  # what an activity shows of a gist
+
 
 @dataclass(frozen=True)
 class Store:
@@ -44,8 +46,12 @@ class Store:
     etag_scope: str
     backfill: str
 
-    def polls(self, polls: list[Poll], now: datetime, counts: Counter[str]) -> None:
-        """All at once; where the database refuses that, one by one, so that one bad poll holds up nobody else."""
+    def polls(self, polls: list[Poll], now: datetime, counts: Counter[str]) -> list[tuple[Person, str]]:
+        """All at once; where the database refuses that, one by one, so that one bad poll holds up nobody else.
+
+        Whose could not be stored, and why.
+        """
+        failed = []
         try:
             counts.update(self._write(polls, now))
         except DatabaseError:
@@ -53,9 +59,12 @@ class Store:
                 try:
                     counts.update(self._write([poll], now))
                 except DatabaseError as error:
+                    reason = f"Its gists could not be stored: {error}"
                     log.exception("%s: its gists could not be stored", poll.person)
-                    self.failure(poll.person, f"Its gists could not be stored: {error}", now)
+                    self.failure(poll.person, reason, now)
                     counts["people_failed"] += 1
+                    failed.append((poll.person, reason))
+        return failed
 
     def failure(self, person: Person, reason: str, now: datetime) -> None:
         """The poll failed; the next run tries again."""
@@ -71,9 +80,9 @@ class Store:
             unchanged = [poll.person.pk for poll in ours if poll.unchanged]
             changed = [poll for poll in ours if not poll.unchanged]
             if unchanged:
-                Person.objects.filter(pk__in=unchanged).update(
-                    state=Person.State.ACTIVE, attempted_at=now, polled_at=now, failures=0, last_error=""
-                )
+                rows = Person.objects.filter(pk__in=unchanged)
+                rows.update(state=Person.State.ACTIVE, attempted_at=now, polled_at=now)
+                rows.filter(failures__gt=0).update(failures=0, last_error="")
             if changed:
                 self._gists(changed, held, now, counts)
                 self._people(changed, held, now)
@@ -84,6 +93,8 @@ class Store:
                 Person.objects.filter(pk__in=answered).update(sync_requested_at=None)
             counts["people_polled"] += len(ours)
             counts["people_unchanged"] += len(unchanged)
+            counts["people_gone"] += sum(poll.state == Person.State.GONE for poll in ours)
+            counts["people_conflict"] += sum(poll.state == Person.State.CONFLICT for poll in ours)
         return counts
 
     def _people(self, polls: list[Poll], held: dict[int, Person], now: datetime) -> None:
@@ -115,7 +126,9 @@ class Store:
                 known[gist.id] for gist in poll.gists if gist.id in known and _take_over(gist, known[gist.id], now)
             ]
         Gist.objects.bulk_create(new, batch_size=ROWS)
-        Gist.objects.bulk_update(edited, [*GIST_FIELDS, "removed_at", "updated_at"], batch_size=ROWS)
+        Gist.objects.bulk_update(
+            edited, [*GIST_FIELDS, "removed_at", "updated_at", "activity_outdated"], batch_size=ROWS
+        )
         counts["gists_new"] += len(new)
         counts["gists_skipped"] += sum(gist.push_state == Gist.PushState.SKIPPED for gist in new)
         counts["gists_edited"] += len(edited)
@@ -154,11 +167,13 @@ def _columns(gist: PublicGist) -> dict[str, object]:
 
 def _take_over(gist: PublicGist, row: Gist, now: datetime) -> bool:
     """Bring a stored gist up to date; whether there was anything to change."""
-    columns = _columns(gist)
-    if row.removed_at is None and all(getattr(row, name) == value for name, value in columns.items()):
+    changes = {name: value for name, value in _columns(gist).items() if getattr(row, name) != value}
+    if row.removed_at is None and not changes:
         return False
-    for name, value in columns.items():
+    for name, value in changes.items():
         setattr(row, name, value)
+    if SHOWN & set(changes) and row.push_state in (Gist.PushState.PUSHED, Gist.PushState.STARTED):
+        row.activity_outdated = True
     row.removed_at, row.updated_at = None, now
     return True
 

@@ -16,10 +16,11 @@ LADDER = [
     {"http"},
     {"github", "pipedrive"},
     {"claims", "activities"},
-    {"poll", "link", "record"},
-    {"store", "push", "preview"},
+    {"poll", "link", "record", "report", "budget", "status"},
+    {"store", "reconcile", "preview"},
+    {"push"},
     {"run"},
-    {"management.commands.sync_gists"},
+    {"management.commands.sync_gists", "management.commands.sync_status"},
 ]
 RUNG = {module: number for number, modules in enumerate(LADDER) for module in modules}
 OUTSIDE = {"admin", "apps"}  # Django loads these by itself.

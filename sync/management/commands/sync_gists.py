@@ -13,40 +13,31 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db.models import Q
 from tqdm import tqdm
 
+from gisttracker import logs
 from gisttracker.environment import EX_CONFIG, refuse
 from people.models import Person
 from sync import claims
-from sync.errors import ApiEndedError, CredentialsError, OutageError
-from sync.github import GitHubClient
+from sync.claims import Clock
+from sync.github import ANONYMOUS_REQUESTS_PER_HOUR, GitHubClient
 from sync.pipedrive import PipedriveClient
 from sync.preview import preview
 from sync.record import Outcome, close_record, open_record
-from sync.run import Options, Report, Run
+from sync.report import remaining
+from sync.run import Options, Run
 
 log = logging.getLogger(__name__)
 EX_FAILED = 3
-TOLD = (
-    ("people_polled", "people polled"),
-    ("people_unchanged", "unchanged"),
-    ("people_failed", "failed"),
-    ("gists_new", "gists new"),
-    ("gists_edited", "edited"),
-    ("gists_removed", "removed"),
-    ("gists_skipped", "skipped"),
-    ("gists_pushed", "activities made"),
-    ("gists_found", "found at Pipedrive"),
-    ("gists_unclear", "unclear"),
-    ("gists_rejected", "rejected"),
-)
+EXIT_CODES = {Outcome.REFUSED: EX_CONFIG, Outcome.FAILED: EX_FAILED}
 
 
-def count(least: int, most: int) -> Callable[[str], int]:
+def number(least: int, most: int) -> Callable[[str], int]:
     """An argparse type for whole numbers in a range."""
 
     def read(text: str) -> int:
-        if not text.isdigit() or not least <= int(text) <= most:
+        if not (text.isascii() and text.isdigit()) or not least <= int(text[:12]) <= most:
             raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most}")
         return int(text)
 
@@ -58,23 +49,32 @@ class Command(BaseCommand):
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--person", action="append", default=[], metavar="NAME", help="only this one; repeatable")
+        who = parser.add_mutually_exclusive_group()
+        who.add_argument("--person", action="append", default=[], metavar="NAME", help="only this one; repeatable")
+        who.add_argument("--requested", action="store_true", help="only new people and those somebody asked for")
         parser.add_argument("--dry-run", action="store_true", help="read, say what would be done, write nothing")
+        parser.add_argument("--full", action="store_true", help="read everybody's whole list, changed or not")
         parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
         parser.add_argument(
             "--concurrency",
-            type=count(1, 100),
+            type=number(1, 100),
             default=settings.SYNC_CONCURRENCY,
             metavar="N",
-            help=f"requests at once to each API (default {settings.SYNC_CONCURRENCY})",
+            help=f"requests at once (default {settings.SYNC_CONCURRENCY})",
         )
+        for unit, least in (("people", "people polled"), ("activities", "activities made"), ("minutes", "time taken")):
+            parser.add_argument(
+                f"--max-{unit}", type=number(1, 10**9), default=0, metavar="N", help=f"{least} at most; the rest later"
+            )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.PIPEDRIVE_TOKEN and not options["dry_run"]:
             refuse("PIPEDRIVE_TOKEN is not set: sync_gists needs it to make activities (or use --dry-run).")
-        people = self._people(options["person"])
+        names = self._names(options["person"])
+        clock = claims.database_clock()
+        due = self._due(names, options["requested"], clock)
         if not settings.GITHUB_TOKEN:
-            log.warning("GITHUB_TOKEN is not set: GitHub answers only 60 requests an hour to this address.")
+            log.warning("%s", without_token(Person.objects.filter(due)))
         stopping = threading.Event()
         github = GitHubClient(
             settings.GITHUB_API_URL,
@@ -85,97 +85,147 @@ class Command(BaseCommand):
         )
         with stops_on_signals(stopping):
             if options["dry_run"]:
-                self._preview(people, github, options["concurrency"])
+                self._preview(due, github, options)
             else:
-                self._run(people, github, stopping, options)
+                self._run(names, due, github, clock, stopping, options)
 
-    def _people(self, names: list[str]) -> tuple[str, ...]:
-        for name in names:
-            if not Person.objects.named(name).exists():
+    @staticmethod
+    def _names(given: list[str]) -> tuple[str, ...]:
+        found = []
+        for name in given:
+            person = Person.objects.named(name).first()
+            if person is None:
                 raise CommandError(f"--person {name}: nobody of that name is tracked.", returncode=2)
-        return tuple(person.github_username for name in names for person in Person.objects.named(name))
+            found.append(person.github_username)
+        return tuple(found)
 
-    def _preview(self, people: tuple[str, ...], github: GitHubClient, concurrency: int) -> None:
-        now = claims.database_clock()()
-        due = claims.named(people, now) if people else claims.due_for_poll(now, now)
-        preview(due, github, backfill=settings.BACKFILL, concurrency=concurrency, say=self.stdout.write)
+    @staticmethod
+    def _due(names: tuple[str, ...], requested: bool, clock: Clock) -> Q:
+        now = clock()
+        if names:
+            return claims.named(names, now)
+        return claims.requested() if requested else claims.due_for_poll(now, now)
+
+    def _preview(self, due: Q, github: GitHubClient, options: dict[str, Any]) -> None:
+        preview(
+            due,
+            github,
+            backfill=settings.BACKFILL,
+            concurrency=options["concurrency"],
+            full=options["full"],
+            say=self.stdout.write,
+        )
 
     def _run(
-        self, people: tuple[str, ...], github: GitHubClient, stopping: threading.Event, options: dict[str, Any]
+        self,
+        names: tuple[str, ...],
+        due: Q,
+        github: GitHubClient,
+        clock: Clock,
+        stopping: threading.Event,
+        options: dict[str, Any],
     ) -> None:
         began = time.monotonic()
-        clock = claims.database_clock()
         pipedrive = PipedriveClient(
             settings.PIPEDRIVE_API_URL,
             settings.PIPEDRIVE_TOKEN,
             concurrency=options["concurrency"],
             stopping=stopping,
         )
-        record = open_record(clock, settings.SYNC_LEASE_SECONDS, "manual")
-        choices = Options(
-            people=people,
-            concurrency=options["concurrency"],
-            backfill=settings.BACKFILL,
-            activity_type=settings.PIPEDRIVE_ACTIVITY_TYPE,
-            activity_done=settings.PIPEDRIVE_ACTIVITY_DONE,
-            reconcile_after_seconds=settings.PUSH_RECONCILE_AFTER_SECONDS,
-            lease_seconds=settings.SYNC_LEASE_SECONDS,
-        )
-        with progress_bar(self._how_many(people, record.round_started_at)) as progress:
-            run = Run(record, choices, github, pipedrive, clock=clock, stopping=stopping, progress=progress)
+        record = open_record(clock, settings.SYNC_LEASE_SECONDS, trigger_of(options))
+        logs.say_everywhere(run=record.pk)
+        with progress_bar(Person.objects.filter(due).count()) as progress:
+            run = Run(
+                record,
+                choices(names, options),
+                github,
+                pipedrive,
+                clock=clock,
+                stopping=stopping,
+                progress=progress,
+            )
             try:
                 run()
             except BaseException as error:
                 run.report.problem(f"The run broke off: {type(error).__name__}")
-                close_record(record, clock, Outcome.FAILED, run.report.problems)
+                self._close(run, Outcome.FAILED)
                 raise
-        record.counts = dict(run.report.counts)
-        record.limits = {"github": github.remaining, "pipedrive": pipedrive.remaining}
         ended = [api.ended for api in (github.api, pipedrive.api) if api.ended]
-        close_record(record, clock, outcome_of(run.report, ended, stopping), run.report.problems)
+        told_to_stop = stopping.is_set() and not run.report.cut_short
+        self._close(run, run.report.outcome(ended, told_to_stop=told_to_stop))
         self._summary(run, time.monotonic() - began, options["json"])
-        code = exit_code(record.outcome)
+        code = EXIT_CODES.get(Outcome(record.outcome), 0)
         if code:
             sys.exit(code)
 
-    def _how_many(self, people: tuple[str, ...], round_start: Any) -> int:
-        return len(people) or Person.objects.filter(claims.due_for_poll(round_start, round_start)).count()
+    @staticmethod
+    def _close(run: Run, outcome: Outcome) -> None:
+        run.record.counts = dict(run.report.counts)
+        run.record.limits = {
+            client.api.name.lower(): remaining(client.remaining, client.api.requests, client.api.ended)
+            for client in (run.github, run.pipedrive)
+        }
+        close_record(run.record, run.clock, outcome, run.report.problems)
 
     def _summary(self, run: Run, seconds: float, as_json: bool) -> None:
         requests = {"github": run.github.api.requests, "pipedrive": run.pipedrive.api.requests}
-        counts = {name: run.report.counts[name] for name, _ in TOLD}
         if as_json:
             summary = {
                 "run": run.record.pk,
                 "outcome": run.record.outcome,
                 "seconds": round(seconds, 3),
-                "counts": counts,
+                "counts": run.report.told(),
                 "requests": requests,
                 "problems": run.report.problems,
             }
             self.stdout.write(json.dumps(summary))
             return
-        told = ", ".join(f"{counts[name]} {words}" for name, words in TOLD if counts[name])
         self.stdout.write(
-            f"Run {run.record.pk} {run.record.outcome} in {seconds:.1f} s: {told or 'nobody to poll'}; "
+            f"Run {run.record.pk} {run.record.outcome} in {seconds:.1f} s: "
+            f"{run.report.sentence() or 'nobody to poll'}; "
             f"{requests['github']} requests to GitHub, {requests['pipedrive']} to Pipedrive."
         )
 
 
-def outcome_of(report: Report, ended: list[ApiEndedError], stopping: threading.Event) -> Outcome:
-    """How a run ended, the gravest first."""
-    if any(isinstance(error, CredentialsError) for error in ended):
-        return Outcome.REFUSED
-    outage = any(isinstance(error, OutageError) for error in ended)
-    if outage or report.counts["people_failed"] or report.counts["gists_rejected"] or report.counts["gists_unclear"]:
-        return Outcome.FAILED
-    if ended:
-        return Outcome.LIMITED
-    return Outcome.STOPPED if stopping.is_set() else Outcome.DONE
+def choices(names: tuple[str, ...], options: dict[str, Any]) -> Options:
+    """The run's options, from the command line and the settings."""
+    return Options(
+        people=names,
+        requested_only=options["requested"],
+        full=options["full"],
+        most_people=options["max_people"],
+        most_activities=options["max_activities"],
+        most_activities_a_day=settings.PIPEDRIVE_DAILY_ACTIVITIES,
+        most_minutes=options["max_minutes"],
+        concurrency=options["concurrency"],
+        backfill=settings.BACKFILL,
+        activity_type=settings.PIPEDRIVE_ACTIVITY_TYPE,
+        activity_done=settings.PIPEDRIVE_ACTIVITY_DONE,
+        push_edits=settings.PUSH_EDITS,
+        reconcile_after_seconds=settings.PUSH_RECONCILE_AFTER_SECONDS,
+        lease_seconds=settings.SYNC_LEASE_SECONDS,
+    )
 
 
-def exit_code(outcome: str) -> int:
-    return {Outcome.REFUSED: EX_CONFIG, Outcome.FAILED: EX_FAILED}.get(Outcome(outcome), 0)
+def trigger_of(options: dict[str, Any]) -> str:
+    """What the run's row says about who started it."""
+    if options["person"]:
+        return "person"
+    if options["requested"]:
+        return "requested"
+    return "manual" if sys.stdin.isatty() else "schedule"
+
+
+def without_token(due: Any) -> str:
+    """What it means to be anybody for GitHub."""
+    people = due.count()
+    needed = people + due.filter(github_id=None).count()  # Of a new person the profile is asked for, too.
+    hours = -(-needed // ANONYMOUS_REQUESTS_PER_HOUR)
+    return (
+        f"GITHUB_TOKEN is not set: GitHub answers {ANONYMOUS_REQUESTS_PER_HOUR} requests an hour to this address. "
+        f"{people} people need at least {needed}: about {hours} hours until everybody had a turn, the longest "
+        "unpolled first. E-mail addresses are not shown either."
+    )
 
 
 @contextmanager

@@ -1,0 +1,94 @@
+"""Numbers about the sync, from the database alone: for sync_status, and for whoever watches the service."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Count, Min
+
+from people.models import Gist, Person
+from sync.claims import Clock
+from sync.models import GOOD, SyncRun
+
+MOST_REJECTED = 20
+
+
+@dataclass(frozen=True)
+class Status:
+    """How the sync is doing at `now`. Backlog: gists whose activity is still to be made or looked for."""
+
+    now: datetime
+    last_run: SyncRun | None
+    last_good_run: SyncRun | None
+    people: dict[str, int]
+    gists: dict[str, int]
+    oldest_poll_at: datetime | None
+    oldest_backlog_at: datetime | None
+    rejected: list[Gist] = field(default_factory=list)  # the newest
+
+    @property
+    def age(self) -> timedelta | None:
+        """Since the last good run ended."""
+        ended = self.last_good_run and self.last_good_run.finished_at
+        return self.now - ended if ended else None
+
+    @property
+    def backlog(self) -> int:
+        return self.gists[Gist.PushState.PENDING] + self.gists[Gist.PushState.STARTED]
+
+    def as_json(self) -> dict[str, Any]:
+        age = self.age
+        return {
+            "last_run": self.last_run and run_as_json(self.last_run),
+            "last_good_run": self.last_good_run and run_as_json(self.last_good_run),
+            "age_seconds": round(age.total_seconds()) if age is not None else None,
+            "people": self.people,
+            "gists": self.gists,
+            "backlog": self.backlog,
+            "oldest_backlog_at": _text(self.oldest_backlog_at),
+            "oldest_poll_at": _text(self.oldest_poll_at),
+            "rejected": [
+                {"person": gist.person.github_username, "gist": gist.github_id, "reason": gist.push_error}
+                for gist in self.rejected
+            ],
+            "limits": self.last_run.limits if self.last_run else {},
+        }
+
+
+def status(clock: Clock) -> Status:
+    """The same few statements, however many people and gists there are."""
+    living = Person.objects.filter(state__in=[Person.State.NEW, Person.State.ACTIVE])
+    rejected = Gist.objects.filter(push_state=Gist.PushState.REJECTED).select_related("person").order_by("-id")
+    return Status(
+        now=clock(),
+        last_run=SyncRun.objects.order_by("-id").first(),
+        last_good_run=SyncRun.objects.filter(outcome__in=GOOD).order_by("-finished_at").first(),
+        people=_numbers(Person.State.values, Person.objects, "state"),
+        gists=_numbers(Gist.PushState.values, Gist.objects, "push_state"),
+        oldest_poll_at=living.aggregate(oldest=Min("polled_at"))["oldest"],
+        oldest_backlog_at=Gist.objects.unfinished().aggregate(oldest=Min("created_at"))["oldest"],
+        rejected=list(rejected[:MOST_REJECTED]),
+    )
+
+
+def run_as_json(run: SyncRun) -> dict[str, Any]:
+    return {
+        "id": run.pk,
+        "trigger": run.trigger,
+        "started_at": _text(run.started_at),
+        "finished_at": _text(run.finished_at),
+        "outcome": run.outcome,
+        "counts": run.counts,
+        "errors": run.errors.splitlines(),
+        "host": run.host,
+        "version": run.version,
+    }
+
+
+def _numbers(kinds: list[str], rows: Any, column: str) -> dict[str, int]:
+    counted = dict(rows.order_by().values_list(column).annotate(Count("pk")))
+    return {kind: counted.get(kind, 0) for kind in kinds}
+
+
+def _text(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
