@@ -179,7 +179,8 @@ class Run:
     def _push(self, people: list[Person], pool: ThreadPoolExecutor) -> None:
         """Those of them who have something to push. Read anew, since storing may have changed them."""
         busy = due.to_be_pushed(edits=self.options.push_edits).filter(person__in=people).values("person")
-        chosen = list(Person.objects.filter(pk__in=busy, lease_holder=self.record.token))
+        fresh = Person.objects.filter(pk__in=busy, lease_holder=self.record.token).in_bulk()
+        chosen = [fresh[person.pk] for person in people if person.pk in fresh]
         if not chosen or not self._goes_on(self.pipedrive.api.ended):
             return
         if not self._type_checked:

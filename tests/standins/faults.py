@@ -52,3 +52,15 @@ def reply(
 def cut_body(*, after: bool = True) -> Fault:
     """The right headers, half of the body, then the end of the connection."""
     return Fault("cut body", after, lambda connection, answer: connection.send(answer, cut=True))
+
+
+def trickle(seconds: float, *, after: bool = True) -> Fault:
+    """The right headers, then a byte at a time, so slowly that no single wait is long."""
+
+    def play(connection: Connection, answer: Reply) -> None:
+        connection.send(Reply(answer.status, b"", {**answer.headers, "x-body": "follows"}), announced=10_000_000)
+        while not connection.pause(seconds):
+            connection.wfile.write(b" ")
+            connection.wfile.flush()
+
+    return Fault("trickle", after, play)

@@ -64,11 +64,11 @@ class Connection(BaseHTTPRequestHandler):
     # The names are the library's.
     do_GET = do_HEAD = do_POST = do_PATCH = do_PUT = do_DELETE = _serve
 
-    def send(self, reply: Reply, *, cut: bool = False) -> None:
+    def send(self, reply: Reply, *, cut: bool = False, announced: int | None = None) -> None:
         lines = [f"HTTP/1.1 {reply.status} {self.responses.get(reply.status, ('Unknown',))[0]}"]
         lines += [f"{name}: {value}" for name, value in reply.headers.items()]
         if reply.status != 304:
-            lines.append(f"content-length: {len(reply.body)}")
+            lines.append(f"content-length: {len(reply.body) if announced is None else announced}")
         head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
         self.wfile.write(head + (reply.body[: len(reply.body) // 2] if cut else reply.body))
         self.wfile.flush()
@@ -85,8 +85,9 @@ class Connection(BaseHTTPRequestHandler):
         self.connection.shutdown(socket.SHUT_RD)
         self.connection.close()
 
-    def pause(self, seconds: float) -> None:
-        self.server.standin.closing.wait(seconds)
+    def pause(self, seconds: float) -> bool:
+        """Wait; true when the server closes meanwhile."""
+        return self.server.standin.closing.wait(seconds)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing is printed; see StandIn.asked."""
