@@ -1,0 +1,211 @@
+"""The limits of both APIs are kept, and a small budget is shared fairly."""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.utils import timezone
+from pytest_django import Settings
+
+from people.models import Gist, Person
+from sync.limits import LONGEST_WAIT, Limits, Pause
+from sync.models import ActivityDay, SyncRun
+from tests.conftest import Sync
+from tests.standins import GitHubStandIn, PipedriveStandIn, reply
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_requests_are_spread_over_the_minute() -> None:
+    limits = Limits(per_minute=60, now=Clock())
+
+    assert [limits.reserve() for _ in range(4)] == [0, 1, 2, 3]
+
+
+def test_several_runs_share_the_pace() -> None:
+    limits = Limits(per_minute=60, now=Clock())
+    limits.runs = 3
+
+    assert [limits.reserve() for _ in range(3)] == [0, 3, 6]
+
+
+def test_a_wait_that_is_too_long_books_nothing() -> None:
+    clock = Clock()
+    limits = Limits(per_minute=60, now=clock)
+    limits.pause(Pause(LONGEST_WAIT + 1, True, "told so"))
+
+    assert limits.reserve() == limits.reserve() == LONGEST_WAIT + 1
+    clock.now += LONGEST_WAIT + 1
+    assert limits.reserve() == 0
+
+
+def test_runs_at_once_are_counted_for_the_pace(
+    ada: Person, github: GitHubStandIn, sync: Sync, configured: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = timezone.now()
+    SyncRun.objects.create(token="other", started_at=now, round_started_at=now, heartbeat_at=now, host="elsewhere")
+    seen: list[int] = []
+    monkeypatch.setattr(Limits, "runs", property(lambda _: 1, lambda _, runs: seen.append(runs)), raising=False)
+
+    sync()
+
+    assert seen[-1] == 2
+
+
+def test_a_short_wait_is_waited(ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync) -> None:
+    github.publish("ada")
+    pipedrive.fail("create_activity", reply(429, "{}", {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1"}))
+    began = time.monotonic()
+
+    summary = sync()
+
+    assert summary.code == 0
+    assert time.monotonic() - began >= 1
+    assert Gist.objects.get().push_state == "pushed"
+
+
+def test_a_used_up_day_leaves_pipedrive_s_part_and_nothing_is_rejected(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    github.publish("ada")
+    budget_gone = {"x-ratelimit-remaining": "97", "x-ratelimit-reset": "2"}  # No burst, and refused all the same.
+    pipedrive.fail("create_activity", reply(429, "{}", budget_gone), times=99)
+
+    summary = sync()
+
+    assert (summary.code, summary.json["outcome"]) == (0, "limited")
+    assert "Pipedrive is free again at" in summary.json["problems"][0]
+    assert "(the day's budget is used up)" in summary.json["problems"][0]
+    assert (Gist.objects.get().push_state, len(pipedrive.asked_for("create_activity"))) == ("pending", 1)
+
+
+def test_without_a_token_everybody_gets_a_turn(
+    github: GitHubStandIn, sync: Sync, configured: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    configured.GITHUB_TOKEN = ""
+    for number in range(200):
+        account = github.add_account(f"person-{number}")
+        Person.objects.create(github_username=account.login, github_id=account.id, state="active")
+
+    for _ in range(4):
+        github.new_hour()
+        assert sync().code == 0
+        assert github.used[False] <= 60
+
+    assert not Person.objects.filter(polled_at=None).exists()
+    assert "GitHub answers 60 requests an hour" in caplog.text
+    assert "200 people need at least 200: about 4 hours" in caplog.text
+
+
+def test_an_outage_of_pipedrive_does_not_stop_the_polls(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    for name in ("ben", "cleo", "dora"):
+        github.add_account(name)
+        github.publish(name)
+        Person.objects.create(github_username=name)
+    github.publish("ada")
+    pipedrive.fail("", reply(500), times=999)
+
+    during = sync()
+    pipedrive.heal()
+    after = sync()
+
+    assert (during.code, during.counts["gists_new"]) == (3, 4)
+    assert "Pipedrive failed 5 times in a row" in " ".join(during.json["problems"])
+    assert (after.code, after.counts["gists_pushed"]) == (0, 4)
+
+
+def test_an_outage_of_github_does_not_stop_the_pushes(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    gist_id = github.publish("ada")
+    pipedrive.fail("", reply(503), times=999)
+    sync()
+    pipedrive.heal()
+    github.fail("", reply(503), times=999)
+
+    summary = sync()
+
+    assert summary.json["outcome"] == "failed"
+    assert pipedrive.gist_ids() == [gist_id]
+
+
+@pytest.mark.parametrize("which", ["github", "pipedrive"])
+@pytest.mark.parametrize("status", [401, 402])
+def test_a_refused_token_is_named_and_ends_with_78(
+    which: str, status: int, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    github.publish("ada")
+    {"github": github, "pipedrive": pipedrive}[which].fail("", reply(status), times=999)
+
+    summary = sync()
+
+    assert (summary.code, summary.json["outcome"]) == (78, "refused")
+    assert f"{which.upper()}_TOKEN" in summary.json["problems"][-1]
+
+
+def test_an_api_that_is_not_there_costs_a_run_and_no_gist(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, configured: Settings
+) -> None:
+    gist_id = github.publish("ada")
+    configured.PIPEDRIVE_API_URL = "http://127.0.0.1:9"  # Nothing listens there.
+    refused = sync()
+    configured.PIPEDRIVE_API_URL = pipedrive.url
+
+    sync()
+
+    assert (refused.code, refused.counts["gists_unclear"]) == (3, 0)
+    assert pipedrive.gist_ids() == [gist_id]
+
+
+def test_a_run_makes_no_more_activities_than_it_may(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    for _ in range(5):
+        github.publish("ada")
+
+    first = sync("--max-activities", "2")
+    sync()
+
+    assert (first.code, first.counts["gists_pushed"], first.json["outcome"]) == (0, 2, "limited")
+    assert "--max-activities" in first.json["problems"][0]
+    assert len(pipedrive.activities) == 5
+
+
+def test_all_runs_share_the_day_s_activities(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, configured: Settings
+) -> None:
+    configured.PIPEDRIVE_DAILY_ACTIVITIES = 3
+    for _ in range(5):
+        github.publish("ada")
+    sync("--max-activities", "2")
+
+    second = sync()
+    third = sync()
+    ActivityDay.objects.update(day=datetime.now(UTC).date() - timedelta(days=1))
+    Gist.objects.update(push_started_at=datetime.now(UTC) - timedelta(days=1))
+    tomorrow = sync()
+
+    assert [one.counts["gists_pushed"] for one in (second, third, tomorrow)] == [1, 0, 2]
+    assert "it goes on at" in second.json["problems"][0]
+
+
+def test_what_pipedrive_refused_is_not_counted_against_the_day(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, configured: Settings
+) -> None:
+    configured.PIPEDRIVE_DAILY_ACTIVITIES = 3
+    github.publish("ada")
+    pipedrive.fail("create_activity", reply(400, "{}"))
+
+    sync()
+
+    assert ActivityDay.objects.get().made == 0

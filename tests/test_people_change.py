@@ -1,0 +1,196 @@
+"""People are renamed, vanish, come back and trade names; gists are edited, deleted and come to light."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from pytest_django import Settings
+from rest_framework.test import APIClient
+
+from people.models import Gist, Person
+from tests.conftest import Sync
+from tests.standins import GitHubStandIn, PipedriveStandIn, reply
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def a_day_passes() -> None:
+    """For the database: everything was a day earlier."""
+    for person in Person.objects.all():
+        for name in ("attempted_at", "polled_at", "full_pass_at"):
+            moment = getattr(person, name)
+            setattr(person, name, moment and moment - timedelta(hours=25))
+        person.save()
+
+
+def test_who_is_gone_is_asked_for_once_a_day_and_may_come_back(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
+    github.publish("ada")
+    sync()
+    account = github.accounts[ada_id := next(iter(github.accounts))]
+    github.delete_account("ada")
+    gone = sync()
+    github.clear_log()
+    sync()
+    asked_again_today = len(github.asked)
+    github.accounts[ada_id] = account
+    github._by_login["ada"] = account
+    github.publish("ada")
+    a_day_passes()
+
+    sync()
+
+    ada.refresh_from_db()
+    assert (gone.counts["people_gone"], asked_again_today) == (1, 0)
+    assert "GitHub does not know this account any more" in gone.json["problems"][0]
+    assert (ada.state, ada.last_error, ada.gists.count()) == ("active", "", 2)
+
+
+def test_a_login_that_changed_hands_is_a_conflict_for_all_to_see(
+    ada: Person, github: GitHubStandIn, sync: Sync, api: APIClient
+) -> None:
+    sync()
+    github.rename("ada", "countess")
+    github.add_account("ada")
+    github.publish("ada", "not hers")
+
+    summary = sync()
+
+    ada.refresh_from_db()
+    assert (ada.state, Gist.objects.count(), summary.counts["people_conflict"]) == ("conflict", 0, 1)
+    assert "The login belongs to @ada" in ada.last_error
+    assert summary.json["problems"] == [f"@ada: {ada.last_error}"]
+    assert api.get("/api/v1/people/ada").json()["last_error"] == ada.last_error
+
+
+def test_an_account_tracked_under_both_its_names_is_a_conflict_until_one_is_deleted(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    github.publish("ada")
+    sync()
+    github.rename("ada", "countess")
+    Person.objects.create(github_username="countess")
+
+    sync()
+    states = dict(Person.objects.values_list("github_username", "state"))
+    Person.objects.get(github_username="countess").delete()
+    sync("--person", "ada")
+
+    assert states == {"ada": "conflict", "countess": "conflict"}
+    assert Person.objects.get().github_username == "countess"
+    assert len(pipedrive.activities) == 1
+
+
+def test_an_organisation_is_told_apart(github: GitHubStandIn, sync: Sync, db: None) -> None:
+    github.add_account("acme", type="Organization")
+    Person.objects.create(github_username="acme")
+
+    summary = sync()
+
+    assert summary.code == 0
+    assert Person.objects.get().last_error == "acme is an organisation; organisations have no gists."
+
+
+def test_a_failure_is_forgotten_after_a_good_poll(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
+    sync()
+    github.fail("gists", reply(200, "null"))
+    sync()
+    ada.refresh_from_db()
+    assert (ada.failures, ada.last_error[:6]) == (1, "GitHub")
+
+    sync()
+
+    ada.refresh_from_db()
+    assert (ada.failures, ada.last_error) == (0, "")
+
+
+def test_a_deleted_gist_is_marked_only_when_the_list_was_read_to_its_end(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    Person.objects.update(backfill="none")
+    ids = [github.publish("ada", f"Gist {number}") for number in range(120)]
+    sync()
+    github.remove("ada", ids[0])
+    github.remove("ada", ids[119])
+
+    by_the_way = sync()  # Its first page is all known, so the second is not read.
+    full = sync("--full")
+
+    assert (by_the_way.counts["gists_removed"], full.counts["gists_removed"]) == (0, 2)
+    assert set(Gist.objects.exclude(removed_at=None).values_list("github_id", flat=True)) == {ids[0], ids[119]}
+
+
+def test_a_secret_gist_made_public_is_found_by_the_daily_full_pass(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    Person.objects.update(backfill="none")
+    old = github.publish("ada", "Old and secret", public=False)
+    for number in range(110):
+        github.publish("ada", f"Gist {number}")
+    sync()
+    github.edit("ada", old, public=True)
+    sync()
+    before = Gist.objects.filter(github_id=old).exists()
+    a_day_passes()
+
+    sync()
+
+    assert (before, pipedrive.gist_ids()) == (False, [old])
+
+
+def test_github_lists_3000_gists_and_that_is_said(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
+    Person.objects.update(backfill="none")
+    for number in range(3005):
+        github.publish("ada", f"Gist {number}")
+    sync()
+    github.publish("ada", "One more, which pushes another out of the list")
+
+    summary = sync("--full")
+
+    ada.refresh_from_db()
+    assert (ada.state, ada.last_error[:39]) == ("active", "GitHub lists only the newest 3000 gists")
+    assert (summary.counts["gists_removed"], ada.gists.count()) == (0, 3001)
+
+
+def test_an_edit_reaches_its_activity_when_that_is_wanted(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, configured: Settings
+) -> None:
+    gist_id = github.publish("ada", "Draft")
+    sync()
+    github.edit("ada", gist_id, description="Final")
+    unwanted = sync()
+    configured.PUSH_EDITS = True
+
+    summary = sync()
+
+    (activity,) = pipedrive.activities.values()
+    assert unwanted.counts["activities_edited"] == 0
+    assert summary.counts["activities_edited"] == 1
+    assert (activity["subject"], "Final" in activity["note"]) == ("Final", True)
+    assert sync().counts["activities_edited"] == 0
+
+
+def test_an_edit_does_not_bring_a_deleted_activity_back(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, configured: Settings
+) -> None:
+    configured.PUSH_EDITS = True
+    gist_id = github.publish("ada", "Draft")
+    sync()
+    pipedrive.delete_activity(Gist.objects.get().pipedrive_activity_id or 0)
+    github.edit("ada", gist_id, description="Final")
+
+    summary = sync()
+
+    assert (summary.code, pipedrive.gist_ids()) == (0, [])
+    assert "not made again" in Gist.objects.get().push_error
+
+
+def test_a_new_full_pass_is_due_after_a_day(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
+    sync()
+    first = Person.objects.get().full_pass_at
+    sync()
+    assert Person.objects.get().full_pass_at == first
+    a_day_passes()
+
+    sync()
+
+    assert timezone.now() - (Person.objects.get().full_pass_at or first) < timedelta(hours=1)
