@@ -31,6 +31,7 @@ from sync.store import Store
 
 log = logging.getLogger(__name__)
 BATCH = 100  # people
+MINUTE = 60.0  # seconds
 STORE_AT = 2000  # polled gists kept in memory before they are written
 
 
@@ -90,7 +91,7 @@ class Run:
         )
         self._type_checked = False
         self._beat_at = 0.0
-        self._ends_at = time.monotonic() + options.most_minutes * 60 if options.most_minutes else float("inf")
+        self._ends_at = time.monotonic() + options.most_minutes * MINUTE if options.most_minutes else float("inf")
 
     def __call__(self) -> Report:
         """Take people until none is due. Errors of people and gists are in the report and on their rows."""

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,3 +140,10 @@ def ada(db: None, github: GitHubStandIn) -> Person:
     """Tracked; has an account, but no gists yet."""
     github.add_account("ada", name="Ada Lovelace", email="ada@example.com")
     return Person.objects.create(github_username="ada")
+
+
+def wait_until(happens: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not happens():
+        assert time.monotonic() < deadline, "it did not happen within 30 s"
+        time.sleep(0.01)

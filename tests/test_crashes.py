@@ -2,7 +2,6 @@
 
 import subprocess
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
@@ -11,7 +10,7 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from people.models import Gist, Person
-from tests.conftest import Sync
+from tests.conftest import Sync, wait_until
 from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, cut_body, late, reply, reset, silence
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -153,10 +152,3 @@ def test_a_refused_gist_is_rejected_and_blocks_nobody(
     assert summary.code == 3
     assert dict(Gist.objects.values_list("github_id", "push_state")) == {refused: "rejected", good: "pushed"}
     assert Gist.objects.get(github_id=refused).push_error.endswith("answered 400: subject is odd")
-
-
-def wait_until(happens: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not happens():
-        assert time.monotonic() < deadline, "it did not happen within 30 s"
-        time.sleep(0.01)

@@ -1,0 +1,124 @@
+"""Logs are text or JSON, say whom they are about, and hold no secret."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from gisttracker import logs
+from people.models import Person
+from tests.conftest import GITHUB_TOKEN, PIPEDRIVE_TOKEN, ROOT, Sync
+from tests.standins import GitHubStandIn, PipedriveStandIn, reply
+
+Worker = Callable[..., subprocess.Popen[str]]
+SECRET = 'quoted"and\\odd-secret'
+
+
+@pytest.fixture
+def hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "_secrets", set())
+    monkeypatch.setattr(logs, "_everywhere", {})
+    logs.hide([SECRET, ""])
+
+
+def record(message: str, *arguments: object, error: BaseException | None = None, **extra: object) -> logging.LogRecord:
+    raised = (type(error), error, error.__traceback__) if error else None
+    made = logging.getLogger("urllib3").makeRecord("urllib3", logging.INFO, "f", 1, message, arguments, raised)
+    made.__dict__.update(extra)
+    return made
+
+
+def raised(message: str) -> Exception:
+    try:
+        raise ValueError(message)
+    except ValueError as error:
+        return error
+
+
+@pytest.mark.parametrize("formatter", [logs.TextFormatter(), logs.JsonFormatter()], ids=["text", "json"])
+def test_no_record_of_any_library_holds_a_secret(formatter: logging.Formatter, hidden: None) -> None:
+    encoded = "quoted%22and%5Codd-secret"
+
+    written = formatter.format(
+        record(f"%s and {SECRET}", [SECRET, encoded], error=raised(f"failed with {SECRET}"), extra=SECRET)
+    )
+
+    assert "odd-secret" not in written
+    assert "[secret]" in written
+    assert "Traceback" in written
+
+
+def test_a_json_record_is_one_line_with_what_it_is_about(hidden: None) -> None:
+    logs.say_everywhere(run=7)
+
+    line = logs.JsonFormatter().format(record("No\nluck", person="ada", gist="aa11"))
+
+    told = json.loads(line)
+    assert "\n" not in line
+    assert told.pop("time")
+    assert told == {
+        "level": "INFO",
+        "logger": "urllib3",
+        "message": "No\nluck",
+        "run": 7,
+        "person": "ada",
+        "gist": "aa11",
+    }
+
+
+def test_a_text_record_names_its_run(hidden: None) -> None:
+    logs.say_everywhere(run=7)
+
+    assert logs.TextFormatter().format(record("Hello")).endswith(" INFO urllib3 [run 7]: Hello")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_logs_its_person_and_gist_as_json(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, worker: Worker
+) -> None:
+    gist_id = github.publish("ada")
+    pipedrive.fail("create_activity", reply(400, json.dumps({"error": f"bad {PIPEDRIVE_TOKEN}"})))
+
+    _, errors = worker(LOG_FORMAT="json").communicate(timeout=30)
+
+    (line,) = [json.loads(line) for line in errors.splitlines()]
+    assert (line["person"], line["gist"], line["level"]) == ("ada", gist_id, "WARNING")
+    assert line["run"] > 0
+    assert PIPEDRIVE_TOKEN not in errors
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_ends_a_command_is_logged_without_secrets(db: None) -> None:
+    command = [sys.executable, str(ROOT / "manage.py"), "sync_status", "--database-host", "127.0.0.1"]
+    command += ["--database-port", "9", "--database-password", "a-password-not-to-be-seen", "--log-format", "json"]
+
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "gisttracker.settings"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert "Can't connect" in json.loads(done.stderr.splitlines()[-1])["message"]
+    assert "not-to-be-seen" not in done.stderr
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_unexpected_error_is_logged_and_hurts_one_person(
+    ada: Person, github: GitHubStandIn, sync: Sync, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: object) -> None:
+        raise KeyError(GITHUB_TOKEN)
+
+    github.add_account("ben")
+    Person.objects.create(github_username="ben")
+    github.publish("ada")
+    monkeypatch.setattr("sync.poll._check_owner", lambda poll, page: fails() if page.gists else None)
+
+    summary = sync()
+
+    assert summary.code == 3
+    assert dict(Person.objects.values_list("github_username", "state")) == {"ada": "new", "ben": "active"}
+    assert GITHUB_TOKEN not in Person.objects.get(github_username="ada").last_error
+    assert "KeyError" in Person.objects.get(github_username="ada").last_error
