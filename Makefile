@@ -5,7 +5,7 @@ RUNTIME := .venv/.runtime
 TOOLS := .venv/.tools
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run sync test cover lint format clean
+.PHONY: help build demo run sync test kills cover lint format clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ test: $(TOOLS) ## the whole suite on SQLite, then on a throw-away MySQL-compatib
 	@DATABASE_HOST= $(BIN)/python -m pytest -q $(ARGS)
 	@echo "--- on a MySQL-compatible server"
 	@$(BIN)/python tests/with_mysql.py $(BIN)/python -m pytest -q $(ARGS)
+
+kills: $(TOOLS) ## kill the worker 200 times (KILLS) at random moments, on both databases
+	@DATABASE_HOST= KILLS=$(or $(KILLS),200) $(BIN)/python -m pytest -q tests/test_kills.py
+	@KILLS=$(or $(KILLS),200) $(BIN)/python tests/with_mysql.py $(BIN)/python -m pytest -q tests/test_kills.py
 
 cover: $(TOOLS) ## the suite on SQLite with a report of what it covers
 	@DATABASE_HOST= $(BIN)/python -m pytest -q --cov=people --cov=sync --cov=gisttracker --cov-report=term-missing:skip-covered

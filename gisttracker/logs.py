@@ -19,10 +19,11 @@ _everywhere: dict[str, Any] = {}
 
 
 def hide(secrets: Iterable[str]) -> None:
-    """Keep these out of all records from now on, as they are and as they look in JSON and in URLs."""
+    """Keep these out of all records from now on, as they are and as they look in URLs, in a repr and in JSON."""
     for secret in secrets:
         if len(secret) >= SHORTEST_SECRET:
-            _secrets.update({secret, json.dumps(secret)[1:-1], quote(secret, safe="")})
+            spelled = {secret, quote(secret, safe=""), repr(secret)[1:-1]}
+            _secrets.update(spelled, {json.dumps(spelling)[1:-1] for spelling in spelled})
 
 
 def say_everywhere(**fields: Any) -> None:
