@@ -54,6 +54,8 @@ class Person(models.Model):
     pipedrive_id = models.PositiveBigIntegerField(null=True, blank=True)
     # Written before Pipedrive is asked to make a person; a cut-off request leaves it behind to be reconciled.
     pipedrive_started_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # The name that it was to get: the person may be renamed before anybody looks.
+    pipedrive_started_name = models.CharField(max_length=255, blank=True, editable=False)
     # When the activities that this Pipedrive person already had were compared with our gists.
     pipedrive_compared_at = models.DateTimeField(null=True, blank=True, editable=False)
 

@@ -68,7 +68,7 @@ def _find(pipedrive: PipedriveClient, person: Person, lost: int) -> PipedrivePer
 def _find_made(pipedrive: PipedriveClient, person: Person, started: datetime) -> PipedrivePerson | None:
     """Among the newest persons, down to some time before we started; the search index may lag behind."""
     for one in pipedrive.newest_persons():
-        if is_person(one, person.github_username):
+        if (one.name == person.pipedrive_started_name and not one.is_deleted) or is_person(one, person.github_username):
             return one
         if one.add_time and one.add_time < started - CLOCK_DIFFERENCE:
             return None
@@ -76,9 +76,10 @@ def _find_made(pipedrive: PipedriveClient, person: Person, started: datetime) ->
 
 
 def _make(person: Person, pipedrive: PipedriveClient, claims: Claims, clock: Clock) -> Steps[int]:
-    _write(claims, person, pipedrive_started_at=clock())
+    name = person_name(person)
+    _write(claims, person, pipedrive_started_at=clock(), pipedrive_started_name=name)
     try:
-        made = yield from remote(pipedrive.create_person, person_name(person), person.email)
+        made = yield from remote(pipedrive.create_person, name, person.email)
     except RefusedError as error:
         _write(claims, person, pipedrive_started_at=None)
         raise TryLaterError(f"Its Pipedrive person could not be made: {error}") from None
