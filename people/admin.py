@@ -23,6 +23,13 @@ class PersonAdmin(admin.ModelAdmin):
         ("created_at", "updated_at"),
     ]
 
+    actions = ["request_sync"]
+
+    @admin.action(description="Sync as soon as possible", permissions=["change"])
+    def request_sync(self, request: HttpRequest, people: QuerySet[Person]) -> None:
+        number = Person.objects.filter(pk__in=people).request_sync()
+        self.message_user(request, f"The next run takes these {number} people first.")
+
     def get_readonly_fields(self, request: HttpRequest, person: Person | None = None) -> list[str]:
         editable = {"pipedrive_id"} if person else {"github_username", "pipedrive_id", "backfill"}
         return [
@@ -36,9 +43,16 @@ class GistAdmin(admin.ModelAdmin):
     list_filter = ["push_state", "truncated"]
     search_fields = ["github_id", "description", "person__github_username"]
     show_full_result_count = False
+    list_select_related = ["person"]
+    actions = ["push_again"]
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Gist]:
-        return super().get_queryset(request).select_related("person")
+    @admin.action(description="Push again (what is rejected or skipped)", permissions=["push"])
+    def push_again(self, request: HttpRequest, gists: QuerySet[Gist]) -> None:
+        number = Gist.objects.filter(pk__in=gists).push_again()
+        self.message_user(request, f"The next run makes the activities of {number} gists.")
+
+    def has_push_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("people.change_gist")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
