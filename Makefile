@@ -5,7 +5,7 @@ RUNTIME := .venv/.runtime
 TOOLS := .venv/.tools
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run sync test kills cover lint format clean
+.PHONY: help build demo run sync test kills cover lint openapi format clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,7 +17,9 @@ demo: $(RUNTIME) ## show the whole job: no tokens, no database server
 
 run: $(RUNTIME) ## serve the API on port 3000 (PORT) with SQLite, or MySQL with DATABASE_HOST
 	@$(BIN)/python manage.py migrate --verbosity 0
-	@$(BIN)/gunicorn -c python:gisttracker.gunicorn gisttracker.wsgi
+	@[ -e .secret-key ] || (umask 077; $(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))' >.secret-key)
+	@[ -n "$$SECRET_KEY$$SECRET_KEY_FILE" ] || grep -qs '^SECRET_KEY.*=.' .env || export SECRET_KEY_FILE=.secret-key; \
+	export HTTPS=$${HTTPS:-false}; exec $(BIN)/gunicorn -c python:gisttracker.gunicorn gisttracker.wsgi
 
 sync: $(RUNTIME) ## one sync against the real APIs; needs PIPEDRIVE_TOKEN
 	@$(BIN)/python manage.py migrate --verbosity 0
@@ -43,12 +45,15 @@ lint: $(TOOLS) ## ruff, mypy, missing migrations
 	@$(BIN)/mypy .
 	@DATABASE_HOST= $(BIN)/python manage.py makemigrations --check --dry-run
 
+openapi: $(TOOLS) ## write the API's description to tests/openapi.yaml, where a test compares it
+	@DATABASE_HOST= $(BIN)/python manage.py spectacular --validate --fail-on-warn --file tests/openapi.yaml
+
 format: $(TOOLS) ## let ruff format the code
 	@$(BIN)/ruff format -q .
 
 clean: ## remove .venv, caches and the SQLite file of `make run`
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis static-collected htmlcov .coverage
-	rm -f gisttracker.sqlite3 gisttracker.sqlite3-shm gisttracker.sqlite3-wal
+	rm -f .secret-key gisttracker.sqlite3 gisttracker.sqlite3-shm gisttracker.sqlite3-wal
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(RUNTIME): requirements.txt

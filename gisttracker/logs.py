@@ -5,8 +5,11 @@ Secrets are cut out of the finished text, so that messages, arguments, extras an
 
 import json
 import logging
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +19,8 @@ from pythonjsonlogger.json import JsonFormatter as PythonJsonFormatter
 SHORTEST_SECRET = 6  # characters; a shorter one would tear words apart, and is none
 _secrets: set[str] = set()
 _everywhere: dict[str, Any] = {}
+_request: ContextVar[str] = ContextVar("request")
+API_KEY = re.compile(r"\b[A-Za-z0-9]{8}\.[A-Za-z0-9]{32}\b")  # as djangorestframework-api-key makes them
 
 
 def hide(secrets: Iterable[str]) -> None:
@@ -31,10 +36,26 @@ def say_everywhere(**fields: Any) -> None:
     _everywhere.update(fields)
 
 
+@contextmanager
+def about_request(request_id: str) -> Iterator[None]:
+    """Let the records of this thread say which request they are about."""
+    token = _request.set(request_id)
+    try:
+        yield
+    finally:
+        _request.reset(token)
+
+
+def context() -> dict[str, Any]:
+    """What every record carries now."""
+    request_id = _request.get("")
+    return {**_everywhere, **({"request": request_id} if request_id else {})}
+
+
 def without_secrets(text: str) -> str:
     for secret in sorted(_secrets, key=len, reverse=True):
         text = text.replace(secret, "[secret]")
-    return text
+    return API_KEY.sub("[secret]", text)
 
 
 class TextFormatter(logging.Formatter):
@@ -44,7 +65,7 @@ class TextFormatter(logging.Formatter):
         return without_secrets(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the name is logging's
-        where = " ".join(f"{name} {value}" for name, value in _everywhere.items())
+        where = " ".join(f"{name} {value}" for name, value in context().items())
         place = f" [{where}]" if where else ""
         return f"{self.formatTime(record)} {record.levelname} {record.name}{place}: {record.message}"
 
@@ -61,7 +82,7 @@ class JsonFormatter(PythonJsonFormatter):
 
     def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
         super().add_fields(log_data, record, message_dict)
-        for name, value in _everywhere.items():
+        for name, value in context().items():
             log_data.setdefault(name, value)
 
     def format(self, record: logging.LogRecord) -> str:

@@ -1,5 +1,6 @@
 """Django's settings, all made from the variables of gisttracker.environment."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ SYNC_LEASE_SECONDS: int = ENV["SYNC_LEASE_SECONDS"]
 
 # --- the web service ---
 DEBUG: bool = ENV["DEBUG"]
-SECRET_KEY: str = ENV["SECRET_KEY"] or get_random_string(50)
+# Without one, sessions end with the process; wsgi.py refuses to serve so unless DEBUG or INSECURE says it may.
+SECRET_KEY: str = ENV["SECRET_KEY"] or get_random_string(64)
 ALLOWED_HOSTS: list[str] = ENV["ALLOWED_HOSTS"]
 CSRF_TRUSTED_ORIGINS: list[str] = ENV["CSRF_TRUSTED_ORIGINS"] or []
 ROOT_URLCONF = "gisttracker.urls"
@@ -39,7 +41,12 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "axes",
+    "corsheaders",
+    "csp",
+    "django_filters",
     "rest_framework",
+    "rest_framework_api_key",
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "people",
@@ -48,7 +55,11 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     # First, so that probes need neither a Host that we know nor a session.
     "gisttracker.health.HealthMiddleware",
+    "gisttracker.middleware.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "gisttracker.middleware.BodyLimitMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -56,6 +67,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 TEMPLATES = [
     {
@@ -84,6 +96,40 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
+
+
+# --- safety ---
+API_AUTH: str = ENV["API_AUTH"] or ("none" if DEBUG else "key")
+METRICS_PUBLIC: bool = ENV["METRICS_PUBLIC"]
+INSECURE: bool = ENV["INSECURE"]
+MOST_BODY_BYTES = DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
+HTTPS: bool = ENV["HTTPS"] and not DEBUG
+SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENV["PROXIES"] else None
+X_FRAME_OPTIONS = "DENY"
+CORS_ALLOWED_ORIGINS: list[str] = ENV["CORS_ALLOWED_ORIGINS"] or []
+CORS_URLS_REGEX = r"^/api/"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'", "'unsafe-inline'"],  # Swagger UI sets styles on its elements.
+        "img-src": ["'self'", "data:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_VERBOSE = False
+SILENCED_SYSTEM_CHECKS: list[str] = []
 
 
 # --- the database ---
@@ -124,11 +170,28 @@ def sqlite() -> dict[str, Any]:
 
 DATABASES = {"default": mysql() if ENV["DATABASE_HOST"] else sqlite()}
 
+# Counts of requests are in the database, so that they hold over all processes.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "cache",
+        "OPTIONS": {"MAX_ENTRIES": 10000},
+    }
+}
+
 # --- the REST API ---
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": [],
-    "DEFAULT_PERMISSION_CLASSES": [],
-    "UNAUTHENTICATED_USER": None,
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "people.access.ApiKeyAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["people.access.MayUse"],
+    "DEFAULT_THROTTLE_CLASSES": ["people.access.ConsumerThrottle", "people.access.StrangerThrottle"],
+    "DEFAULT_THROTTLE_RATES": {
+        "consumer": (ENV["API_REQUESTS_PER_MINUTE"] and f"{ENV['API_REQUESTS_PER_MINUTE']}/min") or None,
+        "stranger": (ENV["STRANGER_REQUESTS_PER_MINUTE"] and f"{ENV['STRANGER_REQUESTS_PER_MINUTE']}/min") or None,
+    },
+    "NUM_PROXIES": ENV["PROXIES"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
 }
@@ -143,6 +206,14 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.1",
     "SERVE_INCLUDE_SCHEMA": False,
     "COMPONENT_SPLIT_REQUEST": True,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": [],
+    "PREPROCESSING_HOOKS": ["people.described.tidy_addresses"],
+    "ENUM_NAME_OVERRIDES": {
+        "PersonState": "people.models.Person.State",
+        "PushState": "people.models.Gist.PushState",
+        "RunOutcome": "sync.models.SyncRun.Outcome",
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {"deepLinking": True},

@@ -3,15 +3,19 @@
 from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+from sync.metrics import Metrics
 
 admin.site.site_header = admin.site.site_title = "gisttracker"
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="documentation")),
     path("api/v1/", include("people.urls")),
+    path("api/v1/", include("sync.urls")),
+    path("metrics", Metrics.as_view(), name="metrics"),
     path("schema", SpectacularAPIView.as_view(), name="schema"),
-    path("documentation/", SpectacularSwaggerView.as_view(url_name="schema"), name="documentation"),
-    re_path(r"^documentation(?:/index\.html)?$", SpectacularSwaggerView.as_view(url_name="schema")),
+    path("documentation/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="documentation"),
+    re_path(r"^documentation(?:/index\.html)?$", SpectacularSwaggerSplitView.as_view(url_name="schema")),
     path("admin/", admin.site.urls),
 ]

@@ -1,10 +1,24 @@
 """Who is tracked, and what became of their gists."""
 
+from typing import Any
+
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from rest_framework_api_key.admin import APIKeyModelAdmin
+from rest_framework_api_key.models import APIKey
 
-from people.models import Gist, Person, Visit
+from people.models import ApiKey, Gist, Person, Visit
+
+admin.site.unregister(APIKey)  # The library's own model; ours knows read-only keys.
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(APIKeyModelAdmin):
+    list_display = (  # type: ignore[assignment]  # longer than the library's
+        *("prefix", "name", "read_only", "created", "expiry_date", "_has_expired", "revoked"),
+    )
+    list_filter = ("read_only", "revoked")  # type: ignore[assignment]
 
 
 @admin.register(Person)
@@ -23,12 +37,27 @@ class PersonAdmin(admin.ModelAdmin):
         ("created_at", "updated_at"),
     ]
 
-    actions = ["request_sync"]
+    actions = ["request_sync", "pause", "resume"]
 
     @admin.action(description="Sync as soon as possible", permissions=["change"])
     def request_sync(self, request: HttpRequest, people: QuerySet[Person]) -> None:
         number = Person.objects.filter(pk__in=people).request_sync()
         self.message_user(request, f"The next run takes these {number} people first.")
+
+    @admin.action(description="Pause: keep, but poll no more", permissions=["change"])
+    def pause(self, request: HttpRequest, people: QuerySet[Person]) -> None:
+        number = Person.objects.filter(pk__in=people).pause()
+        self.message_user(request, f"{number} people are paused.")
+
+    @admin.action(description="Resume those that are paused", permissions=["change"])
+    def resume(self, request: HttpRequest, people: QuerySet[Person]) -> None:
+        number = Person.objects.filter(pk__in=people).resume()
+        self.message_user(request, f"{number} people are polled again.")
+
+    def save_model(self, request: HttpRequest, person: Person, form: Any, change: bool) -> None:
+        if change and "pipedrive_id" in form.changed_data:
+            person.relink(person.pipedrive_id)
+        super().save_model(request, person, form, change)
 
     def get_readonly_fields(self, request: HttpRequest, person: Person | None = None) -> list[str]:
         editable = {"pipedrive_id"} if person else {"github_username", "pipedrive_id", "backfill"}

@@ -23,6 +23,7 @@ GIST: dict[str, Any] = {
     "updated_at": "2026-11-20T09:00:12Z",
     "removed_at": None,
     "push_state": "pushed",
+    "push_error": "",
     "pipedrive_activity_id": 9001,
 }
 _COMMON: dict[str, Any] = {
@@ -47,6 +48,7 @@ PERSON = {
     **_COMMON,
     "backfill": "all",
     "polled_at": "2026-11-20T09:00:12Z",
+    "sync_requested_at": None,
     "gist_count": 12,
     "pending_count": 0,
     "rejected_count": 0,
@@ -65,3 +67,22 @@ BAD_NAME = {"username": ["A GitHub user name has at most 39 characters: letters 
 ALREADY_TRACKED = {"username": ["@ada is already tracked."]}
 NOT_TRACKED = {"detail": "Nobody named bob is tracked; POST /api/v1/people tracks somebody."}
 BAD_QUERY = {"since": ["A valid integer is required."]}
+UNAUTHORIZED = {"detail": "This API key is unknown or revoked."}
+FORBIDDEN = {"detail": "Your key is read-only, or your account may not change people."}
+THROTTLED = {"detail": "Request was throttled. Expected available in 12 seconds."}
+BULK_ANSWER = {
+    "created": 1,
+    "already_tracked": 1,
+    "refused": 1,
+    "results": [
+        {"row": 1, "username": "ada", "result": "created", "reason": ""},
+        {"row": 2, "username": "grace", "result": "already_tracked", "reason": "@grace is already tracked."},
+        {"row": 3, "username": "-", "result": "refused", "reason": "A GitHub user name has at most 39 characters..."},
+    ],
+}
+BAD_CSV = {"detail": "The CSV's first line must be username[,pipedrive_id][,backfill]."}
+BAD_FILTER = {"stat": ["Unknown here. Known: added_after, added_before, format, has_rejected, ..."]}
+BAD_CHANGES = {"state": ['"gone" is not a valid choice.']}
+PAGE_OF_GISTS = {"count": 1, "next": None, "previous": None, "results": [GIST]}
+NOT_A_GIST = {"detail": "@ada has no gist 2decf6c462d9b4418f2d here."}
+NOTHING_TO_PUSH = {"detail": "The gist is pushed; only a rejected or skipped one is pushed again."}

@@ -6,8 +6,9 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
+from rest_framework_api_key.models import AbstractAPIKey
 
-from people.backfill import parse
+from people.backfill import parse, wanted
 from people.github_names import login_key, parse_login
 
 
@@ -37,6 +38,15 @@ class PersonQuerySet(models.QuerySet["Person"]):
         """Let the next run take them first; how many they are. By the database's clock, as the runs count time."""
         return self.update(sync_requested_at=Now())
 
+    def pause(self) -> int:
+        return self.update(state=Person.State.PAUSED, updated_at=timezone.now())
+
+    def resume(self) -> int:
+        """Poll the paused ones again; how many they are."""
+        paused = self.filter(state=Person.State.PAUSED)
+        never_polled = paused.filter(github_id=None).update(state=Person.State.NEW, updated_at=timezone.now())
+        return never_polled + paused.update(state=Person.State.ACTIVE, updated_at=timezone.now())
+
 
 class Person(models.Model):
     """A tracked GitHub user. `github_id` is the identity; a login is only a name, and can change hands."""
@@ -46,6 +56,7 @@ class Person(models.Model):
         ACTIVE = "active"
         GONE = "gone"  # GitHub knows no such account (any more)
         CONFLICT = "conflict"  # the login, or the account, belongs to somebody else
+        PAUSED = "paused"  # kept, but not polled
 
     github_username = models.CharField(max_length=39, validators=[validate_login])
     # Lower case, so that no collation decides who is the same person.
@@ -53,7 +64,7 @@ class Person(models.Model):
     github_id = models.BigIntegerField(null=True, blank=True, unique=True, editable=False)
     name = models.CharField(max_length=255, blank=True)
     email = models.CharField(max_length=255, blank=True)
-    state = models.CharField(max_length=10, choices=State.choices, default=State.NEW)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.NEW, db_index=True)
     backfill = models.CharField(max_length=10, blank=True, validators=[validate_backfill])
 
     pipedrive_id = models.PositiveBigIntegerField(null=True, blank=True)
@@ -88,6 +99,10 @@ class Person(models.Model):
     def __str__(self) -> str:
         return f"@{self.github_username}"
 
+    def relink(self, pipedrive_id: int | None) -> None:
+        """File under another Pipedrive person from now on, or let one be found; not saved yet."""
+        self.pipedrive_id, self.pipedrive_compared_at, self.pipedrive_started_at = pipedrive_id, None, None
+
     def save(self, *args: Any, **kwargs: Any) -> None:
         self.username_key = login_key(self.github_username)
         super().save(*args, **kwargs)
@@ -102,6 +117,15 @@ class GistQuerySet(models.QuerySet["Gist"]):
         """Put the rejected and the skipped ones back among the pending; how many there were."""
         put_back = self.filter(push_state__in=[Gist.PushState.REJECTED, Gist.PushState.SKIPPED])
         return put_back.update(push_state=Gist.PushState.PENDING, push_error="", updated_at=timezone.now())
+
+    def widen_backfill(self, choice: str) -> int:
+        """Put back those skipped gists of one person that this choice wants; how many."""
+        rows = list(self.values_list("pk", "github_created_at", "push_state"))
+        chosen = wanted(choice, [created for _, created, _ in rows])
+        skipped = [
+            pk for (pk, _, state), yes in zip(rows, chosen, strict=True) if yes and state == Gist.PushState.SKIPPED
+        ]
+        return self.filter(pk__in=skipped).push_again()
 
 
 class Gist(models.Model):
@@ -153,6 +177,16 @@ class Gist(models.Model):
 
     def __str__(self) -> str:
         return self.github_id
+
+
+class ApiKey(AbstractAPIKey):
+    """A consumer's key; only its hash is kept."""
+
+    read_only = models.BooleanField(default=False, help_text="It may look (and so move its visit markers), no more.")
+
+    class Meta(AbstractAPIKey.Meta):
+        verbose_name = "API key"
+        verbose_name_plural = "API keys"
 
 
 class Visit(models.Model):

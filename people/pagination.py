@@ -1,11 +1,38 @@
 """Pages of a list."""
 
+from typing import Any
+
+from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import PageNumberPagination
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 
 class Pages(PageNumberPagination):
-    """`page` and `page_size`, 100 by default and 500 at most."""
+    """`page` and `page_size`, 100 by default and 500 at most; a Link header beside the envelope."""
 
     page_size = 100
     max_page_size = 500
     page_size_query_param = "page_size"
+    last_page_strings = ()
+
+    def get_page_size(self, request: Request) -> int:
+        given = request.query_params.get("page_size", str(self.page_size))
+        if not (given.isascii() and given.isdigit() and 1 <= int(given[:9]) <= self.max_page_size):
+            raise ValidationError({"page_size": [f"Must be a whole number from 1 to {self.max_page_size}."]})
+        return int(given)
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        numbers = {"page": {"minimum": 1}, "page_size": {"minimum": 1, "maximum": self.max_page_size, "default": 100}}
+        return [
+            {"name": name, "required": False, "in": "query", "schema": {"type": "integer", **limits}}
+            for name, limits in numbers.items()
+        ]
+
+    def get_paginated_response(self, data: Any) -> Response:
+        answer = super().get_paginated_response(data)
+        links = {"next": self.get_next_link(), "prev": self.get_previous_link()}
+        told = [f'<{address}>; rel="{name}"' for name, address in links.items() if address]
+        if told:
+            answer["Link"] = ", ".join(told)
+        return answer

@@ -1,5 +1,6 @@
 """Shapes of the API's answers, and the rules for what comes in."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from people import backfill
+from people.filters import refuse_unknown_names
 from people.github_names import login_key, parse_login
 from people.models import Gist, Person
 from people.visits import Window
@@ -43,6 +45,7 @@ class GistSerializer(serializers.ModelSerializer[Gist]):
             "updated_at",
             "removed_at",
             "push_state",
+            "push_error",
             "pipedrive_activity_id",
         ]
         read_only_fields = fields
@@ -67,6 +70,7 @@ class PersonSerializer(serializers.ModelSerializer[Person]):
             "pipedrive_id",
             "backfill",
             "polled_at",
+            "sync_requested_at",
             "gist_count",
             "pending_count",
             "rejected_count",
@@ -123,7 +127,17 @@ class PersonWithGistsSerializer(serializers.ModelSerializer[Person]):
         return window
 
 
-class NewPersonSerializer(serializers.ModelSerializer[Person]):
+class StrictMixin:
+    """Refuses fields that it does not know: a misspelt one must not be passed over."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            known = set(self.fields)  # type: ignore[attr-defined]  # a serializer's
+            refuse_unknown_names(set(map(str, data)) - known, known)
+        return super().to_internal_value(data)  # type: ignore[misc]
+
+
+class NewPersonSerializer(StrictMixin, serializers.ModelSerializer[Person]):
     """What a POST needs to track a person."""
 
     username = serializers.CharField(
@@ -156,10 +170,7 @@ class NewPersonSerializer(serializers.ModelSerializer[Person]):
         return login
 
     def validate_backfill(self, value: str) -> str:
-        try:
-            return backfill.parse(value)
-        except ValueError as error:
-            raise serializers.ValidationError(str(error)) from None
+        return parsed_backfill(value)
 
     def create(self, validated_data: dict[str, Any]) -> Person:
         login = validated_data["username"]
@@ -172,6 +183,65 @@ class NewPersonSerializer(serializers.ModelSerializer[Person]):
                 )
         except IntegrityError:  # Somebody else was quicker; the database lets only one in.
             raise serializers.ValidationError({"username": already_tracked(login).detail}) from None
+
+
+def parsed_backfill(value: str) -> str:
+    try:
+        return backfill.parse(value)
+    except ValueError as error:
+        raise serializers.ValidationError(str(error)) from None
+
+
+class PersonChangesSerializer(StrictMixin, serializers.Serializer[dict[str, Any]]):
+    """What a PATCH may change of a person; what is left out stays as it is."""
+
+    pipedrive_id = serializers.IntegerField(
+        required=False,
+        allow_null=True,
+        min_value=1,
+        max_value=MAX_CURSOR,
+        help_text="file under this Pipedrive person from now on; null: find or make one",
+    )
+    state = serializers.ChoiceField(
+        required=False,
+        choices=[Person.State.ACTIVE, Person.State.PAUSED],
+        help_text="paused: kept, but not polled; active: polled again",
+    )
+    backfill = serializers.CharField(
+        required=False, max_length=10, help_text="a wider choice puts skipped gists back to be exported"
+    )
+
+    def validate_backfill(self, value: str) -> str:
+        return parsed_backfill(value)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if not attrs:
+            raise serializers.ValidationError(f"Give at least one of: {', '.join(self.fields)}.")
+        return attrs
+
+
+class BulkRowSerializer(serializers.Serializer[dict[str, Any]]):
+    """One row of POST /people/bulk."""
+
+    username = serializers.CharField()
+    pipedrive_id = serializers.IntegerField(required=False, allow_null=True)
+    backfill = serializers.CharField(required=False, allow_null=True)
+
+
+class BulkResultSerializer(serializers.Serializer[dict[str, Any]]):
+    """What became of a row."""
+
+    row = serializers.IntegerField(help_text="counts from 1")
+    username = serializers.CharField()
+    result = serializers.ChoiceField(choices=["created", "already_tracked", "refused"])
+    reason = serializers.CharField(allow_blank=True)
+
+
+class BulkAnswerSerializer(serializers.Serializer[dict[str, Any]]):
+    created = serializers.IntegerField()
+    already_tracked = serializers.IntegerField()
+    refused = serializers.IntegerField()
+    results = BulkResultSerializer(many=True)
 
 
 def already_tracked(login: str) -> serializers.ValidationError:

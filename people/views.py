@@ -1,47 +1,53 @@
 """The people API: which rows, and who may. The OpenAPI description stands beside each act."""
 
+from collections import Counter
 from typing import Any
 
 from django.db import transaction
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.urls import reverse
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
+from django_filters.rest_framework import DjangoFilterBackend
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import mixins, status, viewsets
-from rest_framework.exceptions import NotFound
-from rest_framework.filters import OrderingFilter, SearchFilter
+from rest_framework.exceptions import NotFound, ParseError, ValidationError
+from rest_framework.filters import SearchFilter
+from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
-from people import examples, visits
+from people import bulk, examples, visits
+from people.access import consumer
+from people.described import EVERYWHERE, NOT_FOUND, UNSUPPORTED, USERNAME, described
+from people.export import as_csv
+from people.filters import PAGING, PersonFilter, StrictOrdering, names_of, refuse_unknown
+from people.guard import GuardedView
 from people.models import Gist, Person
 from people.pagination import Pages
+from people.parsers import CsvParser
 from people.serializers import (
     ALL_GISTS_LIMIT,
+    BulkAnswerSerializer,
+    BulkRowSerializer,
     NewPersonSerializer,
+    PersonChangesSerializer,
     PersonSerializer,
     PersonWithGistsSerializer,
     WindowQuerySerializer,
 )
 
 DEFAULT_GISTS = 100
-ANONYMOUS = "anonymous"  # the one consumer there is while the API is open
+FORMATS = ("json", "csv")
 
 
-def described(what: str, example: Any, shape: Any = dict[str, Any]) -> OpenApiResponse:
-    return OpenApiResponse(shape, description=what, examples=[OpenApiExample(what, value=example)])
-
-
-NOT_FOUND = described("Nobody of that name is tracked.", examples.NOT_TRACKED)
-
-
-class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person]):
+class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], GuardedView):
     """The people who are tracked."""
 
     serializer_class = PersonSerializer
     pagination_class = Pages
-    filter_backends = [SearchFilter, OrderingFilter]
+    filter_backends = [DjangoFilterBackend, SearchFilter, StrictOrdering]
+    filterset_class = PersonFilter
     search_fields = ["github_username", "name", "email"]
     ordering_fields = ["id", "github_username", "created_at", "polled_at"]
     ordering = ["-id"]
@@ -49,34 +55,35 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person]):
     lookup_value_regex = "[^/]+"
 
     def get_queryset(self) -> QuerySet[Person]:
-        return self.list_queryset()
-
-    @staticmethod
-    def list_queryset() -> QuerySet[Person]:
-        """People with what a list shows of their gists."""
-        return Person.objects.annotate(
-            gist_count=count_gists(),
-            pending_count=count_gists(push_state__in=[Gist.PushState.PENDING, Gist.PushState.STARTED]),
-            rejected_count=count_gists(push_state=Gist.PushState.REJECTED),
-        )
+        return Person.objects.all()
 
     def get_object(self) -> Person:
-        username = self.kwargs["username"]
-        person = Person.objects.named(username).first()
-        if person is None:
-            raise not_tracked(username)
-        return person
+        return tracked(self.kwargs["username"])
 
     @extend_schema(
         operation_id="list_people",
         summary="Who is tracked, newest first",
+        parameters=[OpenApiParameter("format", str, enum=FORMATS, description="csv: all of them, as a file")],
         responses={
             200: described("A page of people.", examples.PERSON, PersonSerializer(many=True)),
+            400: described("A filter that is not known, or a bad value.", examples.BAD_FILTER),
             404: described("There is no such page.", {"detail": "Invalid page."}),
+            **EVERYWHERE,
         },
     )
-    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return super().list(request, *args, **kwargs)
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Any:
+        refuse_unknown(request, PAGING | {"search", "format"} | names_of(PersonFilter))
+        people = self.filter_queryset(self.get_queryset())
+        wanted = request.query_params.get("format", "json")
+        if wanted not in FORMATS:
+            raise ValidationError({"format": [f"Must be one of: {', '.join(FORMATS)}."]})
+        if wanted == "csv":
+            return as_csv(with_counts(people))
+        page = self.paginate_queryset(people)
+        # Counted for the page alone, after the page was chosen.
+        shown = with_counts(Person.objects.filter(pk__in=[person.pk for person in page or []])).in_bulk()
+        rows = [shown[person.pk] for person in page or [] if person.pk in shown]
+        return self.get_paginated_response(PersonSerializer(rows, many=True).data)
 
     @extend_schema(
         operation_id="track_person",
@@ -92,17 +99,19 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person]):
                     OpenApiExample("Already tracked", value=examples.ALREADY_TRACKED),
                 ],
             ),
-            415: described("A body that is neither JSON nor a form.", {"detail": 'Unsupported media type "x".'}),
+            415: UNSUPPORTED,
+            **EVERYWHERE,
         },
         examples=[OpenApiExample("Ada", value={"username": "ada", "backfill": "10"}, request_only=True)],
     )
     def create(self, request: Request) -> Response:
+        refuse_unknown(request, set())
         wanted = NewPersonSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
         person = wanted.save()
         address = reverse("person-detail", args=[person.github_username])
         return Response(
-            PersonSerializer(self.list_queryset().get(pk=person.pk)).data,
+            shown(person),
             status=status.HTTP_201_CREATED,
             headers={"Location": request.build_absolute_uri(address)},
         )
@@ -113,16 +122,18 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person]):
         description=(
             "Shows the gists that were stored since your last visit, oldest first, and moves your marker to the last "
             "one shown. The first visit shows all. With `getAllGists=true` or `since` the marker stays where it is, "
-            "and so it does for HEAD."
+            "and so it does for HEAD. Each API key has markers of its own."
         ),
-        parameters=[WindowQuerySerializer],
+        parameters=[USERNAME, WindowQuerySerializer],
         responses={
             200: described("The person and the gists.", examples.PERSON_WITH_GISTS, PersonWithGistsSerializer),
             400: described("A bad query parameter.", examples.BAD_QUERY),
             404: NOT_FOUND,
+            **EVERYWHERE,
         },
     )
     def retrieve(self, request: Request, username: str) -> Response:
+        refuse_unknown(request, set(WindowQuerySerializer().fields))
         query = WindowQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
         options = query.validated_data
@@ -131,14 +142,14 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person]):
         return Response(PersonWithGistsSerializer(person, context=context).data)
 
     def _window(self, person: Person, options: dict[str, Any]) -> tuple[Person, visits.Window]:
-        everything = options["getAllGists"]
+        everything, who = options["getAllGists"], consumer(self.request)
         limit = options.get("page_size", ALL_GISTS_LIMIT if everything else DEFAULT_GISTS)
         if everything or "since" in options:
-            return person, visits.replay(person, ANONYMOUS, options.get("since", 0), limit)
+            return person, visits.replay(person, who, options.get("since", 0), limit)
         if self.request.method == "HEAD":
-            return person, visits.peek(person, ANONYMOUS, limit)
+            return person, visits.peek(person, who, limit)
         try:
-            return visits.visit(person.pk, ANONYMOUS, limit)
+            return visits.visit(person.pk, who, limit)
         except Person.DoesNotExist:
             raise not_tracked(person.github_username) from None
 
@@ -150,23 +161,144 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person]):
         return address
 
     @extend_schema(
+        operation_id="change_person",
+        summary="Change whom a person is filed under, pause it, or widen its backfill",
+        parameters=[USERNAME],
+        request=PersonChangesSerializer,
+        responses={
+            200: described("The person as it is now.", examples.PERSON, PersonSerializer),
+            400: described("A bad value, or nothing to change.", examples.BAD_CHANGES),
+            404: NOT_FOUND,
+            415: UNSUPPORTED,
+            **EVERYWHERE,
+        },
+        examples=[OpenApiExample("Pause", value={"state": "paused"}, request_only=True)],
+    )
+    def partial_update(self, request: Request, username: str) -> Response:
+        refuse_unknown(request, set())
+        changes = PersonChangesSerializer(data=request.data)
+        changes.is_valid(raise_exception=True)
+        with transaction.atomic():
+            person = locked(self.get_object())
+            change(person, changes.validated_data)
+        return Response(shown(person))
+
+    @extend_schema(
         operation_id="untrack_person",
         summary="Stop tracking a person",
         description="Forgets the person, its gists and visits here. Pipedrive keeps its records.",
-        responses={204: OpenApiResponse(description="Forgotten."), 404: NOT_FOUND},
+        parameters=[USERNAME],
+        responses={204: OpenApiResponse(description="Forgotten."), 404: NOT_FOUND, **EVERYWHERE},
     )
     def destroy(self, request: Request, username: str) -> Response:
+        refuse_unknown(request, set())
         with transaction.atomic():
             # Locked first, as visits and the sync do, so that nobody adds rows while these go.
-            person = Person.objects.select_for_update().filter(pk=self.get_object().pk).first()
-            if person is None:
-                raise not_tracked(username)
-            person.delete()
+            locked(self.get_object()).delete()
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(
+        operation_id="request_sync",
+        summary="Let the next run take this person first",
+        parameters=[USERNAME],
+        request=None,
+        responses={
+            202: described("Asked for.", examples.PERSON, PersonSerializer),
+            400: described("The person is paused, or a query parameter is not known.", {"detail": "@ada is paused."}),
+            404: NOT_FOUND,
+            **EVERYWHERE,
+        },
+    )
+    def request_sync(self, request: Request, username: str) -> Response:
+        refuse_unknown(request, set())
+        person = self.get_object()
+        if person.state == Person.State.PAUSED:
+            raise ValidationError({"detail": f"{person} is paused; PATCH its state to active first."})
+        Person.objects.filter(pk=person.pk).request_sync()
+        return Response(shown(person), status=status.HTTP_202_ACCEPTED)
+
+
+class BulkViewSet(PersonViewSet):
+    """Many people by POST; anything else is about the person who is called "bulk"."""
+
+    parser_classes = [JSONParser, CsvParser]
+
+    @extend_schema(
+        operation_id="track_people",
+        summary="Track many people",
+        description=(
+            f"A JSON list of names or objects, or CSV with the header `username[,pipedrive_id][,backfill]`; "
+            f"{bulk.MOST_ROWS} rows at most. Good rows are kept whatever the others are."
+        ),
+        request={
+            "application/json": BulkRowSerializer(many=True),
+            "text/csv": {"type": "string", "example": "username,backfill\nada,10\ngrace,\n"},
+        },
+        responses={
+            200: described("One result for each row.", examples.BULK_ANSWER, BulkAnswerSerializer),
+            400: described("Not a list of people at all.", examples.BAD_CSV),
+            415: UNSUPPORTED,
+            **EVERYWHERE,
+        },
+    )
+    def track_people(self, request: Request, username: str) -> Response:
+        refuse_unknown(request, set())
+        try:
+            rows = bulk.check_list(request.data)
+        except ValueError as error:
+            raise ParseError(str(error)) from None
+        results = bulk.track(rows)
+        counts = Counter(result.result for result in results)
+        summary = {name: counts[name] for name in ("created", "already_tracked", "refused")}
+        return Response({**summary, "results": [result.as_json() for result in results]})
+
+
+def change(person: Person, changes: dict[str, Any]) -> None:
+    """Apply what a PATCH asks for to a locked person."""
+    if "pipedrive_id" in changes:
+        person.relink(changes["pipedrive_id"])
+    if "backfill" in changes:
+        person.backfill = changes["backfill"]
+        person.gists.widen_backfill(person.backfill)
+    person.save()
+    if "state" in changes:
+        row = Person.objects.filter(pk=person.pk)
+        row.pause() if changes["state"] == Person.State.PAUSED else row.resume()
+
+
+def tracked(username: str) -> Person:
+    person = Person.objects.named(username).first()
+    if person is None:
+        raise not_tracked(username)
+    return person
+
+
+def locked(person: Person) -> Person:
+    row = Person.objects.select_for_update().filter(pk=person.pk).first()
+    if row is None:
+        raise not_tracked(person.github_username)
+    return row
 
 
 def not_tracked(username: str) -> NotFound:
     return NotFound(f"Nobody named {username[:40]} is tracked; POST /api/v1/people tracks somebody.")
+
+
+def shown(person: Person) -> Any:
+    """A person as a list shows it, fresh from the database."""
+    fresh = with_counts(Person.objects.filter(pk=person.pk)).first()
+    if fresh is None:
+        raise not_tracked(person.github_username)
+    return PersonSerializer(fresh).data
+
+
+def with_counts(people: QuerySet[Person]) -> QuerySet[Person]:
+    """People with what a list shows of their gists."""
+    return people.annotate(
+        gist_count=count_gists(),
+        pending_count=count_gists(push_state__in=[Gist.PushState.PENDING, Gist.PushState.STARTED]),
+        rejected_count=count_gists(push_state=Gist.PushState.REJECTED),
+    )
 
 
 def count_gists(**which: Any) -> Coalesce:

@@ -43,14 +43,13 @@ def due_for_poll(round_start: datetime, now: datetime) -> Q:
 
 def requested() -> Q:
     """New people, and those somebody asked for since they were last attempted."""
-    return Q(state=Person.State.NEW, attempted_at=None) | (
-        Q(sync_requested_at__isnull=False) & (Q(attempted_at=None) | Q(attempted_at__lt=F("sync_requested_at")))
-    )
+    asked_for = Q(sync_requested_at__isnull=False) & (Q(attempted_at=None) | Q(attempted_at__lt=F("sync_requested_at")))
+    return Q(state=Person.State.NEW, attempted_at=None) | (asked_for & ~Q(state=Person.State.PAUSED))
 
 
 def named(logins: Iterable[str], run_start: datetime) -> Q:
-    """These people, once in this run, whatever their state."""
-    return with_names(logins) & before(run_start)
+    """These people, once in this run, also those that are gone."""
+    return with_names(logins) & before(run_start) & ~Q(state=Person.State.PAUSED)
 
 
 def with_names(logins: Iterable[str]) -> Q:

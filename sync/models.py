@@ -43,6 +43,8 @@ class SyncRun(models.Model):
 
 GOOD = [SyncRun.Outcome.DONE, SyncRun.Outcome.LIMITED, SyncRun.Outcome.STOPPED]
 
+ROUND = ["schedule", "manual"]  # triggers of runs that are for everybody
+
 
 class ActivityDay(models.Model):
     """How many activities all runs of a UTC day together have made, or are about to make."""

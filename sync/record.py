@@ -8,10 +8,9 @@ from django.db.models import Min
 
 from gisttracker import __version__
 from sync.claims import Clock
-from sync.models import ActivityDay, SyncRun
+from sync.models import ROUND, ActivityDay, SyncRun
 
 Outcome = SyncRun.Outcome
-ROUND = ["schedule", "manual"]  # triggers of runs that are for everybody
 KEPT = timedelta(days=90)
 
 

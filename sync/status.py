@@ -4,13 +4,25 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.core.cache import cache
 from django.db.models import Count, Min
 
 from people.models import Gist, Person
 from sync.claims import Clock
-from sync.models import GOOD, SyncRun
+from sync.models import GOOD, ROUND, SyncRun
 
 MOST_REJECTED = 20
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What takes a look at every row, or at many."""
+
+    people: dict[str, int]
+    gists: dict[str, int]
+    runs: dict[str, int]
+    oldest_poll_at: datetime | None
+    oldest_backlog_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -19,11 +31,8 @@ class Status:
 
     now: datetime
     last_run: SyncRun | None
-    last_good_run: SyncRun | None
-    people: dict[str, int]
-    gists: dict[str, int]
-    oldest_poll_at: datetime | None
-    oldest_backlog_at: datetime | None
+    last_good_run: SyncRun | None  # of those for everybody: one for a single person proves nothing
+    counted: Counted
     rejected: list[Gist] = field(default_factory=list)  # the newest
 
     @property
@@ -34,7 +43,7 @@ class Status:
 
     @property
     def backlog(self) -> int:
-        return self.gists[Gist.PushState.PENDING] + self.gists[Gist.PushState.STARTED]
+        return self.counted.gists[Gist.PushState.PENDING] + self.counted.gists[Gist.PushState.STARTED]
 
     def as_json(self) -> dict[str, Any]:
         age = self.age
@@ -42,11 +51,11 @@ class Status:
             "last_run": self.last_run and run_as_json(self.last_run),
             "last_good_run": self.last_good_run and run_as_json(self.last_good_run),
             "age_seconds": round(age.total_seconds()) if age is not None else None,
-            "people": self.people,
-            "gists": self.gists,
+            "people": self.counted.people,
+            "gists": self.counted.gists,
             "backlog": self.backlog,
-            "oldest_backlog_at": _text(self.oldest_backlog_at),
-            "oldest_poll_at": _text(self.oldest_poll_at),
+            "oldest_backlog_at": _text(self.counted.oldest_backlog_at),
+            "oldest_poll_at": _text(self.counted.oldest_poll_at),
             "rejected": [
                 {"person": gist.person.github_username, "gist": gist.github_id, "reason": gist.push_error}
                 for gist in self.rejected
@@ -55,19 +64,38 @@ class Status:
         }
 
 
-def status(clock: Clock) -> Status:
-    """The same few statements, however many people and gists there are."""
-    living = Person.objects.filter(state__in=[Person.State.NEW, Person.State.ACTIVE])
+def status(clock: Clock, *, counted_within: int = 0) -> Status:
+    """The same few statements, however many people and gists there are.
+
+    `counted_within`: counts may be as old as that, in seconds, so that any number of dashboards costs the same.
+    """
     rejected = Gist.objects.filter(push_state=Gist.PushState.REJECTED).select_related("person").order_by("-id")
+    good = SyncRun.objects.filter(outcome__in=GOOD, trigger__in=ROUND)
     return Status(
         now=clock(),
         last_run=SyncRun.objects.order_by("-id").first(),
-        last_good_run=SyncRun.objects.filter(outcome__in=GOOD).order_by("-finished_at").first(),
+        last_good_run=good.order_by("-finished_at").first(),
+        counted=_recently_counted(counted_within) if counted_within else _count(),
+        rejected=list(rejected[:MOST_REJECTED]),
+    )
+
+
+def _recently_counted(within: int) -> Counted:
+    counted: Counted | None = cache.get("counted")
+    if counted is None:
+        counted = _count()
+        cache.set("counted", counted, within)
+    return counted
+
+
+def _count() -> Counted:
+    living = Person.objects.filter(state__in=[Person.State.NEW, Person.State.ACTIVE])
+    return Counted(
         people=_numbers(Person.State.values, Person.objects, "state"),
         gists=_numbers(Gist.PushState.values, Gist.objects, "push_state"),
+        runs=_numbers(SyncRun.Outcome.values, SyncRun.objects, "outcome"),
         oldest_poll_at=living.aggregate(oldest=Min("polled_at"))["oldest"],
         oldest_backlog_at=Gist.objects.unfinished().aggregate(oldest=Min("created_at"))["oldest"],
-        rejected=list(rejected[:MOST_REJECTED]),
     )
 
 
@@ -79,7 +107,8 @@ def run_as_json(run: SyncRun) -> dict[str, Any]:
         "finished_at": _text(run.finished_at),
         "outcome": run.outcome,
         "counts": run.counts,
-        "errors": run.errors.splitlines(),
+        "limits": run.limits,
+        "problems": run.errors.splitlines(),
         "host": run.host,
         "version": run.version,
     }

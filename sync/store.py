@@ -81,7 +81,7 @@ class Store:
             changed = [poll for poll in ours if not poll.unchanged]
             if unchanged:
                 rows = Person.objects.filter(pk__in=unchanged)
-                rows.update(state=Person.State.ACTIVE, attempted_at=now, polled_at=now)
+                rows.update(attempted_at=now, polled_at=now)
                 rows.filter(failures__gt=0).update(failures=0, last_error="")
             if changed:
                 self._gists(changed, held, now, counts)
@@ -100,7 +100,9 @@ class Store:
     def _people(self, polls: list[Poll], held: dict[int, Person], now: datetime) -> None:
         for poll in polls:
             person = held[poll.person.pk]
-            person.state, person.last_error = poll.state, poll.reason[:500]
+            if person.state != Person.State.PAUSED:  # Somebody may have said so during the poll.
+                person.state = poll.state
+            person.last_error = poll.reason[:500]
             person.attempted_at, person.failures, person.updated_at = now, 0, now
             if poll.account:
                 person.github_id, person.github_username = poll.account.id, poll.account.login

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.core.management import call_command
 from django.db import connection
 from pytest_django import Settings
@@ -43,6 +44,19 @@ def github() -> Iterator[GitHubStandIn]:
 def pipedrive() -> Iterator[PipedriveStandIn]:
     with PipedriveStandIn(tokens=(PIPEDRIVE_TOKEN,)) as standin:
         yield standin
+
+
+@pytest.fixture(autouse=True)
+def _forget_counts(request: pytest.FixtureRequest) -> None:
+    """Counts of one test's requests and rows are not another's."""
+    if "db" in request.fixturenames or request.node.get_closest_marker("django_db"):
+        request.getfixturevalue("transactional_db" if _is_transactional(request) else "db")
+        cache.clear()
+
+
+def _is_transactional(request: pytest.FixtureRequest) -> bool:
+    mark = request.node.get_closest_marker("django_db")
+    return "transactional_db" in request.fixturenames or bool(mark and mark.kwargs.get("transaction"))
 
 
 @pytest.fixture

@@ -1,11 +1,14 @@
 """The API describes itself, from our own files."""
 
 import re
+from pathlib import Path
 
 import pytest
 from django.contrib.staticfiles import finders
 from django.core.management import call_command
 from django.test import Client
+
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize("address", ["/documentation/", "/documentation/index.html"])
@@ -20,6 +23,12 @@ def test_swagger_ui_comes_from_our_own_files(client: Client, address: str) -> No
 
 def test_the_root_leads_to_the_documentation(client: Client) -> None:
     assert client.get("/")["Location"] == "/documentation/"
+
+
+def test_the_description_is_the_one_that_was_reviewed(tmp_path: Path) -> None:
+    call_command("spectacular", "--file", str(tmp_path / "now.yaml"))
+
+    assert (tmp_path / "now.yaml").read_text() == (ROOT / "tests/openapi.yaml").read_text(), "see `make openapi`"
 
 
 def test_the_description_is_valid_openapi_3_1(capsys: pytest.CaptureFixture[str]) -> None:

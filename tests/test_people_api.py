@@ -202,6 +202,7 @@ def test_the_fields_of_the_contract_are_there(api: APIClient, tracked: Person) -
         "updated_at",
         "removed_at",
         "push_state",
+        "push_error",
         "pipedrive_activity_id",
     }
     assert set(answer["gists"][0]["files"][0]) == {"name", "raw_url", "language", "size"}
@@ -231,7 +232,7 @@ def test_people_are_listed_newest_first_with_counts_and_few_queries(
     for number in range(25):
         publish(Person.objects.create(github_username=f"person-{number}"), 2)
 
-    with django_assert_max_num_queries(2):
+    with django_assert_max_num_queries(3):
         page = api.get("/api/v1/people?page_size=20").json()
 
     assert (page["count"], len(page["results"])) == (25, 20)

@@ -25,7 +25,7 @@ from sync.github import ANONYMOUS_REQUESTS_PER_HOUR, GitHubClient
 from sync.pipedrive import PipedriveClient
 from sync.preview import preview
 from sync.record import Outcome, close_record, open_record
-from sync.report import remaining
+from sync.report import Report, remaining
 from sync.run import Options, Run
 
 log = logging.getLogger(__name__)
@@ -96,6 +96,8 @@ class Command(BaseCommand):
             person = Person.objects.named(name).first()
             if person is None:
                 raise CommandError(f"--person {name}: nobody of that name is tracked.", returncode=2)
+            if person.state == Person.State.PAUSED:
+                raise CommandError(f"--person {name}: is paused; PATCH its state to active first.", returncode=2)
             found.append(person.github_username)
         return tuple(found)
 
@@ -125,6 +127,9 @@ class Command(BaseCommand):
         stopping: threading.Event,
         options: dict[str, Any],
     ) -> None:
+        if options["requested"] and not Person.objects.filter(due).exists():
+            self._nothing_to_do(options["json"])  # As it is every few minutes; such a run is not worth a row.
+            return
         began = time.monotonic()
         pipedrive = PipedriveClient(
             settings.PIPEDRIVE_API_URL,
@@ -157,6 +162,11 @@ class Command(BaseCommand):
         code = EXIT_CODES.get(Outcome(record.outcome), 0)
         if code:
             sys.exit(code)
+
+    def _nothing_to_do(self, as_json: bool) -> None:
+        nothing: dict[str, Any] = {"run": None, "outcome": Outcome.DONE, "seconds": 0, "counts": Report().told()}
+        nothing |= {"requests": {"github": 0, "pipedrive": 0}, "problems": []}
+        self.stdout.write(json.dumps(nothing) if as_json else "Nobody is new or asked for.")
 
     @staticmethod
     def _close(run: Run, outcome: Outcome) -> None:

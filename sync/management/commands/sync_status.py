@@ -55,9 +55,13 @@ class Command(BaseCommand):
 def told(now: Status, max_age: timedelta) -> list[str]:
     """The status in lines for a person."""
     lines = [_last_run(now.last_run), _age(now.age, max_age)]
-    lines.append("people: " + _numbers(now.people))
-    lines.append("gists: " + _numbers(now.gists))
-    since = f", the oldest first seen {now.oldest_backlog_at:%Y-%m-%d %H:%M} UTC" if now.oldest_backlog_at else ""
+    lines.append("people: " + _numbers(now.counted.people))
+    lines.append("gists: " + _numbers(now.counted.gists))
+    since = (
+        f", the oldest first seen {now.counted.oldest_backlog_at:%Y-%m-%d %H:%M} UTC"
+        if now.counted.oldest_backlog_at
+        else ""
+    )
     lines.append(f"backlog: {now.backlog} activities to be made or looked for{since}")
     for api, limits in (now.last_run.limits if now.last_run else {}).items():
         left = "unknown" if limits.get("remaining") is None else f"{limits['remaining']:.0f}"
@@ -67,8 +71,8 @@ def told(now: Status, max_age: timedelta) -> list[str]:
     lines += [
         f"rejected: @{gist.person.github_username}, gist {gist.github_id}: {gist.push_error}" for gist in now.rejected
     ]
-    if now.gists[Gist.PushState.REJECTED] > len(now.rejected):
-        lines.append(f"rejected: and {now.gists[Gist.PushState.REJECTED] - len(now.rejected)} more")
+    if now.counted.gists[Gist.PushState.REJECTED] > len(now.rejected):
+        lines.append(f"rejected: and {now.counted.gists[Gist.PushState.REJECTED] - len(now.rejected)} more")
     return lines
 
 
