@@ -192,6 +192,7 @@ REST_FRAMEWORK = {
         "stranger": (ENV["STRANGER_REQUESTS_PER_MINUTE"] and f"{ENV['STRANGER_REQUESTS_PER_MINUTE']}/min") or None,
     },
     "NUM_PROXIES": ENV["PROXIES"],
+    "URL_FORMAT_OVERRIDE": None,  # `format` is a parameter of ours.
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
 }

@@ -7,6 +7,9 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from sync.metrics import Metrics
 
+handler404 = "gisttracker.errors.not_found"
+handler500 = "rest_framework.exceptions.server_error"
+handler400 = "rest_framework.exceptions.bad_request"
 admin.site.site_header = admin.site.site_title = "gisttracker"
 
 urlpatterns = [

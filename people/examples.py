@@ -86,3 +86,4 @@ BAD_CHANGES = {"state": ['"gone" is not a valid choice.']}
 PAGE_OF_GISTS = {"count": 1, "next": None, "previous": None, "results": [GIST]}
 NOT_A_GIST = {"detail": "@ada has no gist 2decf6c462d9b4418f2d here."}
 NOTHING_TO_PUSH = {"detail": "The gist is pushed; only a rejected or skipped one is pushed again."}
+PEOPLE_CSV = "github_username,name,email,state\nada,Ada Lovelace,ada@example.com,active\n"

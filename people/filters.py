@@ -5,6 +5,8 @@ from typing import Any
 from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django_filters import rest_framework as filters
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
 from rest_framework.exceptions import ValidationError
 from rest_framework.filters import OrderingFilter
 from rest_framework.request import Request
@@ -13,12 +15,15 @@ from people.access import consumer
 from people.models import Gist, Person, Visit
 
 PAGING = {"page", "page_size", "ordering"}
-TRUE_OR_FALSE = [("true", "true"), ("false", "false")]
 
 
-def true_or_false(**options: Any) -> filters.TypedChoiceFilter:
+@extend_schema_field(OpenApiTypes.BOOL)
+class TrueOrFalse(filters.TypedChoiceFilter):
     """Unlike the library's, it refuses other words instead of passing over them."""
-    return filters.TypedChoiceFilter(choices=TRUE_OR_FALSE, coerce=lambda word: word == "true", **options)
+
+    def __init__(self, **options: Any) -> None:
+        choices = [("true", "true"), ("false", "false")]
+        super().__init__(choices=choices, coerce=lambda word: word == "true", **options)
 
 
 class StrictOrdering(OrderingFilter):
@@ -45,10 +50,8 @@ class PersonFilter(filters.FilterSet):
     polled = filters.IsoDateTimeFromToRangeFilter(
         field_name="polled_at", help_text="polled_after and polled_before: ISO 8601"
     )
-    has_rejected = true_or_false(field_name="id", method="with_rejected", help_text="gists that Pipedrive refused")
-    has_unvisited = true_or_false(
-        field_name="id", method="with_unvisited", help_text="gists that your next visit would show"
-    )
+    has_rejected = TrueOrFalse(method="with_rejected", help_text="gists that Pipedrive refused")
+    has_unvisited = TrueOrFalse(method="with_unvisited", help_text="gists that your next visit would show")
 
     class Meta:
         model = Person
@@ -67,7 +70,7 @@ class PersonFilter(filters.FilterSet):
 
 class GistFilter(filters.FilterSet):
     push_state = filters.MultipleChoiceFilter(choices=Gist.PushState.choices, help_text="one or more states")
-    removed = true_or_false(
+    removed = TrueOrFalse(
         field_name="removed_at", lookup_expr="isnull", exclude=True, help_text="GitHub does not list it any more"
     )
     created = filters.IsoDateTimeFromToRangeFilter(
@@ -80,8 +83,11 @@ class GistFilter(filters.FilterSet):
 
 
 def refuse_unknown(request: Request, known: set[str]) -> None:
-    """ValidationError for query parameters that mean nothing here."""
+    """ValidationError for query parameters that mean nothing here, or say nothing."""
     refuse_unknown_names(set(request.query_params) - known, known)
+    empty = [name for name in known - {"search"} if request.query_params.get(name) == ""]
+    if empty:
+        raise ValidationError({name: ["Must not be empty."] for name in sorted(empty)})
 
 
 def refuse_unknown_names(unknown: set[str], known: set[str]) -> None:

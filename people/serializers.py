@@ -137,6 +137,13 @@ class StrictMixin:
         return super().to_internal_value(data)  # type: ignore[misc]
 
 
+@extend_schema_field(
+    {"anyOf": [{"type": "string", "maxLength": 10}, {"type": "integer", "minimum": 0, "maximum": 9999999}]}
+)
+class BackfillField(serializers.CharField):
+    """A word, a date, or a number, which may come as one."""
+
+
 class NewPersonSerializer(StrictMixin, serializers.ModelSerializer[Person]):
     """What a POST needs to track a person."""
 
@@ -150,8 +157,9 @@ class NewPersonSerializer(StrictMixin, serializers.ModelSerializer[Person]):
         max_value=MAX_CURSOR,
         help_text="the Pipedrive person to file under; found or made when not given",
     )
-    backfill = serializers.CharField(
+    backfill = BackfillField(
         required=False,
+        allow_blank=True,
         max_length=10,
         help_text="old gists to export: all, none, a number (the newest N) or a date; default: setting BACKFILL",
     )
@@ -179,15 +187,16 @@ class NewPersonSerializer(StrictMixin, serializers.ModelSerializer[Person]):
                 return Person.objects.create(
                     github_username=login,
                     pipedrive_id=validated_data.get("pipedrive_id"),
-                    backfill=validated_data.get("backfill", settings.BACKFILL),
+                    backfill=validated_data.get("backfill") or settings.BACKFILL,
                 )
         except IntegrityError:  # Somebody else was quicker; the database lets only one in.
             raise serializers.ValidationError({"username": already_tracked(login).detail}) from None
 
 
 def parsed_backfill(value: str) -> str:
+    """The choice in its stored spelling; nothing stays nothing."""
     try:
-        return backfill.parse(value)
+        return backfill.parse(value) if value else ""
     except ValueError as error:
         raise serializers.ValidationError(str(error)) from None
 
@@ -207,14 +216,18 @@ class PersonChangesSerializer(StrictMixin, serializers.Serializer[dict[str, Any]
         choices=[Person.State.ACTIVE, Person.State.PAUSED],
         help_text="paused: kept, but not polled; active: polled again",
     )
-    backfill = serializers.CharField(
-        required=False, max_length=10, help_text="a wider choice puts skipped gists back to be exported"
+    backfill = BackfillField(
+        required=False,
+        allow_blank=True,
+        max_length=10,
+        help_text="a wider choice puts skipped gists back to be exported",
     )
 
     def validate_backfill(self, value: str) -> str:
         return parsed_backfill(value)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        attrs = {name: value for name, value in attrs.items() if value != ""}  # A form's empty field is not given.
         if not attrs:
             raise serializers.ValidationError(f"Give at least one of: {', '.join(self.fields)}.")
         return attrs
@@ -225,7 +238,7 @@ class BulkRowSerializer(serializers.Serializer[dict[str, Any]]):
 
     username = serializers.CharField()
     pipedrive_id = serializers.IntegerField(required=False, allow_null=True)
-    backfill = serializers.CharField(required=False, allow_null=True)
+    backfill = BackfillField(required=False, allow_null=True)
 
 
 class BulkResultSerializer(serializers.Serializer[dict[str, Any]]):

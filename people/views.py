@@ -65,18 +65,20 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], Guar
         summary="Who is tracked, newest first",
         parameters=[OpenApiParameter("format", str, enum=FORMATS, description="csv: all of them, as a file")],
         responses={
-            200: described("A page of people.", examples.PERSON, PersonSerializer(many=True)),
+            (200, "application/json"): described("A page of people.", examples.PERSON, PersonSerializer(many=True)),
+            (200, "text/csv"): described("All of them.", examples.PEOPLE_CSV, str),
             400: described("A filter that is not known, or a bad value.", examples.BAD_FILTER),
             404: described("There is no such page.", {"detail": "Invalid page."}),
             **EVERYWHERE,
         },
     )
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Any:
-        refuse_unknown(request, PAGING | {"search", "format"} | names_of(PersonFilter))
-        people = self.filter_queryset(self.get_queryset())
         wanted = request.query_params.get("format", "json")
         if wanted not in FORMATS:
             raise ValidationError({"format": [f"Must be one of: {', '.join(FORMATS)}."]})
+        paging = {"ordering"} if wanted == "csv" else PAGING
+        refuse_unknown(request, paging | {"search", "format"} | names_of(PersonFilter))
+        people = self.filter_queryset(self.get_queryset())
         if wanted == "csv":
             return as_csv(with_counts(people))
         page = self.paginate_queryset(people)

@@ -7,5 +7,5 @@ from sync.views import StatusView, SyncRunViewSet
 urlpatterns = [
     re_path(r"^status/?$", StatusView.as_view(), name="status"),
     re_path(r"^sync-runs/?$", SyncRunViewSet.as_view({"get": "list"}), name="sync-run-list"),
-    re_path(r"^sync-runs/(?P<pk>[0-9]+)/?$", SyncRunViewSet.as_view({"get": "retrieve"}), name="sync-run-detail"),
+    re_path(r"^sync-runs/(?P<pk>[^/]+)/?$", SyncRunViewSet.as_view({"get": "retrieve"}), name="sync-run-detail"),
 ]

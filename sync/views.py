@@ -122,7 +122,9 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
     )
     def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         refuse_unknown(request, set())
-        run = SyncRun.objects.filter(pk=int(kwargs["pk"])).first() if len(kwargs["pk"]) < 19 else None
+        number = kwargs["pk"]
+        is_number = number.isascii() and number.isdigit() and len(number) < 19
+        run = SyncRun.objects.filter(pk=int(number)).first() if is_number else None
         if run is None:
-            raise NotFound(f"There is no run {kwargs['pk'][:40]}.")
+            raise NotFound(f"There is no run {number[:40]}.")
         return Response(SyncRunSerializer(run).data)

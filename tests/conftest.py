@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from django.core.cache import cache
 from django.core.management import call_command
 from django.db import connection
@@ -19,6 +21,7 @@ from rest_framework.test import APIClient
 
 from people.models import Person
 from tests.standins import GitHubStandIn, PipedriveStandIn
+from tests.with_mysql import free_port
 
 GITHUB_TOKEN = "gh-token-3f9c"
 PIPEDRIVE_TOKEN = "pd-token-81ad"
@@ -114,15 +117,50 @@ def sync(configured: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: 
 
 
 @pytest.fixture
-def worker(configured: Settings) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start `manage.py sync_gists` as a process of its own, on the test database."""
-    started = []
+def database_variables(transactional_db: None) -> dict[str, str]:
+    """The environment that leads another process to the test database."""
     database = connection.settings_dict
-    environment = {
+    return {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "gisttracker.settings",
+        "PYTHONWARNINGS": "ignore",
         "SQLITE_PATH": str(database["NAME"]),
         "DATABASE_NAME": str(database["NAME"]) if connection.vendor == "mysql" else "",
+    }
+
+
+@pytest.fixture
+def serve(database_variables: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """Start the API as it is in production, with other settings where given; its address."""
+    started = []
+
+    def start(**variables: str) -> str:
+        port = str(free_port())
+        environment = {**database_variables, "SECRET_KEY": secrets.token_urlsafe(50), "HTTPS": "false", "API_AUTH": ""}
+        with (tmp_path / "server.log").open("a") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "gunicorn", "-c", "python:gisttracker.gunicorn", "gisttracker.wsgi"],
+                cwd=ROOT,
+                env={**environment, "PORT": port, **variables},
+                stdout=log,
+                stderr=log,
+            )
+        started.append(process)
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"))
+        return f"http://127.0.0.1:{port}"
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+@pytest.fixture
+def worker(configured: Settings, database_variables: dict[str, str]) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start `manage.py sync_gists` as a process of its own, on the test database."""
+    started = []
+    environment = {
+        **database_variables,
         "GITHUB_API_URL": configured.GITHUB_API_URL,
         "GITHUB_TOKEN": GITHUB_TOKEN,
         "PIPEDRIVE_API_URL": configured.PIPEDRIVE_API_URL,
@@ -154,6 +192,13 @@ def ada(db: None, github: GitHubStandIn) -> Person:
     """Tracked; has an account, but no gists yet."""
     github.add_account("ada", name="Ada Lovelace", email="ada@example.com")
     return Person.objects.create(github_username="ada")
+
+
+def answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=2).ok
+    except requests.RequestException:
+        return False
 
 
 def wait_until(happens: Callable[[], bool]) -> None:
