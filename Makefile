@@ -5,7 +5,7 @@ RUNTIME := .venv/.runtime
 TOOLS := .venv/.tools
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run sync test kills fuzz cover lint openapi format clean
+.PHONY: help build demo run sync test kills fuzz bench cover lint openapi format clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ kills: $(TOOLS) ## kill the worker 200 times (KILLS) at random moments, on both 
 
 fuzz: $(TOOLS) ## schemathesis against the running API on a MySQL-compatible server, 500 examples (EXAMPLES)
 	@EXAMPLES=$(or $(EXAMPLES),500) $(BIN)/python tests/with_mysql.py $(BIN)/python -m pytest -q tests/test_schemathesis.py
+
+bench: $(TOOLS) ## how the API scales from 1,000 to 100,000 people, side by side
+	@$(BIN)/python tests/with_mysql.py $(BIN)/python tests/bench/api.py
 
 cover: $(TOOLS) ## the suite on SQLite with a report of what it covers
 	@DATABASE_HOST= $(BIN)/python -m pytest -q --cov=people --cov=sync --cov=gisttracker --cov-report=term-missing:skip-covered

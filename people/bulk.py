@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 
 from people import backfill
 from people.github_names import login_key, parse_login
-from people.models import Person
+from people.models import Person, PersonWord
 
 MOST_ROWS = 5000
 AT_A_TIME = 500  # rows in one statement
@@ -174,6 +174,8 @@ def _create(chosen: list[tuple[Result, Person]]) -> None:
     try:
         with transaction.atomic():
             Person.objects.bulk_create([person for _, person in new])
+            # Not every database tells the ids of what was created.
+            PersonWord.index(list(Person.objects.filter(username_key__in=[person.username_key for _, person in new])))
     except IntegrityError:
         for result, person in new:
             try:

@@ -8,12 +8,13 @@ from django_filters import rest_framework as filters
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework.exceptions import ValidationError
-from rest_framework.filters import OrderingFilter
+from rest_framework.filters import OrderingFilter, SearchFilter
 from rest_framework.request import Request
 
 from people.access import consumer
-from people.models import Gist, Person, Visit
+from people.models import Gist, Person, PersonWord, Visit
 
+MOST_TERMS = 8
 PAGING = {"page", "page_size", "ordering"}
 
 
@@ -24,6 +25,22 @@ class TrueOrFalse(filters.TypedChoiceFilter):
     def __init__(self, **options: Any) -> None:
         choices = [("true", "true"), ("false", "false")]
         super().__init__(choices=choices, coerce=lambda word: word == "true", **options)
+
+
+class WordSearch(SearchFilter):
+    """People of whom some word begins with each of the terms: in login, name or e-mail address, in any case."""
+
+    search_description = "beginnings of words in login, name or e-mail address; all of them must be found"
+
+    def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
+        if "\0" in request.query_params.get(self.search_param, ""):
+            raise ValidationError({"search": ["NUL characters are not allowed."]})
+        terms = self.get_search_terms(request)
+        if len(terms) > MOST_TERMS:
+            raise ValidationError({"search": [f"{MOST_TERMS} terms are allowed."]})
+        for term in terms:
+            queryset = queryset.filter(pk__in=PersonWord.objects.filter(word__istartswith=term[:64]).values("person"))
+        return queryset
 
 
 class StrictOrdering(OrderingFilter):

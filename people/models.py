@@ -1,5 +1,6 @@
 """Who is tracked, what they wrote, and what each consumer has been shown."""
 
+import re
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -106,6 +107,31 @@ class Person(models.Model):
     def save(self, *args: Any, **kwargs: Any) -> None:
         self.username_key = login_key(self.github_username)
         super().save(*args, **kwargs)
+        PersonWord.index([self])
+
+
+class PersonWord(models.Model):
+    """The words by which a person is found: an index can look up their beginnings, however many people there are."""
+
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="words")
+    word = models.CharField(max_length=64, db_index=True)
+
+    def __str__(self) -> str:
+        return self.word
+
+    @staticmethod
+    def index(people: list[Person]) -> None:
+        """Take down anew by which words these stored people are found."""
+        PersonWord.objects.filter(person__in=[person.pk for person in people]).delete()
+        rows = [PersonWord(person_id=person.pk, word=word) for person in people for word in sorted(words_of(person))]
+        PersonWord.objects.bulk_create(rows, batch_size=1000)
+
+
+def words_of(person: Person) -> set[str]:
+    """The login, the name and the e-mail address, each whole and in its parts."""
+    texts = [person.github_username, person.email, *person.name.split()]
+    parts = [part for text in texts for part in re.split(r"[^\w]+|_", text)]
+    return {word.lower()[:64] for word in [*texts, *parts] if word}
 
 
 class GistQuerySet(models.QuerySet["Gist"]):

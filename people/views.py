@@ -11,7 +11,6 @@ from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import mixins, status, viewsets
 from rest_framework.exceptions import NotFound, ParseError, ValidationError
-from rest_framework.filters import SearchFilter
 from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -21,7 +20,7 @@ from people import bulk, examples, visits
 from people.access import consumer
 from people.described import EVERYWHERE, NOT_FOUND, UNSUPPORTED, USERNAME, described
 from people.export import as_csv
-from people.filters import PAGING, PersonFilter, StrictOrdering, names_of, refuse_unknown
+from people.filters import PAGING, PersonFilter, StrictOrdering, WordSearch, names_of, refuse_unknown
 from people.guard import GuardedView
 from people.models import Gist, Person
 from people.pagination import Pages
@@ -46,9 +45,8 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], Guar
 
     serializer_class = PersonSerializer
     pagination_class = Pages
-    filter_backends = [DjangoFilterBackend, SearchFilter, StrictOrdering]
+    filter_backends = [DjangoFilterBackend, WordSearch, StrictOrdering]
     filterset_class = PersonFilter
-    search_fields = ["github_username", "name", "email"]
     ordering_fields = ["id", "github_username", "created_at", "polled_at"]
     ordering = ["-id"]
     lookup_field = "username"

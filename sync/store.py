@@ -10,7 +10,7 @@ from django.db.models import F
 
 from people.backfill import wanted
 from people.github_names import login_key
-from people.models import Gist, Person
+from people.models import Gist, Person, PersonWord
 from sync.claims import Claims
 from sync.github import PublicGist
 from sync.poll import Poll
@@ -117,6 +117,7 @@ class Store:
                 if poll.full:
                     person.full_pass_at = now
         Person.objects.bulk_update([held[poll.person.pk] for poll in polls], WRITTEN_FIELDS, batch_size=ROWS)
+        PersonWord.index([held[poll.person.pk] for poll in polls if poll.account])
 
     def _gists(self, polls: list[Poll], held: dict[int, Person], now: datetime, counts: Counter[str]) -> None:
         known = {gist.github_id: gist for gist in Gist.objects.filter(person__in=[poll.person.pk for poll in polls])}
