@@ -193,6 +193,11 @@ REST_FRAMEWORK = {
     },
     "NUM_PROXIES": ENV["PROXIES"],
     "URL_FORMAT_OVERRIDE": None,  # `format` is a parameter of ours.
+    "DEFAULT_PARSER_CLASSES": [
+        "people.parsers.JsonParser",
+        "rest_framework.parsers.FormParser",
+        "rest_framework.parsers.MultiPartParser",
+    ],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
 }

@@ -39,7 +39,9 @@ class WordSearch(SearchFilter):
         if len(terms) > MOST_TERMS:
             raise ValidationError({"search": [f"{MOST_TERMS} terms are allowed."]})
         for term in terms:
-            queryset = queryset.filter(pk__in=PersonWord.objects.filter(word__istartswith=term[:64]).values("person"))
+            queryset = queryset.filter(
+                pk__in=PersonWord.objects.filter(word__istartswith=term[:64].lower()).values("person")
+            )
         return queryset
 
 

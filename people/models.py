@@ -129,7 +129,7 @@ class PersonWord(models.Model):
 
 def words_of(person: Person) -> set[str]:
     """The login, the name and the e-mail address, each whole and in its parts."""
-    texts = [person.github_username, person.email, *person.name.split()]
+    texts = [person.github_username, person.email, *person.email.split("@"), *person.name.split()]
     parts = [part for text in texts for part in re.split(r"[^\w]+|_", text)]
     return {word.lower()[:64] for word in [*texts, *parts] if word}
 

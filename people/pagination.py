@@ -1,10 +1,11 @@
 """Pages of a list."""
 
 import hashlib
-from typing import Any
+from typing import Any, cast
 
 from django.core.cache import cache
 from django.core.paginator import Paginator
+from django.db.models import QuerySet
 from django.utils.functional import cached_property
 from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import PageNumberPagination
@@ -23,7 +24,7 @@ class BoundedCount(Paginator):
 
     @cached_property
     def count(self) -> int:
-        rows = self.object_list.order_by()
+        rows = cast("QuerySet[Any]", self.object_list).order_by()
         few: int = rows[: MANY + 1].count()
         if few <= MANY:
             return few

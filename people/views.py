@@ -11,7 +11,6 @@ from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import mixins, status, viewsets
 from rest_framework.exceptions import NotFound, ParseError, ValidationError
-from rest_framework.parsers import JSONParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
@@ -24,7 +23,7 @@ from people.filters import PAGING, PersonFilter, StrictOrdering, WordSearch, nam
 from people.guard import GuardedView
 from people.models import Gist, Person
 from people.pagination import Pages
-from people.parsers import CsvParser
+from people.parsers import CsvParser, JsonParser
 from people.serializers import (
     ALL_GISTS_LIMIT,
     BulkAnswerSerializer,
@@ -221,7 +220,7 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], Guar
 class BulkViewSet(PersonViewSet):
     """Many people by POST; anything else is about the person who is called "bulk"."""
 
-    parser_classes = [JSONParser, CsvParser]
+    parser_classes = [JsonParser, CsvParser]
 
     @extend_schema(
         operation_id="track_people",
