@@ -99,6 +99,8 @@ USE_I18N = False
 
 
 # --- safety ---
+API_REQUESTS_PER_MINUTE: int = ENV["API_REQUESTS_PER_MINUTE"]
+STRANGER_REQUESTS_PER_MINUTE: int = ENV["STRANGER_REQUESTS_PER_MINUTE"]
 API_AUTH: str = ENV["API_AUTH"] or ("none" if DEBUG else "key")
 METRICS_PUBLIC: bool = ENV["METRICS_PUBLIC"]
 INSECURE: bool = ENV["INSECURE"]
@@ -170,15 +172,6 @@ def sqlite() -> dict[str, Any]:
 
 DATABASES = {"default": mysql() if ENV["DATABASE_HOST"] else sqlite()}
 
-# Counts of requests are in the database, so that they hold over all processes.
-CACHES = {
-    "default": {
-        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
-        "LOCATION": "cache",
-        "OPTIONS": {"MAX_ENTRIES": 10000},
-    }
-}
-
 # --- the REST API ---
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
@@ -187,10 +180,6 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["people.access.MayUse"],
     "DEFAULT_THROTTLE_CLASSES": ["people.access.ConsumerThrottle", "people.access.StrangerThrottle"],
-    "DEFAULT_THROTTLE_RATES": {
-        "consumer": (ENV["API_REQUESTS_PER_MINUTE"] and f"{ENV['API_REQUESTS_PER_MINUTE']}/min") or None,
-        "stranger": (ENV["STRANGER_REQUESTS_PER_MINUTE"] and f"{ENV['STRANGER_REQUESTS_PER_MINUTE']}/min") or None,
-    },
     "NUM_PROXIES": ENV["PROXIES"],
     "URL_FORMAT_OVERRIDE": None,  # `format` is a parameter of ours.
     "DEFAULT_PARSER_CLASSES": [

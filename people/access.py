@@ -1,5 +1,6 @@
 """Who may use the API, as which consumer, and how often."""
 
+import time
 from typing import TYPE_CHECKING, cast
 
 from django.conf import settings
@@ -8,9 +9,9 @@ from rest_framework.authentication import BaseAuthentication, get_authorization_
 from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
-from rest_framework.throttling import SimpleRateThrottle
+from rest_framework.throttling import BaseThrottle
 
-from people.models import ApiKey
+from people.models import ApiKey, RequestCount
 
 if TYPE_CHECKING:  # REST framework imports this module while it makes its views.
     from rest_framework.views import APIView
@@ -73,20 +74,32 @@ def consumer(request: Request) -> str:
     return ANONYMOUS
 
 
-class ConsumerThrottle(SimpleRateThrottle):
+class MinuteThrottle(BaseThrottle):
+    """So many requests in a minute, counted in the database, so that it holds over all processes."""
+
+    def allow_request(self, request: Request, view: "APIView") -> bool:
+        who, most = self.whom_to_count(request)
+        return not most or RequestCount.add(who) <= most
+
+    def wait(self) -> float:
+        return 60 - time.time() % 60
+
+    def whom_to_count(self, request: Request) -> tuple[str, int]:
+        """Under which name this request counts, and how many there may be; 0 means any number."""
+        raise NotImplementedError
+
+
+class ConsumerThrottle(MinuteThrottle):
     """Requests of each key and staff member."""
 
-    scope = "consumer"
-
-    def get_cache_key(self, request: Request, view: "APIView") -> str | None:
-        name = consumer(request)
-        return None if name == ANONYMOUS else f"throttle:{name}"
+    def whom_to_count(self, request: Request) -> tuple[str, int]:
+        who = consumer(request)
+        return who, 0 if who == ANONYMOUS else settings.API_REQUESTS_PER_MINUTE
 
 
-class StrangerThrottle(SimpleRateThrottle):
+class StrangerThrottle(MinuteThrottle):
     """Requests of each address that shows no valid key; those are counted even though they are refused."""
 
-    scope = "stranger"
-
-    def get_cache_key(self, request: Request, view: "APIView") -> str | None:
-        return f"throttle:{self.get_ident(request)}" if consumer(request) == ANONYMOUS else None
+    def whom_to_count(self, request: Request) -> tuple[str, int]:
+        is_stranger = consumer(request) == ANONYMOUS
+        return f"address:{self.get_ident(request)}", settings.STRANGER_REQUESTS_PER_MINUTE if is_stranger else 0

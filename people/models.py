@@ -1,10 +1,12 @@
 """Who is tracked, what they wrote, and what each consumer has been shown."""
 
 import re
+import time
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import IntegrityError, models, transaction
+from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 from rest_framework_api_key.models import AbstractAPIKey
@@ -228,3 +230,31 @@ class Visit(models.Model):
 
     def __str__(self) -> str:
         return f"{self.consumer} at {self.cursor}"
+
+
+class RequestCount(models.Model):
+    """How many requests somebody made to the API in one minute."""
+
+    who = models.CharField(max_length=100)
+    minute = models.BigIntegerField(db_index=True, help_text="minutes since 1970")
+    number = models.PositiveIntegerField(default=1)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["who", "minute"], name="one_count_a_minute")]
+
+    def __str__(self) -> str:
+        return f"{self.who}: {self.number}"
+
+    @classmethod
+    def add(cls, who: str) -> int:
+        """Count a request; how many there were in this minute. Nothing is lost between processes."""
+        minute = int(time.time() // 60)
+        mine = cls.objects.filter(who=who[:100], minute=minute)
+        if not mine.update(number=F("number") + 1):
+            cls.objects.filter(minute__lt=minute - 1).delete()
+            try:
+                with transaction.atomic():
+                    cls.objects.create(who=who[:100], minute=minute)
+            except IntegrityError:
+                mine.update(number=F("number") + 1)
+        return mine.get().number

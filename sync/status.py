@@ -89,12 +89,14 @@ def _recently_counted(within: int) -> Counted:
 
 
 def _count() -> Counted:
-    living = Person.objects.filter(state__in=[Person.State.NEW, Person.State.ACTIVE])
+    by_state = Person.objects.order_by().values("state").annotate(number=Count("pk"), oldest=Min("polled_at"))
+    people = {row["state"]: row for row in by_state}
+    active = people.get(Person.State.ACTIVE, {"oldest": None})
     return Counted(
-        people=_numbers(Person.State.values, Person.objects, "state"),
+        people={state: people.get(state, {"number": 0})["number"] for state in Person.State.values},
         gists=_numbers(Gist.PushState.values, Gist.objects, "push_state"),
         runs=_numbers(SyncRun.Outcome.values, SyncRun.objects, "outcome"),
-        oldest_poll_at=living.aggregate(oldest=Min("polled_at"))["oldest"],
+        oldest_poll_at=active["oldest"],
         oldest_backlog_at=Gist.objects.unfinished().aggregate(oldest=Min("created_at"))["oldest"],
     )
 

@@ -50,16 +50,9 @@ def pipedrive() -> Iterator[PipedriveStandIn]:
 
 
 @pytest.fixture(autouse=True)
-def _forget_counts(request: pytest.FixtureRequest) -> None:
-    """Counts of one test's requests and rows are not another's."""
-    if "db" in request.fixturenames or request.node.get_closest_marker("django_db"):
-        request.getfixturevalue("transactional_db" if _is_transactional(request) else "db")
-        cache.clear()
-
-
-def _is_transactional(request: pytest.FixtureRequest) -> bool:
-    mark = request.node.get_closest_marker("django_db")
-    return "transactional_db" in request.fixturenames or bool(mark and mark.kwargs.get("transaction"))
+def _forget_counts() -> None:
+    """What one test counted is not another's."""
+    cache.clear()
 
 
 @pytest.fixture

@@ -17,6 +17,6 @@ def index_people(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("people", "0005_personword")]
+    dependencies = [("people", "0003_keys_and_words")]
 
     operations = [migrations.RunPython(index_people, migrations.RunPython.noop)]
