@@ -19,6 +19,7 @@ EVERYWHERE = {
     401: described("No key, or one that is wrong, revoked or expired.", examples.UNAUTHORIZED),
     403: described("The key is read-only.", examples.FORBIDDEN),
     406: described("Only JSON is answered.", {"detail": "Could not satisfy the request Accept header."}),
+    414: OpenApiResponse(description="The address has more than 4,094 characters; the server itself says so, in HTML."),
     429: described("Too many requests; `Retry-After` says how many seconds to wait.", examples.THROTTLED),
 }
 USERNAME = OpenApiParameter("username", str, OpenApiParameter.PATH, description="a GitHub login, in any case")

@@ -15,6 +15,7 @@ from people.access import consumer
 from people.models import Gist, Person, PersonWord, Visit
 
 MOST_TERMS = 8
+REPEATABLE = {"state", "push_state"}
 PAGING = {"page", "page_size", "ordering"}
 
 
@@ -102,11 +103,14 @@ class GistFilter(filters.FilterSet):
 
 
 def refuse_unknown(request: Request, known: set[str]) -> None:
-    """ValidationError for query parameters that mean nothing here, or say nothing."""
+    """ValidationError for query parameters that mean nothing here, say nothing, or say two things."""
     refuse_unknown_names(set(request.query_params) - known, known)
     empty = [name for name in known - {"search"} if request.query_params.get(name) == ""]
     if empty:
         raise ValidationError({name: ["Must not be empty."] for name in sorted(empty)})
+    twice = [name for name in known - REPEATABLE if len(request.query_params.getlist(name)) > 1]
+    if twice:
+        raise ValidationError({name: ["Must be given once."] for name in sorted(twice)})
 
 
 def refuse_unknown_names(unknown: set[str], known: set[str]) -> None:

@@ -277,7 +277,15 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, name: str) -> None:
     [
         *("page=0", "page=-1", "page=x", "page=99999999999999999999", "page_size=0", "page_size=501", "page_size=x"),
         *("state=odd", "added_after=soon", "has_rejected=perhaps", "ordering=password", "ordering=", "format=xml"),
-        *("search=%00", "search=a+b+c+d+e+f+g+h+i", "stat=new", "getAllGists=true", "state=", "format=csv&page=1"),
+        *(
+            "search=%00",
+            "search=a+b+c+d+e+f+g+h+i",
+            "stat=new",
+            "getAllGists=true",
+            "state=",
+            "format=csv&page=1",
+            "page=1&page=2",
+        ),
     ],
 )
 def test_a_bad_query_is_refused_with_a_reason(api: APIClient, query: str) -> None:
