@@ -6,8 +6,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gisttracker.settings")
 
 from gisttracker.settings import ENV
 
-bind = f"127.0.0.1:{ENV['PORT']}"
+bind = f"{ENV['HOST']}:{ENV['PORT']}"
+workers = ENV["WEB_CONCURRENCY"]
 threads = 8
+accesslog = "-"
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108  # in memory: a slow disk is no dead worker
 preload_app = True  # A bad setting ends the start, instead of one worker after the other.
 control_socket_disable = True
 graceful_timeout = 20  # seconds for requests in hand when told to stop

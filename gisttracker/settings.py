@@ -107,6 +107,7 @@ INSECURE: bool = ENV["INSECURE"]
 MOST_BODY_BYTES = DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
 HTTPS: bool = ENV["HTTPS"] and not DEBUG
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^metrics$"]  # Prometheus asks inside the cluster, by plain HTTP.
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENV["PROXIES"] else None
@@ -149,6 +150,7 @@ def mysql() -> dict[str, Any]:
         "OPTIONS": {
             "charset": "utf8mb4",
             "connect_timeout": 5,
+            **({"ssl_mode": "REQUIRED"} if ENV["DATABASE_TLS"] else {}),
             "isolation_level": "read committed",
             "init_command": "SET sql_mode = 'STRICT_TRANS_TABLES', time_zone = '+00:00'",
         },

@@ -102,3 +102,21 @@ def test_a_flag_reaches_the_settings() -> None:
         "gisttracker: PORT must be a whole number from 1 to 65535 (it is '70000').\n",
     )
     assert good.returncode == 0
+
+
+ASK = """from django.db import connection
+with connection.cursor() as cursor:
+    cursor.execute("SHOW STATUS LIKE %s", ["Ssl_cipher"])
+    print("cipher", cursor.fetchone()[1])"""
+
+
+@pytest.mark.skipif(not os.environ.get("DATABASE_HOST"), reason="SQLite has no connections to encrypt")
+def test_a_connection_without_encryption_is_refused_where_it_is_demanded() -> None:
+    """The throw-away MariaDB has no certificate; a server that has one gets an encrypted connection."""
+    server = {name: os.environ[name] for name in os.environ if name.startswith("DATABASE_")}
+
+    done = manage(
+        "shell", "-v0", "-c", ASK, **{**server, "DATABASE_NAME": "information_schema", "DATABASE_TLS": "true"}
+    )
+
+    assert "SSL" in done.stderr or "cipher T" in done.stdout

@@ -31,8 +31,10 @@ class GitHubStandIn(StandIn):
         ("gists", "GET", r"/users/[^/]+/gists|/user/\d+/gists"),
     )
 
-    def __init__(self, port: int = 0, *, tokens: tuple[str, ...] = (), hourly: int = 5000) -> None:
-        super().__init__(port)
+    def __init__(
+        self, port: int = 0, *, tokens: tuple[str, ...] = (), hourly: int = 5000, host: str = "127.0.0.1"
+    ) -> None:
+        super().__init__(port, host=host)
         self.tokens = set(tokens)
         self.hourly = {True: hourly, False: 60}  # with a token, without
         self.used = {True: 0, False: 0}
@@ -178,7 +180,7 @@ class GitHubStandIn(StandIn):
         last = max(-(-min(len(public), REACH) // per_page), 1)
         if page < last:
             # GitHub may answer with links in the numeric form; clients are to follow, not to build them.
-            link = f"<{self.url}/user/{account.id}/gists?per_page={per_page}&page="
+            link = f"<http://{asked.headers['host']}/user/{account.id}/gists?per_page={per_page}&page="
             headers["link"] = f'{link}{page + 1}>; rel="next", {link}{last}>; rel="last"'
         owner = {"login": account.login, "id": account.id, "type": account.type}
         rows = [{"owner": owner, **gist} for gist in public[(page - 1) * per_page : page * per_page]]

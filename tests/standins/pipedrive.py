@@ -53,8 +53,8 @@ class PipedriveStandIn(StandIn):
         ("activity_types", "GET", r"/api/v1/activityTypes"),
     )
 
-    def __init__(self, port: int = 0, *, tokens: tuple[str, ...] = ("pd-token",)) -> None:
-        super().__init__(port)
+    def __init__(self, port: int = 0, *, tokens: tuple[str, ...] = ("pd-token",), host: str = "127.0.0.1") -> None:
+        super().__init__(port, host=host)
         self.tokens = set(tokens)
         self.persons: dict[int, dict[str, Any]] = {}
         self.activities: dict[int, dict[str, Any]] = {}

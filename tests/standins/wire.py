@@ -107,7 +107,7 @@ class StandIn:
 
     acts: tuple[tuple[str, str, str], ...] = ()  # name, method, pattern of the path
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, *, host: str = "127.0.0.1") -> None:
         self.lock = threading.RLock()
         self.closing = threading.Event()
         self.asked: list[Asked] = []
@@ -115,7 +115,7 @@ class StandIn:
         self.keep_log = True
         self._faults: list[tuple[str, range, Fault]] = []
         self._routes = [(name, method, re.compile(pattern)) for name, method, pattern in self.acts]
-        self._server = _Server(("127.0.0.1", port), Connection)
+        self._server = _Server((host, port), Connection)
         self._server.standin = self
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 

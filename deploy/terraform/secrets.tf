@@ -1,0 +1,34 @@
+# The two tokens are put in by hand (the README says how), so that they are in no state; the others are made here.
+locals {
+  given = ["pipedrive-token", "github-token"]
+  made = {
+    database-password = random_password.database.result
+    secret-key        = random_password.secret_key.result
+    settings          = <<-END
+      DOMAIN=${var.domain}
+      DATABASE_HOST=${google_sql_database_instance.main.private_ip_address}
+      DATABASE_CIDR=${google_sql_database_instance.main.private_ip_address}/32
+      ADDRESS_NAME=${google_compute_global_address.web.name}
+      CERTIFICATE_MAP=${google_certificate_manager_certificate_map.web.name}
+    END
+  }
+}
+
+resource "random_password" "secret_key" {
+  length = 64
+}
+
+resource "google_secret_manager_secret" "all" {
+  for_each  = toset(concat(local.given, keys(nonsensitive(local.made))))
+  secret_id = "gisttracker-${each.key}"
+  replication {
+    auto {}
+  }
+  depends_on = [google_project_service.needed]
+}
+
+resource "google_secret_manager_secret_version" "made" {
+  for_each    = toset(["database-password", "secret-key", "settings"])
+  secret      = google_secret_manager_secret.all[each.key].id
+  secret_data = local.made[each.key]
+}
