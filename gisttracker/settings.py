@@ -4,9 +4,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from django.db.backends.signals import connection_created
 from django.utils.crypto import get_random_string
 
-from gisttracker import environment, logs
+from gisttracker import database, environment, logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 ENV = environment.read(BASE_DIR / ".env")
@@ -172,6 +173,8 @@ def sqlite() -> dict[str, Any]:
     }
 
 
+if ENV["DATABASE_HOST"] and ENV["DATABASE_TLS"]:
+    connection_created.connect(database.refuse_plain_text)
 DATABASES = {"default": mysql() if ENV["DATABASE_HOST"] else sqlite()}
 
 # --- the REST API ---
