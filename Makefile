@@ -45,11 +45,17 @@ bench: $(TOOLS) ## how the API scales from 1,000 to 100,000 people, side by side
 cover: $(TOOLS) ## the suite on SQLite with a report of what it covers
 	@DATABASE_HOST= $(BIN)/python -m pytest -q --cov=people --cov=sync --cov=gisttracker --cov-report=term-missing:skip-covered
 
-lint: $(TOOLS) ## ruff, mypy, missing migrations
+lint: $(TOOLS) ## ruff, mypy, missing migrations; Dockerfile, shell, workflows, manifests, Terraform
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy .
 	@DATABASE_HOST= $(BIN)/python manage.py makemigrations --check --dry-run
+	@$(BIN)/hadolint Dockerfile
+	@$(BIN)/shellcheck tests/needs.sh tests/lint_deploy.sh .ci/run deploy/*.sh deploy/kubernetes/overlays/local/try.sh
+	@$(BIN)/yamllint --strict --config-file .yamllint.yml .github deploy docker-compose.yml
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/actionlint .github/workflows/*.yml
+	@$(BIN)/zizmor --offline --quiet .github
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tests/lint_deploy.sh
 
 openapi: $(TOOLS) ## write the API's description to tests/openapi.yaml, where a test compares it
 	@DATABASE_HOST= $(BIN)/python manage.py spectacular --validate --fail-on-warn --file tests/openapi.yaml

@@ -165,7 +165,7 @@ VARIABLES = (
     Variable("PROXIES", "0", "proxies in front, whose X-Forwarded-For and -Proto are believed", whole_number(0, 10)),
     Variable("INSECURE", "false", "serve in spite of an empty or weak SECRET_KEY, or ALLOWED_HOSTS=*", boolean),
     Variable("HOST", "127.0.0.1", "address that the web service listens on; 0.0.0.0 in the image", text),
-    Variable("WEB_CONCURRENCY", "1", "processes of the web service, each with 8 threads", whole_number(1, 64)),
+    Variable("WEB_WORKERS", "1", "processes of the web service, each with 8 threads", whole_number(1, 64)),
     Variable("PORT", "3000", "port of `make run` and of the image", whole_number(1, 65535)),
     Variable("LOG_FORMAT", "text", "text or json", one_of("text", "json")),
 )

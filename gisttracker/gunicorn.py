@@ -7,7 +7,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gisttracker.settings")
 from gisttracker.settings import ENV
 
 bind = f"{ENV['HOST']}:{ENV['PORT']}"
-workers = ENV["WEB_CONCURRENCY"]
+workers = ENV["WEB_WORKERS"]
 threads = 8
 accesslog = "-"
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108  # in memory: a slow disk is no dead worker
