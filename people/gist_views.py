@@ -16,8 +16,8 @@ from people.filters import PAGING, GistFilter, StrictOrdering, names_of, refuse_
 from people.guard import GuardedView
 from people.models import Gist
 from people.pagination import Pages
+from people.rows import tracked
 from people.serializers import GistSerializer
-from people.views import tracked
 
 
 class GistViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Gist], GuardedView):

@@ -4,13 +4,12 @@ from collections import Counter
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, OuterRef, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import QuerySet
 from django.urls import reverse
 from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import mixins, status, viewsets
-from rest_framework.exceptions import NotFound, ParseError, ValidationError
+from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
@@ -21,9 +20,10 @@ from people.described import EVERYWHERE, NOT_FOUND, UNSUPPORTED, USERNAME, descr
 from people.export import as_csv
 from people.filters import PAGING, PersonFilter, StrictOrdering, WordSearch, names_of, refuse_unknown
 from people.guard import GuardedView
-from people.models import Gist, Person
+from people.models import Person
 from people.pagination import Pages
 from people.parsers import CsvParser, JsonParser
+from people.rows import change, locked, not_tracked, shown, tracked, with_counts
 from people.serializers import (
     ALL_GISTS_LIMIT,
     BulkAnswerSerializer,
@@ -80,8 +80,8 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], Guar
             return as_csv(with_counts(people))
         page = self.paginate_queryset(people)
         # Counted for the page alone, after the page was chosen.
-        shown = with_counts(Person.objects.filter(pk__in=[person.pk for person in page or []])).in_bulk()
-        rows = [shown[person.pk] for person in page or [] if person.pk in shown]
+        counted = with_counts(Person.objects.filter(pk__in=[person.pk for person in page or []])).in_bulk()
+        rows = [counted[person.pk] for person in page or [] if person.pk in counted]
         return self.get_paginated_response(PersonSerializer(rows, many=True).data)
 
     @extend_schema(
@@ -250,57 +250,3 @@ class BulkViewSet(PersonViewSet):
         counts = Counter(result.result for result in results)
         summary = {name: counts[name] for name in ("created", "already_tracked", "refused")}
         return Response({**summary, "results": [result.as_json() for result in results]})
-
-
-def change(person: Person, changes: dict[str, Any]) -> None:
-    """Apply what a PATCH asks for to a locked person."""
-    if "pipedrive_id" in changes:
-        person.relink(changes["pipedrive_id"])
-    if "backfill" in changes:
-        person.backfill = changes["backfill"]
-        person.gists.widen_backfill(person.backfill)
-    person.save()
-    if "state" in changes:
-        row = Person.objects.filter(pk=person.pk)
-        row.pause() if changes["state"] == Person.State.PAUSED else row.resume()
-
-
-def tracked(username: str) -> Person:
-    person = Person.objects.named(username).first()
-    if person is None:
-        raise not_tracked(username)
-    return person
-
-
-def locked(person: Person) -> Person:
-    row = Person.objects.select_for_update().filter(pk=person.pk).first()
-    if row is None:
-        raise not_tracked(person.github_username)
-    return row
-
-
-def not_tracked(username: str) -> NotFound:
-    return NotFound(f"Nobody named {username[:40]} is tracked; POST /api/v1/people tracks somebody.")
-
-
-def shown(person: Person) -> Any:
-    """A person as a list shows it, fresh from the database."""
-    fresh = with_counts(Person.objects.filter(pk=person.pk)).first()
-    if fresh is None:
-        raise not_tracked(person.github_username)
-    return PersonSerializer(fresh).data
-
-
-def with_counts(people: QuerySet[Person]) -> QuerySet[Person]:
-    """People with what a list shows of their gists."""
-    return people.annotate(
-        gist_count=count_gists(),
-        pending_count=count_gists(push_state__in=[Gist.PushState.PENDING, Gist.PushState.STARTED]),
-        rejected_count=count_gists(push_state=Gist.PushState.REJECTED),
-    )
-
-
-def count_gists(**which: Any) -> Coalesce:
-    """Per listed person, the number of such gists; only the rows of the page are counted."""
-    gists = Gist.objects.filter(person=OuterRef("pk"), **which).order_by().values("person")
-    return Coalesce(Subquery(gists.annotate(number=Count("pk")).values("number")), 0)

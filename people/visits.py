@@ -27,10 +27,11 @@ def visit(person_id: int, consumer: str, limit: int) -> tuple[Person, Window]:
     """
     with transaction.atomic():
         person = Person.objects.select_for_update().get(pk=person_id)
-        marker, _ = Visit.objects.get_or_create(person=person, consumer=consumer)
-        window = _after(person, marker.cursor, limit, marker.visited_at)
-        marker.cursor, marker.visited_at = window.cursor, timezone.now()
-        marker.save(update_fields=["cursor", "visited_at"])
+        cursor, visited_at = _last_visit(person, consumer)
+        window = _after(person, cursor, limit, visited_at)
+        marker = {"cursor": window.cursor, "visited_at": timezone.now()}
+        if not Visit.objects.filter(person=person, consumer=consumer).update(**marker):
+            Visit.objects.create(person=person, consumer=consumer, **marker)
         return person, window
 
 

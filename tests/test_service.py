@@ -54,6 +54,17 @@ def test_the_status_tells_how_the_sync_is_doing(
     assert told["limits"]["github"]["remaining"] > 0
 
 
+@pytest.mark.parametrize("address", ["people", "people?search=ada", "people/ada", "people/ada/gists", "sync-runs"])
+def test_every_answer_takes_few_statements(
+    address: str, ada: Person, api: APIClient, limited: None, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    publish(ada, 20)
+    api.get("/api/v1/people")  # The first request of a minute counts anew.
+
+    with django_assert_max_num_queries(11):
+        assert api.get(f"/api/v1/{address}").status_code == 200
+
+
 def test_a_good_run_for_one_person_does_not_count_as_the_last_good_one(
     ada: Person, github: GitHubStandIn, sync: Sync, api: APIClient
 ) -> None:
