@@ -77,6 +77,17 @@ images:
   - {name: gisttracker, newName: $repository, digest: $digest}
 END
 kubectl kustomize "$work/kubernetes/this" >"$work/all.yaml"
+# Pods read their settings at their start only: other settings make other pods.
+settings=$(sha256sum <"$work/all.yaml")
+cat >>"$work/kubernetes/this/kustomization.yaml" <<END
+patches:
+  - target: {kind: Deployment, name: web}
+    patch: |
+      - op: add
+        path: /spec/template/metadata/annotations
+        value: {gisttracker/settings: "${settings%% *}"}
+END
+kubectl kustomize "$work/kubernetes/this" >"$work/all.yaml"
 
 if [ -n "$dry_run" ]; then
     say "dry run: this would be applied to $cluster, beside the secret gisttracker with ${secrets[*]}"
@@ -122,9 +133,14 @@ case $finished in
 esac
 
 # --- web ---
+revision() {
+    kube get deployment web --ignore-not-found --output 'jsonpath={.metadata.annotations.deployment\.kubernetes\.io/revision}'
+}
+before=$(revision)
 roll_back() {
     kube get pods --selector app.kubernetes.io/component=web >&2 || true
     kube logs --selector app.kubernetes.io/component=web --tail 20 >&2 || true
+    [ "$(revision)" != "$before" ] || fail "$1; it runs the release that ran before, so nothing is rolled back"
     if kube rollout undo deployment/web >&2 && kube rollout status deployment/web --timeout 300s >&2; then
         fail "$1; rolled back"
     fi

@@ -62,10 +62,12 @@ def words(value: str) -> list[str]:
 
 
 def http_url(value: str) -> str:
-    """An http(s) address without a path's last slash."""
+    """An http(s) address of a host, without a path."""
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("must be an address such as https://api.example.com")
+    if parts.path.strip("/"):
+        raise ValueError("must have no path: the addresses of the API are added to the host")
     if parts.username or parts.password:
         raise ValueError("must not hold a user name or password")
     return value.rstrip("/")

@@ -46,9 +46,9 @@ def about_request(request_id: str) -> Iterator[None]:
         _request.reset(token)
 
 
-def context() -> dict[str, Any]:
-    """What every record carries now."""
-    request_id = _request.get("")
+def context(record: logging.LogRecord) -> dict[str, Any]:
+    """What a record carries beside its own fields. Django's own records about a request come with the request."""
+    request_id = getattr(getattr(record, "request", None), "request_id", "") or _request.get("")
     return {**_everywhere, **({"request": request_id} if request_id else {})}
 
 
@@ -65,7 +65,7 @@ class TextFormatter(logging.Formatter):
         return without_secrets(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the name is logging's
-        where = " ".join(f"{name} {value}" for name, value in context().items())
+        where = " ".join(f"{name} {value}" for name, value in context(record).items())
         place = f" [{where}]" if where else ""
         return f"{self.formatTime(record)} {record.levelname} {record.name}{place}: {record.message}"
 
@@ -82,7 +82,8 @@ class JsonFormatter(PythonJsonFormatter):
 
     def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
         super().add_fields(log_data, record, message_dict)
-        for name, value in context().items():
+        log_data.pop("request", None)  # Django's object; its id is what helps.
+        for name, value in context(record).items():
             log_data.setdefault(name, value)
 
     def format(self, record: logging.LogRecord) -> str:
@@ -93,4 +94,8 @@ def log_uncaught(kind: type[BaseException], error: BaseException, traceback: Tra
     """For sys.excepthook: what ends a command is logged like everything else, without secrets."""
     if issubclass(kind, KeyboardInterrupt):
         sys.exit(130)
-    logging.getLogger("gisttracker").critical("%s", error, exc_info=(kind, error, traceback))
+    log = logging.getLogger("gisttracker")
+    if kind.__name__ in ("OperationalError", "ProgrammingError"):  # Django's; it may not be there yet.
+        log.critical("%s - does the database answer, and was `manage.py migrate` run?", error)
+    else:
+        log.critical("%s", error, exc_info=(kind, error, traceback))

@@ -22,6 +22,7 @@ class RequestIdMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         given = request.headers.get("X-Request-ID", "")
         request_id = given if FIT_ID.fullmatch(given) else uuid.uuid4().hex
+        request.request_id = request_id  # type: ignore[attr-defined]  # for the records that Django makes later
         with logs.about_request(request_id):
             response = self.get_response(request)
         response["X-Request-ID"] = request_id
@@ -43,3 +44,11 @@ class BodyLimitMiddleware:
             most = settings.MOST_BODY_BYTES >> 20
             return JsonResponse({"detail": f"The body has {length} bytes; {most} MB are allowed."}, status=413)
         return self.get_response(request)
+
+
+def client_address(request: HttpRequest) -> str:
+    """Whose request this is: what the proxies in front, and nobody before them, say in X-Forwarded-For."""
+    hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
+    if settings.PROXIES and hops:
+        return hops[-min(settings.PROXIES, len(hops))]
+    return str(request.META.get("REMOTE_ADDR", ""))

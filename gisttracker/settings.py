@@ -133,6 +133,8 @@ AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_VERBOSE = False
+AXES_CLIENT_IP_CALLABLE = "gisttracker.middleware.client_address"
+PROXIES: int = ENV["PROXIES"]
 SILENCED_SYSTEM_CHECKS: list[str] = []
 
 
@@ -220,12 +222,19 @@ SPECTACULAR_SETTINGS = {
 }
 
 # --- logs ---
-logs.hide(ENV[variable.name] for variable in environment.VARIABLES if variable.secret)
+logs.hide(ENV[one.name] for one in environment.VARIABLES if one.secret and ENV[one.name] != one.default)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"text": {"()": "gisttracker.logs.TextFormatter"}, "json": {"()": "gisttracker.logs.JsonFormatter"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": ENV["LOG_FORMAT"]}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": ENV["LOG_FORMAT"]},
+        "nowhere": {"class": "logging.NullHandler"},
+    },
     "root": {"handlers": ["stderr"], "level": "INFO"},
-    "loggers": {"django": {"handlers": [], "propagate": True}},
+    "loggers": {
+        "django": {"handlers": [], "propagate": True},
+        # Strangers who ask for other hosts are refused, and need not fill the log with tracebacks.
+        "django.security.DisallowedHost": {"handlers": ["nowhere"], "propagate": False},
+    },
 }

@@ -53,7 +53,7 @@ class MayUse(BasePermission):
         if isinstance(key, ApiKey):
             return request.method in SAFE_METHODS or not key.read_only
         if not isinstance(user, User):
-            raise NotAuthenticated
+            raise NotAuthenticated(f"Give an API key as `Authorization: {SCHEME} YOUR-KEY`.")
         if not user.is_staff:
             self.message = "Only staff may use the API without a key."
             return False

@@ -39,6 +39,7 @@ class BadRow:
     """A line of a CSV that cannot be read as a row."""
 
     reason: str
+    username: str
 
 
 def read_csv(raw: bytes) -> list[Any]:
@@ -54,7 +55,7 @@ def read_csv(raw: bytes) -> list[Any]:
         reader.fieldnames = _header(reader.fieldnames)
         rows = [_csv_row(row) for row in itertools.islice(reader, MOST_ROWS + 1)]
     except csv.Error as error:
-        raise ValueError(f"The CSV is broken at line {reader.line_num}: {error}.") from None
+        raise ValueError(f"The CSV is broken at line {reader.line_num + 1}: {error}.") from None
     _check_number(rows)
     return rows
 
@@ -68,9 +69,10 @@ def _header(names: Sequence[str] | None) -> list[str]:
 
 def _csv_row(row: dict[str | Any, str | Any]) -> Any:
     """What is given of a line; an empty field is not given."""
-    if None in row or None in row.values():
-        return BadRow("The line has more or fewer fields than the first one.")
-    return {name: value.strip() for name, value in row.items() if value.strip() or name == "username"}
+    given = {name: (value or "").strip() for name, value in row.items() if name is not None}
+    if None in row:
+        return BadRow("The line has more fields than the first one.", given["username"])
+    return {name: value for name, value in given.items() if value or name == "username"}
 
 
 def read_json(raw: bytes) -> list[Any]:
@@ -191,5 +193,7 @@ def _already(result: Result) -> None:
 
 def _shown(row: Any) -> str:
     """What a refused row calls the person, as far as that can be told."""
+    if isinstance(row, BadRow):
+        return row.username[:100]
     name = row.get("username", "") if isinstance(row, dict) else ""
     return name[:100] if isinstance(name, str) else ""

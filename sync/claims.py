@@ -79,6 +79,7 @@ class Claims:
 
     def __init__(self, token: str, lease_seconds: int, clock: Clock) -> None:
         self.token = token
+        self.lease_seconds = lease_seconds
         self._lease = timedelta(seconds=lease_seconds)
         self._clock = clock
 

@@ -49,6 +49,11 @@ OUTAGE = 5  # failed attempts in a row after which the API is left alone
 T = TypeVar("T")
 
 
+def now() -> float:
+    """Seconds of a clock that goes on while the machine sleeps, unlike time.monotonic() on Linux."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
 @dataclass(frozen=True)
 class Answer:
     """What came back: status 200-299 or 304."""
@@ -120,7 +125,7 @@ class Api:
         return self._repeatable("PATCH", path, json=body)
 
     def post(self, path: str, body: Mapping[str, Any], *, not_after: float | None = None) -> Answer:
-        """POST JSON, once. `not_after`: a monotonic time after which it is not sent any more.
+        """POST JSON, once. `not_after`: a time of `now()` after which it is not sent any more.
 
         A refusal for the API's limits is no answer: nothing was done, so it is sent again after the wait. Raises
         ApiEndedError and NotSentError when nothing was done, RefusedError when it was refused, UnclearError when it
@@ -129,7 +134,7 @@ class Api:
         call = f"{self.name} POST {path}"
         for _ in range(RETRIES + 1):
             self._wait_for_turn()
-            if not_after is not None and time.monotonic() > not_after:
+            if not_after is not None and now() > not_after:
                 raise NotSentError(f"{call} came too late to be sent")
             try:
                 return self._judge(self._send(call, "POST", urljoin(self._base_url, path), json=body))
@@ -192,8 +197,9 @@ class Api:
                         raise requests.Timeout
                 return Answer(call, response.status_code, response.headers, bytes(body))
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            self._count_failure(call)
-            raise _OnTheWayError(call, error) from None
+            failure = _OnTheWayError(call, error)
+            self._count_failure(failure)
+            raise failure from None
 
     def _judge(self, answer: Answer) -> Answer:
         """The status -> error table."""
@@ -203,8 +209,9 @@ class Api:
         status = answer.status
         said = f"{answer.call} answered {status}: {self._excerpt(answer)}"
         if status >= 500:
-            self._count_failure(answer.call)
-            raise _ServerError(said)
+            failure = _ServerError(said)
+            self._count_failure(failure)
+            raise failure
         with self._lock:
             self._failures = 0
         if 200 <= status < 300 or status == 304:
@@ -248,12 +255,12 @@ class Api:
         if self._stopping.wait(seconds) if seconds > 0 else self._stopping.is_set():
             raise RunStoppedError("the run was told to stop")
 
-    def _count_failure(self, call: str) -> None:
+    def _count_failure(self, failure: SyncError) -> None:
         with self._lock:
             self._failures += 1
             failures = self._failures
         if failures >= OUTAGE and not self.ended:
-            self.ended = OutageError(f"{self.name} failed {failures} times in a row, last at {call}")
+            self.ended = OutageError(f"{self.name} failed {failures} times in a row; the last: {failure}")
 
     def end(self, error: ApiEndedError) -> NoReturn:
         """Leave this API alone for the rest of the run, in every thread; the first reason counts."""

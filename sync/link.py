@@ -90,10 +90,17 @@ def _make(person: Person, pipedrive: PipedriveClient, claims: Claims, clock: Clo
     return made
 
 
+def check_held(person: Person, held: dict[int, Person]) -> None:
+    """LeaseLostError unless the person is still ours, and linked as it was when its story began."""
+    if person.pk not in held:
+        raise LeaseLostError(f"{person} was taken over or deleted")
+    if held[person.pk].pipedrive_id != person.pipedrive_id:
+        raise LeaseLostError(f"somebody gave {person} another Pipedrive person meanwhile")
+
+
 def _write(claims: Claims, person: Person, **columns: object) -> None:
     with claims.holding([person.pk]) as held:
-        if person.pk not in held:
-            raise LeaseLostError(f"{person} was taken over or deleted")
+        check_held(person, held)
         Person.objects.filter(pk=person.pk).update(**columns)
     for name, value in columns.items():
         setattr(person, name, value)

@@ -21,6 +21,7 @@ class Poll:
     """What GitHub said about a person. `complete`: the list was read to its end."""
 
     person: Person
+    attempted_at: datetime  # when the poll began: who is asked for later is due again
     state: str = Person.State.ACTIVE
     reason: str = ""  # why the state is not active, or what is to be known although it is
     account: Account | None = None  # when the profile was asked for
@@ -47,19 +48,21 @@ def is_full_pass_due(person: Person, now: datetime) -> bool:
     )
 
 
-def poll_person(person: Person, github: GitHubClient, *, full: bool, stop: Callable[[], None]) -> Steps[Poll]:
+def poll_person(
+    person: Person, github: GitHubClient, *, now: datetime, full: bool, stop: Callable[[], None]
+) -> Steps[Poll]:
     """Ask for what is new. `full` ignores the ETag and reads every page; `stop` raises when the run is to end.
 
     Raises what the client raises; RefusedError, ApiEndedError, TryLaterError, RunStoppedError.
     """
-    poll = Poll(person, full=full or person.github_id is None)
+    poll = Poll(person, now, full=full or person.github_id is None)
     try:
         if person.github_id is None:
             poll.account = yield from _new_account(person, github)
         page = yield from _first_page(poll, github)
         yield from _read_pages(poll, page, github, stop)
     except _VerdictError as verdict:
-        return Poll(person, state=verdict.state, reason=str(verdict))
+        return Poll(person, now, state=verdict.state, reason=str(verdict))
     return poll
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from django.db.models import Q
+from django.utils import timezone
 
 from people.backfill import wanted
 from people.models import Gist, Person
@@ -15,16 +16,17 @@ from sync.steps import Steps, drive
 
 def preview(
     due: Q, github: GitHubClient, *, backfill: str, concurrency: int, full: bool, say: Callable[[str], None]
-) -> None:
-    """Poll everybody who is due and say, a line each, what a run would store and push."""
+) -> list[str]:
+    """Poll everybody who is due and say, a line each, what a run would store and push; what went wrong is returned."""
+    problems: list[str] = []
 
     def story(person: Person) -> Steps[None]:
         try:
-            poll = yield from poll_person(person, github, full=full, stop=lambda: None)
+            poll = yield from poll_person(person, github, now=timezone.now(), full=full, stop=lambda: None)
         except (ApiEndedError, RunStoppedError):
             return
         except SyncError as error:
-            say(f"{person}: {error}")
+            problems.append(f"{person}: {error}")
         else:
             say(f"{person}: {_forecast(poll, backfill)}")
 
@@ -32,7 +34,8 @@ def preview(
     with ThreadPoolExecutor(concurrency, "sync") as pool:
         drive((story(person) for person in people if not github.api.ended), pool, concurrency, lambda: None)
     if github.api.ended:
-        say(str(github.api.ended))
+        problems.append(str(github.api.ended))
+    return problems
 
 
 def _forecast(poll: Poll, backfill: str) -> str:

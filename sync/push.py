@@ -6,7 +6,6 @@
 asks before sending another (see reconcile).
 """
 
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +28,8 @@ from sync.errors import (
     TryLaterError,
     UnclearError,
 )
-from sync.link import is_lost, link, unlink
+from sync.http import now
+from sync.link import check_held, is_lost, link, unlink
 from sync.pipedrive import PipedriveClient
 from sync.reconcile import Reconciler, pushed
 from sync.steps import Steps, remote
@@ -71,6 +71,7 @@ class Push:
 
     def person(self, person: Person) -> Steps[None]:
         """Link the person, find out about cut-off pushes, push what is pending, oldest first; then the edits."""
+        person.refresh_from_db()  # The batch was read a while ago; somebody may have linked it since.
         pipedrive_id = yield from self._prepare(person)
         may_relink = True
         last = 0
@@ -111,11 +112,14 @@ class Push:
         """Make the activity of a pending gist. RefusedError when Pipedrive says no; the gist is pending then."""
         self._book()
         activity = new_activity(gist, type=self.activity_type, done=self.activity_done)
-        started = self._start(gist, pipedrive_id)
         try:
-            activity_id = yield from remote(
-                self.pipedrive.create_activity, pipedrive_id, activity, not_after=time.monotonic() + SEND_WITHIN
-            )
+            started = self._start(person, gist, pipedrive_id)
+        except LeaseLostError:
+            self.budget.give_back()
+            raise
+        not_after = now() + min(SEND_WITHIN, self.claims.lease_seconds / 2)
+        try:
+            activity_id = yield from remote(self.pipedrive.create_activity, pipedrive_id, activity, not_after=not_after)
         except UnclearError as error:
             self._settle(gist, started, push_error=str(error)[:500])  # It stays started; see reconcile.
             self.counts["gists_unclear"] += 1
@@ -135,21 +139,21 @@ class Push:
         except ApiEndedError as spent:
             self.pipedrive.api.end(spent)
 
-    def _start(self, gist: Gist, pipedrive_id: int) -> datetime:
+    def _start(self, person: Person, gist: Gist, pipedrive_id: int) -> datetime:
         """Say that the POST may be sent from now on. Only the lease's holder may."""
-        now = self.clock()
-        with self.claims.holding([gist.person_id]) as held:
+        moment = self.clock()
+        with self.claims.holding([person.pk]) as held:
+            check_held(person, held)
             started = Gist.objects.filter(pk=gist.pk, push_state=State.PENDING, person__in=held).update(
                 push_state=State.STARTED,
-                push_started_at=now,
+                push_started_at=moment,
                 push_attempts=F("push_attempts") + 1,
                 push_error="",
                 pipedrive_person_id=pipedrive_id,
             )
         if not started:
-            self.budget.give_back()
             raise LeaseLostError(f"gist {gist.github_id} was taken over or deleted")
-        return now
+        return moment
 
     def _settle(self, gist: Gist, started: datetime, **columns: object) -> None:
         """Record what became of the attempt that began at `started`.

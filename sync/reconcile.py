@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from people.models import Gist, Person
 from sync.activities import gist_of
 from sync.claims import Claims, Clock
-from sync.errors import LeaseLostError, MissingError
-from sync.link import CLOCK_DIFFERENCE
+from sync.errors import MissingError
+from sync.link import CLOCK_DIFFERENCE, check_held
 from sync.pipedrive import Activity, PipedriveClient
 from sync.steps import Steps, remote
 
@@ -30,7 +30,7 @@ class Reconciler:
         """A Pipedrive person that we did not make may have activities of these gists: from before a lost database."""
         there = yield from self._activities(pipedrive_id)
         with self.claims.holding([person.pk]) as held:
-            _check(person, held)
+            check_held(person, held)
             open_gists = Gist.objects.filter(person=person).exclude(push_state=State.PUSHED)
             for pk, github_id in list(open_gists.values_list("pk", "github_id")):
                 if github_id in there:
@@ -50,7 +50,7 @@ class Reconciler:
             oldest = min(gist.push_started_at or settled for gist in gists) - CLOCK_DIFFERENCE
             there = yield from self._activities(filed_under, oldest)
             with self.claims.holding([person.pk]) as held:
-                _check(person, held)
+                check_held(person, held)
                 for gist in gists:
                     self._decide(gist, there.get(gist.github_id))
 
@@ -75,11 +75,6 @@ def pushed(activity_id: int, now: datetime) -> dict[str, object]:
         "updated_at": now,
         "push_error": "",
     }
-
-
-def _check(person: Person, held: dict[int, Person]) -> None:
-    if person.pk not in held:
-        raise LeaseLostError(f"{person} was taken over or deleted")
 
 
 def _by_gist(activities: Iterable[Activity], since: datetime | None) -> dict[str, int]:

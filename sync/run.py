@@ -156,13 +156,14 @@ class Run:
         self._store(polls)
 
     def _poll_one(self, person: Person, polls: list[Poll]) -> Steps[None]:
-        full = self.options.full or is_full_pass_due(person, self.clock())
+        began = self.clock()
+        full = self.options.full or is_full_pass_due(person, began)
         try:
-            poll = yield from poll_person(person, self.github, full=full, stop=self.stop_if_told)
+            poll = yield from poll_person(person, self.github, now=began, full=full, stop=self.stop_if_told)
         except (ApiEndedError, RunStoppedError):
             return  # Not attempted: its turn stays.
         except Exception as error:  # Whatever it is, it is this person's trouble and nobody else's.
-            self.store.failure(person, self._reason(person, error), self.clock())
+            self.store.failure(person, self._reason(person, error), began)
             return
         if poll.reason:
             self.report.problem(poll.reason, person=person)

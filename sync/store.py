@@ -61,7 +61,7 @@ class Store:
                 except DatabaseError as error:
                     reason = f"Its gists could not be stored: {error}"
                     log.exception("%s: its gists could not be stored", poll.person)
-                    self.failure(poll.person, reason, now)
+                    self.failure(poll.person, reason, poll.attempted_at)
                     counts["people_failed"] += 1
                     failed.append((poll.person, reason))
         return failed
@@ -81,7 +81,7 @@ class Store:
             changed = [poll for poll in ours if not poll.unchanged]
             if unchanged:
                 rows = Person.objects.filter(pk__in=unchanged)
-                rows.update(attempted_at=now, polled_at=now)
+                rows.update(attempted_at=min(poll.attempted_at for poll in ours), polled_at=now)
                 rows.filter(failures__gt=0).update(failures=0, last_error="")
             if changed:
                 self._gists(changed, held, now, counts)
@@ -103,7 +103,7 @@ class Store:
             if person.state != Person.State.PAUSED:  # Somebody may have said so during the poll.
                 person.state = poll.state
             person.last_error = poll.reason[:500]
-            person.attempted_at, person.failures, person.updated_at = now, 0, now
+            person.attempted_at, person.failures, person.updated_at = poll.attempted_at, 0, now
             if poll.account:
                 person.github_id, person.github_username = poll.account.id, poll.account.login
                 person.username_key = login_key(poll.account.login)

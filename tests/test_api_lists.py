@@ -210,7 +210,8 @@ def test_people_come_as_csv(api: APIClient, bom: bytes) -> None:
 
     answer = post_csv(api, bom + text.encode())
 
-    assert results(answer) == ["created", "created", "refused", "refused", "refused"]
+    assert results(answer) == ["created", "created", "refused", "refused", "created"]
+    assert answer.json()["results"][3]["username"] == "too"
     assert Person.objects.get(github_username="ben").pipedrive_id == 7
 
 
@@ -233,6 +234,10 @@ def test_a_broken_csv_is_refused_as_a_whole(api: APIClient, text: bytes) -> None
 
     assert (answer.status_code, bool(answer.json()["detail"])) == (400, True)
     assert not Person.objects.exists()
+
+
+def test_a_broken_csv_names_its_line(api: APIClient) -> None:
+    assert "broken at line 3:" in post_csv(api, 'username,backfill\nada,1\n"ben"x,2\n').json()["detail"]
 
 
 def test_5000_people_come_at_once_with_few_statements(

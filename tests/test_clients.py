@@ -24,6 +24,7 @@ from sync.errors import (
     WrongAnswerError,
 )
 from sync.github import GitHubClient
+from sync.http import now
 from sync.pipedrive import NewActivity, PipedriveClient
 
 GITHUB = "https://api.github.test"
@@ -272,7 +273,7 @@ def test_persons_are_read_from_search_and_list(wire: requests_mock.Mocker, piped
 
 def test_a_post_that_comes_too_late_is_not_sent(wire: requests_mock.Mocker, pipedrive: PipedriveClient) -> None:
     with pytest.raises(NotSentError):
-        pipedrive.create_activity(7, ACTIVITY, not_after=time.monotonic() - 1)
+        pipedrive.create_activity(7, ACTIVITY, not_after=now() - 1)
 
     assert wire.call_count == 0
 

@@ -40,6 +40,8 @@ elif "create secret" in line:
             print(open(argument.split("=", 1)[1]).read())
 elif "get job migrate" in line:
     print(world["migrate"])
+elif "revision" in line:
+    print(world["after"] if "component=web" in open({log!r}).read() else "7")
 elif "rollout status" in line and world["rollout"] == "fails" and '"undo"' not in open({log!r}).read():
     sys.exit(1)
 elif "--raw" in line and world["smoke"] == "fails":
@@ -76,13 +78,13 @@ def deploy(tmp_path: Path) -> Deploy:
         folder.mkdir()
         log.write_text("")
         told = {"digest": "sha256:" + "a" * 64, "settings": SETTINGS, "token": TOKEN, "migrate": "Complete"}
-        told |= {"rollout": "goes well", "smoke": "goes well", "kubectl": kubectl, **world}
+        told |= {"rollout": "goes well", "smoke": "goes well", "after": "8", "kubectl": kubectl, **world}
         (tmp_path / "world").write_text(json.dumps(told))
         for tool in tools:
             text = RECORDER.format(python=sys.executable, log=str(log), world=str(tmp_path / "world"))
             (folder / tool).write_text(text)
             (folder / tool).chmod(0o755)
-        for tool in ("bash", "sed", "mktemp", "rm", "cp", "mkdir", "cat", "seq", "sleep", "dirname"):
+        for tool in ("bash", "sed", "mktemp", "rm", "cp", "mkdir", "cat", "seq", "sleep", "dirname", "sha256sum"):
             (folder / tool).symlink_to(shutil.which(tool) or tool)
         environment = {"PATH": str(folder), "SMOKE_PAUSE": "0", "MIGRATE_PAUSE": "0", "MIGRATE_TRIES": "3"}
         done = subprocess.run(
@@ -178,6 +180,14 @@ def test_a_bad_rollout_is_rolled_back(world: dict[str, str], says: str, deploy: 
     assert says in done.errors
     assert done.has("rollout undo deployment/web")
     assert not done.has("component=sync")
+
+
+def test_the_same_release_is_not_rolled_back_to_an_older_one(deploy: Deploy) -> None:
+    done = deploy("project", "cluster", "europe-west1", smoke="fails", after="7")
+
+    assert done.code == 1
+    assert "it runs the release that ran before" in done.errors
+    assert not done.has("rollout undo")
 
 
 @pytest.mark.parametrize("arguments", [[], ["project", "cluster"], ["a", "b", "c", "d", "e"], ["a", "b", "c", "--odd"]])

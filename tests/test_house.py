@@ -81,4 +81,7 @@ def test_every_setting_is_in_the_readme_with_its_default() -> None:
 def test_every_setting_is_in_the_example_file_with_its_default() -> None:
     lines = (ROOT / ".env.example").read_text().splitlines()
 
-    assert [variable.name for variable in VARIABLES if f"{variable.name}={variable.default}" not in lines] == []
+    shown = {
+        variable.name: f"{'#' if variable.default else ''}{variable.name}={variable.default}" for variable in VARIABLES
+    }
+    assert [name for name, line in shown.items() if line not in lines] == []

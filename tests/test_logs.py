@@ -6,8 +6,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
+import requests
 
 from gisttracker import logs
 from people.models import Person
@@ -122,3 +125,16 @@ def test_an_unexpected_error_is_logged_and_hurts_one_person(
     assert dict(Person.objects.values_list("github_username", "state")) == {"ada": "new", "ben": "active"}
     assert GITHUB_TOKEN not in Person.objects.get(github_username="ada").last_error
     assert "KeyError" in Person.objects.get(github_username="ada").last_error
+
+
+@pytest.mark.django_db(transaction=True)
+def test_every_line_about_a_request_has_its_id(serve: Callable[..., str], tmp_path: Path) -> None:
+    server = serve(LOG_FORMAT="json")
+
+    requests.get(f"{server}/api/v1/people?odd=1", headers={"X-Request-ID": "rid-88"}, timeout=10)
+    requests.get(f"{server}/api/v1/people", headers={"Host": "evil.test"}, timeout=10)
+
+    lines = [json.loads(line) for line in (tmp_path / "server.log").read_text().splitlines()]
+    assert [line["request"] for line in lines if line["logger"] == "django.request"] == ["rid-88", ANY]
+    assert [line["message"][-6:] for line in lines if line["logger"] == "gunicorn.access"][-2] == "rid-88"
+    assert "Traceback" not in str(lines)

@@ -1,11 +1,15 @@
 """What can happen to a push besides succeeding."""
 
+import threading
+
 import pytest
+from django.db import connection
 from pytest_django import Settings
+from rest_framework.test import APIClient
 
 from people.models import Gist, Person
-from tests.conftest import Sync
-from tests.standins import GitHubStandIn, PipedriveStandIn, reply, reset
+from tests.conftest import Sync, wait_until
+from tests.standins import GitHubStandIn, PipedriveStandIn, late, reply, reset
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -128,3 +132,26 @@ def test_attempts_and_reasons_are_kept(
     pushed = Gist.objects.get()
     assert (rejected.push_state, rejected.push_attempts, rejected.push_error[-3:]) == ("rejected", 1, "odd")
     assert (pushed.push_state, pushed.push_attempts, pushed.push_error) == ("pushed", 2, "")
+
+
+def test_another_pipedrive_person_given_during_the_run_is_kept(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, api: APIClient
+) -> None:
+    github.publish("ada")
+    chosen = pipedrive.add_person("Somebody chose this one")
+    pipedrive.fail("search_persons", late(0.5))
+
+    def choose() -> None:
+        wait_until(lambda: pipedrive.counts["search_persons"] > 0)
+        api.patch("/api/v1/people/ada", {"pipedrive_id": chosen}, format="json")
+        connection.close()
+
+    other = threading.Thread(target=choose)
+    other.start()
+    sync()
+    other.join()
+    sync()
+
+    ada.refresh_from_db()
+    assert ada.pipedrive_id == chosen
+    assert len(pipedrive.activities_of(chosen)) == len(pipedrive.activities) == 1

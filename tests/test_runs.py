@@ -3,13 +3,16 @@
 import json
 import signal
 import subprocess
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 from django.utils import timezone
+from rest_framework.test import APIClient
 
 from people.models import Gist, Person
 from sync.models import SyncRun
@@ -106,6 +109,26 @@ def test_only_new_and_requested_people_are_synced_on_request(ada: Person, github
     assert {one.path.split("/")[2] for one in github.asked} == {"ben", "dora"}
     assert (summary.counts["people_polled"], again.counts["people_polled"]) == (2, 0)
     assert SyncRun.objects.latest("id").trigger == "requested"
+
+
+def test_who_asks_during_the_poll_is_polled_again(
+    ada: Person, github: GitHubStandIn, sync: Sync, api: APIClient
+) -> None:
+    github.fail("gists", late(0.5))
+
+    def ask() -> None:
+        wait_until(lambda: github.counts["gists"] > 0)
+        api.post("/api/v1/people/ada/sync")
+        connection.close()
+
+    other = threading.Thread(target=ask)
+    other.start()
+    sync()
+    other.join()
+
+    # The poll in hand may have come too early for what is asked for, so the same run goes round again.
+    assert github.counts["gists"] == 2
+    assert Person.objects.get().sync_requested_at is None
 
 
 def test_a_run_stops_at_its_most_people(ada: Person, github: GitHubStandIn, sync: Sync) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 import requests
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 from rest_framework.test import APIClient
 
+from gisttracker.middleware import client_address
 from people.models import ApiKey, Person
 from sync.models import SyncRun
 from tests.conftest import ROOT, Sync
@@ -146,6 +147,23 @@ def test_no_other_origin_may_call_the_api(client: Client, settings: Settings) ->
 
     assert "Access-Control-Allow-Origin" not in before
     assert after["Access-Control-Allow-Origin"] == "https://app.example.com"
+
+
+@pytest.mark.parametrize(
+    ("proxies", "forwarded", "expected"),
+    [
+        (0, "6.6.6.6", "127.0.0.1"),
+        (1, "", "127.0.0.1"),
+        (1, "6.6.6.6, 9.9.9.9", "9.9.9.9"),
+        (2, "x, 8.8.8.8, p", "8.8.8.8"),
+    ],
+)
+def test_only_the_proxies_in_front_are_believed(
+    proxies: int, forwarded: str, expected: str, rf: RequestFactory, settings: Settings
+) -> None:
+    settings.PROXIES = proxies
+
+    assert client_address(rf.get("/", headers={"X-Forwarded-For": forwarded})) == expected
 
 
 def start(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:

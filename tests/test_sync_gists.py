@@ -7,7 +7,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from people.models import Gist, Person
 from sync.models import SyncRun
 from tests.conftest import Sync
-from tests.standins import GitHubStandIn, PipedriveStandIn
+from tests.standins import GitHubStandIn, PipedriveStandIn, reply
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -229,11 +229,24 @@ def test_a_dry_run_writes_nothing_anywhere(
 
     summary = sync("--dry-run")
 
-    assert summary.said == "@ada: would store 1 new gists and make 1 activities\n"
+    assert summary.json["forecast"] == ["@ada: would store 1 new gists and make 1 activities"]
     assert list(Person.objects.values()) == before
     assert not Gist.objects.exists()
     assert not SyncRun.objects.exists()
     assert pipedrive.asked == []
+
+
+def test_a_dry_run_that_fails_says_so(
+    ada: Person, github: GitHubStandIn, sync: Sync, caplog: pytest.LogCaptureFixture
+) -> None:
+    github.fail("account", reply(200, "null"))
+    failed = sync("--dry-run")
+    github.fail("account", reply(401))
+    refused = sync("--dry-run")
+
+    assert (failed.code, refused.code) == (3, 78)
+    assert failed.json["problems"][0].startswith("@ada: GitHub GET /users/ada answered 200 with a wrong body")
+    assert "GITHUB_TOKEN is refused" in caplog.text
 
 
 def test_without_a_pipedrive_token_it_refuses_to_start(

@@ -21,6 +21,7 @@ from gisttracker.environment import EX_CONFIG, refuse
 from people.models import Person
 from sync import claims
 from sync.claims import Clock
+from sync.errors import SettingRefusedError
 from sync.github import ANONYMOUS_REQUESTS_PER_HOUR, GitHubClient
 from sync.pipedrive import PipedriveClient
 from sync.preview import preview
@@ -109,14 +110,23 @@ class Command(BaseCommand):
         return claims.requested() if requested else claims.due_for_poll(now, now)
 
     def _preview(self, due: Q, github: GitHubClient, options: dict[str, Any]) -> None:
-        preview(
+        forecast: list[str] = []
+        problems = preview(
             due,
             github,
             backfill=settings.BACKFILL,
             concurrency=options["concurrency"],
             full=options["full"],
-            say=self.stdout.write,
+            say=forecast.append if options["json"] else self.stdout.write,
         )
+        if options["json"]:
+            self.stdout.write(json.dumps({"dry_run": True, "forecast": forecast, "problems": problems}))
+        for problem in problems:
+            log.warning("%s", problem)
+        if isinstance(github.api.ended, SettingRefusedError):
+            sys.exit(EX_CONFIG)
+        if problems:
+            sys.exit(EX_FAILED)
 
     def _run(
         self,
@@ -192,7 +202,7 @@ class Command(BaseCommand):
             return
         self.stdout.write(
             f"Run {run.record.pk} {run.record.outcome} in {seconds:.1f} s: "
-            f"{run.report.sentence() or 'nobody to poll'}; "
+            f"{run.report.sentence() or 'nobody was polled'}; "
             f"{requests['github']} requests to GitHub, {requests['pipedrive']} to Pipedrive."
         )
 

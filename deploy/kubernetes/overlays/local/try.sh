@@ -78,4 +78,4 @@ forward=$!
 trap 'kill "$forward"; rm -rf "$work"' EXIT
 kube create job first-sync --from=cronjob/sync-gists >/dev/null
 (sleep 15 && kube create job second-sync --from=cronjob/sync-gists >/dev/null) &
-"$root/deploy/smoke.sh" http://127.0.0.1:3000 kubectl --namespace gisttracker exec deploy/web --
+"$root/deploy/smoke.sh" http://localhost:3000 kubectl --namespace gisttracker exec deploy/web --
