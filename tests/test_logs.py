@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from gisttracker import logs
-from people.models import Person
+from people.models import ApiKey, Person
 from tests.conftest import GITHUB_TOKEN, PIPEDRIVE_TOKEN, ROOT, Sync
 from tests.standins import GitHubStandIn, PipedriveStandIn, reply
 
@@ -52,6 +52,15 @@ def test_no_record_of_any_library_holds_a_secret(formatter: logging.Formatter, h
     assert "odd-secret" not in written
     assert "[secret]" in written
     assert "Traceback" in written
+
+
+@pytest.mark.django_db
+def test_no_record_holds_an_api_key(hidden: None) -> None:
+    _, key = ApiKey.objects.create_key(name="Team")
+
+    written = logs.TextFormatter().format(record("Authorization: Api-Key %s", key))
+
+    assert written.endswith("Authorization: Api-Key [secret]")
 
 
 def test_a_json_record_is_one_line_with_what_it_is_about(hidden: None) -> None:
