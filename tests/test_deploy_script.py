@@ -178,7 +178,8 @@ def test_a_bad_rollout_is_rolled_back(world: dict[str, str], says: str, deploy: 
 
     assert (done.code, done.out) == (1, "")
     assert says in done.errors
-    assert done.has("rollout undo deployment/web")
+    undone = place(done, "rollout undo deployment/web")
+    assert "rollout status" in done.lines()[undone + 1]  # It waits until the old release is back.
     assert not done.has("component=sync")
 
 

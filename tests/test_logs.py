@@ -13,7 +13,7 @@ import requests
 
 from gisttracker import logs
 from people.models import ApiKey, Person
-from tests.conftest import GITHUB_TOKEN, PIPEDRIVE_TOKEN, ROOT, Sync
+from tests.conftest import GITHUB_TOKEN, PIPEDRIVE_TOKEN, ROOT, Sync, wait_until
 from tests.standins import GitHubStandIn, PipedriveStandIn, reply
 
 Worker = Callable[..., subprocess.Popen[str]]
@@ -142,7 +142,9 @@ def test_every_line_about_a_request_has_its_id(serve: Callable[..., str], tmp_pa
     requests.get(f"{server}/api/v1/people?odd=1", headers={"X-Request-ID": "rid-88"}, timeout=10)
     requests.get(f"{server}/api/v1/people", headers={"Host": "evil.test"}, timeout=10)
 
-    lines = [json.loads(line) for line in (tmp_path / "server.log").read_text().splitlines()]
+    log = tmp_path / "server.log"
+    wait_until(lambda: "/api/v1/people HTTP" in log.read_text())  # An access is logged after its answer is sent.
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [line["request"] for line in lines if line["logger"] == "django.request"] == ["rid-88"]
-    assert [line["message"][-6:] for line in lines if line["logger"] == "gunicorn.access"][-2] == "rid-88"
+    assert [line["message"][-6:] for line in lines if "odd=1" in line["message"]] == ["rid-88"]
     assert "Traceback" not in str(lines)
