@@ -7,7 +7,7 @@ from typing import Any
 from django.db.backends.signals import connection_created
 from django.utils.crypto import get_random_string
 
-from gisttracker import database, environment, logs
+from gisttracker import __version__, database, environment, logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 ENV = environment.read(BASE_DIR / ".env")
@@ -112,7 +112,6 @@ SECURE_REDIRECT_EXEMPT = [r"^metrics$"]  # Prometheus asks inside the cluster, b
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENV["PROXIES"] else None
-X_FRAME_OPTIONS = "DENY"
 CORS_ALLOWED_ORIGINS: list[str] = ENV["CORS_ALLOWED_ORIGINS"] or []
 CORS_URLS_REGEX = r"^/api/"
 CONTENT_SECURITY_POLICY = {
@@ -135,7 +134,6 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_VERBOSE = False
 AXES_CLIENT_IP_CALLABLE = "gisttracker.middleware.client_address"
 PROXIES: int = ENV["PROXIES"]
-SILENCED_SYSTEM_CHECKS: list[str] = []
 
 
 # --- the database ---
@@ -203,7 +201,7 @@ SPECTACULAR_SETTINGS = {
         "Tracks GitHub users (people) and turns each of their public gists into one Pipedrive activity. "
         "A visit to a person shows the gists first seen since your last visit."
     ),
-    "VERSION": "1.0.0",
+    "VERSION": __version__,
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "OAS_VERSION": "3.1.1",
     "SERVE_INCLUDE_SCHEMA": False,

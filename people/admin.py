@@ -55,9 +55,12 @@ class PersonAdmin(admin.ModelAdmin):
         self.message_user(request, f"{number} people are polled again.")
 
     def save_model(self, request: HttpRequest, person: Person, form: Any, change: bool) -> None:
-        if change and "pipedrive_id" in form.changed_data:
+        if not change:
+            super().save_model(request, person, form, change)
+        elif "pipedrive_id" in form.changed_data:
             person.relink(person.pipedrive_id)
-        super().save_model(request, person, form, change)
+            # No other column: a sync may be writing those meanwhile.
+            person.save(update_fields=["pipedrive_id", "pipedrive_compared_at", "pipedrive_started_at", "updated_at"])
 
     def get_readonly_fields(self, request: HttpRequest, person: Person | None = None) -> list[str]:
         editable = {"pipedrive_id"} if person else {"github_username", "pipedrive_id", "backfill"}

@@ -71,7 +71,10 @@ class Push:
 
     def person(self, person: Person) -> Steps[None]:
         """Link the person, find out about cut-off pushes, push what is pending, oldest first; then the edits."""
-        person.refresh_from_db()  # The batch was read a while ago; somebody may have linked it since.
+        try:
+            person.refresh_from_db()  # The batch was read a while ago; somebody may have linked it since.
+        except Person.DoesNotExist:
+            raise LeaseLostError(f"{person} was deleted") from None
         pipedrive_id = yield from self._prepare(person)
         may_relink = True
         last = 0

@@ -60,3 +60,13 @@ def test_who_may_only_look_cannot_push(client: Client, person: Person) -> None:
 
 def test_the_reason_of_trouble_is_in_the_list_of_people(admin_client: Client, person: Person) -> None:
     assert person.last_error in admin_client.get("/admin/people/person/").content.decode()
+
+
+def test_another_pipedrive_person_is_given_and_nothing_else_is_written(admin_client: Client, person: Person) -> None:
+    address = f"/admin/people/person/{person.pk}/change/"
+
+    answer = admin_client.post(address, {"pipedrive_id": "7", "github_username": "mallory", "state": "gone"})
+
+    person.refresh_from_db()
+    assert answer.status_code == 302
+    assert (person.pipedrive_id, person.github_username, person.state) == (7, "ada", "new")

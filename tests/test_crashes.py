@@ -125,6 +125,29 @@ def test_a_person_deleted_during_the_sync_leaves_nothing_behind(
     assert ben_s in pipedrive.gist_ids()
 
 
+def test_a_person_deleted_before_its_turn_is_no_failure(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, api: APIClient
+) -> None:
+    ada_s = github.publish("ada")
+    github.add_account("ben")
+    Person.objects.create(github_username="ben")
+    github.publish("ben")
+    pipedrive.fail("create_activity", late(0.5))
+
+    def delete() -> None:
+        wait_until(lambda: pipedrive.counts["create_activity"] > 0)
+        api.delete("/api/v1/people/ben")
+        connection.close()
+
+    other = threading.Thread(target=delete)
+    other.start()
+    summary = sync("--concurrency", "1")
+    other.join()
+
+    assert (summary.code, summary.json["problems"]) == (0, [])
+    assert pipedrive.gist_ids() == [ada_s]
+
+
 def test_one_failing_person_touches_nobody_else(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
