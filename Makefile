@@ -26,7 +26,7 @@ sync: $(RUNTIME) ## one sync against the real APIs; needs PIPEDRIVE_TOKEN
 	@$(BIN)/python manage.py sync_gists
 
 test: $(TOOLS) ## the whole suite on SQLite, then on a throw-away MySQL-compatible server
-	@sh tests/needs.sh server || [ -z "$$CI" ]
+	@sh tests/install-system-packages.sh server || [ -z "$$CI" ]
 	@echo "--- on SQLite"
 	@DATABASE_HOST= $(BIN)/python -m pytest -q $(ARGS)
 	@echo "--- on a MySQL-compatible server"
@@ -51,7 +51,7 @@ lint: $(TOOLS) ## ruff, mypy, missing migrations; Dockerfile, shell, workflows, 
 	@$(BIN)/mypy .
 	@DATABASE_HOST= $(BIN)/python manage.py makemigrations --check --dry-run
 	@$(BIN)/hadolint Dockerfile
-	@$(BIN)/shellcheck tests/needs.sh tests/lint_deploy.sh .ci/run deploy/*.sh deploy/kubernetes/overlays/local/try.sh
+	@$(BIN)/shellcheck tests/install-system-packages.sh tests/lint_deploy.sh .ci/run deploy/*.sh deploy/kubernetes/overlays/local/try.sh
 	@$(BIN)/yamllint --strict --config-file .yamllint.yml .github deploy docker-compose.yml
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/actionlint .github/workflows/*.yml
 	@$(BIN)/zizmor --offline --quiet .github
@@ -69,7 +69,7 @@ clean: ## remove .venv, caches and the SQLite file of `make run`
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(RUNTIME): requirements.txt
-	@PYTHON="$(PYTHON)" sh tests/needs.sh build
+	@PYTHON="$(PYTHON)" sh tests/install-system-packages.sh build
 	@echo "Installing what the service needs into .venv ..."
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt

@@ -59,7 +59,7 @@ def without_secrets(text: str) -> str:
 
 
 class TextFormatter(logging.Formatter):
-    """`2026-11-24 12:00:00,000 WARNING sync.report [run 7]: message`"""
+    """`2026-11-24 12:00:00,000 WARNING sync.summary [run 7]: message`"""
 
     def format(self, record: logging.LogRecord) -> str:
         return without_secrets(super().format(record))

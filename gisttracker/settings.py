@@ -180,15 +180,18 @@ DATABASES = {"default": mysql() if ENV["DATABASE_HOST"] else sqlite()}
 # --- the REST API ---
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "people.access.ApiKeyAuthentication",
+        "people.api.authentication.ApiKeyAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["people.access.MayUse"],
-    "DEFAULT_THROTTLE_CLASSES": ["people.access.ConsumerThrottle", "people.access.StrangerThrottle"],
+    "DEFAULT_PERMISSION_CLASSES": ["people.api.authentication.MayUse"],
+    "DEFAULT_THROTTLE_CLASSES": [
+        "people.api.authentication.ConsumerThrottle",
+        "people.api.authentication.StrangerThrottle",
+    ],
     "NUM_PROXIES": ENV["PROXIES"],
     "URL_FORMAT_OVERRIDE": None,  # `format` is a parameter of ours.
     "DEFAULT_PARSER_CLASSES": [
-        "people.parsers.JsonParser",
+        "people.api.parsers.JsonParser",
         "rest_framework.parsers.FormParser",
         "rest_framework.parsers.MultiPartParser",
     ],
@@ -208,7 +211,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": [],
-    "PREPROCESSING_HOOKS": ["people.described.tidy_addresses"],
+    "PREPROCESSING_HOOKS": ["people.api.schema.tidy_addresses"],
     "ENUM_NAME_OVERRIDES": {
         "PersonState": "people.models.Person.State",
         "PushState": "people.models.Gist.PushState",

@@ -5,7 +5,7 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from sync.metrics import Metrics
+from sync.api.metrics import Metrics
 
 handler404 = "gisttracker.errors.not_found"
 handler500 = "rest_framework.exceptions.server_error"
@@ -14,8 +14,8 @@ admin.site.site_header = admin.site.site_title = "gisttracker"
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="documentation")),
-    path("api/v1/", include("people.urls")),
-    path("api/v1/", include("sync.urls")),
+    path("api/v1/", include("people.api.urls")),
+    path("api/v1/", include("sync.api.urls")),
     path("metrics", Metrics.as_view(), name="metrics"),
     path("schema", SpectacularAPIView.as_view(), name="schema"),
     path("documentation/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="documentation"),

@@ -6,7 +6,7 @@ from django.db.models import F
 
 from people.models import Gist
 from sync.claims import Clock
-from sync.errors import ApiEndedError
+from sync.clients.errors import ApiEndedError
 from sync.models import ActivityDay
 
 

@@ -3,10 +3,10 @@
 from datetime import datetime, timedelta
 
 from people.models import Person
-from sync.activities import has_email, is_person, person_name
+from sync.activity import has_email, is_person, person_name
 from sync.claims import Claims, Clock
-from sync.errors import ApiEndedError, LeaseLostError, MissingError, NotSentError, RefusedError, TryLaterError
-from sync.pipedrive import PipedriveClient, PipedrivePerson
+from sync.clients.errors import ApiEndedError, LeaseLostError, MissingError, NotSentError, RefusedError, TryLaterError
+from sync.clients.pipedrive import PipedriveClient, PipedrivePerson
 from sync.steps import Steps, remote
 
 CLOCK_DIFFERENCE = timedelta(hours=1)  # that Pipedrive's clock and ours may have at most

@@ -8,8 +8,8 @@ from django.db.models import Q
 
 from people.github_names import login_key
 from people.models import Gist, Person
-from sync.errors import MissingError, RefusedError, TryLaterError
-from sync.github import REACH, Account, GistPage, GitHubClient, PublicGist
+from sync.clients.errors import MissingError, RefusedError, TryLaterError
+from sync.clients.github import REACH, Account, GistPage, GitHubClient, PublicGist
 from sync.steps import Steps, remote
 
 FULL_PASS_EVERY = timedelta(days=1)

@@ -14,10 +14,10 @@ from datetime import datetime
 from django.db.models import F
 
 from people.models import Gist, Person
-from sync.activities import new_activity
+from sync.activity import new_activity
 from sync.budget import Budget
 from sync.claims import Claims, Clock
-from sync.errors import (
+from sync.clients.errors import (
     ApiEndedError,
     LeaseLostError,
     MissingError,
@@ -28,9 +28,9 @@ from sync.errors import (
     TryLaterError,
     UnclearError,
 )
-from sync.http import now
+from sync.clients.pipedrive import PipedriveClient
+from sync.clients.transport import now
 from sync.link import check_held, is_lost, link, unlink
-from sync.pipedrive import PipedriveClient
 from sync.reconcile import Reconciler, pushed
 from sync.steps import Steps, remote
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from people.models import Gist, Person
-from sync.activities import gist_of
+from sync.activity import gist_of
 from sync.claims import Claims, Clock
-from sync.errors import MissingError
+from sync.clients.errors import MissingError
+from sync.clients.pipedrive import Activity, PipedriveClient
 from sync.link import CLOCK_DIFFERENCE, check_held
-from sync.pipedrive import Activity, PipedriveClient
 from sync.steps import Steps, remote
 
 State = Gist.PushState

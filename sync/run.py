@@ -17,17 +17,17 @@ from people.models import Person
 from sync import claims as due
 from sync.budget import Budget
 from sync.claims import Claims, Clock
-from sync.errors import ApiEndedError, LeaseLostError, RunStoppedError, SyncError
-from sync.github import GitHubClient
+from sync.clients.errors import ApiEndedError, LeaseLostError, RunStoppedError, SyncError
+from sync.clients.github import GitHubClient
+from sync.clients.pipedrive import PipedriveClient
 from sync.models import SyncRun
-from sync.pipedrive import PipedriveClient
 from sync.poll import Poll, is_full_pass_due, poll_person
 from sync.push import Push
 from sync.reconcile import Reconciler
-from sync.record import running
-from sync.report import Report
+from sync.runs import running
 from sync.steps import Steps, drive
 from sync.store import Store
+from sync.summary import Report
 
 log = logging.getLogger(__name__)
 BATCH = 100  # people

@@ -12,7 +12,7 @@ from people.backfill import wanted
 from people.github_names import login_key
 from people.models import Gist, Person, PersonWord
 from sync.claims import Claims
-from sync.github import PublicGist
+from sync.clients.github import PublicGist
 from sync.poll import Poll
 
 log = logging.getLogger(__name__)

@@ -94,7 +94,7 @@ def configured(github: GitHubStandIn, pipedrive: PipedriveStandIn, settings: Set
 @pytest.fixture
 def sync(configured: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Sync:
     """Run `sync_gists --json` in this process."""
-    monkeypatch.setattr("sync.http.RETRY_SECONDS", 0.001)
+    monkeypatch.setattr("sync.clients.transport.RETRY_SECONDS", 0.001)
 
     def run(*arguments: str) -> Summary:
         capsys.readouterr()

@@ -15,7 +15,7 @@ from rest_framework.test import APIClient
 
 from people.models import ApiKey, Person, Visit
 from tests.conftest import Sync
-from tests.people_data import publish
+from tests.factories import publish
 from tests.standins import GitHubStandIn
 
 pytestmark = pytest.mark.django_db(transaction=True)

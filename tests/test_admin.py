@@ -6,7 +6,7 @@ from django.test import Client
 
 from people.models import Gist, Person
 from tests.conftest import Sync
-from tests.people_data import publish
+from tests.factories import publish
 from tests.standins import GitHubStandIn
 
 pytestmark = pytest.mark.django_db(transaction=True)

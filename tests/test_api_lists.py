@@ -12,7 +12,7 @@ from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
 from people.models import Gist, Person
-from tests.people_data import publish
+from tests.factories import publish
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

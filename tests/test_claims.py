@@ -6,7 +6,7 @@ import pytest
 
 from people.models import Person
 from sync.claims import Claims, database_clock, due_for_poll
-from tests.people_data import publish
+from tests.factories import publish
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)

@@ -10,7 +10,7 @@ import pytest
 import requests
 import requests_mock
 
-from sync.errors import (
+from sync.clients.errors import (
     ApiEndedError,
     CredentialsError,
     MissingError,
@@ -23,9 +23,9 @@ from sync.errors import (
     UnclearError,
     WrongAnswerError,
 )
-from sync.github import GitHubClient
-from sync.http import now
-from sync.pipedrive import NewActivity, PipedriveClient
+from sync.clients.github import GitHubClient
+from sync.clients.pipedrive import NewActivity, PipedriveClient
+from sync.clients.transport import now
 
 GITHUB = "https://api.github.test"
 PIPEDRIVE = "https://company.pipedrive.test"
@@ -47,8 +47,8 @@ ITEM = {
 
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr("sync.http.RETRY_SECONDS", 0.0)
-    monkeypatch.setattr("sync.pipedrive.BURST_PAUSE", 0.0)
+    monkeypatch.setattr("sync.clients.transport.RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("sync.clients.pipedrive.BURST_PAUSE", 0.0)
     with requests_mock.Mocker() as mocker:
         yield mocker
 

@@ -186,7 +186,7 @@ def test_nothing_is_let_in_or_out_but_what_is_named() -> None:
 
 def test_the_alerts_name_metrics_that_exist() -> None:
     (group,) = one("Rules", "gisttracker", "overlays/gke")["spec"]["groups"]
-    told = (ROOT / "sync/metrics.py").read_text()
+    told = (ROOT / "sync/api/metrics.py").read_text()
 
     for rule in group["rules"]:
         for name in re.findall(r"gisttracker_(\w+)", rule["expr"]):

@@ -152,9 +152,9 @@ def world(
     monkeypatch: pytest.MonkeyPatch,
 ) -> World:
     """Ada comes first in every run, Ben second."""
-    monkeypatch.setattr("sync.http.READ_TIMEOUT", 0.1)
-    monkeypatch.setattr("sync.http.TOTAL_TIMEOUT", 0.2)
-    monkeypatch.setattr("sync.pipedrive.BURST_PAUSE", 0.001)
+    monkeypatch.setattr("sync.clients.transport.READ_TIMEOUT", 0.1)
+    monkeypatch.setattr("sync.clients.transport.TOTAL_TIMEOUT", 0.2)
+    monkeypatch.setattr("sync.clients.pipedrive.BURST_PAUSE", 0.001)
     github.add_account("ben")
     github.publish("ben", "Ben's only gist")
     Person.objects.create(github_username="ben")

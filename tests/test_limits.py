@@ -8,7 +8,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from people.models import Gist, Person
-from sync.limits import LONGEST_WAIT, Limits, Pause
+from sync.clients.rate_limit import LONGEST_WAIT, Limits, Pause
 from sync.models import ActivityDay, SyncRun
 from tests.conftest import Sync
 from tests.standins import GitHubStandIn, PipedriveStandIn, reply

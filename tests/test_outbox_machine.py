@@ -22,14 +22,14 @@ from hypothesis.stateful import (
 )
 
 from people.models import Gist, Person
-from sync.activities import gist_of
-from sync.errors import MissingError, RefusedError, UnclearError
-from sync.github import Account, GistFile, GistPage, Owner, PublicGist
-from sync.limits import Limits
+from sync.activity import gist_of
+from sync.clients.errors import MissingError, RefusedError, UnclearError
+from sync.clients.github import Account, GistFile, GistPage, Owner, PublicGist
+from sync.clients.pipedrive import Activity, NewActivity, PipedrivePerson
+from sync.clients.rate_limit import Limits
 from sync.models import SyncRun
-from sync.pipedrive import Activity, NewActivity, PipedrivePerson
-from sync.record import open_record
 from sync.run import Options, Run
+from sync.runs import open_record
 
 SETTLE = timedelta(seconds=120)
 NAMES = ("ada", "ben")

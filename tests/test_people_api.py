@@ -9,7 +9,7 @@ from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
 from people.models import Gist, Person, Visit
-from tests.people_data import publish
+from tests.factories import publish
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from rest_framework.test import APIClient
 from people.models import Gist, Person
 from sync.models import SyncRun
 from tests.conftest import Sync, wait_until
-from tests.people_data import publish
+from tests.factories import publish
 from tests.standins import GitHubStandIn, PipedriveStandIn, late, reply, silence
 
 pytestmark = pytest.mark.django_db(transaction=True)

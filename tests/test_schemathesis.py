@@ -14,7 +14,7 @@ import pytest
 from people.models import ApiKey, Person
 from sync.models import SyncRun
 from tests.conftest import ROOT
-from tests.people_data import publish
+from tests.factories import publish
 
 EXAMPLES = os.environ.get("EXAMPLES", "5")
 

@@ -19,7 +19,7 @@ from gisttracker.middleware import client_address
 from people.models import ApiKey, Person
 from sync.models import SyncRun
 from tests.conftest import ROOT, Sync
-from tests.people_data import publish
+from tests.factories import publish
 from tests.standins import GitHubStandIn
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -21,13 +21,13 @@ from gisttracker.environment import EX_CONFIG, refuse
 from people.models import Person
 from sync import claims
 from sync.claims import Clock
-from sync.errors import SettingRefusedError
-from sync.github import ANONYMOUS_REQUESTS_PER_HOUR, GitHubClient
-from sync.pipedrive import PipedriveClient
-from sync.preview import preview
-from sync.record import Outcome, close_record, open_record
-from sync.report import Report, remaining
+from sync.clients.errors import SettingRefusedError
+from sync.clients.github import ANONYMOUS_REQUESTS_PER_HOUR, GitHubClient
+from sync.clients.pipedrive import PipedriveClient
+from sync.dry_run import preview
 from sync.run import Options, Run
+from sync.runs import Outcome, close_record, open_record
+from sync.summary import Report, remaining
 
 log = logging.getLogger(__name__)
 EX_FAILED = 3

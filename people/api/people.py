@@ -14,17 +14,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
-from people import bulk, examples, visits
-from people.access import consumer
-from people.described import EVERYWHERE, NOT_FOUND, UNSUPPORTED, USERNAME, described
-from people.export import as_csv
-from people.filters import PAGING, PersonFilter, StrictOrdering, WordSearch, names_of, refuse_unknown
-from people.guard import GuardedView
-from people.models import Person
-from people.pagination import Pages
-from people.parsers import CsvParser, JsonParser
-from people.rows import change, locked, not_tracked, shown, tracked, with_counts
-from people.serializers import (
+from people import bulk, visits
+from people.api import schema_examples as examples
+from people.api.authentication import consumer
+from people.api.base import GuardedView
+from people.api.export import as_csv
+from people.api.filters import PAGING, PersonFilter, StrictOrdering, WordSearch, names_of, refuse_unknown
+from people.api.pagination import Pages
+from people.api.parsers import CsvParser, JsonParser
+from people.api.rows import change, locked, not_tracked, shown, tracked, with_counts
+from people.api.schema import EVERYWHERE, NOT_FOUND, UNSUPPORTED, USERNAME, described
+from people.api.serializers import (
     ALL_GISTS_LIMIT,
     BulkAnswerSerializer,
     BulkRowSerializer,
@@ -34,6 +34,7 @@ from people.serializers import (
     PersonWithGistsSerializer,
     WindowQuerySerializer,
 )
+from people.models import Person
 
 DEFAULT_GISTS = 100
 FORMATS = ("json", "csv")

@@ -5,8 +5,8 @@ from typing import Any
 
 from django.urls import re_path
 
-from people.gist_views import GistViewSet
-from people.views import BulkViewSet, PersonViewSet
+from people.api.gists import GistViewSet
+from people.api.people import BulkViewSet, PersonViewSet
 
 ONE: dict[str, Any] = {"get": "retrieve", "patch": "partial_update", "delete": "destroy"}
 PERSON = r"^people/(?P<username>[^/]+)"

@@ -2,7 +2,7 @@
 
 from django.urls import re_path
 
-from sync.views import StatusView, SyncRunViewSet
+from sync.api.status import StatusView, SyncRunViewSet
 
 urlpatterns = [
     re_path(r"^status/?$", StatusView.as_view(), name="status"),

@@ -12,8 +12,8 @@ from typing import Annotated
 from pydantic import AwareDatetime, Field, StringConstraints, TypeAdapter
 from requests.utils import parse_header_links
 
-from sync.http import Answer, Api
-from sync.limits import Limits, Pause, header_number, server_time
+from sync.clients.rate_limit import Limits, Pause, header_number, server_time
+from sync.clients.transport import Answer, Api
 
 API_VERSION = "2026-03-10"
 SECONDARY_PAUSE = 60.0  # seconds; GitHub's own advice where it names none

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from people.models import Gist, Person
-from sync.activities import gist_of, has_email, is_person, new_activity, note, person_name, subject
-from sync.pipedrive import PipedrivePerson
+from sync.activity import gist_of, has_email, is_person, new_activity, note, person_name, subject
+from sync.clients.pipedrive import PipedrivePerson
 
 FILE = {"name": "notes.md", "raw_url": "https://x.test/raw/notes.md", "language": "Markdown", "size": 7}
 

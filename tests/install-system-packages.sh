@@ -1,5 +1,5 @@
 #!/bin/sh
-# Sees to the system packages that pip cannot bring: `needs.sh build` (to compile mysqlclient), `needs.sh server`
+# Sees to the system packages that pip cannot bring: `install-system-packages.sh build` (to compile mysqlclient), `install-system-packages.sh server`
 # (a MySQL-compatible server for the tests). Installs them where it may, else says in one message what to install.
 set -eu
 
@@ -25,7 +25,7 @@ server)
         wanted=mariadb-server
     ;;
 *)
-    echo "usage: needs.sh build|server" >&2
+    echo "usage: install-system-packages.sh build|server" >&2
     exit 2
     ;;
 esac

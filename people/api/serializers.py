@@ -10,7 +10,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from people import backfill
-from people.filters import refuse_unknown_names
+from people.api.filters import refuse_unknown_names
 from people.github_names import login_key, parse_login
 from people.models import Gist, Person
 from people.visits import Window

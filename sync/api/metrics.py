@@ -10,12 +10,12 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from rest_framework.request import Request
 
-from people.access import MayReadMetrics
-from people.guard import GuardedView
+from people.api.authentication import MayReadMetrics
+from people.api.base import GuardedView
+from sync.api.status import COUNTED_WITHIN
 from sync.claims import database_clock
 from sync.models import SyncRun
 from sync.status import Status, status
-from sync.views import COUNTED_WITHIN
 
 
 class Metrics(GuardedView):

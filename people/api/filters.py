@@ -11,7 +11,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.filters import OrderingFilter, SearchFilter
 from rest_framework.request import Request
 
-from people.access import consumer
+from people.api.authentication import consumer
 from people.models import Gist, Person, PersonWord, Visit
 
 MOST_TERMS = 8

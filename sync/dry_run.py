@@ -8,8 +8,8 @@ from django.utils import timezone
 
 from people.backfill import wanted
 from people.models import Gist, Person
-from sync.errors import ApiEndedError, RunStoppedError, SyncError
-from sync.github import GitHubClient
+from sync.clients.errors import ApiEndedError, RunStoppedError, SyncError
+from sync.clients.github import GitHubClient
 from sync.poll import Poll, poll_person
 from sync.steps import Steps, drive
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from people.models import Gist, Person
-from sync.errors import ApiEndedError, OutageError, SettingRefusedError
+from sync.clients.errors import ApiEndedError, OutageError, SettingRefusedError
 from sync.models import SyncRun
 
 log = logging.getLogger(__name__)

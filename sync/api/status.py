@@ -9,11 +9,11 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from people.described import EVERYWHERE, described
-from people.filters import PAGING, StrictOrdering, refuse_unknown
-from people.guard import GuardedView
-from people.pagination import Pages
-from sync import examples
+from people.api.base import GuardedView
+from people.api.filters import PAGING, StrictOrdering, refuse_unknown
+from people.api.pagination import Pages
+from people.api.schema import EVERYWHERE, described
+from sync.api import schema_examples as examples
 from sync.claims import database_clock
 from sync.models import SyncRun
 from sync.status import status

@@ -78,7 +78,7 @@ class Person(models.Model):
     # When the activities that this Pipedrive person already had were compared with our gists.
     pipedrive_compared_at = models.DateTimeField(null=True, blank=True, editable=False)
 
-    # GitHub's ETag, byte for byte, and what it is valid for (URL, token and API version; see sync.github).
+    # GitHub's ETag, byte for byte, and what it is valid for (URL, token and API version; see sync.clients.github).
     etag = models.CharField(max_length=255, blank=True, editable=False)
     etag_scope = models.CharField(max_length=64, blank=True, editable=False)
     attempted_at = models.DateTimeField(null=True, blank=True, editable=False, db_index=True)  # any outcome

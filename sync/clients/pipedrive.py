@@ -11,9 +11,9 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import AwareDatetime, BeforeValidator, TypeAdapter
 
-from sync.errors import UnclearError, WrongAnswerError
-from sync.http import Answer, Api
-from sync.limits import Limits, Pause, header_number
+from sync.clients.errors import UnclearError, WrongAnswerError
+from sync.clients.rate_limit import Limits, Pause, header_number
+from sync.clients.transport import Answer, Api
 
 BURST_PAUSE = 2.0  # seconds; Pipedrive counts requests in windows of two
 BLOCKED_PAUSE = 900.0  # seconds to keep away after Cloudflare's page

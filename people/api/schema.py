@@ -5,8 +5,8 @@ from typing import Any
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 
-from people import examples
-from people.access import SCHEME, ApiKeyAuthentication
+from people.api import schema_examples as examples
+from people.api.authentication import SCHEME, ApiKeyAuthentication
 
 
 def described(what: str, example: Any, shape: Any = dict[str, Any]) -> OpenApiResponse:

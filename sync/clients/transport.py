@@ -22,7 +22,7 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 from requests.structures import CaseInsensitiveDict
 
-from sync.errors import (
+from sync.clients.errors import (
     ApiEndedError,
     CredentialsError,
     LimitedError,
@@ -36,7 +36,7 @@ from sync.errors import (
     UnclearError,
     WrongAnswerError,
 )
-from sync.limits import LONGEST_WAIT, Limits, Pause
+from sync.clients.rate_limit import LONGEST_WAIT, Limits, Pause
 
 CONNECT_TIMEOUT = 5.0  # seconds
 READ_TIMEOUT = 20.0  # seconds without a byte

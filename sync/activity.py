@@ -5,7 +5,7 @@ from html import escape
 from typing import Any
 
 from people.models import Gist, Person
-from sync.pipedrive import NewActivity, PipedrivePerson
+from sync.clients.pipedrive import NewActivity, PipedrivePerson
 
 SUBJECT_LENGTH = 255  # characters that a subject may have
 NOTE_SIZE = 100_000  # bytes; Pipedrive takes 100 KB

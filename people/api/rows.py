@@ -6,8 +6,8 @@ from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from rest_framework.exceptions import NotFound
 
+from people.api.serializers import PersonSerializer
 from people.models import Gist, Person
-from people.serializers import PersonSerializer
 
 
 def change(person: Person, changes: dict[str, Any]) -> None:

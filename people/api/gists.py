@@ -10,14 +10,14 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from people import examples
-from people.described import EVERYWHERE, NOT_FOUND, USERNAME, described
-from people.filters import PAGING, GistFilter, StrictOrdering, names_of, refuse_unknown
-from people.guard import GuardedView
+from people.api import schema_examples as examples
+from people.api.base import GuardedView
+from people.api.filters import PAGING, GistFilter, StrictOrdering, names_of, refuse_unknown
+from people.api.pagination import Pages
+from people.api.rows import tracked
+from people.api.schema import EVERYWHERE, NOT_FOUND, USERNAME, described
+from people.api.serializers import GistSerializer
 from people.models import Gist
-from people.pagination import Pages
-from people.rows import tracked
-from people.serializers import GistSerializer
 
 
 class GistViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Gist], GuardedView):
