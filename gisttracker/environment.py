@@ -146,7 +146,7 @@ VARIABLES = (
         whole_number(0, 1000000),
     ),
     Variable(
-        "STRANGER_REQUESTS_PER_MINUTE",
+        "ANONYMOUS_REQUESTS_PER_MINUTE",
         "60",
         "requests from each address without a valid key; 0 = any number",
         whole_number(0, 1000000),

@@ -16,28 +16,28 @@ from urllib.parse import quote
 
 from pythonjsonlogger.json import JsonFormatter as PythonJsonFormatter
 
-SHORTEST_SECRET = 6  # characters; a shorter one would tear words apart, and is none
+MIN_SECRET_LENGTH = 6  # characters; a shorter one would tear words apart, and is none
 _secrets: set[str] = set()
 _everywhere: dict[str, Any] = {}
 _request: ContextVar[str] = ContextVar("request")
 API_KEY = re.compile(r"\b[A-Za-z0-9]{8}\.[A-Za-z0-9]{32}\b")  # as djangorestframework-api-key makes them
 
 
-def hide(secrets: Iterable[str]) -> None:
+def register_secrets(secrets: Iterable[str]) -> None:
     """Keep these out of all records from now on, as they are and as they look in URLs, in a repr and in JSON."""
     for secret in secrets:
-        if len(secret) >= SHORTEST_SECRET:
+        if len(secret) >= MIN_SECRET_LENGTH:
             spelled = {secret, quote(secret, safe=""), repr(secret)[1:-1]}
             _secrets.update(spelled, {json.dumps(spelling)[1:-1] for spelling in spelled})
 
 
-def say_everywhere(**fields: Any) -> None:
+def bind_global(**fields: Any) -> None:
     """Let every further record of this process carry these fields."""
     _everywhere.update(fields)
 
 
 @contextmanager
-def about_request(request_id: str) -> Iterator[None]:
+def bind_request(request_id: str) -> Iterator[None]:
     """Let the records of this thread say which request they are about."""
     token = _request.set(request_id)
     try:
@@ -52,7 +52,7 @@ def context(record: logging.LogRecord) -> dict[str, Any]:
     return {**_everywhere, **({"request": request_id} if request_id else {})}
 
 
-def without_secrets(text: str) -> str:
+def redact(text: str) -> str:
     for secret in sorted(_secrets, key=len, reverse=True):
         text = text.replace(secret, "[secret]")
     return API_KEY.sub("[secret]", text)
@@ -62,7 +62,7 @@ class TextFormatter(logging.Formatter):
     """`2026-11-24 12:00:00,000 WARNING sync.summary [run 7]: message`"""
 
     def format(self, record: logging.LogRecord) -> str:
-        return without_secrets(super().format(record))
+        return redact(super().format(record))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the name is logging's
         where = " ".join(f"{name} {value}" for name, value in context(record).items())
@@ -87,7 +87,7 @@ class JsonFormatter(PythonJsonFormatter):
             log_data.setdefault(name, value)
 
     def format(self, record: logging.LogRecord) -> str:
-        return without_secrets(super().format(record))
+        return redact(super().format(record))
 
 
 def log_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

@@ -23,7 +23,7 @@ class RequestIdMiddleware:
         given = request.headers.get("X-Request-ID", "")
         request_id = given if FIT_ID.fullmatch(given) else uuid.uuid4().hex
         request.request_id = request_id  # type: ignore[attr-defined]  # for the records that Django makes later
-        with logs.about_request(request_id):
+        with logs.bind_request(request_id):
             response = self.get_response(request)
         response["X-Request-ID"] = request_id
         return response
@@ -40,8 +40,8 @@ class BodyLimitMiddleware:
             length = int(request.META.get("CONTENT_LENGTH") or 0)
         except ValueError:
             length = 0
-        if length > settings.MOST_BODY_BYTES:
-            most = settings.MOST_BODY_BYTES >> 20
+        if length > settings.MAX_BODY_BYTES:
+            most = settings.MAX_BODY_BYTES >> 20
             return JsonResponse({"detail": f"The body has {length} bytes; {most} MB are allowed."}, status=413)
         return self.get_response(request)
 

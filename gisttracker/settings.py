@@ -101,11 +101,11 @@ USE_I18N = False
 
 # --- safety ---
 API_REQUESTS_PER_MINUTE: int = ENV["API_REQUESTS_PER_MINUTE"]
-STRANGER_REQUESTS_PER_MINUTE: int = ENV["STRANGER_REQUESTS_PER_MINUTE"]
+ANONYMOUS_REQUESTS_PER_MINUTE: int = ENV["ANONYMOUS_REQUESTS_PER_MINUTE"]
 API_AUTH: str = ENV["API_AUTH"] or ("none" if DEBUG else "key")
 METRICS_PUBLIC: bool = ENV["METRICS_PUBLIC"]
 INSECURE: bool = ENV["INSECURE"]
-MOST_BODY_BYTES = DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
+MAX_BODY_BYTES = DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
 HTTPS: bool = ENV["HTTPS"] and not DEBUG
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^metrics$"]  # Prometheus asks inside the cluster, by plain HTTP.
@@ -183,10 +183,10 @@ REST_FRAMEWORK = {
         "people.api.authentication.ApiKeyAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["people.api.authentication.MayUse"],
+    "DEFAULT_PERMISSION_CLASSES": ["people.api.permissions.HasApiAccess"],
     "DEFAULT_THROTTLE_CLASSES": [
-        "people.api.authentication.ConsumerThrottle",
-        "people.api.authentication.StrangerThrottle",
+        "people.api.throttling.ConsumerThrottle",
+        "people.api.throttling.AnonymousThrottle",
     ],
     "NUM_PROXIES": ENV["PROXIES"],
     "URL_FORMAT_OVERRIDE": None,  # `format` is a parameter of ours.
@@ -223,7 +223,7 @@ SPECTACULAR_SETTINGS = {
 }
 
 # --- logs ---
-logs.hide(ENV[one.name] for one in environment.VARIABLES if one.secret and ENV[one.name] != one.default)
+logs.register_secrets(ENV[one.name] for one in environment.VARIABLES if one.secret and ENV[one.name] != one.default)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

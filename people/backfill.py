@@ -24,8 +24,8 @@ def parse(text: str) -> str:
     raise ValueError(RULE)
 
 
-def wanted(choice: str, created: list[dt.datetime]) -> list[bool]:
-    """For gists created at these times, in any order: is each to be exported?"""
+def select(choice: str, created: list[dt.datetime]) -> list[bool]:
+    """For gists created at these times, in any order: is each included in the choice?"""
     if choice == "all":
         return [True] * len(created)
     if choice == "none":

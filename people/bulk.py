@@ -13,12 +13,12 @@ from django.db import IntegrityError, transaction
 
 from people import backfill
 from people.github_names import login_key, parse_login
-from people.models import Person, PersonWord
+from people.models import Person, SearchTerm
 
-MOST_ROWS = 5000
-AT_A_TIME = 500  # rows in one statement
+MAX_ROWS = 5000
+BATCH_SIZE = 500  # rows in one statement
 COLUMNS = ("username", "pipedrive_id", "backfill")
-LARGEST_ID = 2**63 - 1
+MAX_ID = 2**63 - 1
 
 
 @dataclass
@@ -53,7 +53,7 @@ def read_csv(raw: bytes) -> list[Any]:
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
         reader.fieldnames = _header(reader.fieldnames)
-        rows = [_csv_row(row) for row in itertools.islice(reader, MOST_ROWS + 1)]
+        rows = [_csv_row(row) for row in itertools.islice(reader, MAX_ROWS + 1)]
     except csv.Error as error:
         raise ValueError(f"The CSV is broken at line {reader.line_num + 1}: {error}.") from None
     _check_number(rows)
@@ -92,8 +92,8 @@ def check_list(rows: Any) -> list[Any]:
 
 
 def _check_number(rows: list[Any]) -> None:
-    if len(rows) > MOST_ROWS:
-        raise ValueError(f"{MOST_ROWS} rows are allowed at once.")
+    if len(rows) > MAX_ROWS:
+        raise ValueError(f"{MAX_ROWS} rows are allowed at once.")
 
 
 def track(rows: list[Any]) -> list[Result]:
@@ -114,8 +114,8 @@ def track(rows: list[Any]) -> list[Result]:
         else:
             wanted[person.username_key] = (result, person)
     keys = list(wanted)
-    for start in range(0, len(keys), AT_A_TIME):
-        _create([wanted[key] for key in keys[start : start + AT_A_TIME]])
+    for start in range(0, len(keys), BATCH_SIZE):
+        _create([wanted[key] for key in keys[start : start + BATCH_SIZE]])
     return results
 
 
@@ -145,7 +145,7 @@ def _pipedrive_id(given: Any) -> int | None:
         return None
     if isinstance(given, str) and given.isascii() and given.isdigit() and len(given) < 20:
         given = int(given)
-    if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= LARGEST_ID:
+    if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= MAX_ID:
         raise ValueError("pipedrive_id must be a whole number from 1.")
     return given
 
@@ -177,7 +177,7 @@ def _create(chosen: list[tuple[Result, Person]]) -> None:
         with transaction.atomic():
             Person.objects.bulk_create([person for _, person in new])
             # Not every database tells the ids of what was created.
-            PersonWord.index(list(Person.objects.filter(username_key__in=[person.username_key for _, person in new])))
+            SearchTerm.index(list(Person.objects.filter(username_key__in=[person.username_key for _, person in new])))
     except IntegrityError:
         for result, person in new:
             try:

@@ -6,7 +6,7 @@ from django.db.models import F
 
 from people.models import Gist
 from sync.claims import Clock
-from sync.clients.errors import ApiEndedError
+from sync.clients.errors import CircuitOpenError
 from sync.models import ActivityDay
 
 
@@ -18,9 +18,9 @@ class Budget:
         self._booked = 0
 
     def book(self) -> None:
-        """Book one activity. ApiEndedError, saying when there will be more, when none is left."""
+        """Book one activity. CircuitOpenError, saying when there will be more, when none is left."""
         if self._per_run and self._booked >= self._per_run:
-            raise ApiEndedError(f"Pipedrive: the {self._per_run} activities of --max-activities are made")
+            raise CircuitOpenError(f"Pipedrive: the {self._per_run} activities of --max-activities are made")
         if self._per_day:
             self._book_today()
         self._booked += 1
@@ -29,16 +29,16 @@ class Budget:
         """What was booked last was certainly not made."""
         self._booked -= 1
         if self._per_day:
-            ActivityDay.objects.filter(day=self._clock().date(), made__gt=0).update(made=F("made") - 1)
+            ActivityDay.objects.filter(day=self._clock().date(), count__gt=0).update(count=F("count") - 1)
 
     def _book_today(self) -> None:
         today = self._clock().date()
         midnight = datetime.combine(today, time(), UTC)
         if not ActivityDay.objects.filter(day=today).exists():  # Count what was made before there was a cap.
             made = Gist.objects.filter(push_started_at__gte=midnight).count()
-            ActivityDay.objects.get_or_create(day=today, defaults={"made": made})
-        if not ActivityDay.objects.filter(day=today, made__lt=self._per_day).update(made=F("made") + 1):
-            raise ApiEndedError(
+            ActivityDay.objects.get_or_create(day=today, defaults={"count": made})
+        if not ActivityDay.objects.filter(day=today, count__lt=self._per_day).update(count=F("count") + 1):
+            raise CircuitOpenError(
                 f"Pipedrive: the {self._per_day} activities of PIPEDRIVE_DAILY_ACTIVITIES are made for today; "
                 f"it goes on at {midnight + timedelta(days=1):%Y-%m-%d %H:%M} UTC",
                 midnight + timedelta(days=1),

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from django.db.models import Q
 from django.utils import timezone
 
-from people.backfill import wanted
+from people.backfill import select
 from people.models import Gist, Person
-from sync.clients.errors import ApiEndedError, RunStoppedError, SyncError
+from sync.clients.errors import CircuitOpenError, RunStoppedError, SyncError
 from sync.clients.github import GitHubClient
 from sync.poll import Poll, poll_person
 from sync.steps import Steps, drive
@@ -23,7 +23,7 @@ def preview(
     def story(person: Person) -> Steps[None]:
         try:
             poll = yield from poll_person(person, github, now=timezone.now(), full=full, stop=lambda: None)
-        except (ApiEndedError, RunStoppedError):
+        except (CircuitOpenError, RunStoppedError):
             return
         except SyncError as error:
             problems.append(f"{person}: {error}")
@@ -47,6 +47,6 @@ def _forecast(poll: Poll, backfill: str) -> str:
     )
     new = [gist for gist in poll.gists if gist.id not in known]
     choice = (person.backfill or backfill) if person.polled_at is None else "all"
-    push = sum(wanted(choice, [gist.created_at for gist in new]))
+    push = sum(select(choice, [gist.created_at for gist in new]))
     waiting = Gist.objects.unfinished().filter(person=person).count()
     return f"would store {len(new)} new gists and make {push + waiting} activities"

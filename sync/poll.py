@@ -8,7 +8,7 @@ from django.db.models import Q
 
 from people.github_names import login_key
 from people.models import Gist, Person
-from sync.clients.errors import MissingError, RefusedError, TryLaterError
+from sync.clients.errors import NotFoundError, RejectedError, RetryNextRunError
 from sync.clients.github import REACH, Account, GistPage, GitHubClient, PublicGist
 from sync.steps import Steps, remote
 
@@ -53,7 +53,7 @@ def poll_person(
 ) -> Steps[Poll]:
     """Ask for what is new. `full` ignores the ETag and reads every page; `stop` raises when the run is to end.
 
-    Raises what the client raises; RefusedError, ApiEndedError, TryLaterError, RunStoppedError.
+    Raises what the client raises; RejectedError, CircuitOpenError, RetryNextRunError, RunStoppedError.
     """
     poll = Poll(person, now, full=full or person.github_id is None)
     try:
@@ -69,7 +69,7 @@ def poll_person(
 def _new_account(person: Person, github: GitHubClient) -> Steps[Account]:
     try:
         account = yield from remote(github.account, person.github_username)
-    except MissingError:
+    except NotFoundError:
         raise _VerdictError(Person.State.GONE, f"GitHub has no account named {person.github_username}.") from None
     if account.type == "Organization":
         raise _VerdictError(Person.State.GONE, f"{account.login} is an organisation; organisations have no gists.")
@@ -94,16 +94,16 @@ def _first_page(poll: Poll, github: GitHubClient) -> Steps[GistPage]:
     etag = person.etag if person.etag_scope == github.etag_scope and not poll.full else ""
     try:
         return (yield from remote(github.first_page, login, etag))
-    except MissingError:
+    except NotFoundError:
         pass
     poll.account = yield from _account_of(person, github)
     if login_key(poll.account.login) == login_key(login):
-        raise TryLaterError(f"GitHub knows @{login} but does not list its gists")
+        raise RetryNextRunError(f"GitHub knows @{login} but does not list its gists")
     _check_free(person, Q(username_key=login_key(poll.account.login)))
     poll.full = True
     try:
         return (yield from remote(github.first_page, poll.account.login))
-    except MissingError:
+    except NotFoundError:
         raise _VerdictError(Person.State.GONE, "GitHub does not know this account any more.") from None
 
 
@@ -112,7 +112,7 @@ def _account_of(person: Person, github: GitHubClient) -> Steps[Account]:
         raise _VerdictError(Person.State.GONE, f"GitHub has no account named {person.github_username}.")
     try:
         return (yield from remote(github.account_by_id, person.github_id))
-    except MissingError:
+    except NotFoundError:
         raise _VerdictError(Person.State.GONE, "GitHub does not know this account any more.") from None
 
 
@@ -130,7 +130,7 @@ def _read_pages(poll: Poll, page: GistPage, github: GitHubClient, stop: Callable
         stop()
         try:
             page = yield from remote(github.page, page.next_url)
-        except RefusedError as error:
+        except RejectedError as error:
             if error.status != UNPROCESSABLE:
                 raise
             break  # GitHub lists no further than this.

@@ -18,15 +18,15 @@ from sync.activity import new_activity
 from sync.budget import Budget
 from sync.claims import Claims, Clock
 from sync.clients.errors import (
-    ApiEndedError,
+    CircuitOpenError,
+    ConfigurationError,
     LeaseLostError,
-    MissingError,
+    NotFoundError,
     NotSentError,
-    RefusedError,
+    OutcomeUnknownError,
+    RejectedError,
+    RetryNextRunError,
     RunStoppedError,
-    SettingRefusedError,
-    TryLaterError,
-    UnclearError,
 )
 from sync.clients.pipedrive import PipedriveClient
 from sync.clients.transport import now
@@ -58,12 +58,12 @@ class Push:
         """End Pipedrive's part when there is no such activity type, before gist after gist is rejected for it."""
         try:
             types = yield from remote(self.pipedrive.activity_types)
-        except (RefusedError, TryLaterError) as error:
+        except (RejectedError, RetryNextRunError) as error:
             self.problem(f"The activity type could not be checked: {error}")
             return
         if self.activity_type not in types:
             self.pipedrive.api.end(
-                SettingRefusedError(
+                ConfigurationError(
                     f"PIPEDRIVE_ACTIVITY_TYPE is {self.activity_type!r}, which Pipedrive does not have; "
                     f"it has: {', '.join(sorted(types))}"
                 )
@@ -82,7 +82,7 @@ class Push:
             self.stop()
             try:
                 yield from self._gist(person, gist, pipedrive_id)
-            except RefusedError as error:
+            except RejectedError as error:
                 if may_relink and (yield from is_lost(person, self.pipedrive)):
                     unlink(person, self.claims)
                     pipedrive_id = yield from self._prepare(person, lost=pipedrive_id)
@@ -102,7 +102,7 @@ class Push:
             self.problem(
                 f"Pipedrive person {lost} is deleted or merged; {pipedrive_id} takes its place.", person=person
             )
-        if person.pipedrive_compared_at is None:
+        if person.pipedrive_matched_at is None:
             yield from self.reconciler.compare(person, pipedrive_id)
         yield from self.reconciler.cut_off(person, pipedrive_id)
         return pipedrive_id
@@ -112,7 +112,7 @@ class Push:
         return Gist.objects.filter(person=person, pk__gt=after, **which).order_by("pk").first()
 
     def _gist(self, person: Person, gist: Gist, pipedrive_id: int) -> Steps[None]:
-        """Make the activity of a pending gist. RefusedError when Pipedrive says no; the gist is pending then."""
+        """Make the activity of a pending gist. RejectedError when Pipedrive says no; the gist is pending then."""
         self._book()
         activity = new_activity(gist, type=self.activity_type, done=self.activity_done)
         try:
@@ -123,11 +123,11 @@ class Push:
         not_after = now() + min(SEND_WITHIN, self.claims.lease_seconds / 2)
         try:
             activity_id = yield from remote(self.pipedrive.create_activity, pipedrive_id, activity, not_after=not_after)
-        except UnclearError as error:
+        except OutcomeUnknownError as error:
             self._settle(gist, started, push_error=str(error)[:500])  # It stays started; see reconcile.
             self.counts["gists_unclear"] += 1
             self.problem(str(error), person=person, gist=gist)
-        except (RefusedError, NotSentError, ApiEndedError, RunStoppedError) as error:
+        except (RejectedError, NotSentError, CircuitOpenError, RunStoppedError) as error:
             # Nothing was done at Pipedrive, so this is as pending as before.
             self._settle(gist, started, push_state=State.PENDING, push_error=str(error)[:500])
             self.budget.give_back()
@@ -139,7 +139,7 @@ class Push:
     def _book(self) -> None:
         try:
             self.budget.book()
-        except ApiEndedError as spent:
+        except CircuitOpenError as spent:
             self.pipedrive.api.end(spent)
 
     def _start(self, person: Person, gist: Gist, pipedrive_id: int) -> datetime:
@@ -165,7 +165,7 @@ class Push:
         """
         Gist.objects.filter(pk=gist.pk, push_state=State.STARTED, push_started_at=started).update(**columns)
 
-    def _reject(self, person: Person, gist: Gist, error: RefusedError) -> None:
+    def _reject(self, person: Person, gist: Gist, error: RejectedError) -> None:
         Gist.objects.filter(pk=gist.pk, push_state=State.PENDING).update(
             push_state=State.REJECTED, push_error=str(error)[:500], updated_at=self.clock()
         )
@@ -184,9 +184,9 @@ class Push:
                     self.pipedrive.edit_activity, gist.pipedrive_activity_id or 0, activity.subject, activity.note
                 )
                 self.counts["activities_edited"] += 1
-            except MissingError:
+            except NotFoundError:
                 columns["push_error"] = "Its activity was deleted at Pipedrive; it is not made again."
-            except RefusedError as error:
+            except RejectedError as error:
                 columns["push_error"] = f"Its activity could not be brought up to date: {error}"[:500]
                 self.problem(str(error), person=person, gist=gist)
             Gist.objects.filter(pk=gist.pk, github_updated_at=gist.github_updated_at).update(**columns)

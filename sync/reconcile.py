@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from people.models import Gist, Person
 from sync.activity import gist_of
 from sync.claims import Claims, Clock
-from sync.clients.errors import MissingError
+from sync.clients.errors import NotFoundError
 from sync.clients.pipedrive import Activity, PipedriveClient
 from sync.link import CLOCK_DIFFERENCE, check_held
 from sync.steps import Steps, remote
@@ -36,7 +36,7 @@ class Reconciler:
                 if github_id in there:
                     Gist.objects.filter(pk=pk).update(**pushed(there[github_id], self.clock()))
                     self.counts["gists_found"] += 1
-            Person.objects.filter(pk=person.pk).update(pipedrive_compared_at=self.clock())
+            Person.objects.filter(pk=person.pk).update(pipedrive_matched_at=self.clock())
 
     def cut_off(self, person: Person, pipedrive_id: int) -> Steps[None]:
         """Find out about POSTs without a clear answer, once Pipedrive had time to settle."""
@@ -62,7 +62,7 @@ class Reconciler:
     def _activities(self, pipedrive_id: int, since: datetime | None = None) -> Steps[dict[str, int]]:
         try:
             return (yield from remote(_by_gist, self.pipedrive.newest_activities(pipedrive_id), since))
-        except MissingError:
+        except NotFoundError:
             return {}  # A person that is not there any more has no activities.
 
 

@@ -17,7 +17,7 @@ from people.models import Person
 from sync import claims as due
 from sync.budget import Budget
 from sync.claims import Claims, Clock
-from sync.clients.errors import ApiEndedError, LeaseLostError, RunStoppedError, SyncError
+from sync.clients.errors import CircuitOpenError, LeaseLostError, RunStoppedError, SyncError
 from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import PipedriveClient
 from sync.models import SyncRun
@@ -141,7 +141,7 @@ class Run:
         chosen = due.due_for_push(self.record.round_started_at, edits=self.options.push_edits)
         return chosen & due.with_names(self.options.people) if self.options.people else chosen
 
-    def _goes_on(self, ended: ApiEndedError | None) -> bool:
+    def _goes_on(self, ended: CircuitOpenError | None) -> bool:
         return not ended and not self.stopping.is_set()
 
     def _release(self, people: list[Person]) -> None:
@@ -160,7 +160,7 @@ class Run:
         full = self.options.full or is_full_pass_due(person, began)
         try:
             poll = yield from poll_person(person, self.github, now=began, full=full, stop=self.stop_if_told)
-        except (ApiEndedError, RunStoppedError):
+        except (CircuitOpenError, RunStoppedError):
             return  # Not attempted: its turn stays.
         except Exception as error:  # Whatever it is, it is this person's trouble and nobody else's.
             self.store.failure(person, self._reason(person, error), began)
@@ -194,7 +194,7 @@ class Run:
     def _check_activity_type(self) -> Steps[None]:
         try:
             yield from self.push.check_activity_type()
-        except (ApiEndedError, RunStoppedError):
+        except (CircuitOpenError, RunStoppedError):
             return
 
     def _push_one(self, person: Person) -> Steps[None]:
@@ -202,7 +202,7 @@ class Run:
             return
         try:
             yield from self.push.person(person)
-        except (ApiEndedError, RunStoppedError, LeaseLostError):
+        except (CircuitOpenError, RunStoppedError, LeaseLostError):
             return
         except Exception as error:  # As above.
             reason = self._reason(person, error)[:500]

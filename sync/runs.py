@@ -8,7 +8,7 @@ from django.db.models import Min
 
 from gisttracker import __version__
 from sync.claims import Clock
-from sync.models import ROUND, ActivityDay, SyncRun
+from sync.models import ROUND_TRIGGERS, ActivityDay, SyncRun
 
 Outcome = SyncRun.Outcome
 KEPT = timedelta(days=90)
@@ -22,10 +22,10 @@ def open_record(clock: Clock, lease_seconds: int, trigger: str) -> SyncRun:
     now = clock()
     alive_since = now - timedelta(seconds=lease_seconds)
     running = SyncRun.objects.filter(outcome=Outcome.RUNNING)
-    running.filter(heartbeat_at__lt=alive_since).update(outcome=Outcome.KILLED, finished_at=now)
+    running.filter(heartbeat_at__lt=alive_since).update(outcome=Outcome.CRASHED, finished_at=now)
     shared = None
-    if trigger in ROUND:
-        shared = running.filter(trigger__in=ROUND).aggregate(start=Min("round_started_at"))["start"]
+    if trigger in ROUND_TRIGGERS:
+        shared = running.filter(trigger__in=ROUND_TRIGGERS).aggregate(start=Min("round_started_at"))["start"]
     return SyncRun.objects.create(
         token=str(uuid.uuid4()),
         started_at=now,

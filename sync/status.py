@@ -9,9 +9,9 @@ from django.db.models import Count, Min
 
 from people.models import Gist, Person
 from sync.claims import Clock
-from sync.models import GOOD, ROUND, SyncRun
+from sync.models import ROUND_TRIGGERS, SUCCESSFUL_OUTCOMES, SyncRun
 
-MOST_REJECTED = 20
+MAX_REJECTED = 20
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class Status:
 
     now: datetime
     last_run: SyncRun | None
-    last_good_run: SyncRun | None  # of those for everybody: one for a single person proves nothing
+    last_successful_run: SyncRun | None  # of those for everybody: one for a single person proves nothing
     counted: Counted
     rejected: list[Gist] = field(default_factory=list)  # the newest
 
     @property
     def age(self) -> timedelta | None:
         """Since the last good run ended."""
-        ended = self.last_good_run and self.last_good_run.finished_at
+        ended = self.last_successful_run and self.last_successful_run.finished_at
         return self.now - ended if ended else None
 
     @property
@@ -49,7 +49,7 @@ class Status:
         age = self.age
         return {
             "last_run": self.last_run and run_as_json(self.last_run),
-            "last_good_run": self.last_good_run and run_as_json(self.last_good_run),
+            "last_successful_run": self.last_successful_run and run_as_json(self.last_successful_run),
             "age_seconds": round(age.total_seconds()) if age is not None else None,
             "people": self.counted.people,
             "gists": self.counted.gists,
@@ -70,13 +70,13 @@ def status(clock: Clock, *, counted_within: int = 0) -> Status:
     `counted_within`: counts may be as old as that, in seconds, so that any number of dashboards costs the same.
     """
     rejected = Gist.objects.filter(push_state=Gist.PushState.REJECTED).select_related("person").order_by("-id")
-    good = SyncRun.objects.filter(outcome__in=GOOD, trigger__in=ROUND)
+    good = SyncRun.objects.filter(outcome__in=SUCCESSFUL_OUTCOMES, trigger__in=ROUND_TRIGGERS)
     return Status(
         now=clock(),
         last_run=SyncRun.objects.order_by("-id").first(),
-        last_good_run=good.order_by("-finished_at").first(),
+        last_successful_run=good.order_by("-finished_at").first(),
         counted=_recently_counted(counted_within) if counted_within else _count(),
-        rejected=list(rejected[:MOST_REJECTED]),
+        rejected=list(rejected[:MAX_REJECTED]),
     )
 
 

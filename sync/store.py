@@ -8,9 +8,9 @@ from datetime import datetime
 from django.db import DatabaseError
 from django.db.models import F
 
-from people.backfill import wanted
+from people.backfill import select
 from people.github_names import login_key
-from people.models import Gist, Person, PersonWord
+from people.models import Gist, Person, SearchTerm
 from sync.claims import Claims
 from sync.clients.github import PublicGist
 from sync.poll import Poll
@@ -117,7 +117,7 @@ class Store:
                 if poll.full:
                     person.full_pass_at = now
         Person.objects.bulk_update([held[poll.person.pk] for poll in polls], WRITTEN_FIELDS, batch_size=ROWS)
-        PersonWord.index([held[poll.person.pk] for poll in polls if poll.account])
+        SearchTerm.index([held[poll.person.pk] for poll in polls if poll.account])
 
     def _gists(self, polls: list[Poll], held: dict[int, Person], now: datetime, counts: Counter[str]) -> None:
         known = {gist.github_id: gist for gist in Gist.objects.filter(person__in=[poll.person.pk for poll in polls])}
@@ -142,7 +142,7 @@ class Store:
         unknown = sorted((gist for gist in poll.gists if gist.id not in known), key=lambda gist: gist.created_at)
         # Only what a person had when it was first polled is a matter of its backfill choice.
         choice = (person.backfill or self.backfill) if person.polled_at is None else "all"
-        chosen = wanted(choice, [gist.created_at for gist in unknown])
+        chosen = select(choice, [gist.created_at for gist in unknown])
         rows = []
         for gist, is_wanted in zip(unknown, chosen, strict=True):
             state = Gist.PushState.PENDING if is_wanted else Gist.PushState.SKIPPED

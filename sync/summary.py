@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from people.models import Gist, Person
-from sync.clients.errors import ApiEndedError, OutageError, SettingRefusedError
+from sync.clients.errors import CircuitOpenError, ConfigurationError, OutageError
 from sync.models import SyncRun
 
 log = logging.getLogger(__name__)
-MOST_PROBLEMS = 100
+MAX_PROBLEMS = 100
 Outcome = SyncRun.Outcome
 TOLD = (
     ("people_polled", "people polled"),
@@ -46,7 +46,7 @@ class Report:
         about += [f"gist {gist.github_id}"] if gist else []
         line = ": ".join([*([", ".join(about)] if about else []), what])
         log.warning("%s", line, extra={name: value for name, value in extra.items() if value})
-        if len(self.problems) < MOST_PROBLEMS and line not in self.problems:
+        if len(self.problems) < MAX_PROBLEMS and line not in self.problems:
             self.problems.append(line)
 
     def told(self) -> dict[str, int]:
@@ -56,20 +56,20 @@ class Report:
     def sentence(self) -> str:
         return ", ".join(f"{self.counts[name]} {words}" for name, words in TOLD if self.counts[name])
 
-    def outcome(self, ended: list[ApiEndedError], *, told_to_stop: bool) -> Outcome:
+    def outcome(self, ended: list[CircuitOpenError], *, told_to_stop: bool) -> Outcome:
         """How the run ended, the gravest first."""
-        if any(isinstance(error, SettingRefusedError) for error in ended):
-            return Outcome.REFUSED
+        if any(isinstance(error, ConfigurationError) for error in ended):
+            return Outcome.MISCONFIGURED
         if told_to_stop:
             return Outcome.STOPPED
         if any(isinstance(error, OutageError) for error in ended) or any(self.counts[name] for name in FAILURES):
             return Outcome.FAILED
         if ended:
-            return Outcome.LIMITED
-        return Outcome.STOPPED if self.cut_short else Outcome.DONE
+            return Outcome.RATE_LIMITED
+        return Outcome.STOPPED if self.cut_short else Outcome.SUCCEEDED
 
 
-def remaining(told: dict[str, Any], requests: int, error: ApiEndedError | None) -> dict[str, Any]:
+def remaining(told: dict[str, Any], requests: int, error: CircuitOpenError | None) -> dict[str, Any]:
     """What a run's row keeps about one API."""
     free_at = error.free_at.isoformat() if error and error.free_at else None
     return {**told, "requests": requests, "ended": str(error) if error else "", "free_at": free_at}

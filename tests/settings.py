@@ -11,7 +11,7 @@ for variable in VARIABLES:
         os.environ.pop(f"{variable.name}_FILE", None)
     os.environ.setdefault(variable.name, "")
 
-os.environ.update(API_AUTH="none", HTTPS="false", API_REQUESTS_PER_MINUTE="0", STRANGER_REQUESTS_PER_MINUTE="0")
+os.environ.update(API_AUTH="none", HTTPS="false", API_REQUESTS_PER_MINUTE="0", ANONYMOUS_REQUESTS_PER_MINUTE="0")
 
 from gisttracker.settings import *  # noqa: E402, F403
 

@@ -143,7 +143,7 @@ def test_requests_are_limited_over_all_processes(serve: Callable[..., str]) -> N
 
 
 def test_strangers_cannot_try_keys_at_leisure(serve: Callable[..., str]) -> None:
-    server = serve(STRANGER_REQUESTS_PER_MINUTE="3")
+    server = serve(ANONYMOUS_REQUESTS_PER_MINUTE="3")
     guesses = [{"Authorization": f"Api-Key abcdefgh.{number:032}"} for number in range(4)]
 
     answers = [requests.get(f"{server}/api/v1/people", headers=guess, timeout=10) for guess in guesses]

@@ -109,12 +109,12 @@ def test_a_paused_person_is_kept_and_can_go_on(api: APIClient) -> None:
 
 
 def test_another_pipedrive_person_is_compared_anew(api: APIClient) -> None:
-    Person.objects.create(github_username="ada", pipedrive_id=1, pipedrive_compared_at=timezone.now())
+    Person.objects.create(github_username="ada", pipedrive_id=1, pipedrive_matched_at=timezone.now())
 
     answer = api.patch("/api/v1/people/ada", {"pipedrive_id": 7}, format="json")
 
     person = Person.objects.get()
-    assert (answer.status_code, person.pipedrive_id, person.pipedrive_compared_at) == (200, 7, None)
+    assert (answer.status_code, person.pipedrive_id, person.pipedrive_matched_at) == (200, 7, None)
 
 
 def test_a_wider_backfill_puts_skipped_gists_back(api: APIClient) -> None:

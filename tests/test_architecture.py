@@ -9,21 +9,19 @@ from django.core.management import call_command
 from gisttracker.environment import VARIABLES
 from tests.conftest import ROOT
 
-# A module imports only from lower rungs.
-LADDER = [
-    {"clients.errors", "models"},
-    {"clients.rate_limit", "steps"},
-    {"clients.transport"},
-    {"clients.github", "clients.pipedrive"},
-    {"claims", "activity"},
-    {"poll", "link", "runs", "summary", "budget", "status"},
-    {"store", "reconcile", "dry_run"},
+# A module of sync/ imports only from layers above its own in this list.
+LAYERS = [
+    {"models"},
+    {"clients"},
+    {"claims", "activity", "steps"},
+    {"budget", "poll", "link", "runs", "status", "summary"},
+    {"reconcile", "store", "dry_run"},
     {"push"},
     {"run"},
-    {"management.commands.sync_gists", "management.commands.sync_status"},
+    {"management", "api", "admin"},
 ]
-RUNG = {module: number for number, modules in enumerate(LADDER) for module in modules}
-OUTSIDE = {"apps"}  # Django loads these by itself.
+LAYER_OF = {module: number for number, modules in enumerate(LAYERS) for module in modules}
+CLIENT_LAYERS = [{"errors"}, {"rate_limit"}, {"transport"}, {"github", "pipedrive"}]
 
 
 def imported(file: Path) -> set[str]:
@@ -37,31 +35,51 @@ def imported(file: Path) -> set[str]:
     return names
 
 
-def modules_of_sync() -> dict[str, Path]:
-    files = [
-        file for file in (ROOT / "sync").rglob("*.py") if file.stem != "__init__" and "migrations" not in file.parts
-    ]
-    return {".".join(file.relative_to(ROOT / "sync").with_suffix("").parts): file for file in files}
+def files_of(package: str) -> list[Path]:
+    files = (ROOT / package).rglob("*.py")
+    return [file for file in files if "migrations" not in file.parts]
 
 
-def test_sync_keeps_its_import_ladder() -> None:
-    for module, file in modules_of_sync().items():
-        if module in OUTSIDE or module.startswith(("api", "admin")):
+def packages_imported(file: Path) -> set[str]:
+    return {name.split(".")[0] for name in imported(file)}
+
+
+def test_sync_imports_point_one_way() -> None:
+    for file in files_of("sync"):
+        module = file.relative_to(ROOT / "sync").with_suffix("").parts[0]
+        if module in ("__init__", "apps"):
             continue
-        for other in RUNG:
-            if f"sync.{other}" in imported(file):
-                assert RUNG[other] < RUNG[module], f"{module} imports {other}"
+        for other in {name.split(".")[1] for name in imported(file) if name.startswith("sync.")}:
+            assert other == module or LAYER_OF[other] < LAYER_OF[module], f"{file}: {module} imports {other}"
+
+
+def test_the_clients_imports_point_one_way() -> None:
+    layer_of = {module: number for number, modules in enumerate(CLIENT_LAYERS) for module in modules}
+    for module, layer in layer_of.items():
+        names = imported(ROOT / "sync/clients" / f"{module}.py")
+        for other in {name.split(".")[2] for name in names if name.startswith("sync.clients.")}:
+            assert layer_of[other] < layer, f"{module} imports {other}"
+
+
+def test_clients_are_free_of_django() -> None:
+    for file in files_of("sync/clients"):
+        assert not packages_imported(file) & {"django", "rest_framework", "people", "gisttracker"}, file
 
 
 def test_people_never_imports_sync() -> None:
-    for file in (ROOT / "people").rglob("*.py"):
-        assert not any(name.split(".")[0] == "sync" for name in imported(file)), file
+    for file in files_of("people"):
+        assert "sync" not in packages_imported(file), file
 
 
-def test_clients_know_neither_the_database_nor_the_settings() -> None:
-    for module in ("errors", "rate_limit", "transport", "github", "pipedrive"):
-        names = imported(ROOT / "sync/clients" / f"{module}.py")
-        assert not any(name.split(".")[0] in ("django", "people", "gisttracker") for name in names), module
+def test_only_the_api_imports_rest_framework() -> None:
+    for file in [*files_of("people"), *files_of("sync")]:
+        if "api" not in file.parts:
+            assert "rest_framework" not in packages_imported(file), file
+
+
+def test_migrations_import_no_live_code() -> None:
+    for file in [*(ROOT / "people/migrations").glob("*.py"), *(ROOT / "sync/migrations").glob("*.py")]:
+        assert not packages_imported(file) & {"people", "sync", "gisttracker"}, file
 
 
 @pytest.mark.django_db

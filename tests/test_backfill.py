@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from people.backfill import parse, wanted
+from people.backfill import parse, select
 
 DAYS = [datetime(2026, 1, day, 12, tzinfo=UTC) for day in (3, 1, 2)]
 
@@ -30,4 +30,4 @@ def test_no_choice_is_refused_with_the_rule(text: str) -> None:
     ],
 )
 def test_a_choice_picks_gists(choice: str, chosen: list[bool]) -> None:
-    assert wanted(choice, DAYS) == chosen
+    assert select(choice, DAYS) == chosen

@@ -11,17 +11,17 @@ import requests
 import requests_mock
 
 from sync.clients.errors import (
-    ApiEndedError,
+    CircuitOpenError,
     CredentialsError,
-    MissingError,
+    InvalidResponseError,
+    NotFoundError,
     NotSentError,
     OutageError,
-    RefusedError,
+    OutcomeUnknownError,
+    RejectedError,
+    RetryNextRunError,
     RunStoppedError,
     SyncError,
-    TryLaterError,
-    UnclearError,
-    WrongAnswerError,
 )
 from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import NewActivity, PipedriveClient
@@ -105,7 +105,7 @@ def test_an_etag_is_tied_to_the_token(github: GitHubClient) -> None:
 
 @pytest.mark.parametrize("url", ["https://evil.test/page2", "http://api.github.test/page2", "//evil.test/x"])
 def test_no_link_leads_the_token_to_another_host(wire: requests_mock.Mocker, github: GitHubClient, url: str) -> None:
-    with pytest.raises(WrongAnswerError, match="leads to another host"):
+    with pytest.raises(InvalidResponseError, match="leads to another host"):
         github.page(url)
 
     assert wire.call_count == 0
@@ -114,7 +114,7 @@ def test_no_link_leads_the_token_to_another_host(wire: requests_mock.Mocker, git
 def test_no_redirect_leads_the_token_to_another_host(wire: requests_mock.Mocker, github: GitHubClient) -> None:
     wire.get(GISTS, status_code=302, headers={"Location": "https://evil.test/"})
 
-    with pytest.raises(WrongAnswerError, match=r"leads to another host, evil\.test"):
+    with pytest.raises(InvalidResponseError, match=r"leads to another host, evil\.test"):
         github.first_page("ada")
 
     assert wire.call_count == 1
@@ -138,50 +138,50 @@ def call_post(github: GitHubClient, pipedrive: PipedriveClient) -> object:
 @pytest.mark.parametrize(
     ("call", "answer", "error", "requests_made"),
     [
-        (call_get, {"status_code": 400, "json": {"message": "no"}}, RefusedError, 1),
+        (call_get, {"status_code": 400, "json": {"message": "no"}}, RejectedError, 1),
         (call_get, {"status_code": 401, "json": {"message": "no"}}, CredentialsError, 1),
-        (call_get, {"status_code": 403, "json": {"message": "Forbidden"}}, RefusedError, 1),
+        (call_get, {"status_code": 403, "json": {"message": "Forbidden"}}, RejectedError, 1),
         (
             call_get,
             {"status_code": 403, "json": {"message": "You have exceeded a secondary rate limit"}},
-            ApiEndedError,
+            CircuitOpenError,
             1,
         ),
-        (call_get, {"status_code": 403, "headers": {"retry-after": "0"}}, ApiEndedError, 4),
-        (call_get, {"status_code": 429}, ApiEndedError, 1),
-        (call_get, {"status_code": 404}, MissingError, 1),
-        (call_get, {"status_code": 410}, MissingError, 1),
-        (call_get, {"status_code": 422}, RefusedError, 1),
-        (call_get, {"status_code": 500}, TryLaterError, 4),
-        (call_get, {"status_code": 502, "text": "<html>"}, TryLaterError, 4),
-        (call_get, {"exc": requests.ConnectTimeout}, TryLaterError, 4),
-        (call_get, {"exc": requests.ReadTimeout}, TryLaterError, 4),
-        (call_get, {"exc": requests.ConnectionError}, TryLaterError, 4),
-        (call_get, {"text": ""}, WrongAnswerError, 1),
-        (call_get, {"text": "null"}, WrongAnswerError, 1),
-        (call_get, {"text": "<html>"}, WrongAnswerError, 1),
-        (call_get, {"json": {"id": "x"}}, WrongAnswerError, 1),
-        (call_post, {"status_code": 400, "json": {"error": "no"}}, RefusedError, 1),
+        (call_get, {"status_code": 403, "headers": {"retry-after": "0"}}, CircuitOpenError, 4),
+        (call_get, {"status_code": 429}, CircuitOpenError, 1),
+        (call_get, {"status_code": 404}, NotFoundError, 1),
+        (call_get, {"status_code": 410}, NotFoundError, 1),
+        (call_get, {"status_code": 422}, RejectedError, 1),
+        (call_get, {"status_code": 500}, RetryNextRunError, 4),
+        (call_get, {"status_code": 502, "text": "<html>"}, RetryNextRunError, 4),
+        (call_get, {"exc": requests.ConnectTimeout}, RetryNextRunError, 4),
+        (call_get, {"exc": requests.ReadTimeout}, RetryNextRunError, 4),
+        (call_get, {"exc": requests.ConnectionError}, RetryNextRunError, 4),
+        (call_get, {"text": ""}, InvalidResponseError, 1),
+        (call_get, {"text": "null"}, InvalidResponseError, 1),
+        (call_get, {"text": "<html>"}, InvalidResponseError, 1),
+        (call_get, {"json": {"id": "x"}}, InvalidResponseError, 1),
+        (call_post, {"status_code": 400, "json": {"error": "no"}}, RejectedError, 1),
         (call_post, {"status_code": 401}, CredentialsError, 1),
         (call_post, {"status_code": 402}, CredentialsError, 1),
-        (call_post, {"status_code": 403, "json": {"error": "no"}}, RefusedError, 1),
+        (call_post, {"status_code": 403, "json": {"error": "no"}}, RejectedError, 1),
         (
             call_post,
             {"status_code": 403, "text": "<html>Cloudflare", "headers": {"content-type": "text/html"}},
-            ApiEndedError,
+            CircuitOpenError,
             1,
         ),
-        (call_post, {"status_code": 404}, MissingError, 1),
-        (call_post, {"status_code": 413}, RefusedError, 1),
-        (call_post, {"status_code": 429}, ApiEndedError, 4),
-        (call_post, {"status_code": 500}, UnclearError, 1),
-        (call_post, {"status_code": 503, "headers": {"retry-after": "1"}}, UnclearError, 1),
-        (call_post, {"exc": requests.ReadTimeout}, UnclearError, 1),
-        (call_post, {"exc": requests.ConnectionError}, UnclearError, 1),
+        (call_post, {"status_code": 404}, NotFoundError, 1),
+        (call_post, {"status_code": 413}, RejectedError, 1),
+        (call_post, {"status_code": 429}, CircuitOpenError, 4),
+        (call_post, {"status_code": 500}, OutcomeUnknownError, 1),
+        (call_post, {"status_code": 503, "headers": {"retry-after": "1"}}, OutcomeUnknownError, 1),
+        (call_post, {"exc": requests.ReadTimeout}, OutcomeUnknownError, 1),
+        (call_post, {"exc": requests.ConnectionError}, OutcomeUnknownError, 1),
         (call_post, {"exc": requests.ConnectTimeout}, NotSentError, 1),
-        (call_post, {"text": "null"}, UnclearError, 1),
-        (call_post, {"json": {"success": True}}, UnclearError, 1),
-        (call_post, {"status_code": 302, "headers": {"location": "/x"}}, UnclearError, 1),
+        (call_post, {"text": "null"}, OutcomeUnknownError, 1),
+        (call_post, {"json": {"success": True}}, OutcomeUnknownError, 1),
+        (call_post, {"status_code": 302, "headers": {"location": "/x"}}, OutcomeUnknownError, 1),
     ],
     ids=str,
 )
@@ -208,7 +208,7 @@ def test_what_an_answer_means(
 def test_an_error_says_what_the_api_said_but_no_token(wire: requests_mock.Mocker, pipedrive: PipedriveClient) -> None:
     wire.post(f"{PIPEDRIVE}/api/v2/persons", status_code=400, json={"error": "pd-secret may not " + "x" * 500})
 
-    with pytest.raises(RefusedError) as caught:
+    with pytest.raises(RejectedError) as caught:
         pipedrive.create_person("@ada")
 
     assert str(caught.value).startswith("Pipedrive POST /api/v2/persons answered 400: [secret] may not xxx")
@@ -217,7 +217,7 @@ def test_an_error_says_what_the_api_said_but_no_token(wire: requests_mock.Mocker
 
 def test_five_failures_in_a_row_end_the_api(wire: requests_mock.Mocker, github: GitHubClient) -> None:
     wire.get(requests_mock.ANY, status_code=500)
-    with pytest.raises(TryLaterError):
+    with pytest.raises(RetryNextRunError):
         github.account("ada")
     with pytest.raises(OutageError):
         github.account("ben")
@@ -293,7 +293,7 @@ def test_a_used_up_hour_ends_github_before_it_refuses(wire: requests_mock.Mocker
     wire.get(GISTS, json=[], headers={"x-ratelimit-remaining": "0", "x-ratelimit-reset": reset})
     github.first_page("ada")
 
-    with pytest.raises(ApiEndedError, match=r"GitHub is free again at .* \(the hourly limit is used up\)") as caught:
+    with pytest.raises(CircuitOpenError, match=r"GitHub is free again at .* \(the hourly limit is used up\)") as caught:
         github.first_page("ben")
 
     assert caught.value.free_at is not None

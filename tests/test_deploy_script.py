@@ -25,26 +25,26 @@ stdin = "" if sys.stdin.isatty() or "--filename - " not in " ".join(arguments) +
 with open({log!r}, "a") as log:
     log.write(json.dumps({{"name": name, "arguments": arguments, "stdin": stdin}}) + "\\n")
 line = " ".join(arguments)
-world = json.load(open({world!r}))
+scenario = json.load(open({scenario!r}))
 if "images describe" in line:
-    print(world["digest"])
+    print(scenario["digest"])
 elif "gisttracker-settings" in line:
-    print(world["settings"], end="")
+    print(scenario["settings"], end="")
 elif "versions access" in line:
-    print(world["token"], end="")
+    print(scenario["token"], end="")
 elif name == "kubectl" and arguments[0] == "kustomize":
-    sys.exit(subprocess.call([world["kubectl"], *arguments]))
+    sys.exit(subprocess.call([scenario["kubectl"], *arguments]))
 elif "create secret" in line:
     for argument in arguments:
         if argument.startswith("--from-file="):
             print(open(argument.split("=", 1)[1]).read())
 elif "get job migrate" in line:
-    print(world["migrate"])
+    print(scenario["migrate"])
 elif "revision" in line:
-    print(world["after"] if "component=web" in open({log!r}).read() else "7")
-elif "rollout status" in line and world["rollout"] == "fails" and '"undo"' not in open({log!r}).read():
+    print(scenario["after"] if "component=web" in open({log!r}).read() else "7")
+elif "rollout status" in line and scenario["rollout"] == "fails" and '"undo"' not in open({log!r}).read():
     sys.exit(1)
-elif "--raw" in line and world["smoke"] == "fails":
+elif "--raw" in line and scenario["smoke"] == "fails":
     sys.exit(1)
 """
 
@@ -73,15 +73,15 @@ def deploy(tmp_path: Path) -> Deploy:
         assert not os.environ.get("CI"), "CI has kubectl"
         pytest.skip("kubectl is not installed; it renders the manifests here")
 
-    def run(*arguments: str, tools: tuple[str, ...] = ("gcloud", "kubectl"), **world: str) -> Deployed:
+    def run(*arguments: str, tools: tuple[str, ...] = ("gcloud", "kubectl"), **scenario: str) -> Deployed:
         folder, log = tmp_path / "bin", tmp_path / "log"
         folder.mkdir()
         log.write_text("")
         told = {"digest": "sha256:" + "a" * 64, "settings": SETTINGS, "token": TOKEN, "migrate": "Complete"}
-        told |= {"rollout": "goes well", "smoke": "goes well", "after": "8", "kubectl": kubectl, **world}
-        (tmp_path / "world").write_text(json.dumps(told))
+        told |= {"rollout": "goes well", "smoke": "goes well", "after": "8", "kubectl": kubectl, **scenario}
+        (tmp_path / "scenario").write_text(json.dumps(told))
         for tool in tools:
-            text = RECORDER.format(python=sys.executable, log=str(log), world=str(tmp_path / "world"))
+            text = RECORDER.format(python=sys.executable, log=str(log), scenario=str(tmp_path / "scenario"))
             (folder / tool).write_text(text)
             (folder / tool).chmod(0o755)
         for tool in ("bash", "sed", "mktemp", "rm", "cp", "mkdir", "cat", "seq", "sleep", "dirname", "sha256sum"):
@@ -166,15 +166,15 @@ def test_a_migration_that_never_ends_is_a_failed_one(deploy: Deploy) -> None:
 
 
 @pytest.mark.parametrize(
-    ("world", "says"),
+    ("scenario", "says"),
     [
         ({"rollout": "fails"}, "web did not get ready; rolled back"),
         ({"smoke": "fails"}, "/readyz does not answer; rolled"),
     ],
     ids=["rollout", "smoke test"],
 )
-def test_a_bad_rollout_is_rolled_back(world: dict[str, str], says: str, deploy: Deploy) -> None:
-    done = deploy("project", "cluster", "europe-west1", **world)
+def test_a_bad_rollout_is_rolled_back(scenario: dict[str, str], says: str, deploy: Deploy) -> None:
+    done = deploy("project", "cluster", "europe-west1", **scenario)
 
     assert (done.code, done.out) == (1, "")
     assert says in done.errors
@@ -206,10 +206,11 @@ def test_a_missing_tool_is_named(deploy: Deploy) -> None:
 
 
 @pytest.mark.parametrize(
-    ("world", "says"), [({"digest": ""}, "there is no image"), ({"settings": ""}, "has no DOMAIN: run terraform apply")]
+    ("scenario", "says"),
+    [({"digest": ""}, "there is no image"), ({"settings": ""}, "has no DOMAIN: run terraform apply")],
 )
-def test_what_is_missing_is_told(world: dict[str, str], says: str, deploy: Deploy) -> None:
-    done = deploy("project", "cluster", "europe-west1", **world)
+def test_what_is_missing_is_told(scenario: dict[str, str], says: str, deploy: Deploy) -> None:
+    done = deploy("project", "cluster", "europe-west1", **scenario)
 
     assert (done.code, says in done.errors) == (1, True)
     assert not done.has("apply")

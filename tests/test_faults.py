@@ -26,7 +26,7 @@ FOR_GOOD = 30.0
 
 
 @dataclass
-class World:
+class Scenario:
     """What a scene is set with."""
 
     github: GitHubStandIn
@@ -36,50 +36,50 @@ class World:
 
 
 # --- the calls, each with what has to happen before it is made ---
-def a_new_person(world: World) -> None:
-    world.github.publish("ada", "Notes")
+def a_new_person(scenario: Scenario) -> None:
+    scenario.github.publish("ada", "Notes")
 
 
-def more_than_a_page(world: World) -> None:
+def more_than_a_page(scenario: Scenario) -> None:
     for number in range(101):
-        world.github.publish("ada", f"Gist {number}")
+        scenario.github.publish("ada", f"Gist {number}")
     Person.objects.filter(github_username="ada").update(backfill="2")
 
 
-def a_renamed_person(world: World) -> None:
-    world.github.publish("ada")
-    world.sync()
-    world.github.rename("ada", "Countess")
-    world.github.publish("countess")
+def a_renamed_person(scenario: Scenario) -> None:
+    scenario.github.publish("ada")
+    scenario.sync()
+    scenario.github.rename("ada", "Countess")
+    scenario.github.publish("countess")
 
 
-def a_cut_off_person(world: World) -> None:
-    world.github.publish("ada")
-    world.pipedrive.search_lags = True
-    world.pipedrive.fail("create_person", reset(after=True))
-    world.sync("--person", "ada")
+def a_cut_off_person(scenario: Scenario) -> None:
+    scenario.github.publish("ada")
+    scenario.pipedrive.search_lags = True
+    scenario.pipedrive.fail("create_person", reset(after=True))
+    scenario.sync("--person", "ada")
 
 
-def a_person_who_is_there(world: World) -> None:
-    world.github.publish("ada")
-    world.pipedrive.add_person("Ada (@ada)")
+def a_person_who_is_there(scenario: Scenario) -> None:
+    scenario.github.publish("ada")
+    scenario.pipedrive.add_person("Ada (@ada)")
 
 
-def a_lost_person(world: World) -> None:
-    world.github.publish("ada")
-    world.sync()
-    world.pipedrive.delete_person(Person.objects.get(github_username="ada").pipedrive_id or 0)
-    world.github.publish("ada")
+def a_lost_person(scenario: Scenario) -> None:
+    scenario.github.publish("ada")
+    scenario.sync()
+    scenario.pipedrive.delete_person(Person.objects.get(github_username="ada").pipedrive_id or 0)
+    scenario.github.publish("ada")
 
 
-def an_edited_gist(world: World) -> None:
-    world.settings.PUSH_EDITS = True
-    gist_id = world.github.publish("ada")
-    world.sync()
-    world.github.edit("ada", gist_id, description="Final")
+def an_edited_gist(scenario: Scenario) -> None:
+    scenario.settings.PUSH_EDITS = True
+    gist_id = scenario.github.publish("ada")
+    scenario.sync()
+    scenario.github.edit("ada", gist_id, description="Final")
 
 
-CALLS: dict[str, tuple[str, str, Callable[[World], None]]] = {
+CALLS: dict[str, tuple[str, str, Callable[[Scenario], None]]] = {
     # name: (which API, act, what comes before)
     "account": ("github", "account", a_new_person),
     "page 1": ("github", "gists", a_new_person),
@@ -143,14 +143,14 @@ TRIED_AGAIN = {
 
 
 @pytest.fixture
-def world(
+def scenario(
     ada: Person,
     github: GitHubStandIn,
     pipedrive: PipedriveStandIn,
     sync: Sync,
     configured: Settings,
     monkeypatch: pytest.MonkeyPatch,
-) -> World:
+) -> Scenario:
     """Ada comes first in every run, Ben second."""
     monkeypatch.setattr("sync.clients.transport.READ_TIMEOUT", 0.1)
     monkeypatch.setattr("sync.clients.transport.TOTAL_TIMEOUT", 0.2)
@@ -158,48 +158,48 @@ def world(
     github.add_account("ben")
     github.publish("ben", "Ben's only gist")
     Person.objects.create(github_username="ben")
-    return World(github, pipedrive, sync, configured)
+    return Scenario(github, pipedrive, sync, configured)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("call", CALLS)
 def test_a_fault_costs_nobody_anything_for_good(
-    call: str, fault: str, world: World, api: APIClient, caplog: pytest.LogCaptureFixture
+    call: str, fault: str, scenario: Scenario, api: APIClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     which, act, before = CALLS[call]
-    before(world)
-    standin = world.github if which == "github" else world.pipedrive
+    before(scenario)
+    standin = scenario.github if which == "github" else scenario.pipedrive
     echo = json.dumps({"message" if which == "github" else "error": f"no, {TOKENS[which]}!"})
     tries = 4 if fault in TRIED_AGAIN and not act.startswith("create") else 1
     standin.fail(act, FAULTS[fault](echo), nth=2 if call == "page 2" else 1, times=tries)
 
-    during = world.sync("--concurrency", "1", "--person", current_name(), "--person", "ben")
+    during = scenario.sync("--concurrency", "1", "--person", current_name(), "--person", "ben")
     standin.heal()
     trouble = SyncRun.objects.latest("id")
     spoken_for = during.said + during.errors + caplog.text + dump(api)
     if which == "pipedrive" and not trouble.limits["pipedrive"]["ended"]:
-        assert any("Ben" in row["subject"] for row in world.pipedrive.activities.values()), during
-    recover(world)
+        assert any("Ben" in row["subject"] for row in scenario.pipedrive.activities.values()), during
+    recover(scenario)
 
     assert trouble.outcome != "running"
     assert fault_was_told(during), during
     assert not leaked(spoken_for)
     expected = {row.github_id for row in Gist.objects.exclude(push_state="skipped")}
-    assert sorted(world.pipedrive.gist_ids()) == sorted(expected)
+    assert sorted(scenario.pipedrive.gist_ids()) == sorted(expected)
     assert set(Gist.objects.values_list("push_state", flat=True)) <= {"pushed", "skipped"}
-    assert Gist.objects.count() == sum(len(one.gists) for one in world.github.accounts.values())
-    assert len([one for one in world.pipedrive.persons.values() if not one["is_deleted"]]) == 2
+    assert Gist.objects.count() == sum(len(one.gists) for one in scenario.github.accounts.values())
+    assert len([one for one in scenario.pipedrive.persons.values() if not one["is_deleted"]]) == 2
 
 
 def current_name() -> str:
     return Person.objects.exclude(github_username="ben").get().github_username
 
 
-def recover(world: World) -> None:
+def recover(scenario: Scenario) -> None:
     """The fault is gone: somebody pushes again what was rejected, and the next runs come."""
     Gist.objects.filter(push_state="rejected").push_again()
     for _ in range(2):
-        summary = world.sync("--full", "--person", current_name(), "--person", "ben")
+        summary = scenario.sync("--full", "--person", current_name(), "--person", "ben")
     assert (summary.code, summary.json["problems"]) == (0, [])
 
 

@@ -28,11 +28,11 @@ SHORT = 6
 KILLS = int(os.environ.get("KILLS", SHORT))
 on_a_server = pytest.mark.skipif(connection.vendor == "sqlite", reason="several workers at once are for a server")
 CHANCE = random.Random()  # noqa: S311  # no secret hangs on it
-LONGEST_LIFE = 1.2  # seconds from a worker's start to its kill; a start takes about half of them
+MAX_LIFETIME = 1.2  # seconds from a worker's start to its kill; a start takes about half of them
 
 
 @dataclass
-class Toll:
+class KillStats:
     """What came out: kills by the state in which they left something, gists published, activities per gist."""
 
     kills: int
@@ -61,7 +61,7 @@ def kill_again_and_again(
     kills: int,
     at_once: int,
     chance: random.Random,
-) -> Toll:
+) -> KillStats:
     done = left_started = 0
     while done < kills:
         publish_some(github, chance)
@@ -69,7 +69,7 @@ def kill_again_and_again(
         # Half of the kills fall on the moment of a POST, which is the worst one.
         if chance.random() < 0.5:
             wait_for_a_post(pipedrive, workers)
-        time.sleep(chance.uniform(0, LONGEST_LIFE if chance.random() < 0.5 else 0.02))
+        time.sleep(chance.uniform(0, MAX_LIFETIME if chance.random() < 0.5 else 0.02))
         for worker in workers:
             done += worker.poll() is None
             worker.kill()
@@ -78,7 +78,7 @@ def kill_again_and_again(
         time_passes()
     settle(start)
     gists = sum(len(account.gists) for account in github.accounts.values())
-    return Toll(done, gists, left_started, Counter(pipedrive.gist_ids()))
+    return KillStats(done, gists, left_started, Counter(pipedrive.gist_ids()))
 
 
 def time_passes() -> None:
@@ -122,9 +122,9 @@ def test_nothing_is_lost_or_doubled_however_often_the_worker_is_killed(
 ) -> None:
     github.hourly[True] = 10**9
 
-    toll = kill_again_and_again(worker, github, pipedrive, kills=KILLS, at_once=at_once, chance=CHANCE)
+    stats = kill_again_and_again(worker, github, pipedrive, kills=KILLS, at_once=at_once, chance=CHANCE)
 
     with capsys.disabled():
         if KILLS > SHORT:
-            print(f"\n{connection.vendor}, {at_once} at once: {toll}")
-    assert toll.is_clean, toll
+            print(f"\n{connection.vendor}, {at_once} at once: {stats}")
+    assert stats.is_clean, stats

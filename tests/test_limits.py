@@ -8,7 +8,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from people.models import Gist, Person
-from sync.clients.rate_limit import LONGEST_WAIT, Limits, Pause
+from sync.clients.rate_limit import MAX_WAIT, Limits, Pause
 from sync.models import ActivityDay, SyncRun
 from tests.conftest import Sync
 from tests.standins import GitHubStandIn, PipedriveStandIn, reply
@@ -40,10 +40,10 @@ def test_several_runs_share_the_pace() -> None:
 def test_a_wait_that_is_too_long_books_nothing() -> None:
     clock = Clock()
     limits = Limits(per_minute=60, now=clock)
-    limits.pause(Pause(LONGEST_WAIT + 1, True, "told so"))
+    limits.pause(Pause(MAX_WAIT + 1, True, "told so"))
 
-    assert limits.reserve() == limits.reserve() == LONGEST_WAIT + 1
-    clock.now += LONGEST_WAIT + 1
+    assert limits.reserve() == limits.reserve() == MAX_WAIT + 1
+    clock.now += MAX_WAIT + 1
     assert limits.reserve() == 0
 
 
@@ -81,7 +81,7 @@ def test_a_used_up_day_leaves_pipedrive_s_part_and_nothing_is_rejected(
 
     summary = sync()
 
-    assert (summary.code, summary.json["outcome"]) == (0, "limited")
+    assert (summary.code, summary.json["outcome"]) == (0, "rate_limited")
     assert "Pipedrive is free again at" in summary.json["problems"][0]
     assert "(the day's budget is used up)" in summary.json["problems"][0]
     assert (Gist.objects.get().push_state, len(pipedrive.asked_for("create_activity"))) == ("pending", 1)
@@ -149,7 +149,7 @@ def test_a_refused_token_is_named_and_ends_with_78(
 
     summary = sync()
 
-    assert (summary.code, summary.json["outcome"]) == (78, "refused")
+    assert (summary.code, summary.json["outcome"]) == (78, "misconfigured")
     assert f"{which.upper()}_TOKEN" in summary.json["problems"][-1]
 
 
@@ -176,7 +176,7 @@ def test_a_run_makes_no_more_activities_than_it_may(
     first = sync("--max-activities", "2")
     sync()
 
-    assert (first.code, first.counts["gists_pushed"], first.json["outcome"]) == (0, 2, "limited")
+    assert (first.code, first.counts["gists_pushed"], first.json["outcome"]) == (0, 2, "rate_limited")
     assert "--max-activities" in first.json["problems"][0]
     assert len(pipedrive.activities) == 5
 
@@ -208,4 +208,4 @@ def test_what_pipedrive_refused_is_not_counted_against_the_day(
 
     sync()
 
-    assert ActivityDay.objects.get().made == 0
+    assert ActivityDay.objects.get().count == 0

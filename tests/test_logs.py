@@ -24,7 +24,7 @@ SECRET = 'quoted"and\\odd-secret'
 def hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "_secrets", set())
     monkeypatch.setattr(logs, "_everywhere", {})
-    logs.hide([SECRET, ""])
+    logs.register_secrets([SECRET, ""])
 
 
 def record(message: str, *arguments: object, error: BaseException | None = None, **extra: object) -> logging.LogRecord:
@@ -64,7 +64,7 @@ def test_no_record_holds_an_api_key(hidden: None) -> None:
 
 
 def test_a_json_record_is_one_line_with_what_it_is_about(hidden: None) -> None:
-    logs.say_everywhere(run=7)
+    logs.bind_global(run=7)
 
     line = logs.JsonFormatter().format(record("No\nluck", person="ada", gist="aa11"))
 
@@ -82,7 +82,7 @@ def test_a_json_record_is_one_line_with_what_it_is_about(hidden: None) -> None:
 
 
 def test_a_text_record_names_its_run(hidden: None) -> None:
-    logs.say_everywhere(run=7)
+    logs.bind_global(run=7)
 
     assert logs.TextFormatter().format(record("Hello")).endswith(" INFO urllib3 [run 7]: Hello")
 

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 
 from people.models import Gist, Person
 from sync.activity import gist_of
-from sync.clients.errors import MissingError, RefusedError, UnclearError
+from sync.clients.errors import NotFoundError, OutcomeUnknownError, RejectedError
 from sync.clients.github import Account, GistFile, GistPage, Owner, PublicGist
 from sync.clients.pipedrive import Activity, NewActivity, PipedrivePerson
 from sync.clients.rate_limit import Limits
@@ -61,7 +61,7 @@ class FakeGitHub:
         for number, name in self.accounts.items():
             if name == login.lower():
                 return number
-        raise MissingError("nobody", 404)
+        raise NotFoundError("nobody", 404)
 
     def account(self, login: str) -> Account:
         return self.account_by_id(self.id_of(login))
@@ -97,13 +97,13 @@ class FakePipedrive:
     def _post(self, do: Any) -> int:
         mood, self.mood = self.mood, "good"
         if mood == "refused":
-            raise RefusedError("400", 400)
+            raise RejectedError("400", 400)
         made = do() if mood != "lost before" and mood != "killed before" else 0
         if mood.startswith("killed"):
             self.kill()
             raise KilledError
         if mood.startswith("lost"):
-            raise UnclearError("no answer")
+            raise OutcomeUnknownError("no answer")
         return int(made)
 
     def activity_types(self) -> list[str]:
@@ -120,7 +120,7 @@ class FakePipedrive:
 
     def person(self, person_id: int) -> PipedrivePerson:
         if person_id not in self.persons:
-            raise MissingError("404", 404)
+            raise NotFoundError("404", 404)
         return self.persons[person_id]
 
     def create_person(self, name: str, email: str = "") -> int:
@@ -145,7 +145,7 @@ class FakePipedrive:
 
     def edit_activity(self, activity_id: int, subject: str, note: str) -> None:
         if activity_id not in self.activities:
-            raise MissingError("404", 404)
+            raise NotFoundError("404", 404)
         owner, row = self.activities[activity_id]
         self.activities[activity_id] = (owner, Activity(activity_id, note, row.add_time))
 
@@ -244,7 +244,7 @@ class OutboxMachine(RuleBasedStateMachine):
             run()
         except KilledError:
             return
-        SyncRun.objects.filter(pk=record.pk).update(outcome="done")
+        SyncRun.objects.filter(pk=record.pk).update(outcome="succeeded")
 
     @rule(minutes=st.sampled_from([1, 5, 15]))
     def time_passes(self, minutes: int) -> None:

@@ -61,7 +61,7 @@ def test_a_killed_run_is_closed_by_the_next_with_its_counts(
     sync()
 
     killed = SyncRun.objects.earliest("id")
-    assert (killed.outcome, killed.counts["people_polled"]) == ("killed", 2)
+    assert (killed.outcome, killed.counts["people_polled"]) == ("crashed", 2)
     assert killed.finished_at
 
 
@@ -186,7 +186,7 @@ def test_old_runs_are_forgotten(ada: Person, sync: Sync, github: GitHubStandIn) 
     for days, token in ((91, "old"), (89, "recent")):
         past = timezone.now() - timedelta(days=days)
         SyncRun.objects.create(
-            token=token, started_at=past, round_started_at=past, heartbeat_at=past, outcome="done", host="h"
+            token=token, started_at=past, round_started_at=past, heartbeat_at=past, outcome="succeeded", host="h"
         )
 
     sync()
@@ -226,7 +226,7 @@ def test_the_status_after_a_good_run(
 
 
 @pytest.mark.parametrize(("hours", "allowed", "expected"), [(7, [], 1), (6, [], 0), (7, ["--max-age", "8h"], 0)])
-def test_the_status_is_bad_when_the_last_good_run_is_too_old(
+def test_the_status_is_bad_when_the_last_successful_run_is_too_old(
     hours: int,
     allowed: list[str],
     expected: int,
@@ -243,7 +243,7 @@ def test_the_status_is_bad_when_the_last_good_run_is_too_old(
     code, said = status(capsys, *allowed)
 
     assert code == expected
-    assert "refused" in said
+    assert "misconfigured" in said
     assert "GITHUB_TOKEN" in said
 
 

@@ -22,7 +22,7 @@ EXAMPLES = os.environ.get("EXAMPLES", "5")
 @pytest.mark.django_db(transaction=True)
 def test_the_api_keeps_to_its_description(serve: Callable[..., str], tmp_path: Path, ada_s_run: SyncRun) -> None:
     _, key = ApiKey.objects.create_key(name="schemathesis")
-    server = serve(API_REQUESTS_PER_MINUTE="0", STRANGER_REQUESTS_PER_MINUTE="0")
+    server = serve(API_REQUESTS_PER_MINUTE="0", ANONYMOUS_REQUESTS_PER_MINUTE="0")
     command = [
         str(Path(sys.executable).parent / "schemathesis"),
         "--config-file",
@@ -43,4 +43,4 @@ def ada_s_run(transactional_db: None) -> SyncRun:
     ada = Person.objects.create(github_username="ada", github_id=1, state="active")
     publish(ada, 1, push_state="rejected")
     now = ada.created_at
-    return SyncRun.objects.create(started_at=now, round_started_at=now, heartbeat_at=now, host="h", outcome="done")
+    return SyncRun.objects.create(started_at=now, round_started_at=now, heartbeat_at=now, host="h", outcome="succeeded")

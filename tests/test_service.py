@@ -48,7 +48,7 @@ def test_the_status_tells_how_the_sync_is_doing(
     with django_assert_max_num_queries(11):
         told = api.get("/api/v1/status").json()
 
-    assert told["last_run"]["outcome"] == told["last_good_run"]["outcome"] == "done"
+    assert told["last_run"]["outcome"] == told["last_successful_run"]["outcome"] == "succeeded"
     assert 0 <= told["age_seconds"] < 60
     assert (told["people"]["active"], told["gists"]["pushed"], told["backlog"]) == (1, 1, 0)
     assert told["rejected"] == [{"person": "ada", "gist": rejected.github_id, "reason": "no"}]
@@ -73,7 +73,7 @@ def test_a_good_run_for_one_person_does_not_count_as_the_last_good_one(
 
     told = api.get("/api/v1/status").json()
 
-    assert (told["last_run"]["trigger"], told["last_good_run"]) == ("person", None)
+    assert (told["last_run"]["trigger"], told["last_successful_run"]) == ("person", None)
 
 
 def test_runs_are_listed_newest_first(api: APIClient) -> None:
@@ -113,7 +113,7 @@ def test_metrics_are_prometheus_text(
     assert answer["Content-Type"].startswith("text/plain; version=")
     assert float(numbers["gisttracker_last_success_timestamp_seconds"]) > timezone.now().timestamp() - 60
     assert numbers['gisttracker_gists{push_state="pending"}'] == numbers['gisttracker_people{state="active"}'] == "1.0"
-    assert numbers['gisttracker_runs{outcome="done"}'] == "1.0"
+    assert numbers['gisttracker_runs{outcome="succeeded"}'] == "1.0"
     assert 7100 < float(numbers["gisttracker_oldest_poll_age_seconds"]) < 7300
     assert float(numbers["gisttracker_oldest_pending_age_seconds"]) >= 0
     assert numbers["gisttracker_last_run_refused"] == "0.0"

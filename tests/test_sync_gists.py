@@ -273,7 +273,7 @@ def test_a_run_leaves_a_row_and_no_lease(ada: Person, github: GitHubStandIn, syn
     summary = sync()
 
     run = SyncRun.objects.get()
-    assert (run.outcome, run.counts["gists_pushed"]) == ("done", 1)
+    assert (run.outcome, run.counts["gists_pushed"]) == ("succeeded", 1)
     assert run.finished_at
     assert summary.json["run"] == run.pk
     assert not Person.objects.exclude(lease_holder="").exists()

@@ -30,7 +30,7 @@ class PersonAdmin(admin.ModelAdmin):
         "github_username",
         ("state", "last_error", "failures"),
         ("name", "email", "github_id"),
-        ("pipedrive_id", "pipedrive_started_at", "pipedrive_compared_at"),
+        ("pipedrive_id", "pipedrive_create_started_at", "pipedrive_matched_at"),
         "backfill",
         ("attempted_at", "polled_at", "full_pass_at", "push_attempted_at", "sync_requested_at"),
         ("lease_holder", "leased_until"),
@@ -60,7 +60,9 @@ class PersonAdmin(admin.ModelAdmin):
         elif "pipedrive_id" in form.changed_data:
             person.relink(person.pipedrive_id)
             # No other column: a sync may be writing those meanwhile.
-            person.save(update_fields=["pipedrive_id", "pipedrive_compared_at", "pipedrive_started_at", "updated_at"])
+            person.save(
+                update_fields=["pipedrive_id", "pipedrive_matched_at", "pipedrive_create_started_at", "updated_at"]
+            )
 
     def get_readonly_fields(self, request: HttpRequest, person: Person | None = None) -> list[str]:
         editable = {"pipedrive_id"} if person else {"github_username", "pipedrive_id", "backfill"}

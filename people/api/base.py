@@ -7,8 +7,8 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 
-class GuardedView(APIView):
-    """Counts strangers before refusing them, so that nobody can try keys at leisure."""
+class ApiView(APIView):
+    """Counts unauthenticated requests before refusing them, so that keys cannot be guessed at high rates."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         try:

@@ -11,16 +11,16 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.filters import OrderingFilter, SearchFilter
 from rest_framework.request import Request
 
-from people.api.authentication import consumer
-from people.models import Gist, Person, PersonWord, Visit
+from people.api.authentication import get_consumer
+from people.models import Gist, Person, SearchTerm, Visit
 
-MOST_TERMS = 8
+MAX_TERMS = 8
 REPEATABLE = {"state", "push_state"}
 PAGING = {"page", "page_size", "ordering"}
 
 
 @extend_schema_field(OpenApiTypes.BOOL)
-class TrueOrFalse(filters.TypedChoiceFilter):
+class StrictBooleanFilter(filters.TypedChoiceFilter):
     """Unlike the library's, it refuses other words instead of passing over them."""
 
     def __init__(self, **options: Any) -> None:
@@ -28,7 +28,7 @@ class TrueOrFalse(filters.TypedChoiceFilter):
         super().__init__(choices=choices, coerce=lambda word: word == "true", **options)
 
 
-class WordSearch(SearchFilter):
+class PrefixSearch(SearchFilter):
     """People of whom some word begins with each of the terms: in login, name or e-mail address, in any case."""
 
     search_description = "beginnings of words in login, name or e-mail address; all of them must be found"
@@ -37,11 +37,11 @@ class WordSearch(SearchFilter):
         if "\0" in request.query_params.get(self.search_param, ""):
             raise ValidationError({"search": ["NUL characters are not allowed."]})
         terms = self.get_search_terms(request)
-        if len(terms) > MOST_TERMS:
-            raise ValidationError({"search": [f"{MOST_TERMS} terms are allowed."]})
+        if len(terms) > MAX_TERMS:
+            raise ValidationError({"search": [f"{MAX_TERMS} terms are allowed."]})
         for term in terms:
             queryset = queryset.filter(
-                pk__in=PersonWord.objects.filter(word__istartswith=term[:64].lower()).values("person")
+                pk__in=SearchTerm.objects.filter(term__istartswith=term[:64].lower()).values("person")
             )
         return queryset
 
@@ -70,8 +70,8 @@ class PersonFilter(filters.FilterSet):
     polled = filters.IsoDateTimeFromToRangeFilter(
         field_name="polled_at", help_text="polled_after and polled_before: ISO 8601"
     )
-    has_rejected = TrueOrFalse(method="with_rejected", help_text="gists that Pipedrive refused")
-    has_unvisited = TrueOrFalse(method="with_unvisited", help_text="gists that your next visit would show")
+    has_rejected = StrictBooleanFilter(method="with_rejected", help_text="gists that Pipedrive refused")
+    has_unvisited = StrictBooleanFilter(method="with_unvisited", help_text="gists that your next visit would show")
 
     class Meta:
         model = Person
@@ -82,7 +82,7 @@ class PersonFilter(filters.FilterSet):
         return people.filter(pk__in=rejected) if wanted else people.exclude(pk__in=rejected)
 
     def with_unvisited(self, people: QuerySet[Person], name: str, wanted: bool) -> QuerySet[Person]:
-        marker = Visit.objects.filter(person=OuterRef("pk"), consumer=consumer(self.request)).values("cursor")
+        marker = Visit.objects.filter(person=OuterRef("pk"), consumer=get_consumer(self.request)).values("cursor")
         newer = Gist.objects.filter(person=OuterRef("pk"), id__gt=OuterRef("cursor"))
         people = people.annotate(cursor=Coalesce(Subquery(marker), 0))
         return people.filter(Exists(newer)) if wanted else people.filter(~Exists(newer))
@@ -90,7 +90,7 @@ class PersonFilter(filters.FilterSet):
 
 class GistFilter(filters.FilterSet):
     push_state = filters.MultipleChoiceFilter(choices=Gist.PushState.choices, help_text="one or more states")
-    removed = TrueOrFalse(
+    removed = StrictBooleanFilter(
         field_name="removed_at", lookup_expr="isnull", exclude=True, help_text="GitHub does not list it any more"
     )
     created = filters.IsoDateTimeFromToRangeFilter(
@@ -102,9 +102,9 @@ class GistFilter(filters.FilterSet):
         fields: list[str] = []
 
 
-def refuse_unknown(request: Request, known: set[str]) -> None:
+def reject_unknown(request: Request, known: set[str]) -> None:
     """ValidationError for query parameters that mean nothing here, say nothing, or say two things."""
-    refuse_unknown_names(set(request.query_params) - known, known)
+    reject_unknown_names(set(request.query_params) - known, known)
     empty = [name for name in known - {"search"} if request.query_params.get(name) == ""]
     if empty:
         raise ValidationError({name: ["Must not be empty."] for name in sorted(empty)})
@@ -113,7 +113,7 @@ def refuse_unknown(request: Request, known: set[str]) -> None:
         raise ValidationError({name: ["Must be given once."] for name in sorted(twice)})
 
 
-def refuse_unknown_names(unknown: set[str], known: set[str]) -> None:
+def reject_unknown_names(unknown: set[str], known: set[str]) -> None:
     if unknown:
         errors: dict[str, Any] = {
             name[:100]: [f"Unknown here. Known: {', '.join(sorted(known)) or 'none'}."] for name in sorted(unknown)

@@ -11,21 +11,21 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from people.api import schema_examples as examples
-from people.api.base import GuardedView
-from people.api.filters import PAGING, GistFilter, StrictOrdering, names_of, refuse_unknown
-from people.api.pagination import Pages
+from people.api.base import ApiView
+from people.api.filters import PAGING, GistFilter, StrictOrdering, names_of, reject_unknown
+from people.api.pagination import PagePagination
 from people.api.rows import tracked
 from people.api.schema import EVERYWHERE, NOT_FOUND, USERNAME, described
 from people.api.serializers import GistSerializer
 from people.models import Gist
 
 
-class GistViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Gist], GuardedView):
+class GistViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Gist], ApiView):
     """The gists of one person. Looking here moves no visit marker."""
 
     queryset = Gist.objects.none()
     serializer_class = GistSerializer
-    pagination_class = Pages
+    pagination_class = PagePagination
     filter_backends = [DjangoFilterBackend, StrictOrdering]
     filterset_class = GistFilter
     ordering_fields = ["id", "created_at", "github_created_at", "github_updated_at"]
@@ -48,7 +48,7 @@ class GistViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Gist], GuardedV
         },
     )
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        refuse_unknown(request, PAGING | names_of(GistFilter))
+        reject_unknown(request, PAGING | names_of(GistFilter))
         return super().list(request, *args, **kwargs)
 
     @extend_schema(
@@ -68,7 +68,7 @@ class GistViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Gist], GuardedV
         },
     )
     def push(self, request: Request, username: str, github_id: str) -> Response:
-        refuse_unknown(request, set())
+        reject_unknown(request, set())
         gists = self.get_queryset().filter(github_id=github_id)
         if not gists.exists():
             raise NotFound(f"@{username[:40]} has no gist {github_id[:64]} here.")

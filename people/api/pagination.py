@@ -1,4 +1,4 @@
-"""Pages of a list."""
+"""PagePagination of a list."""
 
 import hashlib
 from typing import Any, cast
@@ -16,7 +16,7 @@ MANY = 10_000  # rows
 COUNTED_WITHIN = 30  # seconds
 
 
-class BoundedCount(Paginator):
+class CappedCountPaginator(Paginator):
     """Counts exactly up to MANY rows; of more, the count may be as old as COUNTED_WITHIN seconds.
 
     To count a hundred thousand rows takes as long as the rest of the request.
@@ -36,14 +36,14 @@ class BoundedCount(Paginator):
         return counted
 
 
-class Pages(PageNumberPagination):
+class PagePagination(PageNumberPagination):
     """`page` and `page_size`, 100 by default and 500 at most; a Link header beside the envelope."""
 
     page_size = 100
     max_page_size = 500
     page_size_query_param = "page_size"
     last_page_strings = ()
-    django_paginator_class = BoundedCount
+    django_paginator_class = CappedCountPaginator
 
     def get_page_size(self, request: Request) -> int:
         given = request.query_params.get("page_size", str(self.page_size))

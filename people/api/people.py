@@ -16,13 +16,13 @@ from rest_framework.utils.urls import replace_query_param
 
 from people import bulk, visits
 from people.api import schema_examples as examples
-from people.api.authentication import consumer
-from people.api.base import GuardedView
+from people.api.authentication import get_consumer
+from people.api.base import ApiView
 from people.api.export import as_csv
-from people.api.filters import PAGING, PersonFilter, StrictOrdering, WordSearch, names_of, refuse_unknown
-from people.api.pagination import Pages
+from people.api.filters import PAGING, PersonFilter, PrefixSearch, StrictOrdering, names_of, reject_unknown
+from people.api.pagination import PagePagination
 from people.api.parsers import CsvParser, JsonParser
-from people.api.rows import change, locked, not_tracked, shown, tracked, with_counts
+from people.api.rows import locked, not_tracked, shown, tracked
 from people.api.schema import EVERYWHERE, NOT_FOUND, UNSUPPORTED, USERNAME, described
 from people.api.serializers import (
     ALL_GISTS_LIMIT,
@@ -40,12 +40,12 @@ DEFAULT_GISTS = 100
 FORMATS = ("json", "csv")
 
 
-class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], GuardedView):
+class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiView):
     """The people who are tracked."""
 
     serializer_class = PersonSerializer
-    pagination_class = Pages
-    filter_backends = [DjangoFilterBackend, WordSearch, StrictOrdering]
+    pagination_class = PagePagination
+    filter_backends = [DjangoFilterBackend, PrefixSearch, StrictOrdering]
     filterset_class = PersonFilter
     ordering_fields = ["id", "github_username", "created_at", "polled_at"]
     ordering = ["-id"]
@@ -75,13 +75,13 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], Guar
         if wanted not in FORMATS:
             raise ValidationError({"format": [f"Must be one of: {', '.join(FORMATS)}."]})
         paging = {"ordering"} if wanted == "csv" else PAGING
-        refuse_unknown(request, paging | {"search", "format"} | names_of(PersonFilter))
+        reject_unknown(request, paging | {"search", "format"} | names_of(PersonFilter))
         people = self.filter_queryset(self.get_queryset())
         if wanted == "csv":
-            return as_csv(with_counts(people))
+            return as_csv(people.with_counts())
         page = self.paginate_queryset(people)
         # Counted for the page alone, after the page was chosen.
-        counted = with_counts(Person.objects.filter(pk__in=[person.pk for person in page or []])).in_bulk()
+        counted = Person.objects.filter(pk__in=[person.pk for person in page or []]).with_counts().in_bulk()
         rows = [counted[person.pk] for person in page or [] if person.pk in counted]
         return self.get_paginated_response(PersonSerializer(rows, many=True).data)
 
@@ -105,7 +105,7 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], Guar
         examples=[OpenApiExample("Ada", value={"username": "ada", "backfill": "10"}, request_only=True)],
     )
     def create(self, request: Request) -> Response:
-        refuse_unknown(request, set())
+        reject_unknown(request, set())
         wanted = NewPersonSerializer(data=request.data)
         wanted.is_valid(raise_exception=True)
         person = wanted.save()
@@ -133,7 +133,7 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], Guar
         },
     )
     def retrieve(self, request: Request, username: str) -> Response:
-        refuse_unknown(request, set(WindowQuerySerializer().fields))
+        reject_unknown(request, set(WindowQuerySerializer().fields))
         query = WindowQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
         options = query.validated_data
@@ -142,7 +142,7 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], Guar
         return Response(PersonWithGistsSerializer(person, context=context).data)
 
     def _window(self, person: Person, options: dict[str, Any]) -> tuple[Person, visits.Window]:
-        everything, who = options["getAllGists"], consumer(self.request)
+        everything, who = options["getAllGists"], get_consumer(self.request)
         limit = options.get("page_size", ALL_GISTS_LIMIT if everything else DEFAULT_GISTS)
         if everything or "since" in options:
             return person, visits.replay(person, who, options.get("since", 0), limit)
@@ -175,12 +175,12 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], Guar
         examples=[OpenApiExample("Pause", value={"state": "paused"}, request_only=True)],
     )
     def partial_update(self, request: Request, username: str) -> Response:
-        refuse_unknown(request, set())
+        reject_unknown(request, set())
         changes = PersonChangesSerializer(data=request.data)
         changes.is_valid(raise_exception=True)
         with transaction.atomic():
             person = locked(self.get_object())
-            change(person, changes.validated_data)
+            person.apply(changes.validated_data)
         return Response(shown(person))
 
     @extend_schema(
@@ -191,7 +191,7 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], Guar
         responses={204: OpenApiResponse(description="Forgotten."), 404: NOT_FOUND, **EVERYWHERE},
     )
     def destroy(self, request: Request, username: str) -> Response:
-        refuse_unknown(request, set())
+        reject_unknown(request, set())
         with transaction.atomic():
             # Locked first, as visits and the sync do, so that nobody adds rows while these go.
             locked(self.get_object()).delete()
@@ -203,14 +203,14 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], Guar
         parameters=[USERNAME],
         request=None,
         responses={
-            202: described("Asked for.", examples.PERSON, PersonSerializer),
+            202: described("RecordedRequest for.", examples.PERSON, PersonSerializer),
             400: described("The person is paused, or a query parameter is not known.", {"detail": "@ada is paused."}),
             404: NOT_FOUND,
             **EVERYWHERE,
         },
     )
     def request_sync(self, request: Request, username: str) -> Response:
-        refuse_unknown(request, set())
+        reject_unknown(request, set())
         person = self.get_object()
         if person.state == Person.State.PAUSED:
             raise ValidationError({"detail": f"{person} is paused; PATCH its state to active first."})
@@ -228,7 +228,7 @@ class BulkViewSet(PersonViewSet):
         summary="Track many people",
         description=(
             f"A JSON list of names or objects, or CSV with the header `username[,pipedrive_id][,backfill]`; "
-            f"{bulk.MOST_ROWS} rows at most. Good rows are kept whatever the others are."
+            f"{bulk.MAX_ROWS} rows at most. Good rows are kept whatever the others are."
         ),
         request={
             "application/json": BulkRowSerializer(many=True),
@@ -242,7 +242,7 @@ class BulkViewSet(PersonViewSet):
         },
     )
     def track_people(self, request: Request, username: str) -> Response:
-        refuse_unknown(request, set())
+        reject_unknown(request, set())
         try:
             rows = bulk.check_list(request.data)
         except ValueError as error:

@@ -2,25 +2,10 @@
 
 from typing import Any
 
-from django.db.models import Count, OuterRef, QuerySet, Subquery
-from django.db.models.functions import Coalesce
 from rest_framework.exceptions import NotFound
 
 from people.api.serializers import PersonSerializer
-from people.models import Gist, Person
-
-
-def change(person: Person, changes: dict[str, Any]) -> None:
-    """Apply what a PATCH asks for to a locked person."""
-    if "pipedrive_id" in changes:
-        person.relink(changes["pipedrive_id"])
-    if "backfill" in changes:
-        person.backfill = changes["backfill"]
-        person.gists.widen_backfill(person.backfill)
-    person.save()
-    if "state" in changes:
-        row = Person.objects.filter(pk=person.pk)
-        row.pause() if changes["state"] == Person.State.PAUSED else row.resume()
+from people.models import Person
 
 
 def tracked(username: str) -> Person:
@@ -43,22 +28,7 @@ def not_tracked(username: str) -> NotFound:
 
 def shown(person: Person) -> Any:
     """A person as a list shows it, fresh from the database."""
-    fresh = with_counts(Person.objects.filter(pk=person.pk)).first()
+    fresh = Person.objects.filter(pk=person.pk).with_counts().first()
     if fresh is None:
         raise not_tracked(person.github_username)
     return PersonSerializer(fresh).data
-
-
-def with_counts(people: QuerySet[Person]) -> QuerySet[Person]:
-    """People with what a list shows of their gists."""
-    return people.annotate(
-        gist_count=count_gists(),
-        pending_count=count_gists(push_state__in=[Gist.PushState.PENDING, Gist.PushState.STARTED]),
-        rejected_count=count_gists(push_state=Gist.PushState.REJECTED),
-    )
-
-
-def count_gists(**which: Any) -> Coalesce:
-    """Per listed person, the number of such gists; only the rows of the page are counted."""
-    gists = Gist.objects.filter(person=OuterRef("pk"), **which).order_by().values("person")
-    return Coalesce(Subquery(gists.annotate(number=Count("pk")).values("number")), 0)

@@ -10,7 +10,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from people import backfill
-from people.api.filters import refuse_unknown_names
+from people.api.filters import reject_unknown_names
 from people.github_names import login_key, parse_login
 from people.models import Gist, Person
 from people.visits import Window
@@ -133,7 +133,7 @@ class StrictMixin:
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):
             known = set(self.fields)  # type: ignore[attr-defined]  # a serializer's
-            refuse_unknown_names(set(map(str, data)) - known, known)
+            reject_unknown_names(set(map(str, data)) - known, known)
         return super().to_internal_value(data)  # type: ignore[misc]
 
 

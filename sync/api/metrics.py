@@ -10,18 +10,18 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from rest_framework.request import Request
 
-from people.api.authentication import MayReadMetrics
-from people.api.base import GuardedView
+from people.api.base import ApiView
+from people.api.permissions import HasMetricsAccess
 from sync.api.status import COUNTED_WITHIN
 from sync.claims import database_clock
 from sync.models import SyncRun
 from sync.status import Status, status
 
 
-class Metrics(GuardedView):
+class Metrics(ApiView):
     """What Prometheus scrapes."""
 
-    permission_classes = [MayReadMetrics]
+    permission_classes = [HasMetricsAccess]
 
     @extend_schema(exclude=True)
     def get(self, request: Request) -> HttpResponse:
@@ -35,7 +35,7 @@ class StatusCollector(Collector):
         self.now = now
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        now, last, good = self.now, self.now.last_run, self.now.last_good_run
+        now, last, good = self.now, self.now.last_run, self.now.last_successful_run
         ended = seconds(good.finished_at if good else None)
         yield single(
             "last_run_timestamp_seconds", "when the last run began", seconds(last.started_at if last else None)
@@ -80,4 +80,4 @@ def duration(run: SyncRun | None) -> float | None:
 
 
 def refused(run: SyncRun | None) -> float:
-    return float(bool(run and run.outcome == SyncRun.Outcome.REFUSED))
+    return float(bool(run and run.outcome == SyncRun.Outcome.MISCONFIGURED))

@@ -9,9 +9,9 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from people.api.base import GuardedView
-from people.api.filters import PAGING, StrictOrdering, refuse_unknown
-from people.api.pagination import Pages
+from people.api.base import ApiView
+from people.api.filters import PAGING, StrictOrdering, reject_unknown
+from people.api.pagination import PagePagination
 from people.api.schema import EVERYWHERE, described
 from sync.api import schema_examples as examples
 from sync.claims import database_clock
@@ -58,7 +58,7 @@ class StatusSerializer(serializers.Serializer[dict[str, Any]]):
     """Numbers about the sync; those of people and gists are half a minute old at most."""
 
     last_run = SyncRunSerializer(allow_null=True)
-    last_good_run = SyncRunSerializer(allow_null=True, help_text="of those for everybody")
+    last_successful_run = SyncRunSerializer(allow_null=True, help_text="of those for everybody")
     age_seconds = serializers.IntegerField(allow_null=True, help_text="since the last good run ended")
     people = serializers.DictField(child=serializers.IntegerField(), help_text="by state")
     gists = serializers.DictField(child=serializers.IntegerField(), help_text="by push state")
@@ -69,7 +69,7 @@ class StatusSerializer(serializers.Serializer[dict[str, Any]]):
     limits = serializers.DictField(child=serializers.DictField(), help_text="what the APIs told the last run")
 
 
-class StatusView(GuardedView):
+class StatusView(ApiView):
     """How the sync is doing."""
 
     @extend_schema(
@@ -82,16 +82,16 @@ class StatusView(GuardedView):
         },
     )
     def get(self, request: Request) -> Response:
-        refuse_unknown(request, set())
+        reject_unknown(request, set())
         return Response(status(database_clock(), counted_within=COUNTED_WITHIN).as_json())
 
 
-class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[SyncRun], GuardedView):
+class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[SyncRun], ApiView):
     """The runs of the last 90 days."""
 
     queryset = SyncRun.objects.all()
     serializer_class = SyncRunSerializer
-    pagination_class = Pages
+    pagination_class = PagePagination
     filter_backends = [StrictOrdering]
     ordering_fields = ["id"]
     ordering = ["-id"]
@@ -107,7 +107,7 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
         },
     )
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        refuse_unknown(request, PAGING)
+        reject_unknown(request, PAGING)
         return super().list(request, *args, **kwargs)
 
     @extend_schema(
@@ -121,7 +121,7 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
         },
     )
     def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        refuse_unknown(request, set())
+        reject_unknown(request, set())
         number = kwargs["pk"]
         is_number = number.isascii() and number.isdigit() and len(number) < 19
         run = SyncRun.objects.filter(pk=int(number)).first() if is_number else None

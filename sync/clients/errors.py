@@ -1,16 +1,16 @@
 """What can go wrong, named by what is done about it.
 
 SyncError
-├── ApiEndedError           this API is not asked again in this run
-│   ├── SettingRefusedError ... and somebody has to mend a setting
+├── CircuitOpenError           this API is not asked again in this run
+│   ├── ConfigurationError ... and somebody has to mend a setting
 │   │   └── CredentialsError    ... its token
 │   └── OutageError         ... since it failed again and again
-├── LimitedError            the API refused this request for its limits: nothing was done, ask again after a wait
-├── TryLaterError           this person again in the next run
-│   └── WrongAnswerError    the answer was not what the API promises
-├── RefusedError            a clear no to this one request: write it on the row and go on
-│   └── MissingError        what was asked for does not exist (any more)
-├── UnclearError            a POST was sent and nobody knows whether it was done: look before repeating
+├── RateLimitedError            the API refused this request for its limits: nothing was done, ask again after a wait
+├── RetryNextRunError           this person again in the next run
+│   └── InvalidResponseError    the answer was not what the API promises
+├── RejectedError            a clear no to this one request: write it on the row and go on
+│   └── NotFoundError        what was asked for does not exist (any more)
+├── OutcomeUnknownError            a POST was sent and nobody knows whether it was done: look before repeating
 ├── NotSentError            a POST that certainly was not sent
 ├── LeaseLostError          another run took this person over, or it was deleted: write nothing
 └── RunStoppedError         the run was told to stop
@@ -23,7 +23,7 @@ class SyncError(Exception):
     """A message is fit to be shown to anybody: API, method, path, status, up to 200 characters of the answer."""
 
 
-class ApiEndedError(SyncError):
+class CircuitOpenError(SyncError):
     """`free_at` is when it may be asked again, where that is known."""
 
     def __init__(self, message: str, free_at: datetime | None = None) -> None:
@@ -31,41 +31,41 @@ class ApiEndedError(SyncError):
         self.free_at = free_at
 
 
-class SettingRefusedError(ApiEndedError):
+class ConfigurationError(CircuitOpenError):
     pass
 
 
-class CredentialsError(SettingRefusedError):
+class CredentialsError(ConfigurationError):
     pass
 
 
-class OutageError(ApiEndedError):
+class OutageError(CircuitOpenError):
     pass
 
 
-class LimitedError(SyncError):
+class RateLimitedError(SyncError):
     pass
 
 
-class TryLaterError(SyncError):
+class RetryNextRunError(SyncError):
     pass
 
 
-class WrongAnswerError(TryLaterError):
+class InvalidResponseError(RetryNextRunError):
     pass
 
 
-class RefusedError(SyncError):
+class RejectedError(SyncError):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
 
 
-class MissingError(RefusedError):
+class NotFoundError(RejectedError):
     pass
 
 
-class UnclearError(SyncError):
+class OutcomeUnknownError(SyncError):
     pass
 
 

@@ -112,7 +112,7 @@ class GitHubClient:
         self.etag_scope = hashlib.sha256(scope.encode()).hexdigest()
 
     def account(self, login: str) -> Account:
-        """https://docs.github.com/rest/users/users#get-a-user - MissingError if there is none of that name."""
+        """https://docs.github.com/rest/users/users#get-a-user - NotFoundError if there is none of that name."""
         return self.api.get(f"/users/{login}").read(ACCOUNT)
 
     def account_by_id(self, account_id: int) -> Account:

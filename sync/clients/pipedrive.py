@@ -11,7 +11,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import AwareDatetime, BeforeValidator, TypeAdapter
 
-from sync.clients.errors import UnclearError, WrongAnswerError
+from sync.clients.errors import InvalidResponseError, OutcomeUnknownError
 from sync.clients.rate_limit import Limits, Pause, header_number
 from sync.clients.transport import Answer, Api
 
@@ -131,11 +131,11 @@ class PipedriveClient:
         return self._pages("/api/v2/persons", PERSONS, {"sort_by": "add_time", "sort_direction": "desc"})
 
     def person(self, person_id: int) -> PipedrivePerson:
-        """GET /persons/{id} - MissingError, or `is_deleted`, when it was deleted or merged into another."""
+        """GET /persons/{id} - NotFoundError, or `is_deleted`, when it was deleted or merged into another."""
         return self.api.get(f"/api/v2/persons/{person_id}").read(PERSON).data
 
     def create_person(self, name: str, email: str = "") -> int:
-        """POST /persons - the new person's id. UnclearError if nobody knows whether it was made."""
+        """POST /persons - the new person's id. OutcomeUnknownError if nobody knows whether it was made."""
         body: dict[str, Any] = {"name": name}
         if email:
             body["emails"] = [{"value": email, "primary": True, "label": "work"}]
@@ -147,7 +147,7 @@ class PipedriveClient:
         return self._pages("/api/v2/activities", ACTIVITIES, query)
 
     def create_activity(self, person_id: int, activity: NewActivity, *, not_after: float | None = None) -> int:
-        """POST /activities - the new activity's id. UnclearError if nobody knows whether it was made.
+        """POST /activities - the new activity's id. OutcomeUnknownError if nobody knows whether it was made.
 
         The person goes in as the primary participant: `person_id` is read-only, whatever the specification says.
         """
@@ -156,7 +156,7 @@ class PipedriveClient:
         return self._made(self.api.post("/api/v2/activities", body, not_after=not_after))
 
     def edit_activity(self, activity_id: int, subject: str, note: str) -> None:
-        """PATCH /activities/{id} - MissingError when somebody deleted it."""
+        """PATCH /activities/{id} - NotFoundError when somebody deleted it."""
         self.api.patch(f"/api/v2/activities/{activity_id}", {"subject": subject, "note": note})
 
     def activity_types(self) -> list[str]:
@@ -179,8 +179,8 @@ class PipedriveClient:
     def _made(answer: Answer) -> int:
         try:
             return answer.read(MADE).data.id
-        except WrongAnswerError as error:  # It was probably made; ask before making another.
-            raise UnclearError(str(error)) from None
+        except InvalidResponseError as error:  # It was probably made; ask before making another.
+            raise OutcomeUnknownError(str(error)) from None
 
     def _limits_told(self, answer: Answer) -> Pause | None:
         """https://pipedrive.readme.io/docs/core-api-concepts-rate-limiting - the reset is seconds, not an epoch."""

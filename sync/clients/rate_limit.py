@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-LONGEST_WAIT = 30.0  # seconds; a longer pause ends the API's part of the run
+MAX_WAIT = 30.0  # seconds; a longer pause ends the API's part of the run
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Limits:
         with self._lock:
             now = self._now()
             slot = max(now, self._next_slot, self._paused_until)
-            if slot - now <= LONGEST_WAIT:
+            if slot - now <= MAX_WAIT:
                 self._next_slot = slot + self._interval * self.runs
             return slot - now
 

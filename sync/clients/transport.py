@@ -23,25 +23,25 @@ from requests.auth import AuthBase
 from requests.structures import CaseInsensitiveDict
 
 from sync.clients.errors import (
-    ApiEndedError,
+    CircuitOpenError,
     CredentialsError,
-    LimitedError,
-    MissingError,
+    InvalidResponseError,
+    NotFoundError,
     NotSentError,
     OutageError,
-    RefusedError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    RejectedError,
+    RetryNextRunError,
     RunStoppedError,
     SyncError,
-    TryLaterError,
-    UnclearError,
-    WrongAnswerError,
 )
-from sync.clients.rate_limit import LONGEST_WAIT, Limits, Pause
+from sync.clients.rate_limit import MAX_WAIT, Limits, Pause
 
 CONNECT_TIMEOUT = 5.0  # seconds
 READ_TIMEOUT = 20.0  # seconds without a byte
 TOTAL_TIMEOUT = 60.0  # seconds for a whole answer, however it trickles
-LARGEST_BODY = 64 * 1024 * 1024  # bytes; a page of 100 gists with 300 files each has about 12 MB
+MAX_BODY_BYTES = 64 * 1024 * 1024  # bytes; a page of 100 gists with 300 files each has about 12 MB
 RETRIES = 3
 RETRY_SECONDS = 0.5  # doubled with each retry, plus up to as much again by chance
 REDIRECTS = 3
@@ -64,13 +64,13 @@ class Answer:
     body: bytes
 
     def read(self, shape: TypeAdapter[T]) -> T:
-        """The body as `shape`. WrongAnswerError if it is something else."""
+        """The body as `shape`. InvalidResponseError if it is something else."""
         try:
             return shape.validate_json(self.body)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise WrongAnswerError(
+            raise InvalidResponseError(
                 f"{self.call} answered {self.status} with a wrong body: {first['msg']} {where}"
             ) from None
 
@@ -94,7 +94,7 @@ class Api:
         concurrency: int = 8,
     ) -> None:
         self.name = name
-        self.ended: ApiEndedError | None = None
+        self.ended: CircuitOpenError | None = None
         self.requests = 0
         self.limits = limits
         self._base_url = base_url
@@ -116,7 +116,7 @@ class Api:
     ) -> Answer:
         """GET a path or a whole URL of this host; repeated up to three times when it fails on the way or with 5xx.
 
-        Raises ApiEndedError, TryLaterError, RefusedError, RunStoppedError.
+        Raises CircuitOpenError, RetryNextRunError, RejectedError, RunStoppedError.
         """
         return self._repeatable("GET", url, params=params, headers=headers)
 
@@ -128,7 +128,7 @@ class Api:
         """POST JSON, once. `not_after`: a time of `now()` after which it is not sent any more.
 
         A refusal for the API's limits is no answer: nothing was done, so it is sent again after the wait. Raises
-        ApiEndedError and NotSentError when nothing was done, RefusedError when it was refused, UnclearError when it
+        CircuitOpenError and NotSentError when nothing was done, RejectedError when it was refused, OutcomeUnknownError when it
         may or may not have been done.
         """
         call = f"{self.name} POST {path}"
@@ -138,13 +138,13 @@ class Api:
                 raise NotSentError(f"{call} came too late to be sent")
             try:
                 return self._judge(self._send(call, "POST", urljoin(self._base_url, path), json=body))
-            except LimitedError:
+            except RateLimitedError:
                 continue
             except _OnTheWayError as error:
                 # A connection that was never made carried nothing; anything else may have arrived.
-                raise NotSentError(str(error)) if error.unsent else UnclearError(str(error)) from None
-            except (_ServerError, WrongAnswerError) as error:
-                raise UnclearError(str(error)) from None
+                raise NotSentError(str(error)) if error.unsent else OutcomeUnknownError(str(error)) from None
+            except (_ServerError, InvalidResponseError) as error:
+                raise OutcomeUnknownError(str(error)) from None
         raise self._kept_refusing()
 
     def _repeatable(self, method: str, url: str, **parts: Any) -> Answer:
@@ -155,11 +155,11 @@ class Api:
             self._wait_for_turn()
             try:
                 return self._follow(call, method, url, parts)
-            except LimitedError:
+            except RateLimitedError:
                 continue
             except (_OnTheWayError, _ServerError) as error:
                 if attempt == RETRIES:
-                    raise TryLaterError(str(error)) from None
+                    raise RetryNextRunError(str(error)) from None
                 self._sleep(RETRY_SECONDS * 2**attempt * (1 + random.random()))  # noqa: S311  # jitter, no secret
         raise self._kept_refusing()
 
@@ -171,12 +171,14 @@ class Api:
                 return self._judge(answer)
             url, parts = urljoin(url, location), {**parts, "params": None}
             self._same_host(call, url)
-        raise WrongAnswerError(f"{call} is redirected in circles")
+        raise InvalidResponseError(f"{call} is redirected in circles")
 
     def _same_host(self, call: str, url: str) -> None:
         """The token goes to no other host than the configured one."""
         if urlsplit(url)[:2] != urlsplit(self._base_url)[:2]:
-            raise WrongAnswerError(f"{call} leads to another host, {urlsplit(url).netloc[:100]}; it is not followed")
+            raise InvalidResponseError(
+                f"{call} leads to another host, {urlsplit(url).netloc[:100]}; it is not followed"
+            )
 
     def _send(self, call: str, method: str, url: str, **parts: Any) -> Answer:
         with self._lock:
@@ -191,8 +193,8 @@ class Api:
                 # read1 hands over what is there; the other ways of reading wait for a full buffer, however long.
                 while chunk := response.raw.read1(64 * 1024, decode_content=True):
                     body += chunk
-                    if len(body) > LARGEST_BODY:
-                        raise WrongAnswerError(f"{call} answered with more than {LARGEST_BODY >> 20} MB")
+                    if len(body) > MAX_BODY_BYTES:
+                        raise InvalidResponseError(f"{call} answered with more than {MAX_BODY_BYTES >> 20} MB")
                     if time.monotonic() - started > TOTAL_TIMEOUT:
                         raise requests.Timeout
                 return Answer(call, response.status_code, response.headers, bytes(body))
@@ -221,12 +223,12 @@ class Api:
         if status == 402:
             self.end(CredentialsError(f"{said} - the account of {self.name.upper()}_TOKEN is not open: is it paid?"))
         if pause and pause.refused:
-            raise LimitedError(said)
+            raise RateLimitedError(said)
         if status in (404, 410):
-            raise MissingError(said, status)
+            raise NotFoundError(said, status)
         if 400 <= status < 500:
-            raise RefusedError(said, status)
-        raise WrongAnswerError(said)
+            raise RejectedError(said, status)
+        raise InvalidResponseError(said)
 
     def _excerpt(self, answer: Answer) -> str:
         text = answer.body[:2000].decode("utf-8", "replace")
@@ -243,10 +245,10 @@ class Api:
         if self.ended:
             raise self.ended
         seconds = self.limits.reserve()
-        if seconds > LONGEST_WAIT:
+        if seconds > MAX_WAIT:
             free_at = datetime.now(UTC) + timedelta(seconds=seconds)
             sentence = f"{self.name} is free again at {free_at:%Y-%m-%d %H:%M} UTC ({self.limits.why})"
-            self.end(ApiEndedError(sentence, free_at))
+            self.end(CircuitOpenError(sentence, free_at))
         self._sleep(seconds)
         if self.ended:
             raise self.ended
@@ -262,13 +264,13 @@ class Api:
         if failures >= OUTAGE and not self.ended:
             self.ended = OutageError(f"{self.name} failed {failures} times in a row; the last: {failure}")
 
-    def end(self, error: ApiEndedError) -> NoReturn:
+    def end(self, error: CircuitOpenError) -> NoReturn:
         """Leave this API alone for the rest of the run, in every thread; the first reason counts."""
         self.ended = self.ended or error
         raise self.ended
 
-    def _kept_refusing(self) -> ApiEndedError:
-        self.ended = self.ended or ApiEndedError(
+    def _kept_refusing(self) -> CircuitOpenError:
+        self.ended = self.ended or CircuitOpenError(
             f"{self.name} keeps refusing requests for its limits ({self.limits.why})"
         )
         return self.ended

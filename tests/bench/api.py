@@ -29,7 +29,7 @@ SIZES = {"1,000 people": 1_000, "100,000 people": 100_000}
 NUMBERS = "WITH RECURSIVE n AS (SELECT 0 AS i UNION ALL SELECT i + 1 FROM n WHERE i < {most} - 1)"
 PEOPLE = """
 INSERT INTO people_person (github_username, username_key, github_id, name, email, state, backfill, etag, etag_scope,
-    pipedrive_started_name, pipedrive_id, attempted_at, polled_at, full_pass_at, lease_holder, failures, last_error,
+    pipedrive_create_name, pipedrive_id, attempted_at, polled_at, full_pass_at, lease_holder, failures, last_error,
     created_at, updated_at)
 {numbers} SELECT CONCAT('person-', i), CONCAT('person-', i), i + 1, CONCAT('First', i, ' Last', i),
     CONCAT('mail', i, '@example.com'), 'active', 'all', '', '', '', i + 1, NOW(6), NOW(6), NOW(6), '', 0, '', NOW(6),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.standins.wire import Asked, Reply, StandIn, json_reply
+from tests.standins.wire import RecordedRequest, Reply, StandIn, json_reply
 
 VERSIONS = ("2022-11-28", "2026-03-10")
 REACH = 3000  # gists that a listing goes back at most
@@ -119,7 +119,7 @@ class GitHubStandIn(StandIn):
         return self._by_login[login.lower()]
 
     # --- what clients get ---
-    def answer(self, asked: Asked) -> Reply:
+    def answer(self, asked: RecordedRequest) -> Reply:
         if not asked.headers.get("user-agent"):
             return Reply(403, b"Request forbidden by administrative rules.", {"content-type": "text/html"})
         token = asked.headers.get("authorization", "").removeprefix("Bearer ")
@@ -144,7 +144,7 @@ class GitHubStandIn(StandIn):
             "x-ratelimit-resource": "core",
         }
 
-    def _route(self, asked: Asked, token: str) -> Reply:
+    def _route(self, asked: RecordedRequest, token: str) -> Reply:
         parts = asked.path.strip("/").split("/")
         try:
             account = self.accounts[int(parts[1])] if parts[0] == "user" else self._named(parts[1])
@@ -164,7 +164,7 @@ class GitHubStandIn(StandIn):
             },
         )
 
-    def _list(self, account: Account, asked: Asked, token: str) -> Reply:
+    def _list(self, account: Account, asked: RecordedRequest, token: str) -> Reply:
         per_page = min(int(asked.query.get("per_page", 30)), 100)
         page = int(asked.query.get("page", 1))
         if page > 1 and (page - 1) * per_page >= REACH:

@@ -5,7 +5,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.standins.wire import Asked, Reply, StandIn, json_reply
+from tests.standins.wire import RecordedRequest, Reply, StandIn, json_reply
 
 ACTIVITY_FIELDS: dict[str, type] = {
     "subject": str,
@@ -88,7 +88,7 @@ class PipedriveStandIn(StandIn):
         return [found.group(1) for note in notes if (found := re.search(r'href="[^"]*/([0-9a-f]+)"', note))]
 
     # --- what clients get ---
-    def answer(self, asked: Asked) -> Reply:
+    def answer(self, asked: RecordedRequest) -> Reply:
         headers = {"x-ratelimit-limit": "100", "x-ratelimit-remaining": "99", "x-ratelimit-reset": "2"}
         if asked.headers.get("x-api-token") not in self.tokens or "api_token" in asked.query:
             return json_reply(401, {"success": False, "error": "unauthorized access", "errorCode": 401}, headers)
@@ -100,7 +100,7 @@ class PipedriveStandIn(StandIn):
         reply: Reply = act(asked) if act else json_reply(404, {"success": False, "error": "Unknown method."})
         return Reply(reply.status, reply.body, {**reply.headers, **headers})
 
-    def _search_persons(self, asked: Asked) -> Reply:
+    def _search_persons(self, asked: RecordedRequest) -> Reply:
         term, exact = asked.query["term"].lower(), asked.query.get("exact_match") == "true"
         if len(term) < (1 if exact else 2):
             return refused("search term is too short")
@@ -115,26 +115,26 @@ class PipedriveStandIn(StandIn):
                 found.append({"item": {"id": person["id"], "name": person["name"], "emails": emails}})
         return self._page(found, asked, wrap=lambda rows: {"items": rows})
 
-    def _list_persons(self, asked: Asked) -> Reply:
+    def _list_persons(self, asked: RecordedRequest) -> Reply:
         return self._page(self._sorted(self._living(self.persons), asked), asked)
 
-    def _get_person(self, asked: Asked) -> Reply:
+    def _get_person(self, asked: RecordedRequest) -> Reply:
         person = self.persons.get(int(asked.path.rsplit("/", 1)[1]))
         return json_reply(200, {"success": True, "data": person}) if person else missing()
 
-    def _create_person(self, asked: Asked) -> Reply:
+    def _create_person(self, asked: RecordedRequest) -> Reply:
         wrong = wrong_body(asked.json, PERSON_FIELDS)
         if wrong or not asked.json.get("name"):
             return refused(wrong or "name is required")
         return json_reply(201, {"success": True, "data": self.persons[self._new_person(asked.json)]})
 
-    def _list_activities(self, asked: Asked) -> Reply:
+    def _list_activities(self, asked: RecordedRequest) -> Reply:
         rows = self._living(self.activities)
         if "person_id" in asked.query:
             rows = [row for row in rows if row["person_id"] == int(asked.query["person_id"])]
         return self._page(self._sorted(rows, asked), asked)
 
-    def _create_activity(self, asked: Asked) -> Reply:
+    def _create_activity(self, asked: RecordedRequest) -> Reply:
         body = asked.json
         wrong = wrong_activity(body)
         primary = [one for one in body.get("participants", []) if one.get("primary")] if not wrong else []
@@ -149,7 +149,7 @@ class PipedriveStandIn(StandIn):
         self.activities[row["id"]] = row
         return json_reply(201, {"success": True, "data": row})
 
-    def _edit_activity(self, asked: Asked) -> Reply:
+    def _edit_activity(self, asked: RecordedRequest) -> Reply:
         row = self.activities.get(int(asked.path.rsplit("/", 1)[1]))
         if row is None or row["is_deleted"]:
             return missing()
@@ -159,7 +159,7 @@ class PipedriveStandIn(StandIn):
         row.update(asked.json)
         return json_reply(200, {"success": True, "data": row})
 
-    def _activity_types(self, asked: Asked) -> Reply:
+    def _activity_types(self, asked: RecordedRequest) -> Reply:
         rows = [{"key_string": key, "active_flag": active} for key, active in self.types.items()]
         return json_reply(200, {"success": True, "data": rows})
 
@@ -177,14 +177,14 @@ class PipedriveStandIn(StandIn):
         return [row for row in table.values() if not row["is_deleted"]]
 
     @staticmethod
-    def _sorted(rows: list[dict[str, Any]], asked: Asked) -> list[dict[str, Any]]:
+    def _sorted(rows: list[dict[str, Any]], asked: RecordedRequest) -> list[dict[str, Any]]:
         field = asked.query.get("sort_by", "id")
         return sorted(
             rows, key=lambda row: (row[field], row["id"]), reverse=asked.query.get("sort_direction") == "desc"
         )
 
     @staticmethod
-    def _page(rows: list[dict[str, Any]], asked: Asked, wrap: Any = lambda rows: rows) -> Reply:
+    def _page(rows: list[dict[str, Any]], asked: RecordedRequest, wrap: Any = lambda rows: rows) -> Reply:
         limit = int(asked.query.get("limit", 100))
         start = int(asked.query.get("cursor", "c0").removeprefix("c"))
         more = f"c{start + limit}" if start + limit < len(rows) else None

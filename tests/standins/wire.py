@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Asked:
+class RecordedRequest:
     """A request as the server got it. Header names are in lower case."""
 
     act: str
@@ -59,7 +59,7 @@ class Connection(BaseHTTPRequestHandler):
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         standin = self.server.standin
         act = standin.act_of(self.command, parts.path)
-        self.server.standin.handle(self, Asked(act, self.command, parts.path, query, headers, body))
+        self.server.standin.handle(self, RecordedRequest(act, self.command, parts.path, query, headers, body))
 
     # The names are the library's.
     do_GET = do_HEAD = do_POST = do_PATCH = do_PUT = do_DELETE = _serve
@@ -110,7 +110,7 @@ class StandIn:
     def __init__(self, port: int = 0, *, host: str = "127.0.0.1") -> None:
         self.lock = threading.RLock()
         self.closing = threading.Event()
-        self.asked: list[Asked] = []
+        self.asked: list[RecordedRequest] = []
         self.counts: Counter[str] = Counter()
         self.keep_log = True
         self._faults: list[tuple[str, range, Fault]] = []
@@ -128,7 +128,7 @@ class StandIn:
         self._server.shutdown()
         self._server.server_close()
 
-    def answer(self, asked: Asked) -> Reply:
+    def answer(self, asked: RecordedRequest) -> Reply:
         """Do what is asked, under self.lock."""
         raise NotImplementedError
 
@@ -153,11 +153,11 @@ class StandIn:
         with self.lock:
             self.asked.clear()
 
-    def asked_for(self, act: str) -> list[Asked]:
+    def asked_for(self, act: str) -> list[RecordedRequest]:
         with self.lock:
             return [asked for asked in self.asked if asked.act == act]
 
-    def handle(self, connection: Connection, asked: Asked) -> None:
+    def handle(self, connection: Connection, asked: RecordedRequest) -> None:
         with self.lock:
             self.counts[asked.act] += 1
             if self.keep_log:

@@ -7,12 +7,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from people.bulk import MOST_ROWS, read_csv, read_json, track
+from people.bulk import MAX_ROWS, read_csv, read_json, track
 
 
 class Command(BaseCommand):
     help = f"Track the people of a file: CSV (username[,pipedrive_id][,backfill]), or JSON if its name ends in .json; \
-{MOST_ROWS} at most. Exit code 3 when rows were refused."
+{MAX_ROWS} at most. Exit code 3 when rows were refused."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=Path, help="the file, or - for standard input (CSV)")

@@ -21,7 +21,7 @@ from gisttracker.environment import EX_CONFIG, refuse
 from people.models import Person
 from sync import claims
 from sync.claims import Clock
-from sync.clients.errors import SettingRefusedError
+from sync.clients.errors import ConfigurationError
 from sync.clients.github import ANONYMOUS_REQUESTS_PER_HOUR, GitHubClient
 from sync.clients.pipedrive import PipedriveClient
 from sync.dry_run import preview
@@ -31,7 +31,7 @@ from sync.summary import Report, remaining
 
 log = logging.getLogger(__name__)
 EX_FAILED = 3
-EXIT_CODES = {Outcome.REFUSED: EX_CONFIG, Outcome.FAILED: EX_FAILED}
+EXIT_CODES = {Outcome.MISCONFIGURED: EX_CONFIG, Outcome.FAILED: EX_FAILED}
 
 
 def number(least: int, most: int) -> Callable[[str], int]:
@@ -123,7 +123,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps({"dry_run": True, "forecast": forecast, "problems": problems}))
         for problem in problems:
             log.warning("%s", problem)
-        if isinstance(github.api.ended, SettingRefusedError):
+        if isinstance(github.api.ended, ConfigurationError):
             sys.exit(EX_CONFIG)
         if problems:
             sys.exit(EX_FAILED)
@@ -148,7 +148,7 @@ class Command(BaseCommand):
             stopping=stopping,
         )
         record = open_record(clock, settings.SYNC_LEASE_SECONDS, trigger_of(options))
-        logs.say_everywhere(run=record.pk)
+        logs.bind_global(run=record.pk)
         with progress_bar(Person.objects.filter(due).count()) as progress:
             run = Run(
                 record,
@@ -174,7 +174,7 @@ class Command(BaseCommand):
             sys.exit(code)
 
     def _nothing_to_do(self, as_json: bool) -> None:
-        nothing: dict[str, Any] = {"run": None, "outcome": Outcome.DONE, "seconds": 0, "counts": Report().told()}
+        nothing: dict[str, Any] = {"run": None, "outcome": Outcome.SUCCEEDED, "seconds": 0, "counts": Report().told()}
         nothing |= {"requests": {"github": 0, "pipedrive": 0}, "problems": []}
         self.stdout.write(json.dumps(nothing) if as_json else "Nobody is new or asked for.")
 

@@ -1,0 +1,39 @@
+"""Who may use the API."""
+
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from rest_framework.exceptions import NotAuthenticated
+from rest_framework.permissions import SAFE_METHODS, BasePermission
+from rest_framework.request import Request
+
+from people.api.authentication import SCHEME
+from people.models import ApiKey
+
+if TYPE_CHECKING:  # REST framework imports this module while it loads its views.
+    from rest_framework.views import APIView
+
+
+class HasApiAccess(BasePermission):
+    """Keys and staff. A read-only key, and staff without `change_person`, may only read."""
+
+    message = "Your key is read-only, or your account may not change people."
+
+    def has_permission(self, request: Request, view: "APIView") -> bool:
+        if settings.API_AUTH == "none":
+            return True
+        key, user = request.auth, request.user
+        if isinstance(key, ApiKey):
+            return request.method in SAFE_METHODS or not key.read_only
+        if not isinstance(user, User):
+            raise NotAuthenticated(f"Send an API key as `Authorization: {SCHEME} YOUR-KEY`.")
+        if not user.is_staff:
+            self.message = "Only staff may use the API without a key."
+            return False
+        return request.method in SAFE_METHODS or user.has_perm("people.change_person")
+
+
+class HasMetricsAccess(HasApiAccess):
+    def has_permission(self, request: Request, view: "APIView") -> bool:
+        return settings.METRICS_PUBLIC or super().has_permission(request, view)

@@ -1,0 +1,45 @@
+"""How many requests each consumer and each anonymous address may make."""
+
+import time
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
+
+from people.api.authentication import ANONYMOUS, get_consumer
+from people.models import RequestCount
+
+if TYPE_CHECKING:  # REST framework imports this module while it loads its views.
+    from rest_framework.views import APIView
+
+
+class MinuteThrottle(BaseThrottle):
+    """A number of requests per minute, counted in the database, so that it holds across processes."""
+
+    def allow_request(self, request: Request, view: "APIView") -> bool:
+        client, max_requests = self.get_rate(request)
+        return not max_requests or RequestCount.hit(client) <= max_requests
+
+    def wait(self) -> float:
+        return 60 - time.time() % 60
+
+    def get_rate(self, request: Request) -> tuple[str, int]:
+        """The client that this request counts for, and its maximum per minute; 0 means unlimited."""
+        raise NotImplementedError
+
+
+class ConsumerThrottle(MinuteThrottle):
+    """Limits each key and each staff member."""
+
+    def get_rate(self, request: Request) -> tuple[str, int]:
+        consumer = get_consumer(request)
+        return consumer, 0 if consumer == ANONYMOUS else settings.API_REQUESTS_PER_MINUTE
+
+
+class AnonymousThrottle(MinuteThrottle):
+    """Limits each address that sends no valid key; refused requests count too."""
+
+    def get_rate(self, request: Request) -> tuple[str, int]:
+        is_anonymous = get_consumer(request) == ANONYMOUS
+        return f"address:{self.get_ident(request)}", settings.ANONYMOUS_REQUESTS_PER_MINUTE if is_anonymous else 0

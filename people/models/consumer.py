@@ -1,0 +1,64 @@
+"""The consumers of the API: their keys, what each has been shown, and how many requests they made."""
+
+import time
+
+from django.db import IntegrityError, models, transaction
+from django.db.models import F
+from rest_framework_api_key.models import AbstractAPIKey
+
+from people.models.person import Person
+
+
+class ApiKey(AbstractAPIKey):
+    """A consumer's key; only its hash is stored."""
+
+    read_only = models.BooleanField(
+        default=False, help_text="The key may only read (which also moves its visit markers)."
+    )
+
+    class Meta(AbstractAPIKey.Meta):
+        verbose_name = "API key"
+        verbose_name_plural = "API keys"
+
+
+class Visit(models.Model):
+    """How far into a person's gists one consumer has been shown."""
+
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="visits")
+    consumer = models.CharField(max_length=64)
+    cursor = models.PositiveBigIntegerField(default=0)
+    visited_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["person", "consumer"], name="one_visit_marker_each")]
+
+    def __str__(self) -> str:
+        return f"{self.consumer} at {self.cursor}"
+
+
+class RequestCount(models.Model):
+    """How many API requests one client made in one minute."""
+
+    client = models.CharField(max_length=100, help_text="a consumer, or an address without a valid key")
+    minute = models.BigIntegerField(db_index=True, help_text="minutes since 1970")
+    count = models.PositiveIntegerField(default=1)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["client", "minute"], name="one_count_a_minute")]
+
+    def __str__(self) -> str:
+        return f"{self.client}: {self.count}"
+
+    @classmethod
+    def hit(cls, client: str) -> int:
+        """Count a request; returns the number in this minute. Processes that count at once lose nothing."""
+        minute = int(time.time() // 60)
+        row = cls.objects.filter(client=client[:100], minute=minute)
+        if not row.update(count=F("count") + 1):
+            cls.objects.filter(minute__lt=minute - 1).delete()
+            try:
+                with transaction.atomic():
+                    cls.objects.create(client=client[:100], minute=minute)
+            except IntegrityError:  # Another process was faster.
+                row.update(count=F("count") + 1)
+        return row.get().count

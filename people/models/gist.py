@@ -1,0 +1,80 @@
+"""A public gist, which is also the outbox entry of its Pipedrive activity."""
+
+from django.db import models
+from django.utils import timezone
+
+from people.backfill import select
+from people.models.person import Person
+
+
+class GistQuerySet(models.QuerySet["Gist"]):
+    def unfinished(self) -> "GistQuerySet":
+        """Gists whose activity is still to be created, or whose push has an unknown outcome."""
+        return self.filter(push_state__in=[Gist.PushState.PENDING, Gist.PushState.STARTED])
+
+    def push_again(self) -> int:
+        """Make rejected and skipped gists pending again. Returns how many there were."""
+        put_back = self.filter(push_state__in=[Gist.PushState.REJECTED, Gist.PushState.SKIPPED])
+        return put_back.update(push_state=Gist.PushState.PENDING, push_error="", updated_at=timezone.now())
+
+    def widen_backfill(self, choice: str) -> int:
+        """Make those skipped gists of one person pending that this backfill choice includes. Returns how many."""
+        rows = list(self.values_list("pk", "github_created_at", "push_state"))
+        selected = select(choice, [created for _, created, _ in rows])
+        skipped = [
+            pk
+            for (pk, _, state), is_selected in zip(rows, selected, strict=True)
+            if is_selected and state == Gist.PushState.SKIPPED
+        ]
+        return self.filter(pk__in=skipped).push_again()
+
+
+class Gist(models.Model):
+    """A public gist, and the outbox entry of its Pipedrive activity.
+
+    `id` is the cursor of visits: a person's gists are inserted in one transaction that locks the person's row, as
+    visits do, so a smaller id never appears after a larger one was shown.
+    """
+
+    class PushState(models.TextChoices):
+        PENDING = "pending"  # to be pushed
+        STARTED = "started"  # the POST may have been sent; check Pipedrive before sending another
+        PUSHED = "pushed"  # has its activity
+        REJECTED = "rejected"  # Pipedrive refused it; push_error has the reason
+        SKIPPED = "skipped"  # not included in the person's backfill choice
+
+    github_id = models.CharField(max_length=64, unique=True)
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="gists")
+    description = models.TextField(blank=True)
+    html_url = models.CharField(max_length=500)
+    pull_url = models.CharField(max_length=500)
+    truncated = models.BooleanField(default=False, help_text="GitHub lists only the first 300 files.")
+    files = models.JSONField(default=list, help_text="A list of {name, raw_url, language, size in bytes}.")
+    github_created_at = models.DateTimeField()
+    github_updated_at = models.DateTimeField()
+    removed_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    push_state = models.CharField(max_length=10, choices=PushState.choices, default=PushState.PENDING)
+    push_started_at = models.DateTimeField(null=True, blank=True)
+    push_attempts = models.PositiveIntegerField(default=0)
+    push_error = models.CharField(max_length=500, blank=True)
+    pushed_at = models.DateTimeField(null=True, blank=True)
+    pipedrive_activity_id = models.PositiveBigIntegerField(null=True, blank=True)
+    # The Pipedrive person of the last attempt: the activity is looked for there, also after the person was relinked.
+    pipedrive_person_id = models.PositiveBigIntegerField(null=True, blank=True)
+    # The gist was edited after its activity was created; with PUSH_EDITS the activity is updated.
+    activity_outdated = models.BooleanField(default=False)
+
+    objects = GistQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [
+            models.Index(fields=["person", "id"], name="gist_person_id"),
+            models.Index(fields=["push_state", "person"], name="gist_push_state_person"),
+        ]
+
+    def __str__(self) -> str:
+        return self.github_id

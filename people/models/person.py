@@ -1,0 +1,154 @@
+"""A tracked GitHub user, and the search terms under which the person is found."""
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Count, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from people import backfill
+from people.github_names import login_key, parse_login
+from people.search import search_terms
+
+
+class PersonQuerySet(models.QuerySet["Person"]):
+    def named(self, login: str) -> "PersonQuerySet":
+        """The person with this login, in any case; none when the text cannot be a login."""
+        try:
+            return self.filter(username_key=login_key(parse_login(login)))
+        except ValueError:
+            return self.none()
+
+    def with_counts(self) -> "PersonQuerySet":
+        """People with `gist_count`, `pending_count` and `rejected_count`, counted for the selected rows only."""
+        return self.annotate(
+            gist_count=Count("gists"),
+            pending_count=Count("gists", filter=Q(gists__push_state__in=["pending", "started"])),
+            rejected_count=Count("gists", filter=Q(gists__push_state="rejected")),
+        )
+
+    def request_sync(self) -> int:
+        """Put these people first in the next run. Returns how many. Uses the database's clock, as the runs do."""
+        return self.update(sync_requested_at=Now())
+
+    def pause(self) -> int:
+        return self.update(state=Person.State.PAUSED, updated_at=timezone.now())
+
+    def resume(self) -> int:
+        """Poll the paused people again. Returns how many there are."""
+        paused = self.filter(state=Person.State.PAUSED)
+        never_polled = paused.filter(github_id=None).update(state=Person.State.NEW, updated_at=timezone.now())
+        return never_polled + paused.update(state=Person.State.ACTIVE, updated_at=timezone.now())
+
+
+class Person(models.Model):
+    """A tracked GitHub user. `github_id` is the identity; a login can be renamed and reused by another account."""
+
+    class State(models.TextChoices):
+        NEW = "new"  # never polled
+        ACTIVE = "active"
+        GONE = "gone"  # GitHub has no such account (any more)
+        CONFLICT = "conflict"  # the login, or the account, belongs to another tracked person
+        PAUSED = "paused"  # kept, but not polled
+
+    github_username = models.CharField(max_length=39)
+    # Lower case, so that uniqueness does not depend on a collation.
+    username_key = models.CharField(max_length=39, unique=True, editable=False)
+    github_id = models.BigIntegerField(null=True, blank=True, unique=True, editable=False)
+    name = models.CharField(max_length=255, blank=True)
+    email = models.CharField(max_length=255, blank=True)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.NEW, db_index=True)
+    backfill = models.CharField(max_length=10, blank=True)
+
+    pipedrive_id = models.PositiveBigIntegerField(null=True, blank=True)
+    # Written before the POST that creates the Pipedrive person; stays when the outcome of that POST is unknown.
+    pipedrive_create_started_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # The name sent in that POST: the person may be renamed on GitHub before the outcome is resolved.
+    pipedrive_create_name = models.CharField(max_length=255, blank=True, editable=False)
+    # When the existing activities of this Pipedrive person were last matched with our gists.
+    pipedrive_matched_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    # The ETag of the list's first page, byte for byte, and its scope (URL, token, API version; see the GitHub client).
+    etag = models.CharField(max_length=255, blank=True, editable=False)
+    etag_scope = models.CharField(max_length=64, blank=True, editable=False)
+    # [[url, etag], ...] of the further pages. [] means that the list fits one page, NULL that its length is unknown.
+    page_etags = models.JSONField(null=True, blank=True, editable=False)
+    attempted_at = models.DateTimeField(null=True, blank=True, editable=False, db_index=True)  # any outcome
+    polled_at = models.DateTimeField(null=True, blank=True, editable=False)  # successfully
+    full_pass_at = models.DateTimeField(null=True, blank=True, editable=False)  # every page was read or unchanged
+    full_read_at = models.DateTimeField(null=True, blank=True, editable=False)  # every page was read, without ETags
+    push_attempted_at = models.DateTimeField(null=True, blank=True, editable=False)
+    sync_requested_at = models.DateTimeField(null=True, blank=True, editable=False, db_index=True)
+    lease_holder = models.CharField(max_length=36, blank=True, editable=False)
+    leased_until = models.DateTimeField(null=True, blank=True, editable=False)
+    failures = models.PositiveIntegerField(default=0, editable=False)  # in a row
+    last_error = models.CharField(max_length=500, blank=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = PersonQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "people"
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"@{self.github_username}"
+
+    def clean(self) -> None:
+        """The rules for a login and a backfill choice, for Django's forms."""
+        for field, parse in (("github_username", parse_login), ("backfill", backfill.parse)):
+            value = getattr(self, field)
+            try:
+                setattr(self, field, parse(value) if value else value)
+            except ValueError as error:
+                raise ValidationError({field: str(error)}) from None
+
+    def relink(self, pipedrive_id: int | None) -> None:
+        """Set another Pipedrive person, or None to find or create one in the next run. Does not save."""
+        self.pipedrive_id, self.pipedrive_matched_at, self.pipedrive_create_started_at = pipedrive_id, None, None
+
+    def apply(self, changes: dict[str, Any]) -> None:
+        """Apply and save the changes of a PATCH (pipedrive_id, backfill, state). The row must be locked."""
+        if "pipedrive_id" in changes:
+            self.relink(changes["pipedrive_id"])
+        if "backfill" in changes:
+            self.backfill = changes["backfill"]
+            self.gists.widen_backfill(self.backfill)
+        self.save()
+        if "state" in changes:
+            row = Person.objects.filter(pk=self.pk)
+            row.pause() if changes["state"] == Person.State.PAUSED else row.resume()
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.username_key = login_key(self.github_username)
+        super().save(*args, **kwargs)
+        SearchTerm.index([self])
+
+
+class SearchTerm(models.Model):
+    """A word of a person's login, name or e-mail. Its index finds word beginnings, however many people there are."""
+
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="search_terms")
+    term = models.CharField(max_length=64, db_index=True)
+
+    def __str__(self) -> str:
+        return self.term
+
+    @staticmethod
+    def index(people: list[Person]) -> None:
+        """Replace the search terms of these stored people; terms that did not change are left alone."""
+        wanted = {
+            (person.pk, term)
+            for person in people
+            for term in search_terms(person.github_username, person.name, person.email)
+        }
+        stored = SearchTerm.objects.filter(person__in=[person.pk for person in people])
+        ids = {(row.person_id, row.term): row.pk for row in stored}
+        outdated = [pk for key, pk in ids.items() if key not in wanted]
+        if outdated:
+            SearchTerm.objects.filter(pk__in=outdated).delete()
+        rows = [SearchTerm(person_id=person, term=term) for person, term in sorted(wanted - set(ids))]
+        SearchTerm.objects.bulk_create(rows, batch_size=1000)

@@ -1,0 +1,12 @@
+"""Which words of a person can be searched for."""
+
+import re
+
+MAX_TERM_LENGTH = 64
+
+
+def search_terms(login: str, name: str, email: str) -> set[str]:
+    """The login, the name's words and the e-mail address, whole and in parts, in lower case."""
+    texts = [login, email, *email.split("@"), *name.split()]
+    parts = [part for text in texts for part in re.split(r"[^\w]+|_", text)]
+    return {word.lower()[:MAX_TERM_LENGTH] for word in [*texts, *parts] if word}
