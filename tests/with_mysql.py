@@ -1,8 +1,9 @@
-"""Run a command with a throw-away MySQL-compatible server: `python tests/with_mysql.py pytest -q`.
+"""Run a command with a temporary MySQL-compatible server: `python tests/with_mysql.py pytest -q`.
 
-The server has its own data folder, socket and port, and is stopped and deleted at the end; one that runs already is
-never touched. Where DATABASE_HOST is set, the command simply runs against that server. Without any server program
-the command is skipped loudly, but in CI that is an error.
+The server has its own data directory, socket and port, and is stopped and deleted afterwards; servers that are already
+running are not touched. MYSQL_SERVER chooses the server program, by name or path; the default is mariadbd, then mysqld.
+If DATABASE_HOST is set, the command uses that server instead. Without a server program the command is skipped with a
+message; in CI, or if MYSQL_SERVER names a missing program, that is an error.
 """
 
 import os
@@ -14,36 +15,61 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-PATHS = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin:/usr/libexec:/usr/local/mysql/bin"
-STARTS_WITHIN = 60  # seconds
+SEARCH_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin:/usr/libexec:/usr/local/mysql/bin"
+START_TIMEOUT_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class ServerProgram:
+    path: str
+    is_mariadb: bool
 
 
 def main(command: list[str]) -> int:
     if os.environ.get("DATABASE_HOST"):
         return subprocess.call(command)
-    program = shutil.which("mariadbd", path=PATHS) or shutil.which("mysqld", path=PATHS)
+    requested = os.environ.get("MYSQL_SERVER", "")
+    program = find_server_program(requested)
+    if not program and requested:
+        print(f"MYSQL_SERVER: no program `{requested}` found.")
+        return 1
     if not program:
-        print("NOT RUN on MySQL: neither mariadbd nor mysqld is installed (Debian: apt install mariadb-server).")
+        print("SKIPPED on MySQL: neither mariadbd nor mysqld is installed (Debian: apt install mariadb-server).")
         return 1 if os.environ.get("CI") else 0
-    with tempfile.TemporaryDirectory(prefix="gisttracker-mysql-") as folder, server(program, Path(folder)) as variables:
+    with (
+        tempfile.TemporaryDirectory(prefix="gisttracker-mysql-") as folder,
+        running_server(program, Path(folder)) as variables,
+    ):
         return subprocess.call(command, env={**os.environ, **variables})
 
 
+def find_server_program(requested: str = "") -> ServerProgram | None:
+    """The program named by `requested`, or else an installed one; None if there is none."""
+    for name in [requested] if requested else ["mariadbd", "mysqld"]:
+        path = shutil.which(name, path=SEARCH_PATH)
+        if path:
+            # The name is not reliable: Debian's mysqld can be a link to mariadbd.
+            version = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
+            return ServerProgram(path, is_mariadb="mariadb" in version.lower())
+    return None
+
+
 @contextmanager
-def server(program: str, folder: Path) -> Iterator[dict[str, str]]:
-    """A running server in this folder; yields the DATABASE_* variables that lead to it."""
+def running_server(program: ServerProgram, folder: Path) -> Iterator[dict[str, str]]:
+    """Start a server in `folder`; yields the DATABASE_* variables to connect to it."""
     if os.geteuid() == 0:
         folder.chmod(0o755)
     data, port = folder / "data", free_port()
     user = ["--user=root"] if os.geteuid() == 0 else []
-    make_data_folder(program, data, user)
+    initialize_data_directory(program, data, user)
     (folder / "init.sql").write_text(
         "CREATE USER pipedrive@'%' IDENTIFIED BY 'pipedrive';\nGRANT ALL ON *.* TO pipedrive@'%';\n"
     )
     process = subprocess.Popen(
-        [program, "--no-defaults", *user, f"--datadir={data}", f"--socket={folder}/s.sock", f"--port={port}"]
+        [program.path, "--no-defaults", *user, f"--datadir={data}", f"--socket={folder}/s.sock", f"--port={port}"]
         + [
             f"--pid-file={folder}/pid",
             f"--init-file={folder}/init.sql",
@@ -51,13 +77,13 @@ def server(program: str, folder: Path) -> Iterator[dict[str, str]]:
             "--skip-name-resolve",
             "--skip-log-bin",
         ]
-        + ["--innodb-flush-log-at-trx-commit=0", "--max-connections=300"]
-        + ([] if "mariadb" in program else ["--mysqlx=OFF", "--secure-file-priv=NULL"]),
+        + ["--innodb-flush-log-at-trx-commit=0", "--max-connections=500"]
+        + ([] if program.is_mariadb else ["--mysqlx=OFF", "--secure-file-priv=NULL"]),
         stdout=subprocess.DEVNULL,
         stderr=(folder / "log").open("w"),
     )
     try:
-        wait_for(port, process, folder / "log")
+        wait_until_ready(port, process, folder / "log")
         yield {
             "DATABASE_HOST": "127.0.0.1",
             "DATABASE_PORT": str(port),
@@ -70,13 +96,13 @@ def server(program: str, folder: Path) -> Iterator[dict[str, str]]:
         process.wait(timeout=60)
 
 
-def make_data_folder(program: str, data: Path, user: list[str]) -> None:
-    if "mariadb" in program:
-        make = shutil.which("mariadb-install-db", path=PATHS) or "mariadb-install-db"
+def initialize_data_directory(program: ServerProgram, data: Path, user: list[str]) -> None:
+    if program.is_mariadb:
+        installer = shutil.which("mariadb-install-db", path=SEARCH_PATH) or "mariadb-install-db"
         options = ["--auth-root-authentication-method=normal", "--skip-test-db"]
-        command = [make, "--no-defaults", *user, f"--datadir={data}", *options]
+        command = [installer, "--no-defaults", *user, f"--datadir={data}", *options]
     else:
-        command = [program, "--no-defaults", *user, f"--datadir={data}", "--initialize-insecure"]
+        command = [program.path, "--no-defaults", *user, f"--datadir={data}", "--initialize-insecure"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
@@ -87,9 +113,9 @@ def free_port() -> int:
         return port
 
 
-def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Until the server accepts connections."""
-    deadline = time.monotonic() + STARTS_WITHIN
+def wait_until_ready(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Return when the server accepts connections; exit with its log if it does not start."""
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
