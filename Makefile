@@ -1,51 +1,59 @@
-# gisttracker's commands; `make` alone lists them. Everything Python lives in .venv.
+# Commands for developing and running gisttracker; `make` without a target lists them. Python packages live in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
 RUNTIME := .venv/.runtime
 TOOLS := .venv/.tools
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run sync test kills fuzz bench cover lint openapi format clean
+.PHONY: help build demo run sync test kills fuzz bench bench-api bench-sync cover lint openapi format clean
 
-help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+help: ## list the available commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: $(RUNTIME) ## install what the service needs into .venv
+build: $(RUNTIME) ## install the service's packages into .venv
 
-demo: $(RUNTIME) ## show the whole job: no tokens, no database server
+demo: $(RUNTIME) ## run the whole service against stand-ins: no tokens, no database server
 	@$(BIN)/python tests/demo.py
 
-run: $(RUNTIME) ## serve the API on port 3000 (PORT) with SQLite, or MySQL with DATABASE_HOST
+run: $(RUNTIME) ## serve the API on port 3000 (LISTEN_PORT), with SQLite, or MySQL if DATABASE_HOST is set
 	@$(BIN)/python manage.py migrate --verbosity 0
 	@[ -e .secret-key ] || (umask 077; $(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))' >.secret-key)
 	@[ -n "$$SECRET_KEY$$SECRET_KEY_FILE" ] || grep -qs '^SECRET_KEY.*=.' .env || export SECRET_KEY_FILE=.secret-key; \
-	export HTTPS=$${HTTPS:-false}; exec $(BIN)/gunicorn -c python:gisttracker.gunicorn gisttracker.wsgi
+	export REQUIRE_HTTPS=$${REQUIRE_HTTPS:-false}; exec $(BIN)/gunicorn -c python:gisttracker.gunicorn gisttracker.wsgi
 
-sync: $(RUNTIME) ## one sync against the real APIs; needs PIPEDRIVE_TOKEN
+sync: $(RUNTIME) ## run one sync against the real APIs; requires PIPEDRIVE_TOKEN
 	@$(BIN)/python manage.py migrate --verbosity 0
 	@$(BIN)/python manage.py sync_gists
 
-test: $(TOOLS) ## the whole suite on SQLite, then on a throw-away MySQL-compatible server
+test: $(TOOLS) ## run the test suite on SQLite, then on a temporary MySQL-compatible server
 	@sh tests/install-system-packages.sh server || [ -z "$$CI" ]
 	@echo "--- on SQLite"
 	@DATABASE_HOST= $(BIN)/python -m pytest -q $(ARGS)
 	@echo "--- on a MySQL-compatible server"
 	@$(BIN)/python tests/with_mysql.py $(BIN)/python -m pytest -q $(ARGS)
 
-kills: $(TOOLS) ## kill the worker 200 times (KILLS) at random moments, on both databases
+kills: $(TOOLS) ## kill workers 200 times (KILLS) at random moments, on both databases; on MySQL also three at once
 	@DATABASE_HOST= KILLS=$(or $(KILLS),200) $(BIN)/python -m pytest -q tests/test_kills.py
 	@KILLS=$(or $(KILLS),200) $(BIN)/python tests/with_mysql.py $(BIN)/python -m pytest -q tests/test_kills.py
 
-fuzz: $(TOOLS) ## schemathesis against the running API on a MySQL-compatible server, 500 examples (EXAMPLES)
+fuzz: $(TOOLS) ## fuzz the running API with schemathesis on a MySQL-compatible server, 500 examples (EXAMPLES)
 	@EXAMPLES=$(or $(EXAMPLES),500) $(BIN)/python tests/with_mysql.py $(BIN)/python -m pytest -q tests/test_schemathesis.py
 
-bench: $(TOOLS) ## how the API scales from 1,000 to 100,000 people, side by side
+# One after the other, also with `make -j`: benchmarks that run together measure each other.
+bench: ## run both benchmarks
+	@$(MAKE) --no-print-directory bench-api
+	@$(MAKE) --no-print-directory bench-sync
+
+bench-api: $(TOOLS) ## measure the API's response times with 1,000 and with 100,000 people
 	@$(BIN)/python tests/with_mysql.py $(BIN)/python tests/bench/api.py
 
-cover: $(TOOLS) ## the suite on SQLite with a report of what it covers
+bench-sync: $(TOOLS) ## measure the throughput of sync_gists
+	@$(BIN)/python tests/with_mysql.py $(BIN)/python tests/bench/sync.py
+
+cover: $(TOOLS) ## run the test suite on SQLite and report its coverage
 	@DATABASE_HOST= $(BIN)/python -m pytest -q --cov=people --cov=sync --cov=gisttracker --cov-report=term-missing:skip-covered
 
-lint: $(TOOLS) ## ruff, mypy, missing migrations; Dockerfile, shell, workflows, manifests, Terraform
+lint: $(TOOLS) ## check Python, missing migrations, the Dockerfile, shell scripts, workflows, manifests and Terraform
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy .
@@ -57,25 +65,25 @@ lint: $(TOOLS) ## ruff, mypy, missing migrations; Dockerfile, shell, workflows, 
 	@$(BIN)/zizmor --offline --quiet .github
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tests/lint_deploy.sh
 
-openapi: $(TOOLS) ## write the API's description to tests/openapi.yaml, where a test compares it
+openapi: $(TOOLS) ## write the OpenAPI schema to tests/openapi.yaml, which a test checks for changes
 	@DATABASE_HOST= $(BIN)/python manage.py spectacular --validate --fail-on-warn --file tests/openapi.yaml
 
-format: $(TOOLS) ## let ruff format the code
+format: $(TOOLS) ## format the Python code with ruff
 	@$(BIN)/ruff format -q .
 
-clean: ## remove .venv, caches and the SQLite file of `make run`
+clean: ## remove .venv, caches and the SQLite database of `make run`
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis static-collected htmlcov .coverage
 	rm -f .secret-key gisttracker.sqlite3 gisttracker.sqlite3-shm gisttracker.sqlite3-wal
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(RUNTIME): requirements.txt
 	@PYTHON="$(PYTHON)" sh tests/install-system-packages.sh build
-	@echo "Installing what the service needs into .venv ..."
+	@echo "Installing the service's packages into .venv ..."
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 $(TOOLS): $(RUNTIME) tests/requirements.txt
-	@echo "Installing the test tools into .venv ..."
+	@echo "Installing the development tools into .venv ..."
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -r tests/requirements.txt
 	@touch $@
