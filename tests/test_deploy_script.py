@@ -1,4 +1,4 @@
-"""deploy.sh, with recorders in the places of gcloud and kubectl on PATH."""
+"""deploy.sh, with fake gcloud and kubectl programs on PATH that record their calls."""
 
 import json
 import os
@@ -17,8 +17,8 @@ TOKEN = "a \"quoted\" 'token'\nwith two lines & $(more)"
 SETTINGS = (
     "DOMAIN=gists.example.org\nDATABASE_HOST=10.1.2.3\nDATABASE_CIDR=10.1.2.3/32\nADDRESS_NAME=a\nCERTIFICATE_MAP=c\n"
 )
-# Writes down what it was called with, and answers as the real program would.
-RECORDER = """#!{python}
+# Records its arguments and standard input, and prints what the real program would print.
+FAKE_PROGRAM = """#!{python}
 import json, os, subprocess, sys
 name, arguments = os.path.basename(sys.argv[0]), sys.argv[1:]
 stdin = "" if sys.stdin.isatty() or "--filename - " not in " ".join(arguments) + " " else sys.stdin.read()
@@ -50,44 +50,47 @@ elif "--raw" in line and scenario["smoke"] == "fails":
 
 
 @dataclass
-class Deployed:
-    code: int
-    out: str
-    errors: str
+class DeployResult:
+    exit_code: int
+    stdout: str
+    stderr: str
     calls: list[dict[str, object]]
 
-    def lines(self) -> list[str]:
+    def commands(self) -> list[str]:
         return [f"{call['name']} {' '.join(map(str, call['arguments']))}" for call in self.calls]  # type: ignore[call-overload]
 
-    def has(self, part: str) -> bool:
-        return any(part in line for line in self.lines())
+    def ran(self, text: str) -> bool:
+        return any(text in command for command in self.commands())
+
+    def position(self, text: str) -> int:
+        return next(index for index, command in enumerate(self.commands()) if text in command)
 
 
-Deploy = Callable[..., Deployed]
+Deploy = Callable[..., DeployResult]
 
 
 @pytest.fixture
 def deploy(tmp_path: Path) -> Deploy:
     kubectl = shutil.which("kubectl")
     if not kubectl:
-        assert not os.environ.get("CI"), "CI has kubectl"
-        pytest.skip("kubectl is not installed; it renders the manifests here")
+        assert not os.environ.get("CI"), "kubectl is required in CI"
+        pytest.skip("kubectl is not installed, so the manifests cannot be rendered")
 
-    def run(*arguments: str, tools: tuple[str, ...] = ("gcloud", "kubectl"), **scenario: str) -> Deployed:
+    def run(*arguments: str, tools: tuple[str, ...] = ("gcloud", "kubectl"), **overrides: str) -> DeployResult:
         folder, log = tmp_path / "bin", tmp_path / "log"
         folder.mkdir()
         log.write_text("")
-        told = {"digest": "sha256:" + "a" * 64, "settings": SETTINGS, "token": TOKEN, "migrate": "Complete"}
-        told |= {"rollout": "goes well", "smoke": "goes well", "after": "8", "kubectl": kubectl, **scenario}
-        (tmp_path / "scenario").write_text(json.dumps(told))
+        scenario = {"digest": "sha256:" + "a" * 64, "settings": SETTINGS, "token": TOKEN, "migrate": "Complete"}
+        scenario |= {"rollout": "succeeds", "smoke": "succeeds", "after": "8", "kubectl": kubectl, **overrides}
+        (tmp_path / "scenario").write_text(json.dumps(scenario))
         for tool in tools:
-            text = RECORDER.format(python=sys.executable, log=str(log), scenario=str(tmp_path / "scenario"))
-            (folder / tool).write_text(text)
+            program = FAKE_PROGRAM.format(python=sys.executable, log=str(log), scenario=str(tmp_path / "scenario"))
+            (folder / tool).write_text(program)
             (folder / tool).chmod(0o755)
         for tool in ("bash", "sed", "mktemp", "rm", "cp", "mkdir", "cat", "seq", "sleep", "dirname", "sha256sum"):
             (folder / tool).symlink_to(shutil.which(tool) or tool)
         environment = {"PATH": str(folder), "SMOKE_PAUSE": "0", "MIGRATE_PAUSE": "0", "MIGRATE_TRIES": "3"}
-        done = subprocess.run(
+        result = subprocess.run(
             [str(folder / "bash"), str(ROOT / "deploy/deploy.sh"), *arguments],
             env=environment,
             capture_output=True,
@@ -96,121 +99,117 @@ def deploy(tmp_path: Path) -> Deploy:
             check=False,
         )
         calls = [json.loads(line) for line in log.read_text().splitlines()]
-        return Deployed(done.returncode, done.stdout, done.stderr, calls)
+        return DeployResult(result.returncode, result.stdout, result.stderr, calls)
 
     return run
 
 
-def place(deployed: Deployed, part: str) -> int:
-    return next(number for number, line in enumerate(deployed.lines()) if part in line)
+def test_a_deployment_runs_its_steps_in_order_and_prints_the_url(deploy: Deploy) -> None:
+    result = deploy("project", "cluster", "europe-west1")
 
-
-def test_a_deploy_goes_in_order_and_prints_the_address(deploy: Deploy) -> None:
-    done = deploy("project", "cluster", "europe-west1")
-
-    assert (done.code, done.out) == (0, "https://gists.example.org/\n"), done.errors
+    assert (result.exit_code, result.stdout) == (0, "https://gists.example.org/\n"), result.stderr
     steps = ["images describe", "get-credentials cluster", "create secret", "delete job migrate", "component=migrate"]
     steps += ["get job migrate", "component=web", "rollout status", "/readyz", "component=sync"]
-    places = [place(done, step) for step in steps]
-    assert places == sorted(places)
-    assert all("--project project" in line for line in done.lines() if line.startswith("gcloud"))
+    positions = [result.position(step) for step in steps]
+    assert positions == sorted(positions)
+    assert all("--project project" in line for line in result.commands() if line.startswith("gcloud"))
 
 
-def test_no_secret_is_on_a_command_line_or_printed(deploy: Deploy) -> None:
-    done = deploy("project", "cluster", "europe-west1")
+def test_secrets_never_appear_on_a_command_line_or_in_the_output(deploy: Deploy) -> None:
+    result = deploy("project", "cluster", "europe-west1")
 
-    assert not any("quoted" in line for line in done.lines())
-    assert "quoted" not in done.out + done.errors
-    (applied,) = [str(call["stdin"]) for call in done.calls if call["stdin"]]
-    assert applied.count(TOKEN) == 4  # Whole, quotes and newlines too.
+    assert not any("quoted" in line for line in result.commands())
+    assert "quoted" not in result.stdout + result.stderr
+    (applied,) = [str(call["stdin"]) for call in result.calls if call["stdin"]]
+    assert applied.count(TOKEN) == 4  # Unchanged, including quotes and newlines.
 
 
-def test_a_key_file_is_used_before_anything_else(deploy: Deploy, tmp_path: Path) -> None:
+def test_a_service_account_key_is_activated_first(deploy: Deploy, tmp_path: Path) -> None:
     (tmp_path / "key.json").write_text("{}")
 
-    done = deploy("project", "cluster", "europe-west1", str(tmp_path / "key.json"))
+    result = deploy("project", "cluster", "europe-west1", str(tmp_path / "key.json"))
 
-    assert done.code == 0
-    assert "activate-service-account --key-file" in done.lines()[0]
+    assert result.exit_code == 0
+    assert "activate-service-account --key-file" in result.commands()[0]
 
 
-def test_the_image_is_named_by_its_digest(deploy: Deploy, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = deploy("project", "cluster", "europe-west1", "--dry-run")
+def test_manifests_use_the_image_digest(deploy: Deploy, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = deploy("project", "cluster", "europe-west1", "--dry-run")
 
     image = f"image: europe-west1-docker.pkg.dev/project/gisttracker/gisttracker@sha256:{'a' * 64}"
-    assert done.out.count(image) == 4
-    assert "gists.example.org" in done.out
-    assert "cidr: 10.1.2.3/32" in done.out
+    assert result.stdout.count(image) == 4
+    assert "gists.example.org" in result.stdout
+    assert "cidr: 10.1.2.3/32" in result.stdout
 
 
 def test_a_dry_run_changes_nothing(deploy: Deploy) -> None:
-    done = deploy("project", "cluster", "europe-west1", "--dry-run")
+    result = deploy("project", "cluster", "europe-west1", "--dry-run")
 
-    assert done.code == 0
-    assert not any(done.has(word) for word in ("apply", "delete", "get-credentials", "create secret", "token"))
-
-
-def test_a_failed_migration_leaves_web_alone(deploy: Deploy) -> None:
-    done = deploy("project", "cluster", "europe-west1", migrate="Failed")
-
-    assert done.code == 1
-    assert "migrate did not succeed; web still runs what it ran before" in done.errors
-    assert done.has("logs job/migrate")
-    assert not done.has("component=web")
+    assert result.exit_code == 0
+    assert not any(result.ran(word) for word in ("apply", "delete", "get-credentials", "create secret", "token"))
 
 
-def test_a_migration_that_never_ends_is_a_failed_one(deploy: Deploy) -> None:
-    done = deploy("project", "cluster", "europe-west1", migrate="")
+def test_web_is_not_deployed_after_a_failed_migration(deploy: Deploy) -> None:
+    result = deploy("project", "cluster", "europe-west1", migrate="Failed")
 
-    assert (done.code, done.has("component=web")) == (1, False)
+    assert result.exit_code == 1
+    assert "the migrate Job failed; web still runs the previous release" in result.stderr
+    assert result.ran("logs job/migrate")
+    assert not result.ran("component=web")
+
+
+def test_web_is_not_deployed_if_the_migration_does_not_finish(deploy: Deploy) -> None:
+    result = deploy("project", "cluster", "europe-west1", migrate="")
+
+    assert (result.exit_code, result.ran("component=web")) == (1, False)
 
 
 @pytest.mark.parametrize(
-    ("scenario", "says"),
+    ("scenario", "message"),
     [
-        ({"rollout": "fails"}, "web did not get ready; rolled back"),
-        ({"smoke": "fails"}, "/readyz does not answer; rolled"),
+        ({"rollout": "fails"}, "web did not become ready; rolled back"),
+        ({"smoke": "fails"}, "/readyz did not return 200; rolled back"),
     ],
     ids=["rollout", "smoke test"],
 )
-def test_a_bad_rollout_is_rolled_back(scenario: dict[str, str], says: str, deploy: Deploy) -> None:
-    done = deploy("project", "cluster", "europe-west1", **scenario)
+def test_a_failed_rollout_or_smoke_test_is_rolled_back(scenario: dict[str, str], message: str, deploy: Deploy) -> None:
+    result = deploy("project", "cluster", "europe-west1", **scenario)
 
-    assert (done.code, done.out) == (1, "")
-    assert says in done.errors
-    undone = place(done, "rollout undo deployment/web")
-    assert "rollout status" in done.lines()[undone + 1]  # It waits until the old release is back.
-    assert not done.has("component=sync")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert message in result.stderr
+    undo = result.position("rollout undo deployment/web")
+    assert "rollout status" in result.commands()[undo + 1]  # The script waits for the rollback to finish.
+    assert not result.ran("component=sync")
 
 
-def test_the_same_release_is_not_rolled_back_to_an_older_one(deploy: Deploy) -> None:
-    done = deploy("project", "cluster", "europe-west1", smoke="fails", after="7")
+def test_an_unchanged_release_is_not_rolled_back(deploy: Deploy) -> None:
+    result = deploy("project", "cluster", "europe-west1", smoke="fails", after="7")
 
-    assert done.code == 1
-    assert "it runs the release that ran before" in done.errors
-    assert not done.has("rollout undo")
+    assert result.exit_code == 1
+    assert "the release did not change, so there is nothing to roll back" in result.stderr
+    assert not result.ran("rollout undo")
 
 
 @pytest.mark.parametrize("arguments", [[], ["project", "cluster"], ["a", "b", "c", "d", "e"], ["a", "b", "c", "--odd"]])
-def test_wrong_arguments_are_told(arguments: list[str], deploy: Deploy) -> None:
-    done = deploy(*arguments)
+def test_wrong_arguments_print_the_usage(arguments: list[str], deploy: Deploy) -> None:
+    result = deploy(*arguments)
 
-    assert (done.code, done.calls) == (2, [])
-    assert done.errors.startswith("usage: deploy/deploy.sh PROJECT CLUSTER REGION")
+    assert (result.exit_code, result.calls) == (2, [])
+    assert result.stderr.startswith("usage: deploy/deploy.sh PROJECT CLUSTER REGION")
 
 
-def test_a_missing_tool_is_named(deploy: Deploy) -> None:
-    done = deploy("project", "cluster", "europe-west1", tools=("gcloud",))
+def test_a_missing_tool_is_reported(deploy: Deploy) -> None:
+    result = deploy("project", "cluster", "europe-west1", tools=("gcloud",))
 
-    assert (done.code, done.errors) == (1, "deploy.sh: kubectl is not installed\n")
+    assert (result.exit_code, result.stderr) == (1, "deploy.sh: kubectl is not installed\n")
 
 
 @pytest.mark.parametrize(
-    ("scenario", "says"),
-    [({"digest": ""}, "there is no image"), ({"settings": ""}, "has no DOMAIN: run terraform apply")],
+    ("scenario", "message"),
+    [({"digest": ""}, "not found"), ({"settings": ""}, "has no DOMAIN: run terraform apply")],
 )
-def test_what_is_missing_is_told(scenario: dict[str, str], says: str, deploy: Deploy) -> None:
-    done = deploy("project", "cluster", "europe-west1", **scenario)
+def test_a_missing_image_or_domain_is_reported(scenario: dict[str, str], message: str, deploy: Deploy) -> None:
+    result = deploy("project", "cluster", "europe-west1", **scenario)
 
-    assert (done.code, says in done.errors) == (1, True)
-    assert not done.has("apply")
+    assert (result.exit_code, message in result.stderr) == (1, True)
+    assert not result.ran("apply")
