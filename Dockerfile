@@ -1,11 +1,11 @@
 # One image for the web service (the default command), `migrate` and `sync_gists`:
-#   docker run IMAGE                                   serves on port 3000
-#   docker run IMAGE python manage.py sync_gists       one sync
-# No digest is pinned here: the build prints which base it took, and Dependabot proposes newer ones.
+#   docker run IMAGE                                   serve the API on port 3000
+#   docker run IMAGE python manage.py sync_gists       run one sync
+# The base image is not pinned to a digest: the build prints the digest it used, and Dependabot proposes newer versions.
 ARG PYTHON_VERSION=3.13
 
 FROM python:${PYTHON_VERSION}-slim AS build
-# hadolint ignore=DL3008  # Debian keeps only its newest versions; the base image pins the release.
+# hadolint ignore=DL3008  # Debian removes old package versions; the base image pins the release.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends build-essential default-libmysqlclient-dev pkg-config \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
@@ -24,7 +24,7 @@ RUN apt-get update \
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
-    HOST=0.0.0.0 \
+    LISTEN_HOST=0.0.0.0 \
     LOG_FORMAT=json
 WORKDIR /app
 COPY --from=build /opt/venv /opt/venv
@@ -43,5 +43,5 @@ LABEL org.opencontainers.image.title="gisttracker" \
 USER 10001:10001
 EXPOSE 3000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ.get('PORT') or 3000}/readyz\", timeout=2)"]
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ.get('LISTEN_PORT') or os.environ.get('PORT') or 3000}/readyz\", timeout=2)"]
 CMD ["gunicorn", "-c", "python:gisttracker.gunicorn", "gisttracker.wsgi"]

@@ -1,4 +1,4 @@
-"""What no linter knows of the manifests, the image, compose and the workflows."""
+"""Properties of the manifests, image, compose file and workflows that no linter checks."""
 
 import json
 import os
@@ -14,93 +14,95 @@ import yaml
 from gisttracker.environment import VARIABLES
 from tests.conftest import ROOT
 
-# Of use on a developer's machine only.
-NOT_DEPLOYED = {"SQLITE_PATH", "TEST_DATABASE_NAME"}
-# Fixed by the image: in the cluster it is not the environment's affair.
-BY_COMPOSE_FIXED = {"HOST", "PORT"}
-TOKENS = ("github", "pipedrive-token", "pipedrive_token")
+# Settings for development only.
+DEVELOPMENT_ONLY = {"SQLITE_PATH", "TEST_DATABASE_NAME"}
+# The image sets these; the compose file publishes a fixed port.
+FIXED_IN_COMPOSE = {"LISTEN_HOST", "LISTEN_PORT"}
+TOKEN_WORDS = ("github", "pipedrive-token", "pipedrive_token")
 KUBERNETES = ROOT / "deploy/kubernetes"
 
 
 @cache
-def rendered(folder: str) -> list[dict[str, Any]]:
+def render(folder: str) -> list[dict[str, Any]]:
     kubectl = shutil.which("kubectl")
     if not kubectl:
-        assert not os.environ.get("CI"), "CI has kubectl"
-        pytest.skip("kubectl is not installed; it renders the manifests")
-    text = subprocess.run([kubectl, "kustomize", str(KUBERNETES / folder)], capture_output=True, text=True, check=True)
-    return list(yaml.safe_load_all(text.stdout))
+        assert not os.environ.get("CI"), "kubectl is required in CI"
+        pytest.skip("kubectl is not installed, so the manifests cannot be rendered")
+    result = subprocess.run(
+        [kubectl, "kustomize", str(KUBERNETES / folder)], capture_output=True, text=True, check=True
+    )
+    return list(yaml.safe_load_all(result.stdout))
 
 
-def one(kind: str, name: str, folder: str = "base") -> Any:
-    (found,) = [row for row in rendered(folder) if (row["kind"], row["metadata"]["name"]) == (kind, name)]
-    return found
+def find(kind: str, name: str, folder: str = "base") -> Any:
+    (match,) = [row for row in render(folder) if (row["kind"], row["metadata"]["name"]) == (kind, name)]
+    return match
 
 
-def pod_of(workload: dict[str, Any]) -> Any:
+def pod_spec(workload: dict[str, Any]) -> Any:
     spec = workload["spec"]
     return (spec["jobTemplate"]["spec"] if "jobTemplate" in spec else spec)["template"]["spec"]
 
 
 def workloads(folder: str = "base") -> list[dict[str, Any]]:
     kinds = ("Deployment", "Job", "CronJob", "StatefulSet")
-    return [row for row in rendered(folder) if row["kind"] in kinds]
+    return [row for row in render(folder) if row["kind"] in kinds]
 
 
-def compose() -> Any:
+def load_compose() -> Any:
     return yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 
 
 # --- settings ---
-def test_every_setting_reaches_the_cluster() -> None:
-    configured = {name for row in rendered("base") if row["kind"] == "ConfigMap" for name in row["data"]}
+def test_the_manifests_configure_every_setting() -> None:
+    configured = {name for row in render("base") if row["kind"] == "ConfigMap" for name in row["data"]}
     for workload in workloads():
-        for container in pod_of(workload)["containers"]:
+        for container in pod_spec(workload)["containers"]:
             configured |= {row["name"].removesuffix("_FILE") for row in container.get("env", [])}
 
-    assert {variable.name for variable in VARIABLES} - NOT_DEPLOYED - configured == set()
+    assert {variable.name for variable in VARIABLES} - DEVELOPMENT_ONLY - configured == set()
 
 
-def test_no_manifest_names_a_setting_that_does_not_exist() -> None:
-    known = {variable.name for variable in VARIABLES}
-    named = {name for row in rendered("base") if row["kind"] == "ConfigMap" for name in row["data"]}
+def test_the_manifests_configure_only_existing_settings() -> None:
+    existing = {variable.name for variable in VARIABLES}
+    configured = {name for row in render("base") if row["kind"] == "ConfigMap" for name in row["data"]}
 
-    assert named - known == set()
+    assert configured - existing == set()
 
 
-def test_every_setting_reaches_the_containers_of_compose() -> None:
-    services = compose()["services"]
-    given = set(services["web"]["environment"]) | set(services["worker"]["environment"])
+def test_the_compose_file_configures_every_setting() -> None:
+    services = load_compose()["services"]
+    configured = set(services["web"]["environment"]) | set(services["worker"]["environment"])
 
-    assert {variable.name for variable in VARIABLES} - NOT_DEPLOYED - BY_COMPOSE_FIXED - given == set()
+    assert {variable.name for variable in VARIABLES} - DEVELOPMENT_ONLY - FIXED_IN_COMPOSE - configured == set()
 
 
 # --- secrets ---
 @pytest.mark.parametrize("folder", ["base", "overlays/local", "overlays/gke"])
-def test_secrets_are_files_and_never_values(folder: str) -> None:
-    assert not [row for row in rendered(folder) if row["kind"] == "Secret"]
+def test_pods_read_secrets_from_files_only(folder: str) -> None:
+    assert not [row for row in render(folder) if row["kind"] == "Secret"]
     for variable in (variable for variable in VARIABLES if variable.secret):
         for workload in workloads(folder):
-            for container in pod_of(workload)["containers"]:
+            for container in pod_spec(workload)["containers"]:
                 assert variable.name not in [row["name"] for row in container.get("env", [])]
 
 
 @pytest.mark.parametrize("folder", ["base", "overlays/local", "overlays/gke"])
-def test_web_holds_neither_remote_token(folder: str) -> None:
-    text = json.dumps(one("Deployment", "web", folder)).lower()
+def test_web_pods_have_neither_api_token(folder: str) -> None:
+    text = json.dumps(find("Deployment", "web", folder)).lower()
 
-    assert not [word for word in TOKENS if word in text]
-
-
-def test_the_web_service_of_compose_holds_neither_remote_token() -> None:
-    assert not {"GITHUB_TOKEN", "PIPEDRIVE_TOKEN"} & set(compose()["services"]["web"]["environment"])
+    assert not [word for word in TOKEN_WORDS if word in text]
 
 
-# --- how pods run ---
+def test_the_web_service_in_compose_has_neither_api_token() -> None:
+    assert not {"GITHUB_TOKEN", "PIPEDRIVE_TOKEN"} & set(load_compose()["services"]["web"]["environment"])
+
+
+# --- pods ---
 @pytest.mark.parametrize("folder", ["base", "overlays/local", "overlays/gke"])
-def test_every_pod_is_restricted(folder: str) -> None:
+def test_every_pod_runs_with_a_restricted_security_context(folder: str) -> None:
     for workload in workloads(folder):
-        pod = pod_of(workload)
+        pod = pod_spec(workload)
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["runAsUser"] > 0
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -115,18 +117,18 @@ def test_every_pod_is_restricted(folder: str) -> None:
             assert "/tmp" in [mount["mountPath"] for mount in container["volumeMounts"]]  # noqa: S108
 
 
-def test_the_namespace_lets_in_only_restricted_pods() -> None:
-    labels = one("Namespace", "gisttracker")["metadata"]["labels"]
+def test_the_namespace_enforces_the_restricted_pod_security_standard() -> None:
+    labels = find("Namespace", "gisttracker")["metadata"]["labels"]
 
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
-def test_web_rolls_without_a_gap_and_is_probed() -> None:
-    web = one("Deployment", "web")
-    (container,) = pod_of(web)["containers"]
+def test_web_rolls_out_without_downtime_and_has_probes() -> None:
+    web = find("Deployment", "web")
+    (container,) = pod_spec(web)["containers"]
 
     assert web["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
-    assert one("HorizontalPodAutoscaler", "web")["spec"]["minReplicas"] == 2
+    assert find("HorizontalPodAutoscaler", "web")["spec"]["minReplicas"] == 2
     assert {
         name: container[name]["httpGet"]["path"] for name in ("startupProbe", "livenessProbe", "readinessProbe")
     } == {
@@ -135,34 +137,34 @@ def test_web_rolls_without_a_gap_and_is_probed() -> None:
         "readinessProbe": "/readyz",
     }
     assert container["lifecycle"]["preStop"]
-    assert one("PodDisruptionBudget", "web")["spec"]["minAvailable"] == 1
+    assert find("PodDisruptionBudget", "web")["spec"]["minAvailable"] == 1
 
 
 @pytest.mark.parametrize("kind", ["Service", "PodDisruptionBudget"])
-def test_selectors_find_the_web_pods(kind: str) -> None:
-    selector = one(kind, "web")["spec"]["selector"]
-    labels = one("Deployment", "web")["spec"]["template"]["metadata"]["labels"]
+def test_selectors_match_the_web_pods(kind: str) -> None:
+    selector = find(kind, "web")["spec"]["selector"]
+    labels = find("Deployment", "web")["spec"]["template"]["metadata"]["labels"]
 
     assert (selector.get("matchLabels") or selector).items() <= labels.items()
 
 
-def test_the_monitoring_and_the_policies_find_their_pods() -> None:
-    web = one("Deployment", "web")["spec"]["template"]["metadata"]["labels"]
-    sync = one("CronJob", "sync-gists")["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]
+def test_the_monitoring_and_network_policy_selectors_match_their_pods() -> None:
+    web = find("Deployment", "web")["spec"]["template"]["metadata"]["labels"]
+    sync = find("CronJob", "sync-gists")["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]
 
-    assert one("PodMonitoring", "web", "overlays/gke")["spec"]["selector"]["matchLabels"].items() <= web.items()
-    assert one("NetworkPolicy", "sync")["spec"]["podSelector"]["matchLabels"].items() <= sync.items()
+    assert find("PodMonitoring", "web", "overlays/gke")["spec"]["selector"]["matchLabels"].items() <= web.items()
+    assert find("NetworkPolicy", "sync")["spec"]["podSelector"]["matchLabels"].items() <= sync.items()
 
 
-# --- the jobs ---
+# --- CronJobs ---
 @pytest.mark.parametrize(
     ("name", "schedule", "arguments"),
     [("sync-gists", "0 */3 * * *", []), ("sync-requested", "*/5 * * * *", ["--requested"])],
 )
-def test_the_jobs_run_when_and_how_they_should(name: str, schedule: str, arguments: list[str]) -> None:
-    cron = one("CronJob", name)["spec"]
+def test_cron_jobs_have_the_expected_schedule_and_command(name: str, schedule: str, arguments: list[str]) -> None:
+    cron = find("CronJob", name)["spec"]
     job = cron["jobTemplate"]["spec"]
-    (container,) = pod_of(one("CronJob", name))["containers"]
+    (container,) = pod_spec(find("CronJob", name))["containers"]
 
     assert (cron["schedule"], cron["timeZone"], cron["concurrencyPolicy"]) == (schedule, "Etc/UTC", "Forbid")
     assert cron["startingDeadlineSeconds"] > 0
@@ -176,26 +178,26 @@ def test_the_jobs_run_when_and_how_they_should(name: str, schedule: str, argumen
     assert minutes * 60 < job["activeDeadlineSeconds"]
 
 
-def test_nothing_is_let_in_or_out_but_what_is_named() -> None:
-    assert one("NetworkPolicy", "default-deny")["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-    (out,) = one("NetworkPolicy", "sync")["spec"]["egress"]
-    assert out["ports"] == [{"port": 443, "protocol": "TCP"}]
-    assert "10.0.0.0/8" in out["to"][0]["ipBlock"]["except"]
-    assert "egress" not in one("NetworkPolicy", "web")["spec"]
+def test_network_policies_deny_by_default_and_allow_only_public_https_to_sync() -> None:
+    assert find("NetworkPolicy", "default-deny")["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    (egress,) = find("NetworkPolicy", "sync")["spec"]["egress"]
+    assert egress["ports"] == [{"port": 443, "protocol": "TCP"}]
+    assert "10.0.0.0/8" in egress["to"][0]["ipBlock"]["except"]
+    assert "egress" not in find("NetworkPolicy", "web")["spec"]
 
 
-def test_the_alerts_name_metrics_that_exist() -> None:
-    (group,) = one("Rules", "gisttracker", "overlays/gke")["spec"]["groups"]
-    told = (ROOT / "sync/api/metrics.py").read_text()
+def test_alerts_use_existing_metrics() -> None:
+    (group,) = find("Rules", "gisttracker", "overlays/gke")["spec"]["groups"]
+    source = (ROOT / "sync/api/metrics.py").read_text()
 
     for rule in group["rules"]:
         for name in re.findall(r"gisttracker_(\w+)", rule["expr"]):
-            assert f'"{name}"' in told, name
-    assert "23400" in group["rules"][0]["expr"]  # 6h30m, as sync_status has it
+            assert f'"{name}"' in source, name
+    assert "23400" in group["rules"][0]["expr"]  # 6h30m, the default --max-age of sync_status
 
 
 # --- image and workflows ---
-def test_the_image_runs_as_a_numbered_user_without_tests() -> None:
+def test_the_image_runs_as_a_numeric_user_and_contains_no_tests() -> None:
     text = (ROOT / "Dockerfile").read_text()
 
     assert re.search(r"^USER 10001:10001$", text, re.MULTILINE)
@@ -205,7 +207,7 @@ def test_the_image_runs_as_a_numbered_user_without_tests() -> None:
 
 
 @pytest.mark.parametrize("name", ["ci", "cd"])
-def test_workflows_trust_nothing_by_default(name: str) -> None:
+def test_workflows_have_minimal_permissions_and_pinned_actions(name: str) -> None:
     text = (ROOT / f".github/workflows/{name}.yml").read_text()
     workflow = yaml.safe_load(text)
 
@@ -217,7 +219,7 @@ def test_workflows_trust_nothing_by_default(name: str) -> None:
     assert "secrets." not in text
 
 
-def test_what_is_deployed_is_what_passed_on_main() -> None:
+def test_only_commits_on_main_that_passed_ci_are_deployed() -> None:
     job = yaml.safe_load((ROOT / ".github/workflows/cd.yml").read_text())["jobs"]["deploy"]
 
     assert "head_branch == 'main'" in job["if"]

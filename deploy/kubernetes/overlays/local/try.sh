@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The manifests in the current cluster (kind, minikube), with a real sync against the stand-ins. For CI; it keeps nothing.
+# Deploys the manifests to the current cluster (kind, minikube) and runs a real sync against the stand-ins. For CI, which
+# deletes the cluster afterwards.
 set -euo pipefail
 umask 077
 here=$(cd "$(dirname "$0")" && pwd)
@@ -18,7 +19,7 @@ kube create secret generic gisttracker --from-file="$work/pipedrive-token" --fro
     --from-file="$work/database-password" --from-file="$work/secret-key"
 kubectl apply --kustomize "$here"
 
-# The stand-ins, in a pod of their own; the jobs are let out to them.
+# The stand-ins run in a pod of their own; the network policy below lets the sync jobs reach it.
 kube create configmap stand-ins --from-file="$root/tests/standins"
 kube apply --filename - <<'END'
 apiVersion: v1
