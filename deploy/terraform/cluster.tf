@@ -1,6 +1,6 @@
 resource "google_service_account" "nodes" {
   account_id   = "gisttracker-nodes"
-  display_name = "The nodes of the gisttracker cluster"
+  display_name = "Nodes of the gisttracker cluster"
 }
 
 resource "google_project_iam_member" "nodes" {
@@ -10,14 +10,14 @@ resource "google_project_iam_member" "nodes" {
 }
 
 resource "google_container_cluster" "main" {
-  # Autopilot decides these itself: network policy, metadata server, intranode visibility, no client certificates.
+  # Autopilot sets these itself: network policy, metadata server, intranode visibility, no client certificates.
   #checkov:skip=CKV_GCP_12:Autopilot always enforces network policies
-  #checkov:skip=CKV_GCP_13:new clusters issue no client certificates
+  #checkov:skip=CKV_GCP_13:new clusters do not issue client certificates
   #checkov:skip=CKV_GCP_61:Autopilot; the subnetwork has flow logs
-  #checkov:skip=CKV_GCP_69:Autopilot always has the metadata server
-  #checkov:skip=CKV_GCP_20:the address of the control plane is switched off; its name is guarded by IAM
-  #checkov:skip=CKV_GCP_65:needs a Google group of the organisation; IAM decides who may do what
-  #checkov:skip=CKV_GCP_66:images are deployed by digest from a repository that only the pipeline writes to
+  #checkov:skip=CKV_GCP_69:Autopilot always enables the metadata server
+  #checkov:skip=CKV_GCP_20:the control plane's IP endpoint is disabled; IAM protects its DNS endpoint
+  #checkov:skip=CKV_GCP_65:requires a Google group of the organization; IAM controls access instead
+  #checkov:skip=CKV_GCP_66:images are deployed by digest from a repository that only the pipeline can write to
   name                = "gisttracker"
   location            = var.region
   enable_autopilot    = true
@@ -31,7 +31,7 @@ resource "google_container_cluster" "main" {
     services_secondary_range_name = "services"
   }
 
-  # Nodes without public addresses; the control plane is reached by its name and IAM alone.
+  # Nodes have no public addresses; the control plane is reachable only through its DNS endpoint, protected by IAM.
   private_cluster_config {
     enable_private_nodes = true
   }
@@ -64,7 +64,7 @@ resource "google_container_cluster" "main" {
     }
   }
 
-  depends_on = [google_project_service.needed]
+  depends_on = [google_project_service.required]
 }
 
 resource "google_artifact_registry_repository" "images" {
@@ -72,7 +72,7 @@ resource "google_artifact_registry_repository" "images" {
   repository_id = "gisttracker"
   location      = var.region
   format        = "DOCKER"
-  description   = "Images of gisttracker"
+  description   = "Container images of gisttracker"
 
   cleanup_policies {
     id     = "keep-recent"
@@ -89,7 +89,7 @@ resource "google_artifact_registry_repository" "images" {
     }
   }
 
-  depends_on = [google_project_service.needed]
+  depends_on = [google_project_service.required]
 }
 
 resource "google_artifact_registry_repository_iam_member" "nodes" {

@@ -4,7 +4,7 @@ resource "random_password" "database" {
 }
 
 resource "google_sql_database_instance" "main" {
-  #checkov:skip=CKV_GCP_6:ssl_mode is ENCRYPTED_ONLY; the check knows only the older require_ssl
+  #checkov:skip=CKV_GCP_6:ssl_mode is ENCRYPTED_ONLY; the check only supports the older require_ssl
   name                = "gisttracker"
   region              = var.region
   database_version    = "MYSQL_8_4"

@@ -1,23 +1,23 @@
-# GitHub's pipeline proves who it is by its own signed token: no key of ours is stored there.
+# The GitHub workflow authenticates with GitHub's OIDC token, so no service account key is stored in GitHub.
 resource "google_service_account" "deploy" {
   account_id   = "gisttracker-deploy"
-  display_name = "The pipeline: pushes images and deploys"
+  display_name = "Deployment pipeline: pushes images and deploys"
 }
 
 resource "google_iam_workload_identity_pool" "github" {
   workload_identity_pool_id = "gisttracker-github"
-  depends_on                = [google_project_service.needed]
+  depends_on                = [google_project_service.required]
 }
 
 resource "google_iam_workload_identity_pool_provider" "github" {
-  #checkov:skip=CKV_GCP_125:the condition below names repository and branch; the check cannot read the variable
+  #checkov:skip=CKV_GCP_125:the condition below restricts repository and branch; the check cannot evaluate the variable
   workload_identity_pool_id          = google_iam_workload_identity_pool.github.workload_identity_pool_id
   workload_identity_pool_provider_id = "github"
   attribute_mapping = {
     "google.subject"       = "assertion.sub"
     "attribute.repository" = "assertion.repository"
   }
-  # This repository's main branch, and nothing else.
+  # Only the main branch of this repository.
   attribute_condition = "assertion.repository == '${var.github_repository}' && assertion.ref == 'refs/heads/main'"
   oidc {
     issuer_uri = "https://token.actions.githubusercontent.com"

@@ -5,17 +5,17 @@ locals {
   ]
 }
 
-resource "google_project_service" "needed" {
+resource "google_project_service" "required" {
   for_each           = toset(local.apis)
   service            = "${each.key}.googleapis.com"
   disable_on_destroy = false
 }
 
 resource "google_compute_network" "main" {
-  #checkov:skip=CKV2_GCP_18:no rule lets anything in but those that GKE makes for its load balancer
+  #checkov:skip=CKV2_GCP_18:the only ingress rules are those that GKE creates for its load balancer
   name                    = "gisttracker"
   auto_create_subnetworks = false
-  depends_on              = [google_project_service.needed]
+  depends_on              = [google_project_service.required]
 }
 
 resource "google_compute_subnetwork" "cluster" {
@@ -40,22 +40,22 @@ resource "google_compute_subnetwork" "cluster" {
   }
 }
 
-# The nodes have no public addresses; the job reaches GitHub and Pipedrive through this.
-resource "google_compute_router" "out" {
+# The nodes have no public addresses; the sync jobs reach GitHub and Pipedrive through Cloud NAT.
+resource "google_compute_router" "nat" {
   name    = "gisttracker"
   network = google_compute_network.main.id
   region  = var.region
 }
 
-resource "google_compute_router_nat" "out" {
+resource "google_compute_router_nat" "nat" {
   name                               = "gisttracker"
-  router                             = google_compute_router.out.name
+  router                             = google_compute_router.nat.name
   region                             = var.region
   nat_ip_allocate_option             = "AUTO_ONLY"
   source_subnetwork_ip_ranges_to_nat = "ALL_SUBNETWORKS_ALL_IP_RANGES"
 }
 
-# Where Cloud SQL has its private address.
+# The address range for Cloud SQL's private IP.
 resource "google_compute_global_address" "services" {
   name          = "gisttracker-services"
   purpose       = "VPC_PEERING"
@@ -70,10 +70,10 @@ resource "google_service_networking_connection" "services" {
   reserved_peering_ranges = [google_compute_global_address.services.name]
 }
 
-# The way in: a fixed address, and a certificate that Google renews.
+# A static address for the Gateway, and a certificate that Google renews.
 resource "google_compute_global_address" "web" {
   name       = "gisttracker"
-  depends_on = [google_project_service.needed]
+  depends_on = [google_project_service.required]
 }
 
 resource "google_certificate_manager_certificate" "web" {
@@ -81,12 +81,12 @@ resource "google_certificate_manager_certificate" "web" {
   managed {
     domains = [var.domain]
   }
-  depends_on = [google_project_service.needed]
+  depends_on = [google_project_service.required]
 }
 
 resource "google_certificate_manager_certificate_map" "web" {
   name       = "gisttracker"
-  depends_on = [google_project_service.needed]
+  depends_on = [google_project_service.required]
 }
 
 resource "google_certificate_manager_certificate_map_entry" "web" {

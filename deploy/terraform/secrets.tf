@@ -1,7 +1,8 @@
-# The two tokens are put in by hand (the README says how), so that they are in no state; the others are made here.
+# The two API tokens are added manually (see the README), so that Terraform's state never contains them. The other
+# secrets are generated here.
 locals {
-  given = ["pipedrive-token", "github-token"]
-  made = {
+  manual = ["pipedrive-token", "github-token"]
+  generated = {
     database-password = random_password.database.result
     secret-key        = random_password.secret_key.result
     settings          = <<-END
@@ -19,16 +20,16 @@ resource "random_password" "secret_key" {
 }
 
 resource "google_secret_manager_secret" "all" {
-  for_each  = toset(concat(local.given, keys(nonsensitive(local.made))))
+  for_each  = toset(concat(local.manual, keys(nonsensitive(local.generated))))
   secret_id = "gisttracker-${each.key}"
   replication {
     auto {}
   }
-  depends_on = [google_project_service.needed]
+  depends_on = [google_project_service.required]
 }
 
-resource "google_secret_manager_secret_version" "made" {
+resource "google_secret_manager_secret_version" "generated" {
   for_each    = toset(["database-password", "secret-key", "settings"])
   secret      = google_secret_manager_secret.all[each.key].id
-  secret_data = local.made[each.key]
+  secret_data = local.generated[each.key]
 }

@@ -1,9 +1,9 @@
 variable "project" {
-  description = "The Google Cloud project that everything is made in."
+  description = "The Google Cloud project that all resources are created in."
   type        = string
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.project))
-    error_message = "A project id has 6 to 30 lower-case letters, digits and hyphens."
+    error_message = "A project ID has 6 to 30 lowercase letters, digits and hyphens, and starts with a letter."
   }
 }
 
@@ -13,7 +13,7 @@ variable "region" {
   default     = "europe-west1"
   validation {
     condition     = can(regex("^[a-z]+-[a-z]+[0-9]+$", var.region))
-    error_message = "A region looks like europe-west1."
+    error_message = "A region must look like europe-west1."
   }
 }
 
@@ -22,31 +22,31 @@ variable "domain" {
   type        = string
   validation {
     condition     = can(regex("^([a-z0-9-]+\\.)+[a-z]{2,}$", var.domain))
-    error_message = "A host name looks like gists.example.com."
+    error_message = "A domain must look like gists.example.com."
   }
 }
 
 variable "github_repository" {
-  description = "OWNER/NAME of the repository whose main branch may deploy."
+  description = "OWNER/NAME of the GitHub repository whose main branch may deploy."
   type        = string
   validation {
     condition     = can(regex("^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", var.github_repository))
-    error_message = "A repository looks like owner/name."
+    error_message = "A repository must look like owner/name."
   }
 }
 
 variable "database_tier" {
-  description = "The machine of the database."
+  description = "The Cloud SQL machine type."
   type        = string
   default     = "db-g1-small"
   validation {
     condition     = startswith(var.database_tier, "db-")
-    error_message = "A tier begins with db-, such as db-g1-small or db-custom-2-7680."
+    error_message = "A tier must start with db-, such as db-g1-small or db-custom-2-7680."
   }
 }
 
 variable "deletion_protection" {
-  description = "Whether cluster and database refuse to be destroyed."
+  description = "Whether the cluster and the database are protected against deletion."
   type        = bool
   default     = true
 }
