@@ -201,6 +201,11 @@ def _from_file(variable: Variable, path: str) -> str:
         refuse(f"{variable.name}_FILE must name a readable file: {path}: {reason}.")
 
 
+def exit_with_config_error(sentence: str) -> NoReturn:
+    """End the process because of a wrong setting: one line, no traceback, exit code 78."""
+    refuse(sentence)
+
+
 def refuse(sentence: str) -> NoReturn:
     """End the process because of a wrong setting: one line, no traceback, exit code 78."""
     print(f"gisttracker: {sentence}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Who may work on a person now: one run at a time, by a lease that ends by itself.
+"""Leases: one run at a time works on a person, for a limited time.
 
 All times are the database's clock, so that machines whose clocks differ share the people all the same.
 """
@@ -14,68 +14,82 @@ from django.utils import timezone
 
 from people.github_names import login_key
 from people.models import Gist, GistQuerySet, Person
+from sync.clients.errors import LeaseLostError
 
 Clock = Callable[[], datetime]
-ASK_GONE_AFTER = timedelta(days=1)
+GONE_RECHECK_AFTER = timedelta(days=1)
 
 
 def database_clock() -> Clock:
-    """A clock that shows the database's time: its difference to ours is measured once."""
-    # Both as text with microseconds, which reads the same way whatever the driver makes of times.
+    """A clock that shows the database's time; its difference to this machine's clock is measured once."""
+    # Both as text with microseconds, which does not depend on how the driver converts times.
     sql = "STRFTIME('%Y-%m-%d %H:%M:%f', 'NOW')" if connection.vendor == "sqlite" else "CAST(UTC_TIMESTAMP(6) AS CHAR)"
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {sql}")  # one of the two constants above
-        (told,) = cursor.fetchone()
-    difference = datetime.fromisoformat(told).replace(tzinfo=UTC) - timezone.now()
+        (text,) = cursor.fetchone()
+    difference = datetime.fromisoformat(text).replace(tzinfo=UTC) - timezone.now()
     return lambda: timezone.now() + difference
 
 
 def due_for_poll(round_start: datetime, now: datetime) -> Q:
-    """People not attempted in this round, those somebody asked for, and once a day those that are gone."""
-    living = Q(state__in=[Person.State.NEW, Person.State.ACTIVE])
+    """People not attempted in this round, requested people, and once a day those whose account is gone."""
+    tracked = Q(state__in=[Person.State.NEW, Person.State.ACTIVE])
     absent = Q(state__in=[Person.State.GONE, Person.State.CONFLICT])
     return (
-        (living & before(round_start))
-        | (absent & Q(attempted_at__lt=min(now - ASK_GONE_AFTER, round_start)))
+        (tracked & attempted_before(round_start))
+        | (absent & Q(attempted_at__lt=min(now - GONE_RECHECK_AFTER, round_start)))
         | requested()
     )
 
 
 def requested() -> Q:
-    """New people, and those somebody asked for since they were last attempted."""
-    asked_for = Q(sync_requested_at__isnull=False) & (Q(attempted_at=None) | Q(attempted_at__lt=F("sync_requested_at")))
-    return Q(state=Person.State.NEW, attempted_at=None) | (asked_for & ~Q(state=Person.State.PAUSED))
+    """New people, and people whose sync was requested after their last attempt."""
+    is_requested = Q(sync_requested_at__isnull=False) & (
+        Q(attempted_at=None) | Q(attempted_at__lt=F("sync_requested_at"))
+    )
+    return Q(state=Person.State.NEW, attempted_at=None) | (is_requested & ~Q(state=Person.State.PAUSED))
 
 
 def named(logins: Iterable[str], run_start: datetime) -> Q:
-    """These people, once in this run, also those that are gone."""
-    return with_names(logins) & before(run_start) & ~Q(state=Person.State.PAUSED)
+    """These people, once in this run, also when their account is gone."""
+    return has_login(logins) & attempted_before(run_start) & ~Q(state=Person.State.PAUSED)
 
 
-def with_names(logins: Iterable[str]) -> Q:
+def has_login(logins: Iterable[str]) -> Q:
     return Q(username_key__in=[login_key(login) for login in logins])
 
 
+def attempted_before(moment: datetime) -> Q:
+    return Q(attempted_at=None) | Q(attempted_at__lt=moment)
+
+
 def due_for_push(round_start: datetime, *, edits: bool) -> Q:
-    """People with gists still to be pushed or reconciled, once in this round."""
-    return Q(pk__in=to_be_pushed(edits=edits).values("person")) & (
-        Q(push_attempted_at=None) | Q(push_attempted_at__lt=round_start)
-    )
+    """People with unfinished gists whose push was not attempted in this round, or not since their last poll."""
+    return has_gists_to_push(edits=edits) & (Q(push_attempted_at__lt=round_start) | not_pushed_since_poll())
 
 
-def to_be_pushed(*, edits: bool) -> GistQuerySet:
-    """The gists for which Pipedrive has to be asked; `edits`: also those whose activity is out of date."""
+def polled_since(moment: datetime, *, edits: bool) -> Q:
+    """People with unfinished gists who were polled after `moment` and whose push was not attempted since."""
+    return has_gists_to_push(edits=edits) & Q(attempted_at__gte=moment) & not_pushed_since_poll()
+
+
+def not_pushed_since_poll() -> Q:
+    return Q(push_attempted_at=None) | Q(push_attempted_at__lt=F("attempted_at"))
+
+
+def has_gists_to_push(*, edits: bool) -> Q:
+    return Q(pk__in=gists_to_push(edits=edits).values("person"))
+
+
+def gists_to_push(*, edits: bool) -> GistQuerySet:
+    """The gists that need a request to Pipedrive; `edits`: also those whose activity is outdated."""
     unfinished = Gist.objects.unfinished().order_by()
     outdated = Gist.objects.filter(push_state=Gist.PushState.PUSHED, activity_outdated=True).order_by()
     return unfinished | outdated if edits else unfinished
 
 
-def before(moment: datetime) -> Q:
-    return Q(attempted_at=None) | Q(attempted_at__lt=moment)
-
-
 class Claims:
-    """The leases of one run; `token` is its name as a lease holder."""
+    """The leases of one lane of a run; `token` names their holder. Every write under a lease is a method here."""
 
     def __init__(self, token: str, lease_seconds: int, clock: Clock) -> None:
         self.token = token
@@ -83,47 +97,73 @@ class Claims:
         self._lease = timedelta(seconds=lease_seconds)
         self._clock = clock
 
-    def take(self, due: Q, most: int) -> list[Person]:
-        """Up to `most` people that are due and free: the requested first, then the longest unattempted."""
+    def take(self, due: Q, limit: int) -> list[Person]:
+        """Claim up to `limit` people that are due and free: requested people first, then the longest unattempted."""
         while True:
-            candidates = self._candidates(due, most)
+            candidates = self._candidates(due, limit)
             if not candidates:
                 return []
-            # The one statement that decides: of several runs that want a person, one finds the row still free. It
-            # asks for `due` again, because another run may have done a person and let it go since the look above.
-            self._free(due).filter(pk__in=candidates).update(**self._mine())
-            mine = Person.objects.filter(lease_holder=self.token).in_bulk(candidates)
-            if mine:
-                return [mine[key] for key in candidates if key in mine]
+            # This one statement decides: of several runs that want a person, one finds the row still free. It checks
+            # `due` again, because another run may have finished and released a person since the query above.
+            self._free(due).filter(pk__in=candidates).update(**self._new_lease())
+            claimed = Person.objects.filter(lease_holder=self.token).in_bulk(candidates)
+            if claimed:
+                return [claimed[key] for key in candidates if key in claimed]
 
-    def _candidates(self, due: Q, most: int) -> list[int]:
-        asked_for = self._free(due).filter(sync_requested_at__isnull=False).order_by("sync_requested_at", "pk")
-        keys = list(asked_for.values_list("pk", flat=True)[:most])
-        if len(keys) < most:
+    def count_free(self, due: Q, limit: int) -> int:
+        """How many people are due and free, counted up to `limit`."""
+        return self._free(due).order_by()[:limit].count()
+
+    def _candidates(self, due: Q, limit: int) -> list[int]:
+        first = self._free(due).filter(sync_requested_at__isnull=False).order_by("sync_requested_at", "pk")
+        keys = list(first.values_list("pk", flat=True)[:limit])
+        if len(keys) < limit:
             others = self._free(due).filter(sync_requested_at=None).order_by("attempted_at", "pk")
-            keys += others.values_list("pk", flat=True)[: most - len(keys)]
+            keys += others.values_list("pk", flat=True)[: limit - len(keys)]
         return keys
 
     def _free(self, due: Q) -> QuerySet[Person]:
         return Person.objects.filter(due).filter(Q(leased_until=None) | Q(leased_until__lt=self._clock()))
 
-    def _mine(self) -> dict[str, Any]:
+    def _new_lease(self) -> dict[str, Any]:
         return {"lease_holder": self.token, "leased_until": self._clock() + self._lease}
 
-    def renew(self) -> None:
-        """Keep what is still ours for another lease."""
-        Person.objects.filter(lease_holder=self.token, leased_until__isnull=False).update(**self._mine())
+    def _held(self, people: Iterable[int]) -> QuerySet[Person]:
+        return Person.objects.filter(pk__in=list(people), lease_holder=self.token)
 
-    def release(self, people: Iterable[int] | None = None) -> None:
-        """Let these people go, or all that are ours."""
-        mine = Person.objects.filter(lease_holder=self.token, leased_until__isnull=False)
-        if people is not None:
-            mine = mine.filter(pk__in=list(people))
-        mine.update(lease_holder="", leased_until=None)
+    def renew(self, people: Iterable[int]) -> None:
+        """Extend the leases of these people that are still ours."""
+        self._held(people).filter(leased_until__isnull=False).update(**self._new_lease())
+
+    def release(self, people: Iterable[int], **columns: Any) -> int:
+        """Write these columns and end the leases, in one statement. Returns how many people were still ours."""
+        return self._held(people).update(lease_holder="", leased_until=None, **columns)
+
+    def update(self, person: Person, **columns: Any) -> None:
+        """Write columns of a person. LeaseLostError unless it is still ours and linked as it was when read."""
+        row = self._held([person.pk]).filter(pipedrive_id=person.pipedrive_id)
+        if not row.update(**columns):
+            raise LeaseLostError(f"{person} was taken over, relinked or deleted")
+        for name, value in columns.items():
+            setattr(person, name, value)
+
+    def start_push(self, person: Person, gist: Gist, **columns: Any) -> None:
+        """Mark a pending gist as started, under the same conditions as `update`, in one statement."""
+        held = self._held([person.pk]).filter(pipedrive_id=person.pipedrive_id)
+        pending = Gist.objects.filter(pk=gist.pk, push_state=Gist.PushState.PENDING, person__in=held)
+        if not pending.update(push_state=Gist.PushState.STARTED, **columns):
+            raise LeaseLostError(f"gist {gist.github_id} of {person} was taken over, relinked or deleted")
 
     @contextmanager
-    def holding(self, people: Iterable[int]) -> Iterator[dict[int, Person]]:
+    def lock(self, people: Iterable[int]) -> Iterator[dict[int, Person]]:
         """A transaction with those of these people locked that are still ours; the others were taken or deleted."""
         with transaction.atomic():
-            locked = Person.objects.select_for_update().order_by("pk").filter(lease_holder=self.token)
-            yield locked.in_bulk(list(people))
+            yield self._held(people).select_for_update().order_by("pk").in_bulk()
+
+    @contextmanager
+    def lock_linked(self, person: Person) -> Iterator[None]:
+        """A transaction with the person locked. LeaseLostError under the same conditions as `update`."""
+        with self.lock([person.pk]) as held:
+            if person.pk not in held or held[person.pk].pipedrive_id != person.pipedrive_id:
+                raise LeaseLostError(f"{person} was taken over, relinked or deleted")
+            yield

@@ -1,7 +1,7 @@
-"""What a run would do, found out by reading only: nothing is claimed, written or sent."""
+"""What a run would do, found out by reading only: nothing is claimed, written or sent to Pipedrive."""
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from django.db.models import Q
 from django.utils import timezone
@@ -11,42 +11,47 @@ from people.models import Gist, Person
 from sync.clients.errors import CircuitOpenError, RunStoppedError, SyncError
 from sync.clients.github import GitHubClient
 from sync.poll import Poll, poll_person
-from sync.steps import Steps, drive
+from sync.workers import map_unordered
 
 
-def preview(
-    due: Q, github: GitHubClient, *, backfill: str, concurrency: int, full: bool, say: Callable[[str], None]
-) -> list[str]:
-    """Poll everybody who is due and say, a line each, what a run would store and push; what went wrong is returned."""
-    problems: list[str] = []
+@dataclass(frozen=True)
+class Forecast:
+    """What a run would do for one person, or the problem that prevents it."""
 
-    def story(person: Person) -> Steps[None]:
+    line: str
+    is_problem: bool = False
+
+
+def forecast_run(due: Q, github: GitHubClient, *, backfill: str, concurrency: int, full: bool) -> Iterator[Forecast]:
+    """Poll everyone who is due; yields one forecast for each person, and one for an API that cannot be called."""
+
+    def forecast_person(person: Person) -> Forecast | None:
         try:
-            poll = yield from poll_person(person, github, now=timezone.now(), full=full, stop=lambda: None)
+            poll = poll_person(person, github, now=timezone.now(), full=full)
         except (CircuitOpenError, RunStoppedError):
-            return
+            return None
         except SyncError as error:
-            problems.append(f"{person}: {error}")
-        else:
-            say(f"{person}: {_forecast(poll, backfill)}")
+            return Forecast(f"{person}: {error}", is_problem=True)
+        return Forecast(f"{person}: {_format(poll, backfill)}")
 
     people = Person.objects.filter(due).order_by("attempted_at", "pk").iterator(chunk_size=100)
-    with ThreadPoolExecutor(concurrency, "sync") as pool:
-        drive((story(person) for person in people if not github.api.ended), pool, concurrency, lambda: None)
-    if github.api.ended:
-        problems.append(str(github.api.ended))
-    return problems
+    possible = (person for person in people if not github.api.circuit.error)
+    yield from (row for row in map_unordered("dry-run", concurrency, forecast_person, possible) if row)
+    if github.api.circuit.error:
+        yield Forecast(str(github.api.circuit.error), is_problem=True)
 
 
-def _forecast(poll: Poll, backfill: str) -> str:
+def _format(poll: Poll, backfill: str) -> str:
     person = poll.person
     if poll.state != Person.State.ACTIVE:
         return poll.reason
-    known = set(
-        Gist.objects.filter(github_id__in=[gist.id for gist in poll.gists[:500]]).values_list("github_id", flat=True)
-    )
+    listed = [gist.id for gist in poll.gists[:500]]
+    known = set(Gist.objects.filter(github_id__in=listed).values_list("github_id", flat=True))
     new = [gist for gist in poll.gists if gist.id not in known]
     choice = (person.backfill or backfill) if person.polled_at is None else "all"
-    push = sum(select(choice, [gist.created_at for gist in new]))
-    waiting = Gist.objects.unfinished().filter(person=person).count()
-    return f"would store {len(new)} new gists and make {push + waiting} activities"
+    pending = sum(select(choice, [gist.created_at for gist in new]))
+    activities = pending + Gist.objects.unfinished().filter(person=person).count()
+    return (
+        f"would store {len(new)} new {'gist' if len(new) == 1 else 'gists'} "
+        f"and create {activities} {'activity' if activities == 1 else 'activities'}"
+    )

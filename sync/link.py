@@ -1,50 +1,43 @@
-"""Which Pipedrive person a tracked person is: given, found by e-mail or name, or made."""
+"""Which Pipedrive person a tracked person is: given, found by e-mail or name, or created."""
 
 from datetime import datetime, timedelta
 
 from people.models import Person
-from sync.activity import has_email, is_person, person_name
-from sync.claims import Claims, Clock
+from sync.activity import has_email, has_our_name, person_name
+from sync.claims import Claims
 from sync.clients.errors import (
     CircuitOpenError,
-    LeaseLostError,
     NotFoundError,
     NotSentError,
     RejectedError,
     RetryNextRunError,
 )
 from sync.clients.pipedrive import PipedriveClient, PipedrivePerson
-from sync.steps import Steps, remote
+from sync.context import RunContext
 
-CLOCK_DIFFERENCE = timedelta(hours=1)  # that Pipedrive's clock and ours may have at most
+MAX_CLOCK_DIFFERENCE = timedelta(hours=1)  # between Pipedrive's clock and ours
 
 
-def link(
-    person: Person, pipedrive: PipedriveClient, claims: Claims, clock: Clock, settle: timedelta, *, lost: int = 0
-) -> Steps[int]:
-    """The id of the person's Pipedrive person. RetryNextRunError when it can't be known now, OutcomeUnknownError after a cut-off.
+def link(person: Person, context: RunContext, claims: Claims, *, lost: int = 0) -> int:
+    """Returns the id of the person's Pipedrive person.
 
-    That one is about to be made is written down before; `settle` after a cut-off, the newest persons are looked
-    through before another is made. `lost`: the id that it had until now, which the search may still know.
+    That one is about to be created is committed first. When the outcome of that is unknown, the newest persons are
+    searched after the settle delay, before another is created. `lost`: the id it had so far, which the search index
+    may still contain. Raises RetryNextRunError when the link cannot be known now.
     """
     if person.pipedrive_id:
         return person.pipedrive_id
-    if person.pipedrive_create_started_at:
-        if clock() < person.pipedrive_create_started_at + settle:
-            raise RetryNextRunError("Whether its Pipedrive person was made is looked up in the next run.")
-        made = yield from remote(_find_made, pipedrive, person, person.pipedrive_create_started_at)
-    else:
-        made = yield from remote(_find, pipedrive, person, lost)
-    if made:
-        _write(claims, person, pipedrive_id=made.id, pipedrive_create_started_at=None)
-        return made.id
-    return (yield from _make(person, pipedrive, claims, clock))
+    found = _find_created(person, context) if person.pipedrive_create_started_at else _find(person, context, lost)
+    if found:
+        claims.update(person, pipedrive_id=found.id, pipedrive_create_started_at=None)
+        return found.id
+    return _create(person, context, claims)
 
 
-def is_lost(person: Person, pipedrive: PipedriveClient) -> Steps[bool]:
-    """Was its Pipedrive person deleted, or merged into another? RetryNextRunError when the token's user may not see it."""
+def is_lost(person: Person, pipedrive: PipedriveClient) -> bool:
+    """Was its Pipedrive person deleted or merged? RetryNextRunError when the token's user may not see it."""
     try:
-        found = yield from remote(pipedrive.person, person.pipedrive_id or 0)
+        found = pipedrive.get_person(person.pipedrive_id or 0)
     except NotFoundError:
         return True
     except RejectedError as error:
@@ -55,59 +48,55 @@ def is_lost(person: Person, pipedrive: PipedriveClient) -> Steps[bool]:
 
 
 def unlink(person: Person, claims: Claims) -> None:
-    """Forget the Pipedrive person, so that `link` looks for another."""
-    _write(claims, person, pipedrive_id=None, pipedrive_matched_at=None)
+    """Drop the link, so that `link` finds or creates another Pipedrive person."""
+    claims.update(person, pipedrive_id=None, pipedrive_matched_at=None)
 
 
-def _find(pipedrive: PipedriveClient, person: Person, lost: int) -> PipedrivePerson | None:
-    """By exact e-mail, else by our way of naming; the oldest if there are several."""
+def _find(person: Person, context: RunContext, lost: int) -> PipedrivePerson | None:
+    """By exact e-mail, else by our naming; the oldest if there are several."""
+    pipedrive = context.pipedrive
     if person.email:
         found = [
-            one for one in pipedrive.persons_with_email(person.email) if has_email(one, person.email) and one.id != lost
+            row
+            for row in pipedrive.search_persons_by_email(person.email)
+            if has_email(row, person.email) and row.id != lost
         ]
         if found:
-            return min(found, key=lambda one: one.id)
-    named = pipedrive.persons_with_name(f"@{person.github_username}")
-    ours = [one for one in named if is_person(one, person.github_username) and one.id != lost]
-    return min(ours, key=lambda one: one.id, default=None)
+            return min(found, key=lambda row: row.id)
+    named = pipedrive.search_persons_by_name(f"@{person.github_username}")
+    ours = [row for row in named if has_our_name(row, person.github_username) and row.id != lost]
+    return min(ours, key=lambda row: row.id, default=None)
 
 
-def _find_made(pipedrive: PipedriveClient, person: Person, started: datetime) -> PipedrivePerson | None:
-    """Among the newest persons, down to some time before we started; the search index may lag behind."""
-    for one in pipedrive.newest_persons():
-        if (one.name == person.pipedrive_create_name and not one.is_deleted) or is_person(one, person.github_username):
-            return one
-        if one.add_time and one.add_time < started - CLOCK_DIFFERENCE:
+def _find_created(person: Person, context: RunContext) -> PipedrivePerson | None:
+    """After a POST with unknown outcome: search the newest persons, because the search index may lag behind."""
+    started = person.pipedrive_create_started_at or context.clock()
+    if context.clock() < started + timedelta(seconds=context.options.reconcile_after_seconds):
+        raise RetryNextRunError("Whether the Pipedrive person was created is checked in the next run.")
+    for row in context.pipedrive.iter_newest_persons():
+        if _was_created_as(row, person):
+            return row
+        if row.add_time and row.add_time < started - MAX_CLOCK_DIFFERENCE:
             return None
     return None
 
 
-def _make(person: Person, pipedrive: PipedriveClient, claims: Claims, clock: Clock) -> Steps[int]:
+def _was_created_as(row: PipedrivePerson, person: Person) -> bool:
+    has_sent_name = row.name == person.pipedrive_create_name and not row.is_deleted
+    return has_sent_name or has_our_name(row, person.github_username)
+
+
+def _create(person: Person, context: RunContext, claims: Claims) -> int:
     name = person_name(person)
-    _write(claims, person, pipedrive_create_started_at=clock(), pipedrive_create_name=name)
+    claims.update(person, pipedrive_create_started_at=context.clock(), pipedrive_create_name=name)
     try:
-        made = yield from remote(pipedrive.create_person, name, person.email)
+        created = context.pipedrive.create_person(name, person.email)
     except RejectedError as error:
-        _write(claims, person, pipedrive_create_started_at=None)
-        raise RetryNextRunError(f"Its Pipedrive person could not be made: {error}") from None
+        claims.update(person, pipedrive_create_started_at=None)
+        raise RetryNextRunError(f"The Pipedrive person could not be created: {error}") from None
     except (CircuitOpenError, NotSentError):
-        _write(claims, person, pipedrive_create_started_at=None)
+        claims.update(person, pipedrive_create_started_at=None)
         raise
-    _write(claims, person, pipedrive_id=made, pipedrive_create_started_at=None, pipedrive_matched_at=clock())
-    return made
-
-
-def check_held(person: Person, held: dict[int, Person]) -> None:
-    """LeaseLostError unless the person is still ours, and linked as it was when its story began."""
-    if person.pk not in held:
-        raise LeaseLostError(f"{person} was taken over or deleted")
-    if held[person.pk].pipedrive_id != person.pipedrive_id:
-        raise LeaseLostError(f"somebody gave {person} another Pipedrive person meanwhile")
-
-
-def _write(claims: Claims, person: Person, **columns: object) -> None:
-    with claims.holding([person.pk]) as held:
-        check_held(person, held)
-        Person.objects.filter(pk=person.pk).update(**columns)
-    for name, value in columns.items():
-        setattr(person, name, value)
+    now: datetime = context.clock()
+    claims.update(person, pipedrive_id=created, pipedrive_create_started_at=None, pipedrive_matched_at=now)
+    return created

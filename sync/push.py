@@ -1,14 +1,13 @@
-"""One person's gists -> Pipedrive activities: each exactly one, whatever is cut off or killed on the way.
+"""One person's gists become Pipedrive activities, exactly one each. Plain functions, called in the push lane's threads.
 
     pending -> started -> pushed | rejected | pending again
 
-`started` is committed before the POST, so whoever finds a gist so knows that Pipedrive may have its activity, and
-asks before sending another (see reconcile).
+`started` is committed before the POST, so whoever finds a started gist knows that Pipedrive may have its activity, and
+checks before sending another (see reconcile).
 """
 
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterator
 from datetime import datetime
 
 from django.db.models import F
@@ -16,7 +15,7 @@ from django.db.models import F
 from people.models import Gist, Person
 from sync.activity import new_activity
 from sync.budget import Budget
-from sync.claims import Claims, Clock
+from sync.claims import Claims
 from sync.clients.errors import (
     CircuitOpenError,
     ConfigurationError,
@@ -28,166 +27,191 @@ from sync.clients.errors import (
     RetryNextRunError,
     RunStoppedError,
 )
-from sync.clients.pipedrive import PipedriveClient
-from sync.clients.transport import now
-from sync.link import check_held, is_lost, link, unlink
-from sync.reconcile import Reconciler, pushed
-from sync.steps import Steps, remote
+from sync.clients.pipedrive import NewActivity
+from sync.clients.transport import boot_clock
+from sync.context import RunContext
+from sync.link import is_lost, link, unlink
+from sync.reconcile import Reconciler, pushed_columns
 
-SEND_WITHIN = 60.0  # seconds from "started" to the POST; a process that slept longer must not send it any more
+MAX_SEND_DELAY = 60.0  # seconds from "started" to the POST; a process that was suspended longer must not send it
+BATCH_SIZE = 50  # gists read at once
 State = Gist.PushState
 
 
-@dataclass(frozen=True)
 class Push:
-    """What all pushes of a run share."""
+    """Pushes people's gists under the leases of the push lane. Its methods may run in several threads."""
 
-    pipedrive: PipedriveClient
-    claims: Claims
-    clock: Clock
-    reconciler: Reconciler
-    budget: Budget
-    activity_type: str
-    activity_done: bool
-    edits: bool
-    counts: Counter[str]
-    stop: Callable[[], None]  # raises when the run is to end
-    problem: Callable[..., None]  # (what, person=..., gist=...)
+    def __init__(self, context: RunContext, claims: Claims) -> None:
+        self._context, self._claims = context, claims
+        self._summary, self._pipedrive = context.summary, context.pipedrive
+        self._reconciler = Reconciler(context, claims)
+        options = context.options
+        self._budget = Budget(context.clock, per_run=options.max_activities, per_day=options.max_activities_per_day)
+        self._type_lock = threading.Lock()
+        self._is_type_checked = False
 
-    def check_activity_type(self) -> Steps[None]:
-        """End Pipedrive's part when there is no such activity type, before gist after gist is rejected for it."""
-        try:
-            types = yield from remote(self.pipedrive.activity_types)
-        except (RejectedError, RetryNextRunError) as error:
-            self.problem(f"The activity type could not be checked: {error}")
-            return
-        if self.activity_type not in types:
-            self.pipedrive.api.end(
+    def push_person(self, person: Person) -> None:
+        """Link the person, resolve pushes with unknown outcome, push pending gists oldest first; then the edits."""
+        self._check_activity_type()
+        self._prepare(person)
+        may_relink = True
+        already_pushed: set[int] = set()
+        for gist in self._pending(person):
+            if gist.pk in already_pushed:
+                continue
+            try:
+                self._push_gist(person, gist)
+            except RejectedError as error:
+                if may_relink and is_lost(person, self._pipedrive):
+                    already_pushed = self._relink(person)
+                    self._push_after_relink(person, gist, already_pushed)
+                else:
+                    self._reject(person, gist, error)
+                may_relink = False
+        if self._context.options.push_edits:
+            self._push_edits(person)
+
+    def _check_activity_type(self) -> None:
+        """Once a run: open the circuit when there is no such activity type, before every gist is rejected for it."""
+        with self._type_lock:
+            if self._is_type_checked:
+                return
+            activity_type = self._context.options.activity_type
+            try:
+                types = self._pipedrive.get_activity_types()
+            except (RejectedError, RetryNextRunError) as error:
+                self._is_type_checked = True
+                self._summary.problem(f"The activity type could not be checked: {error}")
+                return
+            self._is_type_checked = True
+        if activity_type not in types:
+            self._pipedrive.api.open_circuit(
                 ConfigurationError(
-                    f"PIPEDRIVE_ACTIVITY_TYPE is {self.activity_type!r}, which Pipedrive does not have; "
-                    f"it has: {', '.join(sorted(types))}"
+                    f"PIPEDRIVE_ACTIVITY_TYPE is {activity_type!r}, which does not exist at Pipedrive. "
+                    f"Available: {', '.join(sorted(types))}"
                 )
             )
 
-    def person(self, person: Person) -> Steps[None]:
-        """Link the person, find out about cut-off pushes, push what is pending, oldest first; then the edits."""
-        try:
-            person.refresh_from_db()  # The batch was read a while ago; somebody may have linked it since.
-        except Person.DoesNotExist:
-            raise LeaseLostError(f"{person} was deleted") from None
-        pipedrive_id = yield from self._prepare(person)
-        may_relink = True
-        last = 0
-        while gist := self._next(person, last, push_state=State.PENDING):
-            self.stop()
-            try:
-                yield from self._gist(person, gist, pipedrive_id)
-            except RejectedError as error:
-                if may_relink and (yield from is_lost(person, self.pipedrive)):
-                    unlink(person, self.claims)
-                    pipedrive_id = yield from self._prepare(person, lost=pipedrive_id)
-                    may_relink = False
-                    continue  # The same gist again, if the new Pipedrive person does not have it.
-                may_relink = False
-                self._reject(person, gist, error)
-            last = gist.pk
-        if self.edits:
-            yield from self._edits(person)
+    def _prepare(self, person: Person, lost: int = 0) -> set[int]:
+        """Link the person. Returns the gists for which its Pipedrive person already has activities."""
+        pipedrive_id = link(person, self._context, self._claims, lost=lost)
+        return self._reconciler.match_existing(person, pipedrive_id) if person.pipedrive_matched_at is None else set()
 
-    def _prepare(self, person: Person, lost: int = 0) -> Steps[int]:
-        pipedrive_id = yield from link(
-            person, self.pipedrive, self.claims, self.clock, self.reconciler.settle, lost=lost
-        )
-        if lost:
-            self.problem(
-                f"Pipedrive person {lost} is deleted or merged; {pipedrive_id} takes its place.", person=person
-            )
-        if person.pipedrive_matched_at is None:
-            yield from self.reconciler.compare(person, pipedrive_id)
-        yield from self.reconciler.cut_off(person, pipedrive_id)
-        return pipedrive_id
+    def _relink(self, person: Person) -> set[int]:
+        """Replace a deleted Pipedrive person. Returns what `_prepare` returns."""
+        lost = person.pipedrive_id or 0
+        unlink(person, self._claims)
+        already_pushed = self._prepare(person, lost=lost)
+        message = f"Pipedrive person {lost} was deleted or merged; {person.pipedrive_id} replaces it."
+        self._summary.problem(message, person=person)
+        return already_pushed
+
+    def _push_after_relink(self, person: Person, gist: Gist, already_pushed: set[int]) -> None:
+        """The same gist under the new Pipedrive person, unless that person already has its activity."""
+        try:
+            if gist.pk not in already_pushed:
+                self._push_gist(person, gist)
+        except RejectedError as error:
+            self._reject(person, gist, error)
+
+    def _pending(self, person: Person) -> Iterator[Gist]:
+        """The person's pending gists, oldest first. Gists with unknown outcome are resolved before they are passed."""
+        last = 0
+        while batch := self._unfinished(person, last):
+            started = [gist for gist in batch if gist.push_state == State.STARTED]
+            if started:
+                self._reconciler.resolve_unknown(person, person.pipedrive_id or 0, started)
+            yield from (gist for gist in batch if gist.push_state == State.PENDING)
+            if len(batch) < BATCH_SIZE:
+                return
+            last = batch[-1].pk
 
     @staticmethod
-    def _next(person: Person, after: int, **which: object) -> Gist | None:
-        return Gist.objects.filter(person=person, pk__gt=after, **which).order_by("pk").first()
+    def _unfinished(person: Person, after: int) -> list[Gist]:
+        return list(Gist.objects.unfinished().filter(person=person, pk__gt=after).order_by("pk")[:BATCH_SIZE])
 
-    def _gist(self, person: Person, gist: Gist, pipedrive_id: int) -> Steps[None]:
-        """Make the activity of a pending gist. RejectedError when Pipedrive says no; the gist is pending then."""
+    def _push_gist(self, person: Person, gist: Gist) -> None:
+        """Create the activity of a pending gist. RejectedError when Pipedrive refuses it; the gist is then pending."""
+        self._pipedrive.api.raise_if_stopping()
+        pipedrive_id = person.pipedrive_id or 0
         self._book()
-        activity = new_activity(gist, type=self.activity_type, done=self.activity_done)
         try:
             started = self._start(person, gist, pipedrive_id)
         except LeaseLostError:
-            self.budget.give_back()
+            self._budget.cancel()
             raise
-        not_after = now() + min(SEND_WITHIN, self.claims.lease_seconds / 2)
+        not_after = boot_clock() + min(MAX_SEND_DELAY, self._claims.lease_seconds / 2)
         try:
-            activity_id = yield from remote(self.pipedrive.create_activity, pipedrive_id, activity, not_after=not_after)
+            activity_id = self._pipedrive.create_activity(pipedrive_id, self._activity(gist), not_after=not_after)
         except OutcomeUnknownError as error:
-            self._settle(gist, started, push_error=str(error)[:500])  # It stays started; see reconcile.
-            self.counts["gists_unclear"] += 1
-            self.problem(str(error), person=person, gist=gist)
+            self._finish(gist, started, push_error=str(error)[:500])  # It stays started; see reconcile.
+            self._summary.count("gists_unknown")
+            self._summary.problem(str(error), person=person, gist=gist)
         except (RejectedError, NotSentError, CircuitOpenError, RunStoppedError) as error:
-            # Nothing was done at Pipedrive, so this is as pending as before.
-            self._settle(gist, started, push_state=State.PENDING, push_error=str(error)[:500])
-            self.budget.give_back()
+            # Nothing was created, so the gist is pending as before.
+            self._finish(gist, started, push_state=State.PENDING, push_error=str(error)[:500])
+            self._budget.cancel()
             raise
         else:
-            self._settle(gist, started, activity_outdated=False, **pushed(activity_id, self.clock()))
-            self.counts["gists_pushed"] += 1
+            self._finish(gist, started, activity_outdated=False, **pushed_columns(activity_id, self._context.clock()))
+            self._summary.count("gists_pushed")
 
     def _book(self) -> None:
         try:
-            self.budget.book()
-        except CircuitOpenError as spent:
-            self.pipedrive.api.end(spent)
+            self._budget.book()
+        except CircuitOpenError as error:
+            self._pipedrive.api.open_circuit(error)
+
+    def _activity(self, gist: Gist) -> NewActivity:
+        options = self._context.options
+        return new_activity(gist, type=options.activity_type, done=options.activity_done)
 
     def _start(self, person: Person, gist: Gist, pipedrive_id: int) -> datetime:
-        """Say that the POST may be sent from now on. Only the lease's holder may."""
-        moment = self.clock()
-        with self.claims.holding([person.pk]) as held:
-            check_held(person, held)
-            started = Gist.objects.filter(pk=gist.pk, push_state=State.PENDING, person__in=held).update(
-                push_state=State.STARTED,
-                push_started_at=moment,
-                push_attempts=F("push_attempts") + 1,
-                push_error="",
-                pipedrive_person_id=pipedrive_id,
-            )
-        if not started:
-            raise LeaseLostError(f"gist {gist.github_id} was taken over or deleted")
-        return moment
+        """Commit that the POST may be sent from now on. Only the lease's holder may."""
+        now = self._context.clock()
+        self._claims.start_push(
+            person,
+            gist,
+            push_started_at=now,
+            push_attempts=F("push_attempts") + 1,
+            push_error="",
+            pipedrive_person_id=pipedrive_id,
+        )
+        return now
 
-    def _settle(self, gist: Gist, started: datetime, **columns: object) -> None:
-        """Record what became of the attempt that began at `started`.
+    @staticmethod
+    def _finish(gist: Gist, started: datetime, **columns: object) -> None:
+        """Record the outcome of the attempt that began at `started`.
 
-        True whoever holds the lease by now, and about this attempt only; a deleted gist has nothing to record.
+        It holds whoever has the lease by now, and for this attempt only; a deleted gist has nothing to record.
         """
         Gist.objects.filter(pk=gist.pk, push_state=State.STARTED, push_started_at=started).update(**columns)
 
     def _reject(self, person: Person, gist: Gist, error: RejectedError) -> None:
         Gist.objects.filter(pk=gist.pk, push_state=State.PENDING).update(
-            push_state=State.REJECTED, push_error=str(error)[:500], updated_at=self.clock()
+            push_state=State.REJECTED, push_error=str(error)[:500], updated_at=self._context.clock()
         )
-        self.counts["gists_rejected"] += 1
-        self.problem(str(error), person=person, gist=gist)
+        self._summary.count("gists_rejected")
+        self._summary.problem(str(error), person=person, gist=gist)
 
-    def _edits(self, person: Person) -> Steps[None]:
-        """Bring activities up to date; doing that twice is doing it once, so nothing is written down before."""
+    def _push_edits(self, person: Person) -> None:
+        """Update outdated activities. Repeating an update is harmless, so nothing is committed before."""
+        outdated = Gist.objects.filter(person=person, push_state=State.PUSHED, activity_outdated=True)
         last = 0
-        while gist := self._next(person, last, push_state=State.PUSHED, activity_outdated=True):
-            self.stop()
-            activity = new_activity(gist, type=self.activity_type, done=self.activity_done)
-            columns: dict[str, object] = {"activity_outdated": False, "push_error": ""}
-            try:
-                yield from remote(
-                    self.pipedrive.edit_activity, gist.pipedrive_activity_id or 0, activity.subject, activity.note
-                )
-                self.counts["activities_edited"] += 1
-            except NotFoundError:
-                columns["push_error"] = "Its activity was deleted at Pipedrive; it is not made again."
-            except RejectedError as error:
-                columns["push_error"] = f"Its activity could not be brought up to date: {error}"[:500]
-                self.problem(str(error), person=person, gist=gist)
-            Gist.objects.filter(pk=gist.pk, github_updated_at=gist.github_updated_at).update(**columns)
-            last = gist.pk
+        while batch := list(outdated.filter(pk__gt=last).order_by("pk")[:BATCH_SIZE]):
+            for gist in batch:
+                self._push_edit(person, gist)
+            last = batch[-1].pk
+
+    def _push_edit(self, person: Person, gist: Gist) -> None:
+        activity = self._activity(gist)
+        columns: dict[str, object] = {"activity_outdated": False, "push_error": ""}
+        try:
+            self._pipedrive.update_activity(gist.pipedrive_activity_id or 0, activity.subject, activity.note)
+            self._summary.count("activities_edited")
+        except NotFoundError:
+            columns["push_error"] = "The activity was deleted at Pipedrive; it is not created again."
+        except RejectedError as error:
+            columns["push_error"] = f"The activity could not be updated: {error}"[:500]
+            self._summary.problem(str(error), person=person, gist=gist)
+        Gist.objects.filter(pk=gist.pk, github_updated_at=gist.github_updated_at).update(**columns)

@@ -1,72 +1,73 @@
-"""Find out at Pipedrive which gists have their activity already: after a cut-off POST, or after a lost database."""
+"""Find out which gists already have an activity: after a POST with unknown outcome, or a lost database."""
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from people.models import Gist, Person
-from sync.activity import gist_of
-from sync.claims import Claims, Clock
+from sync.activity import gist_id_in
+from sync.claims import Claims
 from sync.clients.errors import NotFoundError
-from sync.clients.pipedrive import Activity, PipedriveClient
-from sync.link import CLOCK_DIFFERENCE, check_held
-from sync.steps import Steps, remote
+from sync.clients.pipedrive import Activity
+from sync.context import RunContext
+from sync.link import MAX_CLOCK_DIFFERENCE
 
 State = Gist.PushState
 
 
 @dataclass(frozen=True)
 class Reconciler:
-    """`settle`: from a cut-off until Pipedrive's list is sure to show what it did."""
+    """Compares our gists with the activities of a Pipedrive person."""
 
-    pipedrive: PipedriveClient
+    context: RunContext
     claims: Claims
-    clock: Clock
-    settle: timedelta
-    counts: Counter[str]
 
-    def compare(self, person: Person, pipedrive_id: int) -> Steps[None]:
-        """A Pipedrive person that we did not make may have activities of these gists: from before a lost database."""
-        there = yield from self._activities(pipedrive_id)
-        with self.claims.holding([person.pk]) as held:
-            check_held(person, held)
+    def match_existing(self, person: Person, pipedrive_id: int) -> set[int]:
+        """A Pipedrive person that we did not create may have activities of these gists, from a lost database.
+
+        Returns the primary keys of the gists that are pushed now.
+        """
+        found = self._get_activities(pipedrive_id)
+        now = self.context.clock()
+        with self.claims.lock_linked(person):
             open_gists = Gist.objects.filter(person=person).exclude(push_state=State.PUSHED)
-            for pk, github_id in list(open_gists.values_list("pk", "github_id")):
-                if github_id in there:
-                    Gist.objects.filter(pk=pk).update(**pushed(there[github_id], self.clock()))
-                    self.counts["gists_found"] += 1
-            Person.objects.filter(pk=person.pk).update(pipedrive_matched_at=self.clock())
+            matched = {pk: found[key] for pk, key in open_gists.values_list("pk", "github_id") if key in found}
+            for pk, activity_id in matched.items():
+                Gist.objects.filter(pk=pk).update(**pushed_columns(activity_id, now))
+            Person.objects.filter(pk=person.pk).update(pipedrive_matched_at=now)
+        person.pipedrive_matched_at = now
+        self.context.summary.add({"gists_found": len(matched)})
+        return set(matched)
 
-    def cut_off(self, person: Person, pipedrive_id: int) -> Steps[None]:
-        """Find out about POSTs without a clear answer, once Pipedrive had time to settle."""
-        settled = self.clock() - self.settle
-        started = Gist.objects.filter(person=person, push_state=State.STARTED)
-        unclear: dict[int, list[Gist]] = {}
+    def resolve_unknown(self, person: Person, pipedrive_id: int, started: list[Gist]) -> None:
+        """Look for the activities of started gists, after the settle delay; the gists become pushed or pending."""
+        settle_delay = timedelta(seconds=self.context.options.reconcile_after_seconds)
+        settled = self.context.clock() - settle_delay
+        unknown: dict[int, list[Gist]] = {}
         for gist in started:
             if (gist.push_started_at or settled) <= settled:
-                unclear.setdefault(gist.pipedrive_person_id or pipedrive_id, []).append(gist)
-        for filed_under, gists in unclear.items():
-            oldest = min(gist.push_started_at or settled for gist in gists) - CLOCK_DIFFERENCE
-            there = yield from self._activities(filed_under, oldest)
-            with self.claims.holding([person.pk]) as held:
-                check_held(person, held)
+                unknown.setdefault(gist.pipedrive_person_id or pipedrive_id, []).append(gist)
+        for filed_under, gists in unknown.items():
+            oldest = min(gist.push_started_at or settled for gist in gists) - MAX_CLOCK_DIFFERENCE
+            found = self._get_activities(filed_under, oldest)
+            with self.claims.lock_linked(person):
                 for gist in gists:
-                    self._decide(gist, there.get(gist.github_id))
+                    self._resolve(gist, found.get(gist.github_id))
 
-    def _decide(self, gist: Gist, found: int | None) -> None:
-        columns = pushed(found, self.clock()) if found else {"push_state": State.PENDING}
+    def _resolve(self, gist: Gist, activity_id: int | None) -> None:
+        columns = pushed_columns(activity_id, self.context.clock()) if activity_id else {"push_state": State.PENDING}
         Gist.objects.filter(pk=gist.pk, push_state=State.STARTED).update(**columns)
-        self.counts["gists_found" if found else "gists_again"] += 1
+        gist.push_state = State.PUSHED if activity_id else State.PENDING
+        self.context.summary.count("gists_found" if activity_id else "gists_retried")
 
-    def _activities(self, pipedrive_id: int, since: datetime | None = None) -> Steps[dict[str, int]]:
+    def _get_activities(self, pipedrive_id: int, since: datetime | None = None) -> dict[str, int]:
         try:
-            return (yield from remote(_by_gist, self.pipedrive.newest_activities(pipedrive_id), since))
+            return _by_gist(self.context.pipedrive.iter_newest_activities(pipedrive_id), since)
         except NotFoundError:
-            return {}  # A person that is not there any more has no activities.
+            return {}  # A person that does not exist any more has no activities.
 
 
-def pushed(activity_id: int, now: datetime) -> dict[str, object]:
+def pushed_columns(activity_id: int, now: datetime) -> dict[str, object]:
     """The columns of a gist that has its activity."""
     return {
         "push_state": State.PUSHED,
@@ -78,10 +79,10 @@ def pushed(activity_id: int, now: datetime) -> dict[str, object]:
 
 
 def _by_gist(activities: Iterable[Activity], since: datetime | None) -> dict[str, int]:
-    """Activity ids by gist id, of activities newest first; down to `since` if given, the oldest of a gist."""
+    """Activity ids by gist id, from activities that come newest first, back to `since`; the oldest of each gist."""
     found = {}
     for activity in activities:
         if since and activity.add_time and activity.add_time < since:
             break
-        found[gist_of(activity.note)] = activity.id
+        found[gist_id_in(activity.note)] = activity.id
     return found

@@ -1,240 +1,243 @@
-"""One run of the sync: claim -> poll -> store -> push -> record -> release.
+"""One run of the sync: two lanes side by side, with the database as the queue between them.
 
-Batches of people go through all of that together; network calls run in threads, the database stays in this one.
+    poll lane:  claim -> poll -> store and release
+    push lane:  claim -> link -> reconcile -> push -> release
+
+Each lane has threads that call a plain function for one person at a time (`_poll`, `_push`). The main thread claims
+people, finishes results in groups, renews the leases, writes the heartbeat and stops the run. While polling goes on,
+the push lane takes the people that were polled in this run; afterwards everyone who is due.
 """
 
 import logging
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from queue import Empty, SimpleQueue
+from typing import Any
 
 from django.db.models import F, Q
 
 from people.models import Person
 from sync import claims as due
-from sync.budget import Budget
-from sync.claims import Claims, Clock
 from sync.clients.errors import CircuitOpenError, LeaseLostError, RunStoppedError, SyncError
-from sync.clients.github import GitHubClient
-from sync.clients.pipedrive import PipedriveClient
+from sync.clients.rate_limit import Pause
+from sync.context import RunContext
+from sync.lane import Lane
 from sync.models import SyncRun
-from sync.poll import Poll, is_full_pass_due, poll_person
+from sync.poll import Poll, poll_person
 from sync.push import Push
-from sync.reconcile import Reconciler
-from sync.runs import running
-from sync.steps import Steps, drive
-from sync.store import Store
-from sync.summary import Report
+from sync.runs import count_running, write_heartbeat
+from sync.store import NotAttempted, PollFailure, PollResult, Store
+from sync.workers import Failed
 
 log = logging.getLogger(__name__)
-BATCH = 100  # people
-MINUTE = 60.0  # seconds
-STORE_AT = 2000  # polled gists kept in memory before they are written
+GROUP_SIZE = 64  # results written together
+GROUP_SECONDS = 0.2  # how long a result waits for others
+MAX_GROUP_GISTS = 2000  # polled gists kept in memory before they are written
+TICK_SECONDS = 1.0
+HEARTBEAT_SECONDS = 10.0
+JOIN_SECONDS = 3.5  # for running runs to notice a new one, plus one window of Pipedrive's rate limit
 
 
 @dataclass(frozen=True)
-class Options:
-    """What this run is to do. For the `most_...`, 0 means any number."""
+class PushResult:
+    """`reason`: why the push failed, if it did."""
 
-    people: tuple[str, ...] = ()
-    requested_only: bool = False
-    full: bool = False
-    most_people: int = 0
-    most_activities: int = 0
-    most_activities_a_day: int = 0
-    most_minutes: int = 0
-    concurrency: int = 8
-    backfill: str = "all"
-    activity_type: str = "task"
-    activity_done: bool = True
-    push_edits: bool = False
-    reconcile_after_seconds: int = 120
-    lease_seconds: int = 600
+    person: Person
+    is_attempted: bool = True
+    reason: str = ""
 
 
 class Run:
-    """One run with its leases. `progress` is called with the number of people done since the last call."""
+    """One run with its leases. `progress` is called with the number of people polled since the last call."""
 
     def __init__(
-        self,
-        record: SyncRun,
-        options: Options,
-        github: GitHubClient,
-        pipedrive: PipedriveClient,
-        *,
-        clock: Clock,
-        stopping: threading.Event,
-        progress: Callable[[int], object] = lambda people: None,
+        self, record: SyncRun, context: RunContext, progress: Callable[[int], object] = lambda people: None
     ) -> None:
-        self.record, self.options = record, options
-        self.github, self.pipedrive = github, pipedrive
-        self.clock, self.stopping, self.progress = clock, stopping, progress
-        self.report = Report()
-        self.claims = Claims(record.token, options.lease_seconds, clock)
-        self.store = Store(self.claims, github.etag_scope, options.backfill)
-        settle = timedelta(seconds=options.reconcile_after_seconds)
-        self.push = Push(
-            pipedrive=pipedrive,
-            claims=self.claims,
-            clock=clock,
-            reconciler=Reconciler(pipedrive, self.claims, clock, settle, self.report.counts),
-            budget=Budget(clock, per_run=options.most_activities, per_day=options.most_activities_a_day),
-            activity_type=options.activity_type,
-            activity_done=options.activity_done,
-            edits=options.push_edits,
-            counts=self.report.counts,
-            stop=self.stop_if_told,
-            problem=self.report.problem,
-        )
-        self._type_checked = False
-        self._beat_at = 0.0
-        self._ends_at = time.monotonic() + options.most_minutes * MINUTE if options.most_minutes else float("inf")
+        self.record, self.context, self.progress = record, context, progress
+        self._results: SimpleQueue[Any] = SimpleQueue()
+        threads, lane = context.options.concurrency, (record.token, context)
+        self.poll_lane = Lane("poll", *lane, context.github.api, self._poll, self._results, max_waiting=4 * threads)
+        self.push_lane = Lane("push", *lane, context.pipedrive.api, self._push, self._results, max_waiting=threads)
+        self._store = Store(context, self.poll_lane.claims)
+        self._pusher = Push(context, self.push_lane.claims)
+        self._polled: list[PollResult] = []
+        self._pushed: list[PushResult] = []
+        self._group_started_at = 0.0
+        self._is_polling = True
+        self._people_left = context.options.max_people or float("inf")
+        self._runs = 1
+        self._next_tick = self._next_heartbeat = self._next_renewal = 0.0
+        self._deadline = time.monotonic() + (context.options.max_seconds or float("inf"))
 
-    def __call__(self) -> Report:
-        """Take people until none is due. Errors of people and gists are in the report and on their rows."""
+    def __call__(self) -> None:
+        """Work until nobody is due. Errors of people and gists are in the summary and on their rows."""
         try:
-            with ThreadPoolExecutor(self.options.concurrency, "sync") as pool:
-                for people in self._to_poll():
-                    self._poll(people, pool)
-                    self._push(people, pool)
-                    self._release(people)
-                    self.progress(len(people))
-                for people in self._to_push():
-                    self._push(people, pool)
-                    self._release(people)
+            with self.poll_lane.workers, self.push_lane.workers:
+                try:
+                    self._join_running_runs()
+                    self._claim()
+                    while self.poll_lane.held or self.push_lane.held:
+                        self._collect()
+                        self._finish_groups()
+                        self._tick()
+                        self._claim()
+                except BaseException:
+                    self.context.stopping.set()  # The threads end after their current request.
+                    raise
         finally:
-            self.claims.release()
-        for api in (self.github.api, self.pipedrive.api):
-            if api.ended:
-                self.report.problem(str(api.ended))
-        return self.report
+            for lane in (self.poll_lane, self.push_lane):
+                lane.claims.release(lane.held)
+        for error in self.context.open_circuits:
+            self.context.summary.problem(str(error))
 
-    # --- who ---
-    def _to_poll(self) -> Iterator[list[Person]]:
-        left = self.options.most_people or float("inf")
-        while left and self._goes_on(self.github.api.ended):
-            people = self.claims.take(self._due_for_poll(), int(min(BATCH, left)))
-            if not people:
-                return
-            left -= len(people)
-            yield people
-        self.report.cut_short |= not left
-
-    def _to_push(self) -> Iterator[list[Person]]:
-        """People with something to push whom the poll left out: it was ended, or their turn is tomorrow."""
-        if self.options.requested_only or self.report.cut_short:
-            return
-        while self._goes_on(self.pipedrive.api.ended) and (people := self.claims.take(self._due_for_push(), BATCH)):
-            yield people
+    # --- claim ---
+    def _claim(self) -> None:
+        if self._is_polling:
+            claimed = self.poll_lane.claim(self._due_for_poll(), self._runs, int(min(self._people_left, 10**9)))
+            self._people_left -= claimed
+            if not self.poll_lane.held:
+                self._is_polling = False
+                self.push_lane.may_find_people = True
+                self.context.summary.limit_reached |= not self._people_left
+        self.push_lane.claim(self._due_for_push(), self._runs, 10**9)
 
     def _due_for_poll(self) -> Q:
-        if self.options.people:
-            return due.named(self.options.people, self.record.started_at)
-        if self.options.requested_only:
+        options = self.context.options
+        if not self._people_left:
+            return Q(pk__in=[])
+        if options.people:
+            return due.named(options.people, self.record.started_at)
+        if options.requested_only:
             return due.requested()
-        return due.due_for_poll(self.record.round_started_at, self.clock())
+        return due.due_for_poll(self.record.round_started_at, self.context.clock())
 
     def _due_for_push(self) -> Q:
-        chosen = due.due_for_push(self.record.round_started_at, edits=self.options.push_edits)
-        return chosen & due.with_names(self.options.people) if self.options.people else chosen
+        options = self.context.options
+        if self._is_polling or options.requested_only or self.context.summary.limit_reached:
+            people = due.polled_since(self.record.started_at, edits=options.push_edits)
+        else:
+            people = due.due_for_push(self.record.round_started_at, edits=options.push_edits)
+        return people & due.has_login(options.people) if options.people else people
 
-    def _goes_on(self, ended: CircuitOpenError | None) -> bool:
-        return not ended and not self.stopping.is_set()
-
-    def _release(self, people: list[Person]) -> None:
-        self.claims.release(person.pk for person in people)
-        self._beat()
-
-    # --- poll and store ---
-    def _poll(self, people: list[Person], pool: ThreadPoolExecutor) -> None:
-        polls: list[Poll] = []
-        stories = (self._poll_one(person, polls) for person in people)
-        drive(stories, pool, self.options.concurrency, self._tick)
-        self._store(polls)
-
-    def _poll_one(self, person: Person, polls: list[Poll]) -> Steps[None]:
-        began = self.clock()
-        full = self.options.full or is_full_pass_due(person, began)
+    # --- poll and push: called in the threads of the lanes ---
+    def _poll(self, person: Person) -> PollResult:
+        context = self.context
+        started = context.clock()
         try:
-            poll = yield from poll_person(person, self.github, now=began, full=full, stop=self.stop_if_told)
+            poll = poll_person(person, context.github, now=started, full=context.options.full)
         except (CircuitOpenError, RunStoppedError):
-            return  # Not attempted: its turn stays.
-        except Exception as error:  # Whatever it is, it is this person's trouble and nobody else's.
-            self.store.failure(person, self._reason(person, error), began)
-            return
+            return NotAttempted(person)
+        except Exception as error:  # Whatever it is, it affects this person only.
+            return PollFailure(person, started, self._record_failure(person, error))
         if poll.reason:
-            self.report.problem(poll.reason, person=person)
-        polls.append(poll)
-        if sum(len(one.gists) for one in polls) >= STORE_AT:
-            self._store(polls)
+            context.summary.problem(poll.reason, person=person)
+        return poll
 
-    def _store(self, polls: list[Poll]) -> None:
-        if polls:
-            for person, reason in self.store.polls(polls, self.clock(), self.report.counts):
-                self.report.problem(reason, person=person)
-            polls.clear()
-
-    # --- push ---
-    def _push(self, people: list[Person], pool: ThreadPoolExecutor) -> None:
-        """Those of them who have something to push. Read anew, since storing may have changed them."""
-        busy = due.to_be_pushed(edits=self.options.push_edits).filter(person__in=people).values("person")
-        fresh = Person.objects.filter(pk__in=busy, lease_holder=self.record.token).in_bulk()
-        chosen = [fresh[person.pk] for person in people if person.pk in fresh]
-        if not chosen or not self._goes_on(self.pipedrive.api.ended):
-            return
-        if not self._type_checked:
-            self._type_checked = True
-            drive([self._check_activity_type()], pool, 1, self._tick)
-        drive((self._push_one(person) for person in chosen), pool, self.options.concurrency, self._tick)
-        Person.objects.filter(pk__in=[person.pk for person in chosen]).update(push_attempted_at=self.clock())
-
-    def _check_activity_type(self) -> Steps[None]:
+    def _push(self, person: Person) -> PushResult:
         try:
-            yield from self.push.check_activity_type()
+            self._pusher.push_person(person)
         except (CircuitOpenError, RunStoppedError):
-            return
-
-    def _push_one(self, person: Person) -> Steps[None]:
-        if self.pipedrive.api.ended:
-            return
-        try:
-            yield from self.push.person(person)
-        except (CircuitOpenError, RunStoppedError, LeaseLostError):
-            return
+            return PushResult(person, is_attempted=False)
+        except LeaseLostError:
+            return PushResult(person)
         except Exception as error:  # As above.
-            reason = self._reason(person, error)[:500]
-            Person.objects.filter(pk=person.pk).update(failures=F("failures") + 1, last_error=reason)
+            return PushResult(person, reason=self._record_failure(person, error))
+        return PushResult(person)
 
-    def _reason(self, person: Person, error: Exception) -> str:
-        """Count and report a person's failure; what to write on its row."""
+    def _record_failure(self, person: Person, error: Exception) -> str:
+        """Count and report a person's failure. Returns what to write on its row."""
         if isinstance(error, SyncError):
             reason = str(error)
         else:
-            reason = f"An unexpected {type(error).__name__}; the log has its traceback."
-            log.error("%s: unexpected", person, exc_info=error, extra={"person": person.github_username})
-        self.report.counts["people_failed"] += 1
-        self.report.problem(reason, person=person)
+            reason = f"Unexpected {type(error).__name__}; the log has the traceback."
+            log.error("%s: unexpected error", person, exc_info=error, extra={"person": person.github_username})
+        self.context.summary.count("people_failed")
+        self.context.summary.problem(reason, person=person)
         return reason
 
+    # --- finish results in groups ---
+    def _collect(self) -> None:
+        """Wait for a result, or until a group or the next tick is due; then take all results that are there."""
+        now = time.monotonic()
+        until = min(self._next_tick, self._group_started_at + GROUP_SECONDS if self._group_started_at else now + 1)
+        try:
+            self._add(self._results.get(timeout=max(until - now, 0.001)))
+            while True:
+                self._add(self._results.get_nowait())
+        except Empty:
+            return
+
+    def _add(self, result: PollResult | PushResult | Failed) -> None:
+        if isinstance(result, Failed):
+            raise result.error
+        if isinstance(result, PushResult):
+            self._pushed.append(result)
+        else:
+            self._polled.append(result)
+        self._group_started_at = self._group_started_at or time.monotonic()
+
+    def _finish_groups(self) -> None:
+        is_late = self._group_started_at and time.monotonic() - self._group_started_at >= GROUP_SECONDS
+        gists = sum(len(result.gists) for result in self._polled if isinstance(result, Poll))
+        has_polled_all = len(self._polled) == len(self.poll_lane.held)
+        if self._polled and (is_late or has_polled_all or len(self._polled) >= GROUP_SIZE or gists >= MAX_GROUP_GISTS):
+            self._finish_polled()
+        has_pushed_all = len(self._pushed) == len(self.push_lane.held)
+        if self._pushed and (is_late or has_pushed_all or len(self._pushed) >= GROUP_SIZE):
+            self._finish_pushed()
+        if not self._polled and not self._pushed:
+            self._group_started_at = 0.0
+
+    def _finish_polled(self) -> None:
+        results, self._polled = self._polled, []
+        if self._store.save(results):
+            self.push_lane.may_find_people = True
+        self.poll_lane.forget([result.person for result in results])
+        self.progress(len(results))
+
+    def _finish_pushed(self) -> None:
+        results, self._pushed = self._pushed, []
+        release, now = self.push_lane.claims.release, self.context.clock()
+        release(result.person.pk for result in results if not result.is_attempted)
+        release(
+            (result.person.pk for result in results if result.is_attempted and not result.reason),
+            push_attempted_at=now,
+        )
+        for result in results:
+            if result.reason:
+                failure = {"failures": F("failures") + 1, "last_error": result.reason[:500]}
+                release([result.person.pk], push_attempted_at=now, **failure)
+        self.push_lane.forget([result.person for result in results])
+
     # --- time ---
-    def stop_if_told(self) -> None:
-        if self.stopping.is_set():
-            raise RunStoppedError("the run was told to stop")
+    def _join_running_runs(self) -> None:
+        """Other runs notice this one within a tick and leave it its share of Pipedrive's rate limit."""
+        self._count_runs()
+        if self._runs > 1:
+            pause = Pause(JOIN_SECONDS, False, "other runs make room for this one")
+            self.context.pipedrive.api.limiter.pause(pause)
 
     def _tick(self) -> None:
-        """Keep the leases, and show that this run lives, three times in a lease; end when the minutes are over."""
-        if time.monotonic() >= self._beat_at:
-            self.claims.renew()
-            self._beat()
-        if time.monotonic() >= self._ends_at and not self.stopping.is_set():
-            self.report.cut_short = True
-            self.stopping.set()
+        """About every second: end when the time is over; keep leases and heartbeat."""
+        now, lease_seconds = time.monotonic(), self.context.options.lease_seconds
+        if now < self._next_tick:
+            return
+        self._next_tick = now + TICK_SECONDS
+        if now >= self._deadline:
+            self.context.summary.limit_reached = True
+            self.context.stopping.set()
+        if now >= self._next_heartbeat:
+            self._next_heartbeat = now + min(HEARTBEAT_SECONDS, lease_seconds / 3)
+            write_heartbeat(self.record, self.context)
+        if now >= self._next_renewal:
+            self._next_renewal = now + lease_seconds / 3
+            for lane in (self.poll_lane, self.push_lane):
+                lane.claims.renew(lane.held)
+        self._count_runs()
+        self.push_lane.may_find_people = True
 
-    def _beat(self) -> None:
-        """Write what was done so far, for whoever looks, and for the row of a run that is killed."""
-        self._beat_at = time.monotonic() + self.options.lease_seconds / 3
-        SyncRun.objects.filter(pk=self.record.pk).update(heartbeat_at=self.clock(), counts=dict(self.report.counts))
-        self.github.api.limits.runs = max(running(self.clock, self.options.lease_seconds), 1)
+    def _count_runs(self) -> None:
+        self._runs = count_running(self.context.clock(), self.context.options.lease_seconds)
+        for client in (self.context.github, self.context.pipedrive):
+            client.api.limiter.runs = self._runs

@@ -1,4 +1,4 @@
-"""Write what GitHub said: people and gists of many polls with a handful of statements."""
+"""Write the results of many polls with a few statements, and release the people. Runs in the main thread."""
 
 import logging
 from collections import Counter
@@ -13,11 +13,12 @@ from people.github_names import login_key
 from people.models import Gist, Person, SearchTerm
 from sync.claims import Claims
 from sync.clients.github import PublicGist
-from sync.poll import Poll
+from sync.context import RunContext
+from sync.poll import MAX_ETAG_LENGTH, Poll
 
 log = logging.getLogger(__name__)
-ROWS = 200  # rows in one statement; a row may hold 300 files
-WRITTEN_FIELDS = [
+BATCH_SIZE = 200  # rows in one statement; a row may hold 300 files
+PERSON_FIELDS = [
     "github_username",
     "username_key",
     "github_id",
@@ -26,126 +27,184 @@ WRITTEN_FIELDS = [
     "state",
     "etag",
     "etag_scope",
+    "page_etags",
     "attempted_at",
     "polled_at",
     "full_pass_at",
+    "full_read_at",
     "failures",
     "last_error",
     "updated_at",
+    "lease_holder",
+    "leased_until",
 ]
 GIST_FIELDS = ["description", "html_url", "pull_url", "truncated", "files", "github_created_at", "github_updated_at"]
+SHOWN_FIELDS = {"description", "html_url", "pull_url", "truncated", "files"}  # what an activity shows of a gist
 
-SHOWN = {"description", "html_url", "pull_url", "truncated", "files"}  # what an activity shows of a gist
+
+@dataclass(frozen=True)
+class PollFailure:
+    """A poll that failed; the next run tries again."""
+
+    person: Person
+    attempted_at: datetime
+    reason: str
+
+
+@dataclass(frozen=True)
+class NotAttempted:
+    """A claimed person who was not polled, because the run is stopping or calls GitHub no more."""
+
+    person: Person
+
+
+PollResult = Poll | PollFailure | NotAttempted
 
 
 @dataclass(frozen=True)
 class Store:
-    """Where polls are written. `etag_scope`: what ETags are valid for; `backfill`: where a person has no choice."""
+    """Writes poll results under the leases of the poll lane."""
 
+    context: RunContext
     claims: Claims
-    etag_scope: str
-    backfill: str
 
-    def polls(self, polls: list[Poll], now: datetime, counts: Counter[str]) -> list[tuple[Person, str]]:
-        """All at once; where the database refuses that, one by one, so that one bad poll holds up nobody else.
+    def save(self, results: list[PollResult]) -> bool:
+        """Write these results and release their people. Returns whether there may be gists to push."""
+        polls = [result for result in results if isinstance(result, Poll)]
+        self.claims.release(result.person.pk for result in results if isinstance(result, NotAttempted))
+        for result in results:
+            if isinstance(result, PollFailure):
+                self._save_failure(result)
+        # A requested sync is answered person by person, see _answer_requests.
+        simple = [poll for poll in polls if poll.unchanged and not poll.person.sync_requested_at]
+        others = [poll for poll in polls if not poll.unchanged or poll.person.sync_requested_at]
+        for is_full_pass in (True, False):
+            self._save_unchanged([poll for poll in simple if poll.is_full_pass is is_full_pass], is_full_pass)
+        if others:
+            self._save_changed(others)
+        return bool(others)
 
-        Whose could not be stored, and why.
-        """
-        failed = []
+    def _save_failure(self, failure: PollFailure) -> None:
+        self.claims.release(
+            [failure.person.pk],
+            attempted_at=failure.attempted_at,
+            failures=F("failures") + 1,
+            last_error=failure.reason[:500],
+        )
+
+    def _save_unchanged(self, polls: list[Poll], is_full_pass: bool) -> None:
+        """One statement for all people whose list did not change."""
+        if not polls:
+            return
+        now = self.context.clock()
+        saved = self.claims.release(
+            (poll.person.pk for poll in polls),
+            attempted_at=min(poll.attempted_at for poll in polls),
+            polled_at=now,
+            failures=0,
+            last_error="",
+            **({"full_pass_at": now} if is_full_pass else {}),
+        )
+        self.context.summary.add({"people_polled": saved, "people_unchanged": saved})
+
+    def _save_changed(self, polls: list[Poll]) -> None:
+        """All in one transaction; if the database refuses that, one by one, so that a bad poll affects one person."""
+        summary = self.context.summary
         try:
-            counts.update(self._write(polls, now))
+            summary.add(self._write(polls))
         except DatabaseError:
             for poll in polls:
                 try:
-                    counts.update(self._write([poll], now))
+                    summary.add(self._write([poll]))
                 except DatabaseError as error:
-                    reason = f"Its gists could not be stored: {error}"
-                    log.exception("%s: its gists could not be stored", poll.person)
-                    self.failure(poll.person, reason, poll.attempted_at)
-                    counts["people_failed"] += 1
-                    failed.append((poll.person, reason))
-        return failed
+                    log.exception("%s: the gists could not be stored", poll.person)
+                    reason = f"The gists could not be stored: {error}"
+                    self._save_failure(PollFailure(poll.person, poll.attempted_at, reason))
+                    summary.count("people_failed")
+                    summary.problem(reason, person=poll.person)
 
-    def failure(self, person: Person, reason: str, now: datetime) -> None:
-        """The poll failed; the next run tries again."""
-        with self.claims.holding([person.pk]) as held:
-            Person.objects.filter(pk__in=held).update(
-                attempted_at=now, failures=F("failures") + 1, last_error=reason[:500]
-            )
-
-    def _write(self, polls: list[Poll], now: datetime) -> Counter[str]:
+    def _write(self, polls: list[Poll]) -> Counter[str]:
         counts: Counter[str] = Counter()
-        with self.claims.holding([poll.person.pk for poll in polls]) as held:
+        now = self.context.clock()
+        with self.claims.lock(poll.person.pk for poll in polls) as held:
             ours = [poll for poll in polls if poll.person.pk in held]
-            unchanged = [poll.person.pk for poll in ours if poll.unchanged]
             changed = [poll for poll in ours if not poll.unchanged]
-            if unchanged:
-                rows = Person.objects.filter(pk__in=unchanged)
-                rows.update(attempted_at=min(poll.attempted_at for poll in ours), polled_at=now)
-                rows.filter(failures__gt=0).update(failures=0, last_error="")
             if changed:
-                self._gists(changed, held, now, counts)
-                self._people(changed, held, now)
-            # A request that came while the poll went on stays for the next run.
-            asked = {poll.person.pk: poll.person.sync_requested_at for poll in ours if poll.person.sync_requested_at}
-            if asked:
-                answered = [pk for pk, moment in asked.items() if held[pk].sync_requested_at == moment]
-                Person.objects.filter(pk__in=answered).update(sync_requested_at=None)
+                self._write_gists(changed, held, now, counts)
+            self._write_people(ours, held, now)
+            self._answer_requests(ours, held)
             counts["people_polled"] += len(ours)
-            counts["people_unchanged"] += len(unchanged)
+            counts["people_unchanged"] += len(ours) - len(changed)
             counts["people_gone"] += sum(poll.state == Person.State.GONE for poll in ours)
             counts["people_conflict"] += sum(poll.state == Person.State.CONFLICT for poll in ours)
         return counts
 
-    def _people(self, polls: list[Poll], held: dict[int, Person], now: datetime) -> None:
-        for poll in polls:
-            person = held[poll.person.pk]
-            if person.state != Person.State.PAUSED:  # Somebody may have said so during the poll.
-                person.state = poll.state
-            person.last_error = poll.reason[:500]
-            person.attempted_at, person.failures, person.updated_at = poll.attempted_at, 0, now
-            if poll.account:
-                person.github_id, person.github_username = poll.account.id, poll.account.login
-                person.username_key = login_key(poll.account.login)
-                person.name = (poll.account.name or "")[:255]
-                person.email = (poll.account.email or person.email)[:255]
-            if poll.state == Person.State.ACTIVE:
-                person.polled_at = now
-                # An ETag too long to be kept byte for byte is not kept at all.
-                person.etag = poll.etag if len(poll.etag) <= 255 else ""
-                person.etag_scope = self.etag_scope
-                if poll.full:
-                    person.full_pass_at = now
-        Person.objects.bulk_update([held[poll.person.pk] for poll in polls], WRITTEN_FIELDS, batch_size=ROWS)
+    def _write_people(self, polls: list[Poll], held: dict[int, Person], now: datetime) -> None:
+        people = [held[poll.person.pk] for poll in polls]
+        for poll, person in zip(polls, people, strict=True):
+            self._apply(poll, person, now)
+        Person.objects.bulk_update(people, PERSON_FIELDS, batch_size=BATCH_SIZE)
         SearchTerm.index([held[poll.person.pk] for poll in polls if poll.account])
 
-    def _gists(self, polls: list[Poll], held: dict[int, Person], now: datetime, counts: Counter[str]) -> None:
-        known = {gist.github_id: gist for gist in Gist.objects.filter(person__in=[poll.person.pk for poll in polls])}
+    def _apply(self, poll: Poll, person: Person, now: datetime) -> None:
+        """Set a person's columns from its poll."""
+        person.lease_holder, person.leased_until = "", None
+        person.attempted_at, person.failures, person.updated_at = poll.attempted_at, 0, now
+        person.last_error = poll.reason[:500]
+        if person.state != Person.State.PAUSED:  # It may have been paused during the poll.
+            person.state = poll.state
+        if poll.account:
+            person.github_id, person.github_username = poll.account.id, poll.account.login
+            person.username_key = login_key(poll.account.login)
+            person.name = (poll.account.name or "")[:255]
+            person.email = (poll.account.email or person.email)[:255]
+        if poll.state != Person.State.ACTIVE:
+            return
+        person.polled_at = now
+        if poll.is_full_pass:
+            person.full_pass_at = now
+        if poll.is_full_read:
+            person.full_read_at = now
+        if not poll.unchanged:
+            person.etag = poll.etag if len(poll.etag) <= MAX_ETAG_LENGTH else ""
+            person.etag_scope, person.page_etags = self.context.github.etag_scope, poll.page_etags
+
+    def _answer_requests(self, polls: list[Poll], held: dict[int, Person]) -> None:
+        """Clear the requests that these polls answer. A request made during a poll stays for the next run."""
+        answered = [
+            poll.person.pk
+            for poll in polls
+            if poll.person.sync_requested_at and held[poll.person.pk].sync_requested_at == poll.person.sync_requested_at
+        ]
+        if answered:
+            Person.objects.filter(pk__in=answered).update(sync_requested_at=None)
+
+    def _write_gists(self, polls: list[Poll], held: dict[int, Person], now: datetime, counts: Counter[str]) -> None:
+        # New people have no gists yet; a query for those of others would be for nothing.
+        known_people = [poll.person.pk for poll in polls if held[poll.person.pk].polled_at]
+        known = {gist.github_id: gist for gist in Gist.objects.filter(person__in=known_people)} if known_people else {}
         new: list[Gist] = []
         edited: list[Gist] = []
         for poll in polls:
             new += self._new_gists(poll, held[poll.person.pk], known)
-            edited += [
-                known[gist.id] for gist in poll.gists if gist.id in known and _take_over(gist, known[gist.id], now)
-            ]
-        Gist.objects.bulk_create(new, batch_size=ROWS)
-        Gist.objects.bulk_update(
-            edited, [*GIST_FIELDS, "removed_at", "updated_at", "activity_outdated"], batch_size=ROWS
-        )
+            edited += [known[gist.id] for gist in poll.gists if gist.id in known and _update(known[gist.id], gist, now)]
+        Gist.objects.bulk_create(new, batch_size=BATCH_SIZE)
+        fields = [*GIST_FIELDS, "removed_at", "updated_at", "activity_outdated"]
+        Gist.objects.bulk_update(edited, fields, batch_size=BATCH_SIZE)
         counts["gists_new"] += len(new)
         counts["gists_skipped"] += sum(gist.push_state == Gist.PushState.SKIPPED for gist in new)
         counts["gists_edited"] += len(edited)
         counts["gists_removed"] += _mark_removed(polls, list(known.values()), now)
 
     def _new_gists(self, poll: Poll, person: Person, known: dict[str, Gist]) -> list[Gist]:
-        """Oldest first, since their ids are the order in which visits show them."""
+        """Oldest first, because visits show gists in the order of their ids."""
         unknown = sorted((gist for gist in poll.gists if gist.id not in known), key=lambda gist: gist.created_at)
-        # Only what a person had when it was first polled is a matter of its backfill choice.
-        choice = (person.backfill or self.backfill) if person.polled_at is None else "all"
-        chosen = select(choice, [gist.created_at for gist in unknown])
+        # The backfill choice applies to the gists of a person's first poll only.
+        choice = (person.backfill or self.context.options.backfill) if person.polled_at is None else "all"
+        selected = select(choice, [gist.created_at for gist in unknown])
         rows = []
-        for gist, is_wanted in zip(unknown, chosen, strict=True):
-            state = Gist.PushState.PENDING if is_wanted else Gist.PushState.SKIPPED
+        for gist, is_selected in zip(unknown, selected, strict=True):
+            state = Gist.PushState.PENDING if is_selected else Gist.PushState.SKIPPED
             rows.append(Gist(github_id=gist.id, person=person, push_state=state, **_columns(gist)))
         return rows
 
@@ -168,26 +227,27 @@ def _columns(gist: PublicGist) -> dict[str, object]:
     }
 
 
-def _take_over(gist: PublicGist, row: Gist, now: datetime) -> bool:
-    """Bring a stored gist up to date; whether there was anything to change."""
+def _update(row: Gist, gist: PublicGist, now: datetime) -> bool:
+    """Update a stored gist, not saved yet. Returns whether anything changed."""
     changes = {name: value for name, value in _columns(gist).items() if getattr(row, name) != value}
     if row.removed_at is None and not changes:
         return False
     for name, value in changes.items():
         setattr(row, name, value)
-    if SHOWN & set(changes) and row.push_state in (Gist.PushState.PUSHED, Gist.PushState.STARTED):
+    if SHOWN_FIELDS & set(changes) and row.push_state in (Gist.PushState.PUSHED, Gist.PushState.STARTED):
         row.activity_outdated = True
     row.removed_at, row.updated_at = None, now
     return True
 
 
 def _mark_removed(polls: list[Poll], known: list[Gist], now: datetime) -> int:
-    """Gists that a list, read to its end, does not show any more."""
+    """Mark gists that a complete list no longer contains. Returns how many."""
     listed = {poll.person.pk: {gist.id for gist in poll.gists} for poll in polls if poll.complete}
     removed = [
         row.pk
         for row in known
         if row.removed_at is None and row.person_id in listed and row.github_id not in listed[row.person_id]
     ]
-    Gist.objects.filter(pk__in=removed).update(removed_at=now, updated_at=now)
+    if removed:
+        Gist.objects.filter(pk__in=removed).update(removed_at=now, updated_at=now)
     return len(removed)

@@ -1,9 +1,9 @@
-"""What a run did and how it ended, in numbers and words."""
+"""What a run did and its outcome, in numbers and words."""
 
 import logging
+import threading
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
 
 from people.models import Gist, Person
 from sync.clients.errors import CircuitOpenError, ConfigurationError, OutageError
@@ -12,64 +12,77 @@ from sync.models import SyncRun
 log = logging.getLogger(__name__)
 MAX_PROBLEMS = 100
 Outcome = SyncRun.Outcome
-TOLD = (
-    ("people_polled", "people polled"),
-    ("people_unchanged", "unchanged"),
-    ("people_gone", "gone"),
-    ("people_conflict", "in conflict"),
-    ("people_failed", "failed"),
-    ("gists_new", "gists new"),
-    ("gists_edited", "edited"),
-    ("gists_removed", "removed"),
-    ("gists_skipped", "skipped"),
-    ("gists_pushed", "activities made"),
-    ("activities_edited", "activities edited"),
-    ("gists_found", "found at Pipedrive"),
-    ("gists_again", "to be pushed again"),
-    ("gists_unclear", "unclear"),
-    ("gists_rejected", "rejected"),
-)
-FAILURES = ("people_failed", "gists_rejected", "gists_unclear")
+# name: singular, plural
+COUNTERS = {
+    "people_polled": ("person polled", "people polled"),
+    "people_unchanged": ("unchanged", "unchanged"),
+    "people_gone": ("gone", "gone"),
+    "people_conflict": ("in conflict", "in conflict"),
+    "people_failed": ("person failed", "people failed"),
+    "gists_new": ("new gist", "new gists"),
+    "gists_edited": ("edited gist", "edited gists"),
+    "gists_removed": ("removed gist", "removed gists"),
+    "gists_skipped": ("gist skipped", "gists skipped"),
+    "gists_pushed": ("activity created", "activities created"),
+    "activities_edited": ("activity updated", "activities updated"),
+    "gists_found": ("activity found at Pipedrive", "activities found at Pipedrive"),
+    "gists_retried": ("gist to push again", "gists to push again"),
+    "gists_unknown": ("push with unknown outcome", "pushes with unknown outcome"),
+    "gists_rejected": ("gist rejected", "gists rejected"),
+}
+FAILURE_COUNTERS = ("people_failed", "gists_rejected", "gists_unknown")
 
 
-@dataclass
-class Report:
-    """`problems`: at most a hundred lines about what went wrong. `cut_short`: a limit of its own ended the run."""
+class Summary:
+    """Counters and problems of a run, shared by its threads. `problems` has at most MAX_PROBLEMS lines.
 
-    counts: Counter[str] = field(default_factory=Counter)
-    problems: list[str] = field(default_factory=list)
-    cut_short: bool = False
+    `limit_reached`: one of the run's own limits (--max-people, --max-minutes) ended it.
+    """
 
-    def problem(self, what: str, person: Person | None = None, gist: Gist | None = None) -> None:
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self.limit_reached = False
+        self._counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def add(self, counts: Mapping[str, int]) -> None:
+        with self._lock:
+            self._counts.update(counts)
+
+    def count(self, counter: str) -> None:
+        self.add({counter: 1})
+
+    def problem(self, message: str, person: Person | None = None, gist: Gist | None = None) -> None:
+        """Log a problem and keep its line; the same line is kept once."""
         extra = {"person": person and person.github_username, "gist": gist and gist.github_id}
-        about = [str(person)] if person else []
-        about += [f"gist {gist.github_id}"] if gist else []
-        line = ": ".join([*([", ".join(about)] if about else []), what])
+        subject = [str(person)] if person else []
+        subject += [f"gist {gist.github_id}"] if gist else []
+        line = ": ".join([*([", ".join(subject)] if subject else []), message])
         log.warning("%s", line, extra={name: value for name, value in extra.items() if value})
-        if len(self.problems) < MAX_PROBLEMS and line not in self.problems:
-            self.problems.append(line)
+        with self._lock:
+            if len(self.problems) < MAX_PROBLEMS and line not in self.problems:
+                self.problems.append(line)
 
-    def told(self) -> dict[str, int]:
-        """Every count, also those that are nought."""
-        return {name: self.counts[name] for name, _ in TOLD}
+    def counts(self) -> dict[str, int]:
+        """All counters, including zeros."""
+        with self._lock:
+            return {name: self._counts[name] for name in COUNTERS}
 
-    def sentence(self) -> str:
-        return ", ".join(f"{self.counts[name]} {words}" for name, words in TOLD if self.counts[name])
+    def format_counts(self) -> str:
+        """ "1 person polled, 2 new gists": all counters that are not zero."""
+        counts = self.counts()
+        parts = [f"{counts[name]} {words[counts[name] != 1]}" for name, words in COUNTERS.items() if counts[name]]
+        return ", ".join(parts)
 
-    def outcome(self, ended: list[CircuitOpenError], *, told_to_stop: bool) -> Outcome:
-        """How the run ended, the gravest first."""
-        if any(isinstance(error, ConfigurationError) for error in ended):
+    def outcome(self, open_circuits: list[CircuitOpenError], *, was_stopped: bool) -> Outcome:
+        """The run's outcome; the most severe one wins."""
+        has_failures = any(self.counts()[name] for name in FAILURE_COUNTERS)
+        if any(isinstance(error, ConfigurationError) for error in open_circuits):
             return Outcome.MISCONFIGURED
-        if told_to_stop:
+        if was_stopped:
             return Outcome.STOPPED
-        if any(isinstance(error, OutageError) for error in ended) or any(self.counts[name] for name in FAILURES):
+        if has_failures or any(isinstance(error, OutageError) for error in open_circuits):
             return Outcome.FAILED
-        if ended:
+        if open_circuits:
             return Outcome.RATE_LIMITED
-        return Outcome.STOPPED if self.cut_short else Outcome.SUCCEEDED
-
-
-def remaining(told: dict[str, Any], requests: int, error: CircuitOpenError | None) -> dict[str, Any]:
-    """What a run's row keeps about one API."""
-    free_at = error.free_at.isoformat() if error and error.free_at else None
-    return {**told, "requests": requests, "ended": str(error) if error else "", "free_at": free_at}
+        return Outcome.STOPPED if self.limit_reached else Outcome.SUCCEEDED

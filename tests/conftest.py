@@ -20,6 +20,8 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from people.models import Person
+from sync.clients.transport import Timing
+from sync.management.commands.sync_gists import Command
 from tests.standins import GitHubStandIn, PipedriveStandIn
 from tests.with_mysql import free_port
 
@@ -65,12 +67,12 @@ class Summary:
     """What a run of sync_gists printed, and how it ended."""
 
     code: int
-    said: str
+    output: str
     errors: str = ""
 
     @property
     def json(self) -> Any:
-        return json.loads(self.said)
+        return json.loads(self.output)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -93,8 +95,8 @@ def configured(github: GitHubStandIn, pipedrive: PipedriveStandIn, settings: Set
 
 @pytest.fixture
 def sync(configured: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Sync:
-    """Run `sync_gists --json` in this process."""
-    monkeypatch.setattr("sync.clients.transport.RETRY_SECONDS", 0.001)
+    """Run `sync_gists --json` in this process, with short retries."""
+    monkeypatch.setattr(Command, "timing", Timing(retry=0.001))
 
     def run(*arguments: str) -> Summary:
         capsys.readouterr()

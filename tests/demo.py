@@ -107,7 +107,7 @@ def tell(base: str, environment: dict[str, str], github: GitHubStandIn, pipedriv
     paid, sent = github.used[True], pipedrive.counts.total()
     sync(environment)
     expect(github.used[True] == paid, "the second sync cost GitHub requests")
-    expect(pipedrive.counts.total() == sent, "the second sync asked Pipedrive")
+    expect(pipedrive.counts.total() == sent, "the second sync request Pipedrive")
     print(f"  paid GitHub requests: {github.used[True] - paid}, requests to Pipedrive: 0")
 
     say("A visit", f"GET {base}/api/v1/people/ada")

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from people.models import Gist, Person
-from sync.activity import gist_of, has_email, is_person, new_activity, note, person_name, subject
+from sync.activity import gist_id_in, has_email, has_our_name, new_activity, note, person_name, subject
 from sync.clients.pipedrive import PipedrivePerson
 
 FILE = {"name": "notes.md", "raw_url": "https://x.test/raw/notes.md", "language": "Markdown", "size": 7}
@@ -72,7 +72,7 @@ def test_a_note_keeps_within_pipedrive_s_size_at_a_whole_line() -> None:
     written = note(gist(description="<" * 60_000, files=files))
 
     assert len(written.encode()) <= 100_000
-    assert "the description goes on in the gist" in written
+    assert "continued in the gist" in written
     assert written.endswith(
         'bytes)</li><li>and more files: <a href="https://gist.github.com/ada/aa11">'
         "https://gist.github.com/ada/aa11</a></li></ul>"
@@ -101,7 +101,7 @@ def test_an_activity_is_due_when_the_gist_was_published() -> None:
     ],
 )
 def test_a_note_tells_which_gist_it_is_about(text: str | None, expected: str) -> None:
-    assert gist_of(text) == expected
+    assert gist_id_in(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -117,11 +117,11 @@ def test_a_person_s_name_ends_with_the_login(name: str, expected: str) -> None:
     [("@ada", True), ("@ADA", True), ("Ada (@Ada) ", True), ("@ada-b", False), ("(@ada) Ada", False), ("b@ada", False)],
 )
 def test_a_pipedrive_person_is_recognised_by_its_name(name: str, same: bool) -> None:
-    assert is_person(PipedrivePerson(1, name), "Ada") is same
+    assert has_our_name(PipedrivePerson(1, name), "Ada") is same
 
 
 def test_deleted_pipedrive_persons_are_nobody() -> None:
     deleted = PipedrivePerson(1, "@ada", ["ada@example.com"], is_deleted=True)
 
-    assert not is_person(deleted, "ada")
+    assert not has_our_name(deleted, "ada")
     assert not has_email(deleted, "ada@example.com")

@@ -13,15 +13,17 @@ from tests.conftest import ROOT
 LAYERS = [
     {"models"},
     {"clients"},
-    {"claims", "activity", "steps"},
-    {"budget", "poll", "link", "runs", "status", "summary"},
-    {"reconcile", "store", "dry_run"},
+    {"claims", "activity", "workers"},
+    {"summary", "budget", "poll", "status"},
+    {"context"},
+    {"lane", "link", "runs", "store", "dry_run"},
+    {"reconcile"},
     {"push"},
     {"run"},
     {"management", "api", "admin"},
 ]
 LAYER_OF = {module: number for number, modules in enumerate(LAYERS) for module in modules}
-CLIENT_LAYERS = [{"errors"}, {"rate_limit"}, {"transport"}, {"github", "pipedrive"}]
+CLIENT_LAYERS = [{"errors"}, {"rate_limit", "circuit"}, {"transport"}, {"github", "pipedrive"}]
 
 
 def imported(file: Path) -> set[str]:

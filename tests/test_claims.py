@@ -73,12 +73,12 @@ def test_a_killed_run_s_lease_ends_by_itself() -> None:
 
 
 def test_a_renewed_lease_lasts_longer() -> None:
-    track("ada")
+    (ada,) = track("ada")
     clock = Clock()
     claims = Claims("alive", 600, clock)
     claims.take(DUE, 1)
     clock.now = NOW + timedelta(seconds=500)
-    claims.renew()
+    claims.renew([ada.pk])
     clock.now = NOW + timedelta(seconds=900)
 
     assert Claims("other", 600, clock).take(DUE, 1) == []
@@ -90,9 +90,9 @@ def test_a_run_sees_that_its_lease_was_taken_over() -> None:
     claims.take(DUE, 2)
     Person.objects.filter(pk=ada.pk).update(lease_holder="new")
 
-    with claims.holding([ada.pk, ben.pk]) as held:
+    with claims.lock([ada.pk, ben.pk]) as held:
         assert list(held) == [ben.pk]
-    claims.release()
+    claims.release([ada.pk, ben.pk])
     ada.refresh_from_db()
     assert ada.lease_holder == "new"
 
@@ -101,11 +101,11 @@ def test_the_requested_come_first_then_the_longest_unattempted() -> None:
     track("recent", state="active", attempted_at=NOW - timedelta(hours=1))
     track("old", state="active", attempted_at=NOW - timedelta(hours=9))
     track("new")
-    track("asked", state="active", attempted_at=NOW - timedelta(minutes=1), sync_requested_at=NOW)
+    track("request", state="active", attempted_at=NOW - timedelta(minutes=1), sync_requested_at=NOW)
 
     taken = Claims("run", 600, Clock()).take(DUE, 10)
 
-    assert [person.github_username for person in taken] == ["asked", "new", "old", "recent"]
+    assert [person.github_username for person in taken] == ["request", "new", "old", "recent"]
 
 
 @pytest.mark.parametrize("state", ["gone", "conflict"])

@@ -1,9 +1,9 @@
-"""Both clients against recorded-looking answers: what they send, what they make of what comes back."""
+"""Both clients against realistic responses: what they send, and how they classify what they receive."""
 
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -25,9 +25,10 @@ from sync.clients.errors import (
 )
 from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import NewActivity, PipedriveClient
-from sync.clients.transport import now
+from sync.clients.transport import Timing, boot_clock
 
 GITHUB = "https://api.github.test"
+NO_WAITS = Timing(retry=0.0, burst_pause=0.0)
 PIPEDRIVE = "https://company.pipedrive.test"
 GISTS = f"{GITHUB}/users/ada/gists?per_page=100"
 ACTIVITY = NewActivity("Notes", "task", True, "2026-01-01", "12:00", "<p>Notes</p>")
@@ -46,31 +47,29 @@ ITEM = {
 
 
 @pytest.fixture
-def wire(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr("sync.clients.transport.RETRY_SECONDS", 0.0)
-    monkeypatch.setattr("sync.clients.pipedrive.BURST_PAUSE", 0.0)
+def wire() -> Iterator[requests_mock.Mocker]:
     with requests_mock.Mocker() as mocker:
         yield mocker
 
 
 @pytest.fixture
 def github() -> GitHubClient:
-    return GitHubClient(GITHUB, "gh-secret", requests_per_minute=0)
+    return GitHubClient(GITHUB, "gh-secret", requests_per_minute=0, timing=NO_WAITS)
 
 
 @pytest.fixture
 def pipedrive() -> PipedriveClient:
-    return PipedriveClient(PIPEDRIVE, "pd-secret")
+    return PipedriveClient(PIPEDRIVE, "pd-secret", timing=NO_WAITS)
 
 
 def last(wire: requests_mock.Mocker) -> Any:
     return wire.request_history[-1]
 
 
-def test_github_is_asked_as_it_wants_to_be(wire: requests_mock.Mocker, github: GitHubClient) -> None:
+def test_a_request_to_github_has_the_documented_headers(wire: requests_mock.Mocker, github: GitHubClient) -> None:
     wire.get(GISTS, json=[])
 
-    github.first_page("ada", 'W/"etag"')
+    github.get_first_page("ada", 'W/"etag"')
 
     headers = last(wire).headers
     assert headers["Authorization"] == "Bearer gh-secret"
@@ -84,7 +83,7 @@ def test_a_page_of_gists(wire: requests_mock.Mocker, github: GitHubClient) -> No
     link = f'<{GITHUB}/user/7/gists?page=2>; rel="next", <{GITHUB}/user/7/gists?page=9>; rel="last"'
     wire.get(GISTS, json=[ITEM, {**ITEM, "id": "bb22", "public": False}], headers={"ETag": 'W/"1"', "Link": link})
 
-    page = github.first_page("ada")
+    page = github.get_first_page("ada")
 
     assert [gist.id for gist in page.gists] == ["aa11"]
     assert (page.etag, page.next_url) == ('W/"1"', f"{GITHUB}/user/7/gists?page=2")
@@ -93,7 +92,7 @@ def test_a_page_of_gists(wire: requests_mock.Mocker, github: GitHubClient) -> No
 def test_an_unchanged_list(wire: requests_mock.Mocker, github: GitHubClient) -> None:
     wire.get(GISTS, status_code=304)
 
-    assert github.first_page("ada", '"1"').unchanged
+    assert github.get_first_page("ada", '"1"').unchanged
 
 
 def test_an_etag_is_tied_to_the_token(github: GitHubClient) -> None:
@@ -106,7 +105,7 @@ def test_an_etag_is_tied_to_the_token(github: GitHubClient) -> None:
 @pytest.mark.parametrize("url", ["https://evil.test/page2", "http://api.github.test/page2", "//evil.test/x"])
 def test_no_link_leads_the_token_to_another_host(wire: requests_mock.Mocker, github: GitHubClient, url: str) -> None:
     with pytest.raises(InvalidResponseError, match="leads to another host"):
-        github.page(url)
+        github.get_page(url)
 
     assert wire.call_count == 0
 
@@ -115,7 +114,7 @@ def test_no_redirect_leads_the_token_to_another_host(wire: requests_mock.Mocker,
     wire.get(GISTS, status_code=302, headers={"Location": "https://evil.test/"})
 
     with pytest.raises(InvalidResponseError, match=r"leads to another host, evil\.test"):
-        github.first_page("ada")
+        github.get_first_page("ada")
 
     assert wire.call_count == 1
 
@@ -124,11 +123,11 @@ def test_a_redirect_on_the_same_host_is_followed(wire: requests_mock.Mocker, git
     wire.get(GISTS, status_code=301, headers={"Location": "/user/7/gists"})
     wire.get(f"{GITHUB}/user/7/gists", json=[ITEM])
 
-    assert len(github.first_page("ada").gists) == 1
+    assert len(github.get_first_page("ada").gists) == 1
 
 
 def call_get(github: GitHubClient, pipedrive: PipedriveClient) -> object:
-    return github.account("ada")
+    return github.get_account("ada")
 
 
 def call_post(github: GitHubClient, pipedrive: PipedriveClient) -> object:
@@ -136,7 +135,7 @@ def call_post(github: GitHubClient, pipedrive: PipedriveClient) -> object:
 
 
 @pytest.mark.parametrize(
-    ("call", "answer", "error", "requests_made"),
+    ("call", "response", "error", "requests_made"),
     [
         (call_get, {"status_code": 400, "json": {"message": "no"}}, RejectedError, 1),
         (call_get, {"status_code": 401, "json": {"message": "no"}}, CredentialsError, 1),
@@ -185,16 +184,16 @@ def call_post(github: GitHubClient, pipedrive: PipedriveClient) -> object:
     ],
     ids=str,
 )
-def test_what_an_answer_means(
+def test_how_a_response_is_classified(
     wire: requests_mock.Mocker,
     github: GitHubClient,
     pipedrive: PipedriveClient,
     call: Callable[..., object],
-    answer: dict[str, Any],
+    response: dict[str, Any],
     error: type[SyncError],
     requests_made: int,
 ) -> None:
-    wire.register_uri(requests_mock.ANY, requests_mock.ANY, **answer)
+    wire.register_uri(requests_mock.ANY, requests_mock.ANY, **response)
 
     with pytest.raises(SyncError) as caught:
         call(github, pipedrive)
@@ -202,33 +201,33 @@ def test_what_an_answer_means(
     assert type(caught.value) is error
     assert wire.call_count == requests_made
     assert "secret" not in str(caught.value)
-    assert str(caught.value).startswith("GitHub " if call is call_get else "Pipedrive ")
+    assert str(caught.value).startswith("GitHub" if call is call_get else "Pipedrive")
 
 
-def test_an_error_says_what_the_api_said_but_no_token(wire: requests_mock.Mocker, pipedrive: PipedriveClient) -> None:
+def test_an_error_has_the_api_s_reason_but_no_token(wire: requests_mock.Mocker, pipedrive: PipedriveClient) -> None:
     wire.post(f"{PIPEDRIVE}/api/v2/persons", status_code=400, json={"error": "pd-secret may not " + "x" * 500})
 
     with pytest.raises(RejectedError) as caught:
         pipedrive.create_person("@ada")
 
-    assert str(caught.value).startswith("Pipedrive POST /api/v2/persons answered 400: [secret] may not xxx")
+    assert str(caught.value).startswith("Pipedrive POST /api/v2/persons returned 400: [secret] may not xxx")
     assert len(str(caught.value)) < 260
 
 
-def test_five_failures_in_a_row_end_the_api(wire: requests_mock.Mocker, github: GitHubClient) -> None:
+def test_five_failures_in_a_row_open_the_circuit(wire: requests_mock.Mocker, github: GitHubClient) -> None:
     wire.get(requests_mock.ANY, status_code=500)
     with pytest.raises(RetryNextRunError):
-        github.account("ada")
+        github.get_account("ada")
     with pytest.raises(OutageError):
-        github.account("ben")
+        github.get_account("ben")
 
     with pytest.raises(OutageError, match="failed 5 times in a row"):
-        github.account("cleo")
+        github.get_account("cleo")
 
     assert wire.call_count == 5
 
 
-def test_an_activity_is_sent_as_pipedrive_wants_it(wire: requests_mock.Mocker, pipedrive: PipedriveClient) -> None:
+def test_an_activity_is_sent_as_pipedrive_documents_it(wire: requests_mock.Mocker, pipedrive: PipedriveClient) -> None:
     wire.post(f"{PIPEDRIVE}/api/v2/activities", status_code=201, json={"success": True, "data": {"id": 9, "x": 1}})
 
     made = pipedrive.create_activity(7, ACTIVITY)
@@ -255,7 +254,7 @@ def test_activities_are_read_to_the_last_page(wire: requests_mock.Mocker, pipedr
     ]
     wire.get(f"{PIPEDRIVE}/api/v2/activities", pages)
 
-    activities = list(pipedrive.newest_activities(7))
+    activities = list(pipedrive.iter_newest_activities(7))
 
     assert [activity.id for activity in activities] == [2, 1]
     assert [request.qs.get("cursor") for request in wire.request_history] == [None, ["c2"], ["c3"]]
@@ -267,34 +266,36 @@ def test_persons_are_read_from_search_and_list(wire: requests_mock.Mocker, piped
     row = {"id": 4, "name": "Ben", "emails": [{"value": "ben@example.com"}], "add_time": "2026-01-01T00:00:00.000Z"}
     wire.get(f"{PIPEDRIVE}/api/v2/persons", json={"data": [row]})
 
-    assert [one.emails for one in pipedrive.persons_with_email("ada@example.com")] == [["ada@example.com"]]
-    assert [one.emails for one in pipedrive.newest_persons()] == [["ben@example.com"]]
+    assert [person.emails for person in pipedrive.search_persons_by_email("ada@example.com")] == [["ada@example.com"]]
+    assert [person.emails for person in pipedrive.iter_newest_persons()] == [["ben@example.com"]]
 
 
 def test_a_post_that_comes_too_late_is_not_sent(wire: requests_mock.Mocker, pipedrive: PipedriveClient) -> None:
     with pytest.raises(NotSentError):
-        pipedrive.create_activity(7, ACTIVITY, not_after=now() - 1)
+        pipedrive.create_activity(7, ACTIVITY, not_after=boot_clock() - 1)
 
     assert wire.call_count == 0
 
 
-def test_no_request_is_begun_when_the_run_is_to_stop(wire: requests_mock.Mocker) -> None:
+def test_a_stopping_run_sends_no_request(wire: requests_mock.Mocker) -> None:
     stopping = threading.Event()
     stopping.set()
 
     with pytest.raises(RunStoppedError):
-        GitHubClient(GITHUB, stopping=stopping).account("ada")
+        GitHubClient(GITHUB, stopping=stopping).get_account("ada")
 
     assert wire.call_count == 0
 
 
-def test_a_used_up_hour_ends_github_before_it_refuses(wire: requests_mock.Mocker, github: GitHubClient) -> None:
+def test_a_used_up_hour_opens_the_circuit(wire: requests_mock.Mocker, github: GitHubClient) -> None:
     reset = str(int(time.time()) + 1200)
     wire.get(GISTS, json=[], headers={"x-ratelimit-remaining": "0", "x-ratelimit-reset": reset})
-    github.first_page("ada")
+    github.get_first_page("ada")
 
-    with pytest.raises(CircuitOpenError, match=r"GitHub is free again at .* \(the hourly limit is used up\)") as caught:
-        github.first_page("ben")
+    with pytest.raises(
+        CircuitOpenError, match=r"GitHub's rate limit resets at .* \(the hourly limit is used up\)"
+    ) as caught:
+        github.get_first_page("ben")
 
-    assert caught.value.free_at is not None
+    assert caught.value.resets_at is not None
     assert wire.call_count == 1

@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 
 from people.models import Gist, Person
 from tests.conftest import Sync, wait_until
-from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, cut_body, late, reply, reset, silence
+from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, cut_body, late, reset, respond, silence
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Worker = Callable[..., subprocess.Popen[str]]
@@ -19,7 +19,7 @@ Worker = Callable[..., subprocess.Popen[str]]
 
 @pytest.mark.parametrize(
     "fault",
-    [reset(after=True), reset(), reply(502, "<html>", after=True), reply(200, "null", after=True), cut_body()],
+    [reset(after=True), reset(), respond(502, "<html>", after=True), respond(200, "null", after=True), cut_body()],
     ids=["reset after", "reset before", "502 after", "null", "cut off"],
 )
 def test_a_lost_answer_to_the_activity_is_reconciled(
@@ -63,7 +63,7 @@ def test_an_unclear_push_waits_until_pipedrive_has_settled(
     sync()
 
     assert Gist.objects.get().push_state == "started"
-    assert len(pipedrive.asked_for("create_activity")) == 1
+    assert len(pipedrive.requests_to("create_activity")) == 1
 
 
 @pytest.mark.parametrize("after", [True, False], ids=["after the work", "before the work"])
@@ -155,23 +155,23 @@ def test_one_failing_person_touches_nobody_else(
     github.add_account("ben")
     Person.objects.create(github_username="ben")
     ben_s = github.publish("ben")
-    github.fail("gists", reply(200, '{"not": "a list"}'))
+    github.fail("gists", respond(200, '{"not": "a list"}'))
 
     summary = sync("--concurrency", "1")
 
     assert summary.code == 3
     assert pipedrive.gist_ids() == [ben_s]
-    assert "wrong body" in Person.objects.get(github_username="ada").last_error
+    assert "invalid body" in Person.objects.get(github_username="ada").last_error
 
 
 def test_a_refused_gist_is_rejected_and_blocks_nobody(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     refused, good = github.publish("ada"), github.publish("ada")
-    pipedrive.fail("create_activity", reply(400, '{"success":false,"error":"subject is odd"}'))
+    pipedrive.fail("create_activity", respond(400, '{"success":false,"error":"subject is odd"}'))
 
     summary = sync()
 
     assert summary.code == 3
     assert dict(Gist.objects.values_list("github_id", "push_state")) == {refused: "rejected", good: "pushed"}
-    assert Gist.objects.get(github_id=refused).push_error.endswith("answered 400: subject is odd")
+    assert Gist.objects.get(github_id=refused).push_error.endswith("returned 400: subject is odd")

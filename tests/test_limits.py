@@ -8,10 +8,10 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from people.models import Gist, Person
-from sync.clients.rate_limit import MAX_WAIT, Limits, Pause
+from sync.clients.rate_limit import Pause, RateLimiter, SlidingWindow
 from sync.models import ActivityDay, SyncRun
 from tests.conftest import Sync
-from tests.standins import GitHubStandIn, PipedriveStandIn, reply
+from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -24,45 +24,84 @@ class Clock:
         return self.now
 
 
-def test_requests_are_spread_over_the_minute() -> None:
-    limits = Limits(per_minute=60, now=Clock())
-
-    assert [limits.reserve() for _ in range(4)] == [0, 1, 2, 3]
+def limiter(limit: int, period: float, clock: Clock, **windows: SlidingWindow) -> RateLimiter:
+    return RateLimiter(SlidingWindow(limit, period), windows, now=clock)
 
 
-def test_several_runs_share_the_pace() -> None:
-    limits = Limits(per_minute=60, now=Clock())
-    limits.runs = 3
-
-    assert [limits.reserve() for _ in range(3)] == [0, 3, 6]
-
-
-def test_a_wait_that_is_too_long_books_nothing() -> None:
+def test_a_window_lets_a_burst_through_and_then_waits_for_its_oldest_request() -> None:
     clock = Clock()
-    limits = Limits(per_minute=60, now=clock)
-    limits.pause(Pause(MAX_WAIT + 1, True, "told so"))
+    limits = limiter(3, 2.0, clock)
+    burst = [limits.hit() for _ in range(3)]
+    clock.now += 0.5
 
-    assert limits.reserve() == limits.reserve() == MAX_WAIT + 1
-    clock.now += MAX_WAIT + 1
-    assert limits.reserve() == 0
+    assert (burst, limits.hit()) == ([0, 0, 0], 1.5)
+    clock.now += 1.5
+    assert [limits.hit() for _ in range(4)] == [0, 0, 0, 2.0]
 
 
-def test_runs_at_once_are_counted_for_the_pace(
-    ada: Person, github: GitHubStandIn, sync: Sync, configured: Settings, monkeypatch: pytest.MonkeyPatch
+def test_a_wait_counts_no_request() -> None:
+    clock = Clock()
+    limits = limiter(1, 2.0, clock)
+    limits.hit()
+
+    assert limits.hit() == limits.hit() == 2.0
+    clock.now += 2.0
+    assert limits.hit() == 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "runs", "share", "period"), [(20, 2, 10, 2.0), (20, 3, 6, 2.0), (10, 20, 1, 4.0), (1, 3, 1, 6.0)]
+)
+def test_runs_share_a_window(limit: int, runs: int, share: int, period: float) -> None:
+    limits = limiter(limit, 2.0, Clock())
+    limits.runs = runs
+
+    assert [limits.hit() for _ in range(share)] == [0] * share
+    assert limits.hit() == pytest.approx(period)
+
+
+def test_a_search_counts_in_its_own_window_and_in_the_general_one() -> None:
+    limits = limiter(3, 2.0, Clock(), search=SlidingWindow(1, 2.0))
+
+    assert [limits.hit("search"), limits.hit("search"), limits.hit(), limits.hit(), limits.hit()] == [0, 2.0, 0, 0, 2.0]
+
+
+def test_a_limit_reported_by_the_api_replaces_the_assumed_one() -> None:
+    clock = Clock()
+    limits = limiter(1, 2.0, clock)
+    limits.hit()
+
+    limits.set_limit("general", 3)
+
+    assert [limits.hit() for _ in range(3)] == [0, 0, 2.0]
+
+
+def test_a_pause_delays_every_request() -> None:
+    clock = Clock()
+    limits = limiter(0, 1.0, clock)
+    limits.pause(Pause(31, True, "requested"))
+
+    assert (limits.hit(), limits.pause_reason) == (31, "requested")
+    clock.now += 31
+    assert limits.hit() == 0
+
+
+def test_parallel_runs_are_counted_for_the_rate_limits(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = timezone.now()
     SyncRun.objects.create(token="other", started_at=now, round_started_at=now, heartbeat_at=now, host="elsewhere")
-    seen: list[int] = []
-    monkeypatch.setattr(Limits, "runs", property(lambda _: 1, lambda _, runs: seen.append(runs)), raising=False)
+    counted: list[int] = []
+    monkeypatch.setattr(RateLimiter, "runs", property(lambda _: 1, lambda _, runs: counted.append(runs)), raising=False)
 
     sync()
 
-    assert seen[-1] == 2
+    assert counted[-1] == 2
 
 
 def test_a_short_wait_is_waited(ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync) -> None:
     github.publish("ada")
-    pipedrive.fail("create_activity", reply(429, "{}", {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1"}))
+    pipedrive.fail("create_activity", respond(429, "{}", {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1"}))
     began = time.monotonic()
 
     summary = sync()
@@ -77,14 +116,14 @@ def test_a_used_up_day_leaves_pipedrive_s_part_and_nothing_is_rejected(
 ) -> None:
     github.publish("ada")
     budget_gone = {"x-ratelimit-remaining": "97", "x-ratelimit-reset": "2"}  # No burst, and refused all the same.
-    pipedrive.fail("create_activity", reply(429, "{}", budget_gone), times=99)
+    pipedrive.fail("create_activity", respond(429, "{}", budget_gone), times=99)
 
     summary = sync()
 
     assert (summary.code, summary.json["outcome"]) == (0, "rate_limited")
-    assert "Pipedrive is free again at" in summary.json["problems"][0]
-    assert "(the day's budget is used up)" in summary.json["problems"][0]
-    assert (Gist.objects.get().push_state, len(pipedrive.asked_for("create_activity"))) == ("pending", 1)
+    assert "Pipedrive's rate limit resets at" in summary.json["problems"][0]
+    assert "(the daily budget is used up)" in summary.json["problems"][0]
+    assert (Gist.objects.get().push_state, len(pipedrive.requests_to("create_activity"))) == ("pending", 1)
 
 
 def test_without_a_token_everybody_gets_a_turn(
@@ -101,7 +140,7 @@ def test_without_a_token_everybody_gets_a_turn(
         assert github.used[False] <= 60
 
     assert not Person.objects.filter(polled_at=None).exists()
-    assert "GitHub answers 60 requests an hour" in caplog.text
+    assert "GitHub allows 60 requests an hour" in caplog.text
     assert "200 people need at least 200: about 4 hours" in caplog.text
 
 
@@ -113,7 +152,7 @@ def test_an_outage_of_pipedrive_does_not_stop_the_polls(
         github.publish(name)
         Person.objects.create(github_username=name)
     github.publish("ada")
-    pipedrive.fail("", reply(500), times=999)
+    pipedrive.fail("", respond(500), times=999)
 
     during = sync()
     pipedrive.heal()
@@ -128,10 +167,10 @@ def test_an_outage_of_github_does_not_stop_the_pushes(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     gist_id = github.publish("ada")
-    pipedrive.fail("", reply(503), times=999)
+    pipedrive.fail("", respond(503), times=999)
     sync()
     pipedrive.heal()
-    github.fail("", reply(503), times=999)
+    github.fail("", respond(503), times=999)
 
     summary = sync()
 
@@ -140,12 +179,12 @@ def test_an_outage_of_github_does_not_stop_the_pushes(
 
 
 @pytest.mark.parametrize("which", ["github", "pipedrive"])
-@pytest.mark.parametrize("status", [401, 402])
+@pytest.mark.parametrize("code", [401, 402])
 def test_a_refused_token_is_named_and_ends_with_78(
-    which: str, status: int, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+    which: str, code: int, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     github.publish("ada")
-    {"github": github, "pipedrive": pipedrive}[which].fail("", reply(status), times=999)
+    {"github": github, "pipedrive": pipedrive}[which].fail("", respond(code), times=999)
 
     summary = sync()
 
@@ -163,7 +202,7 @@ def test_an_api_that_is_not_there_costs_a_run_and_no_gist(
 
     sync()
 
-    assert (refused.code, refused.counts["gists_unclear"]) == (3, 0)
+    assert (refused.code, refused.counts["gists_unknown"]) == (3, 0)
     assert pipedrive.gist_ids() == [gist_id]
 
 
@@ -196,7 +235,7 @@ def test_all_runs_share_the_day_s_activities(
     tomorrow = sync()
 
     assert [one.counts["gists_pushed"] for one in (second, third, tomorrow)] == [1, 0, 2]
-    assert "it goes on at" in second.json["problems"][0]
+    assert "created after" in second.json["problems"][0]
 
 
 def test_what_pipedrive_refused_is_not_counted_against_the_day(
@@ -204,7 +243,7 @@ def test_what_pipedrive_refused_is_not_counted_against_the_day(
 ) -> None:
     configured.PIPEDRIVE_DAILY_ACTIVITIES = 3
     github.publish("ada")
-    pipedrive.fail("create_activity", reply(400, "{}"))
+    pipedrive.fail("create_activity", respond(400, "{}"))
 
     sync()
 

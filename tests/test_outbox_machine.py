@@ -1,11 +1,10 @@
-"""Anything happens to Ada, Ben and the two APIs, in any order; after each step the promises must hold.
+"""Random events for Ada, Ben and both APIs, in any order; the promises must hold after each step.
 
 The APIs are fakes in memory, so that thousands of steps take seconds; the run, the outbox and the database are real.
 """
 
-import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,31 +21,41 @@ from hypothesis.stateful import (
 )
 
 from people.models import Gist, Person
-from sync.activity import gist_of
+from sync.activity import gist_id_in
+from sync.clients.circuit import Circuit
 from sync.clients.errors import NotFoundError, OutcomeUnknownError, RejectedError
 from sync.clients.github import Account, GistFile, GistPage, Owner, PublicGist
 from sync.clients.pipedrive import Activity, NewActivity, PipedrivePerson
-from sync.clients.rate_limit import Limits
+from sync.clients.rate_limit import RateLimiter, SlidingWindow
+from sync.context import Options, RunContext
 from sync.models import SyncRun
-from sync.run import Options, Run
-from sync.runs import open_record
+from sync.run import Run
+from sync.runs import open_run
 
-SETTLE = timedelta(seconds=120)
+SETTLE_DELAY = timedelta(seconds=120)
 NAMES = ("ada", "ben")
 EXAMPLES = 30  # of up to 20 steps each
 
 
 class KilledError(BaseException):
-    """The process ends here; nothing after it runs, not even a `finally` of ours."""
+    """The process ends here; nothing after it runs, not even a `finally`."""
 
 
 class FakeApi:
+    """The part of an Api that a run uses."""
+
     def __init__(self, name: str) -> None:
-        self.name, self.ended, self.requests, self.limits = name, None, 0, Limits()
+        self.name, self.request_count, self.is_killed = name, 0, False
+        self.circuit, self.limiter = Circuit(name), RateLimiter(SlidingWindow(0, 1.0))
+
+    def raise_if_stopping(self) -> None:
+        """A killed process makes no further request in any of its threads."""
+        if self.is_killed:
+            raise KilledError
 
 
 class FakeGitHub:
-    """Accounts by their ids; gists newest first, a page at a time."""
+    """Accounts by their ids; gists newest first, two on a page."""
 
     etag_scope = "scope"
 
@@ -57,93 +66,95 @@ class FakeGitHub:
         self.gists: dict[int, dict[str, PublicGist]] = {number: {} for number in self.accounts}
         self.version = 0
 
-    def id_of(self, login: str) -> int:
+    def get_account(self, login: str) -> Account:
+        return self.get_account_by_id(self._id_of(login))
+
+    def get_account_by_id(self, account_id: int) -> Account:
+        return Account(account_id, self.accounts[account_id])
+
+    def get_first_page(self, login: str, etag: str = "") -> GistPage:
+        return self.get_page(f"{self._id_of(login)}/0", etag)
+
+    def get_page(self, url: str, etag: str = "") -> GistPage:
+        self.api.raise_if_stopping()
+        if etag == str(self.version):
+            return GistPage([], unchanged=True)
+        account_id, start = map(int, url.split("/"))
+        rows = sorted(self.gists[account_id].values(), key=lambda gist: gist.created_at, reverse=True)
+        next_url = f"{account_id}/{start + 2}" if start + 2 < len(rows) else ""
+        return GistPage(rows[start : start + 2], str(self.version), next_url)
+
+    def _id_of(self, login: str) -> int:
         for number, name in self.accounts.items():
             if name == login.lower():
                 return number
-        raise NotFoundError("nobody", 404)
-
-    def account(self, login: str) -> Account:
-        return self.account_by_id(self.id_of(login))
-
-    def account_by_id(self, account_id: int) -> Account:
-        return Account(account_id, self.accounts[account_id])
-
-    def first_page(self, login: str, etag: str = "") -> GistPage:
-        if etag == str(self.version):
-            return GistPage([], unchanged=True)
-        return self.page(f"{self.id_of(login)}/0")
-
-    def page(self, url: str) -> GistPage:
-        account_id, start = map(int, url.split("/"))
-        rows = sorted(self.gists[account_id].values(), key=lambda gist: gist.created_at, reverse=True)
-        more = f"{account_id}/{start + 2}" if start + 2 < len(rows) else ""
-        return GistPage(rows[start : start + 2], str(self.version), more)
+        raise NotFoundError("no such account", 404)
 
 
 class FakePipedrive:
-    """Persons and activities, and what goes wrong with the next POST: `mood`."""
+    """Persons and activities. `next_post` says how the next POST ends; `kill` ends the process."""
 
-    def __init__(self, clock: Any) -> None:
+    def __init__(self, clock: Callable[[], datetime], kill: Callable[[], None]) -> None:
         self.api = FakeApi("Pipedrive")
         self.remaining: dict[str, Any] = {}
         self.persons: dict[int, PipedrivePerson] = {}
         self.activities: dict[int, tuple[int, Activity]] = {}
         self.deleted: set[str] = set()  # gists whose activity a user deleted
-        self.clock = clock
-        self.mood = "good"
-        self.kill: Any = None
+        self.clock, self.kill = clock, kill
+        self.next_post = "succeeds"
 
-    def _post(self, do: Any) -> int:
-        mood, self.mood = self.mood, "good"
-        if mood == "refused":
+    def _post(self, create: Callable[[], int]) -> int:
+        self.api.raise_if_stopping()
+        end, self.next_post = self.next_post, "succeeds"
+        if end == "is rejected":
             raise RejectedError("400", 400)
-        made = do() if mood != "lost before" and mood != "killed before" else 0
-        if mood.startswith("killed"):
+        created = create() if end not in ("is lost before", "is killed before") else 0
+        if end.startswith("is killed"):
             self.kill()
             raise KilledError
-        if mood.startswith("lost"):
-            raise OutcomeUnknownError("no answer")
-        return int(made)
+        if end.startswith("is lost"):
+            raise OutcomeUnknownError("no response")
+        return created
 
-    def activity_types(self) -> list[str]:
+    def get_activity_types(self) -> list[str]:
         return ["task"]
 
-    def persons_with_email(self, email: str) -> list[PipedrivePerson]:
+    def search_persons_by_email(self, email: str) -> list[PipedrivePerson]:
         return []
 
-    def persons_with_name(self, part: str) -> list[PipedrivePerson]:
-        return [one for one in self.persons.values() if part in one.name]
+    def search_persons_by_name(self, part: str) -> list[PipedrivePerson]:
+        return [person for person in self.persons.values() if part in person.name]
 
-    def newest_persons(self) -> Iterator[PipedrivePerson]:
-        return iter(sorted(self.persons.values(), key=lambda one: -one.id))
+    def iter_newest_persons(self) -> Iterator[PipedrivePerson]:
+        return iter(sorted(self.persons.values(), key=lambda person: -person.id))
 
-    def person(self, person_id: int) -> PipedrivePerson:
+    def get_person(self, person_id: int) -> PipedrivePerson:
         if person_id not in self.persons:
             raise NotFoundError("404", 404)
         return self.persons[person_id]
 
     def create_person(self, name: str, email: str = "") -> int:
-        def do() -> int:
+        def create() -> int:
             number = len(self.persons) + 1
             self.persons[number] = PipedrivePerson(number, name, [], self.clock())
             return number
 
-        return self._post(do)
+        return self._post(create)
 
-    def newest_activities(self, person_id: int) -> Iterator[Activity]:
+    def iter_newest_activities(self, person_id: int) -> Iterator[Activity]:
         rows = [row for owner, row in self.activities.values() if owner == person_id]
         return iter(sorted(rows, key=lambda row: -row.id))
 
     def create_activity(self, person_id: int, activity: NewActivity, *, not_after: float | None = None) -> int:
-        def do() -> int:
+        def create() -> int:
             number = 1000 + len(self.activities) + len(self.deleted)
             self.activities[number] = (person_id, Activity(number, activity.note, self.clock()))
             return number
 
-        return self._post(do)
+        return self._post(create)
 
-    def edit_activity(self, activity_id: int, subject: str, note: str) -> None:
+    def update_activity(self, activity_id: int, subject: str, note: str) -> None:
+        self.api.raise_if_stopping()
         if activity_id not in self.activities:
             raise NotFoundError("404", 404)
         owner, row = self.activities[activity_id]
@@ -151,7 +162,10 @@ class FakePipedrive:
 
 
 class OutboxMachine(RuleBasedStateMachine):
-    """Things happen; `poll_and_push` is a run, which may be killed in the middle of a POST."""
+    """Events in any order; `poll_and_push` is a run, which may be killed in the middle of a POST.
+
+    Each lane has one thread, so that the same events always have the same effects.
+    """
 
     @initialize()
     def begin(self) -> None:
@@ -159,7 +173,7 @@ class OutboxMachine(RuleBasedStateMachine):
             table.objects.all().delete()
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.github = FakeGitHub()
-        self.pipedrive = FakePipedrive(self.clock)
+        self.pipedrive = FakePipedrive(self.clock, self.kill)
         self.published = 0
         for name in NAMES:
             Person.objects.create(github_username=name)
@@ -211,7 +225,7 @@ class OutboxMachine(RuleBasedStateMachine):
     def delete_an_activity(self, data: st.DataObject) -> None:
         """Of a gist that is known to be pushed: before that, whoever looks may well not find it."""
         number = data.draw(st.sampled_from(sorted(self.pipedrive.activities)))
-        gist_id = gist_of(self.pipedrive.activities[number][1].note)
+        gist_id = gist_id_in(self.pipedrive.activities[number][1].note)
         if Gist.objects.filter(github_id=gist_id, push_state="pushed").exists():
             del self.pipedrive.activities[number]
             self.pipedrive.deleted.add(gist_id)
@@ -222,29 +236,33 @@ class OutboxMachine(RuleBasedStateMachine):
 
     # --- what happens to runs ---
     @rule(
-        mood=st.sampled_from(["good", "refused", "lost before", "lost after", "killed before", "killed after"]),
+        next_post=st.sampled_from(
+            ["succeeds", "is rejected", "is lost before", "is lost after", "is killed before", "is killed after"]
+        ),
         full=st.booleans(),
         edits=st.booleans(),
     )
-    def poll_and_push(self, mood: str, full: bool, edits: bool) -> None:
-        self.pipedrive.mood = mood
-        record = open_record(self.clock, 600, "schedule")
+    def poll_and_push(self, next_post: str, full: bool, edits: bool) -> None:
+        self.pipedrive.next_post = next_post
+        record = open_run(self.clock, 600, "schedule")
         options = Options(
-            concurrency=2, full=full, push_edits=edits, reconcile_after_seconds=int(SETTLE.total_seconds())
+            concurrency=1, full=full, push_edits=edits, reconcile_after_seconds=int(SETTLE_DELAY.total_seconds())
         )
         github: Any = self.github
         pipedrive: Any = self.pipedrive
-        run = Run(record, options, github, pipedrive, clock=self.clock, stopping=threading.Event())
-
-        def kill() -> None:
-            run.claims.release = lambda people=None: None  # type: ignore[method-assign]
-
-        self.pipedrive.kill = kill
+        self.run = Run(record, RunContext(options, github, pipedrive, self.clock))
         try:
-            run()
+            self.run()
         except KilledError:
+            github.api.is_killed = pipedrive.api.is_killed = False
             return
         SyncRun.objects.filter(pk=record.pk).update(outcome="succeeded")
+
+    def kill(self) -> None:
+        """Nothing of this process happens from now on: no request, and no lease is released."""
+        self.github.api.is_killed = self.pipedrive.api.is_killed = True
+        for lane in (self.run.poll_lane, self.run.push_lane):
+            lane.claims.release = lambda people, **columns: 0  # type: ignore[method-assign]
 
     @rule(minutes=st.sampled_from([1, 5, 15]))
     def time_passes(self, minutes: int) -> None:
@@ -253,7 +271,7 @@ class OutboxMachine(RuleBasedStateMachine):
     # --- the promises ---
     @invariant()
     def no_gist_has_two_activities(self) -> None:
-        made = Counter(gist_of(row.note) for _, row in self.pipedrive.activities.values())
+        made = Counter(gist_id_in(row.note) for _, row in self.pipedrive.activities.values())
         assert set(made.values()) <= {1}, made
         assert not set(made) & self.pipedrive.deleted, "a deleted activity was made again"
 
@@ -261,7 +279,7 @@ class OutboxMachine(RuleBasedStateMachine):
     def no_gist_is_filed_under_somebody_else(self) -> None:
         for owner, row in self.pipedrive.activities.values():
             name = self.pipedrive.persons[owner].name
-            gist = Gist.objects.select_related("person").get(github_id=gist_of(row.note))
+            gist = Gist.objects.select_related("person").get(github_id=gist_id_in(row.note))
             assert gist.person.pipedrive_id in (owner, None), name
             number = next(key for key, gists in self.github.gists.items() if gist.github_id in gists)
             assert gist.person.github_id == number
@@ -280,9 +298,9 @@ class OutboxMachine(RuleBasedStateMachine):
         for _ in range(3):
             self.time_passes(15)
             Gist.objects.push_again()
-            self.poll_and_push("good", full=True, edits=True)
+            self.poll_and_push("succeeds", full=True, edits=True)
         self.no_gist_has_two_activities()
-        made = {gist_of(row.note) for _, row in self.pipedrive.activities.values()}
+        made = {gist_id_in(row.note) for _, row in self.pipedrive.activities.values()}
         assert made | self.pipedrive.deleted == {gist.id for gist in self.all_gists()}
         assert len(self.pipedrive.persons) <= len(NAMES)
 

@@ -29,7 +29,7 @@ def test_who_is_gone_is_asked_for_once_a_day_and_may_come_back(ada: Person, gith
     account = github.accounts[ada_id := next(iter(github.accounts))]
     github.delete_account("ada")
     gone = sync()
-    github.clear_log()
+    github.clear_requests()
     sync()
     asked_again_today = len(github.asked)
     github.accounts[ada_id] = account

@@ -9,7 +9,7 @@ from rest_framework.test import APIClient
 
 from people.models import Gist, Person
 from tests.conftest import Sync, wait_until
-from tests.standins import GitHubStandIn, PipedriveStandIn, late, reply, reset
+from tests.standins import GitHubStandIn, PipedriveStandIn, late, reset, respond
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -36,7 +36,7 @@ def test_a_deleted_pipedrive_person_is_replaced_once(
     assert ada.pipedrive_id not in (None, linked)
     assert [row["subject"] for row in pipedrive.activities_of(ada.pipedrive_id or 0)] == ["Second", "Third"]
     assert pipedrive.gist_ids()[1:] == ids
-    assert f"Pipedrive person {linked} is deleted or merged" in summary.json["problems"][0]
+    assert f"Pipedrive person {linked} was deleted or merged" in summary.json["problems"][0]
 
 
 def test_the_activities_of_the_person_it_was_merged_into_are_recognised(
@@ -77,7 +77,7 @@ def test_a_pipedrive_person_whom_the_token_may_not_see_rejects_nothing(
 ) -> None:
     github.publish("ada", "Second")
     for act in ("create_activity", "get_person"):
-        pipedrive.fail(act, reply(403, '{"error": "Forbidden"}'))
+        pipedrive.fail(act, respond(403, '{"error": "Forbidden"}'))
 
     summary = sync()
 
@@ -97,7 +97,7 @@ def test_an_unknown_activity_type_is_told_with_the_types_there_are(
 
     assert (summary.code, Gist.objects.get().push_state) == (78, "pending")
     assert summary.json["problems"] == [
-        "PIPEDRIVE_ACTIVITY_TYPE is 'lunch', which Pipedrive does not have; it has: call, meeting, task"
+        "PIPEDRIVE_ACTIVITY_TYPE is 'lunch', which does not exist at Pipedrive. Available: call, meeting, task"
     ]
     assert pipedrive.persons == {}
 
@@ -122,7 +122,7 @@ def test_attempts_and_reasons_are_kept(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     github.publish("ada")
-    pipedrive.fail("create_activity", reply(400, '{"error": "odd"}'))
+    pipedrive.fail("create_activity", respond(400, '{"error": "odd"}'))
     sync()
     rejected = Gist.objects.get()
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,10 +16,12 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from people.models import Gist, Person
+from sync.management.commands import sync_gists
+from sync.management.commands.sync_gists import build_options
 from sync.models import SyncRun
 from tests.conftest import Sync, wait_until
 from tests.factories import publish
-from tests.standins import GitHubStandIn, PipedriveStandIn, late, reply, silence
+from tests.standins import GitHubStandIn, PipedriveStandIn, late, respond, silence
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Worker = Callable[..., subprocess.Popen[str]]
@@ -77,19 +80,22 @@ def test_a_run_whose_people_were_taken_over_writes_nothing_of_them(
     process.communicate(timeout=30)
 
     ada.refresh_from_db()
-    assert (ada.lease_holder, ada.polled_at, Gist.objects.count(), pipedrive.asked) == ("another run", None, 0, [])
+    assert (ada.lease_holder, ada.polled_at, Gist.objects.count(), pipedrive.requests) == ("another run", None, 0, [])
 
 
 def test_of_many_runs_each_person_is_polled_by_one(github: GitHubStandIn, worker: Worker, db: None) -> None:
+    """GitHub's first responses wait until all three runs exist: runs that do not overlap begin a new round."""
     for number in range(30):
         github.add_account(f"person-{number}")
         Person.objects.create(github_username=f"person-{number}")
-    github.fail("account", late(0.05), times=999)
-    workers = [worker() for _ in range(3)]
+    github.hold.clear()
+    workers = [worker("--concurrency", "2") for _ in range(3)]
+    wait_until(lambda: SyncRun.objects.count() == 3)
+    github.hold.set()
 
-    ends = [one.communicate(timeout=60) for one in workers]
+    outputs = [process.communicate(timeout=60) for process in workers]
 
-    assert [one.returncode for one in workers] == [0, 0, 0], ends
+    assert [process.returncode for process in workers] == [0, 0, 0], outputs
     assert github.counts["gists"] == github.counts["account"] == 30
 
 
@@ -101,12 +107,12 @@ def test_only_new_and_requested_people_are_synced_on_request(ada: Person, github
     github.add_account("dora")
     Person.objects.create(github_username="dora")
     Person.objects.filter(github_username="ben").update(sync_requested_at=timezone.now())
-    github.clear_log()
+    github.clear_requests()
 
     summary = sync("--requested")
     again = sync("--requested")
 
-    assert {one.path.split("/")[2] for one in github.asked} == {"ben", "dora"}
+    assert {one.path.split("/")[2] for one in github.requests} == {"ben", "dora"}
     assert (summary.counts["people_polled"], again.counts["people_polled"]) == (2, 0)
     assert SyncRun.objects.latest("id").trigger == "requested"
 
@@ -126,7 +132,7 @@ def test_who_asks_during_the_poll_is_polled_again(
     sync()
     other.join()
 
-    # The poll in hand may have come too early for what is asked for, so the same run goes round again.
+    # The poll in hand may have come too early for what is request for, so the same run goes round again.
     assert github.counts["gists"] == 2
     assert Person.objects.get().sync_requested_at is None
 
@@ -144,13 +150,13 @@ def test_a_run_stops_at_its_most_people(ada: Person, github: GitHubStandIn, sync
     assert not Person.objects.filter(polled_at=None).exists()
 
 
-def test_a_run_stops_when_its_minutes_are_over(
+def test_a_run_stops_when_its_time_is_over(
     ada: Person, github: GitHubStandIn, sync: Sync, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sync.run.MINUTE", 0.05)
-    monkeypatch.setattr("sync.steps.TICK", 0.05)
     github.publish("ada")
-    github.fail("account", late(0.5))
+    github.fail("account", late(2.5))
+    in_one_second = lambda logins, options: replace(build_options(logins, options), max_seconds=1)  # noqa: E731
+    monkeypatch.setattr(sync_gists, "build_options", in_one_second)
 
     summary = sync("--max-minutes", "1")
 
@@ -160,11 +166,11 @@ def test_a_run_stops_when_its_minutes_are_over(
 
 def test_a_full_run_ignores_etags(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
     sync()
-    github.clear_log()
+    github.clear_requests()
 
     sync("--full")
 
-    assert ["if-none-match" in one.headers for one in github.asked] == [False]
+    assert ["if-none-match" in one.headers for one in github.requests] == [False]
 
 
 @pytest.mark.parametrize(
@@ -237,7 +243,7 @@ def test_the_status_is_bad_when_the_last_successful_run_is_too_old(
 ) -> None:
     sync()
     SyncRun.objects.update(finished_at=timezone.now() - timedelta(hours=hours))
-    github.fail("gists", reply(401))
+    github.fail("gists", respond(401))
     sync()
 
     code, said = status(capsys, *allowed)

@@ -7,7 +7,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from people.models import Gist, Person
 from sync.models import SyncRun
 from tests.conftest import Sync
-from tests.standins import GitHubStandIn, PipedriveStandIn, reply
+from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -32,14 +32,14 @@ def test_a_second_sync_asks_once_per_person_and_sends_nothing(
     github.publish("ada")
     sync()
     paid = github.used[True]
-    github.clear_log()
-    pipedrive.clear_log()
+    github.clear_requests()
+    pipedrive.clear_requests()
 
     summary = sync()
 
-    assert [(one.act, "if-none-match" in one.headers) for one in github.asked] == [("gists", True)]
+    assert [(one.operation, "if-none-match" in one.headers) for one in github.requests] == [("gists", True)]
     assert github.used[True] == paid
-    assert pipedrive.asked == []
+    assert pipedrive.requests == []
     assert summary.counts["people_unchanged"] == 1
 
 
@@ -162,7 +162,7 @@ def test_a_given_pipedrive_person_is_used(github: GitHubStandIn, pipedrive: Pipe
     sync()
 
     assert len(pipedrive.activities_of(known)) == 1
-    assert pipedrive.asked_for("search_persons") == []
+    assert pipedrive.requests_to("search_persons") == []
 
 
 @pytest.mark.parametrize(
@@ -229,24 +229,24 @@ def test_a_dry_run_writes_nothing_anywhere(
 
     summary = sync("--dry-run")
 
-    assert summary.json["forecast"] == ["@ada: would store 1 new gists and make 1 activities"]
+    assert summary.json["forecast"] == ["@ada: would store 1 new gist and create 1 activity"]
     assert list(Person.objects.values()) == before
     assert not Gist.objects.exists()
     assert not SyncRun.objects.exists()
-    assert pipedrive.asked == []
+    assert pipedrive.requests == []
 
 
 def test_a_dry_run_that_fails_says_so(
     ada: Person, github: GitHubStandIn, sync: Sync, caplog: pytest.LogCaptureFixture
 ) -> None:
-    github.fail("account", reply(200, "null"))
+    github.fail("account", respond(200, "null"))
     failed = sync("--dry-run")
-    github.fail("account", reply(401))
+    github.fail("account", respond(401))
     refused = sync("--dry-run")
 
     assert (failed.code, refused.code) == (3, 78)
-    assert failed.json["problems"][0].startswith("@ada: GitHub GET /users/ada answered 200 with a wrong body")
-    assert "GITHUB_TOKEN is refused" in caplog.text
+    assert failed.json["problems"][0].startswith("@ada: GitHub GET /users/ada returned 200 with an invalid body")
+    assert "GITHUB_TOKEN was refused" in caplog.text
 
 
 def test_without_a_pipedrive_token_it_refuses_to_start(
@@ -261,7 +261,7 @@ def test_without_a_pipedrive_token_it_refuses_to_start(
 
 
 def test_an_unknown_person_is_a_usage_error(sync: Sync, db: None) -> None:
-    with pytest.raises(CommandError, match="nobody of that name") as refusal:
+    with pytest.raises(CommandError, match="not tracked") as refusal:
         sync("--person", "nobody")
 
     assert refusal.value.returncode == 2
@@ -289,6 +289,6 @@ def test_statements_do_not_grow_with_the_people(
     sync()
 
     with django_assert_max_num_queries(40):
-        summary = sync()
+        summary = sync("--concurrency", "32")
 
     assert summary.counts["people_unchanged"] == 100

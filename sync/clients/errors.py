@@ -1,34 +1,34 @@
-"""What can go wrong, named by what is done about it.
+"""What can go wrong, named by what the caller does next.
 
 SyncError
-├── CircuitOpenError           this API is not asked again in this run
-│   ├── ConfigurationError ... and somebody has to mend a setting
-│   │   └── CredentialsError    ... its token
-│   └── OutageError         ... since it failed again and again
-├── RateLimitedError            the API refused this request for its limits: nothing was done, ask again after a wait
-├── RetryNextRunError           this person again in the next run
-│   └── InvalidResponseError    the answer was not what the API promises
-├── RejectedError            a clear no to this one request: write it on the row and go on
-│   └── NotFoundError        what was asked for does not exist (any more)
-├── OutcomeUnknownError            a POST was sent and nobody knows whether it was done: look before repeating
-├── NotSentError            a POST that certainly was not sent
-├── LeaseLostError          another run took this person over, or it was deleted: write nothing
-└── RunStoppedError         the run was told to stop
+├── CircuitOpenError            send no more requests to this API in this run
+│   ├── ConfigurationError      ... and a setting has to be fixed
+│   │   └── CredentialsError        ... its token
+│   └── OutageError             ... because it failed repeatedly
+├── RateLimitedError            the request was not processed: wait, then resend it
+├── RetryNextRunError           leave this person to the next run
+│   └── InvalidResponseError    the response is not what the API documents
+├── RejectedError               the API refused this one request: record the reason and continue
+│   └── NotFoundError           the requested object does not exist (any more)
+├── OutcomeUnknownError         a POST was sent and may have been processed: check before repeating it
+├── NotSentError                a POST that was certainly not sent
+├── LeaseLostError              another run took the person over, or it was deleted or relinked: write nothing
+└── RunStoppedError             the run is stopping
 """
 
 from datetime import datetime
 
 
 class SyncError(Exception):
-    """A message is fit to be shown to anybody: API, method, path, status, up to 200 characters of the answer."""
+    """A message that is safe to show: API, method, path, status, up to 200 characters of the response."""
 
 
 class CircuitOpenError(SyncError):
-    """`free_at` is when it may be asked again, where that is known."""
+    """`resets_at` is when the API may be called again, where that is known."""
 
-    def __init__(self, message: str, free_at: datetime | None = None) -> None:
+    def __init__(self, message: str, resets_at: datetime | None = None) -> None:
         super().__init__(message)
-        self.free_at = free_at
+        self.resets_at = resets_at
 
 
 class ConfigurationError(CircuitOpenError):
@@ -56,6 +56,8 @@ class InvalidResponseError(RetryNextRunError):
 
 
 class RejectedError(SyncError):
+    """`status` is the HTTP status of the refusal."""
+
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status

@@ -1,6 +1,6 @@
 """GitHub's REST API: accounts and the public gists they list.
 
-Facts and habits: https://docs.github.com/rest/gists/gists, https://docs.github.com/rest/users/users,
+Sources: https://docs.github.com/rest/gists/gists, https://docs.github.com/rest/users/users,
 https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api
 """
 
@@ -12,25 +12,25 @@ from typing import Annotated
 from pydantic import AwareDatetime, Field, StringConstraints, TypeAdapter
 from requests.utils import parse_header_links
 
-from sync.clients.rate_limit import Limits, Pause, header_number, server_time
-from sync.clients.transport import Answer, Api
+from sync.clients.rate_limit import Pause, RateLimiter, SlidingWindow, parse_number, server_time
+from sync.clients.transport import Api, Response, Timing
 
 API_VERSION = "2026-03-10"
-SECONDARY_PAUSE = 60.0  # seconds; GitHub's own advice where it names none
-LIMIT_WORDS = (b"rate limit", b"abuse detection")  # by which a 403 for limits is told from one for permissions
-REACH = 3000  # gists that a listing goes back at most
+SECONDARY_PAUSE = 60.0  # seconds; what GitHub documents for responses without Retry-After
+LIMIT_WORDS = (b"rate limit", b"abuse detection")  # distinguish a rate-limit 403 from a permission 403
+MAX_LISTED_GISTS = 3000  # GitHub lists no more than the newest 3,000 of an account
 ANONYMOUS_REQUESTS_PER_HOUR = 60  # from one address without a token
 
 
 @dataclass(frozen=True)
 class Account:
-    """A user or organisation. `id` never changes; `login` may."""
+    """A user or an organisation. `id` never changes; `login` can."""
 
     id: int
     login: Annotated[str, StringConstraints(max_length=39)]
     type: str = "User"
     name: str | None = None
-    email: str | None = None  # the public one; GitHub shows it to authenticated callers only
+    email: str | None = None  # the public one; visible to authenticated callers only
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class GistFile:
 
 @dataclass(frozen=True)
 class PublicGist:
-    """A gist as lists show it: no file contents. `truncated`: it has more files than the 300 listed."""
+    """A gist as lists contain it, without file contents. `truncated`: it has more files than the 300 listed."""
 
     id: Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z]{1,64}$")]
     html_url: Annotated[str, StringConstraints(pattern=r"^https?://", max_length=500)]
@@ -65,7 +65,7 @@ class PublicGist:
 
 @dataclass(frozen=True)
 class GistPage:
-    """One page of a listing. `unchanged`: GitHub answered 304, nothing else is known."""
+    """One page of a list. `unchanged`: the response was 304, which has no gists. `next_url` is empty on the last."""
 
     gists: list[PublicGist]
     etag: str = ""
@@ -78,7 +78,7 @@ GISTS = TypeAdapter(Annotated[list[PublicGist], Field(max_length=100)])
 
 
 class GitHubClient:
-    """Asks GitHub, as the owner of `token` or, without one, as anybody (60 requests an hour)."""
+    """Calls GitHub as the owner of `token`, or anonymously without one (60 requests an hour)."""
 
     def __init__(
         self,
@@ -88,6 +88,7 @@ class GitHubClient:
         requests_per_minute: int = 900,
         concurrency: int = 8,
         stopping: threading.Event | None = None,
+        timing: Timing | None = None,
     ) -> None:
         headers = {
             "Accept": "application/vnd.github+json",
@@ -102,63 +103,80 @@ class GitHubClient:
             base_url,
             headers,
             secrets=(token,),
-            limits=Limits(per_minute=requests_per_minute),
-            limits_told=self._limits_told,
+            limiter=RateLimiter(_window(requests_per_minute)),
+            parse_rate_limit=self._parse_rate_limit,
             stopping=stopping,
             concurrency=concurrency,
+            timing=timing,
         )
         # An ETag is valid for this URL, token and version only. Not reversible: the token is long and random.
         scope = f"{base_url} {API_VERSION} {token} {self._gists_url('{login}')}"
         self.etag_scope = hashlib.sha256(scope.encode()).hexdigest()
 
-    def account(self, login: str) -> Account:
-        """https://docs.github.com/rest/users/users#get-a-user - NotFoundError if there is none of that name."""
-        return self.api.get(f"/users/{login}").read(ACCOUNT)
+    def get_account(self, login: str) -> Account:
+        """https://docs.github.com/rest/users/users#get-a-user - NotFoundError if no account has this login."""
+        return self.api.get(f"/users/{login}").parse(ACCOUNT)
 
-    def account_by_id(self, account_id: int) -> Account:
-        """https://docs.github.com/rest/users/users#get-a-user-using-their-id - whatever its login is by now."""
-        return self.api.get(f"/user/{account_id}").read(ACCOUNT)
+    def get_account_by_id(self, account_id: int) -> Account:
+        """https://docs.github.com/rest/users/users#get-a-user-using-their-id - also after its login was renamed."""
+        return self.api.get(f"/user/{account_id}").parse(ACCOUNT)
 
-    def first_page(self, login: str, etag: str = "") -> GistPage:
-        """https://docs.github.com/rest/gists/gists#list-gists-for-a-user - `unchanged` if the ETag still holds.
+    def get_first_page(self, login: str, etag: str = "") -> GistPage:
+        """https://docs.github.com/rest/gists/gists#list-gists-for-a-user - `unchanged` if the ETag still matches.
 
-        The URL is the same at every poll: another page size or a moving `since` would have another ETag.
+        The URL is the same in every poll: another page size or a moving `since` would have another ETag.
         """
-        headers = {"If-None-Match": etag} if etag else None
-        return self._page(self.api.get(self._gists_url(login), headers=headers))
+        return self._get_page(self._gists_url(login), etag)
 
-    def page(self, url: str) -> GistPage:
-        """A further page, by the link in the page before."""
-        return self._page(self.api.get(url))
+    def get_page(self, url: str, etag: str = "") -> GistPage:
+        """A further page, by the link of the page before it."""
+        return self._get_page(url, etag)
 
     @staticmethod
     def _gists_url(login: str) -> str:
         return f"/users/{login}/gists?per_page=100"
 
-    @staticmethod
-    def _page(answer: Answer) -> GistPage:
-        if answer.status == 304:
-            return GistPage([], unchanged=True)
-        links = {link.get("rel"): link["url"] for link in parse_header_links(answer.headers.get("link", ""))}
-        gists = [gist for gist in answer.read(GISTS) if gist.public]
-        return GistPage(gists, answer.headers.get("etag", ""), links.get("next", ""))
+    def _get_page(self, url: str, etag: str) -> GistPage:
+        response = self.api.get(url, headers={"If-None-Match": etag} if etag else None)
+        link = response.headers.get("link")
+        links = {row.get("rel"): row["url"] for row in parse_header_links(link)} if link else {}
+        if response.status == 304:
+            return GistPage([], next_url=links.get("next", ""), unchanged=True)
+        gists = [gist for gist in response.parse(GISTS) if gist.public]
+        return GistPage(gists, response.headers.get("etag", ""), links.get("next", ""))
 
-    def _limits_told(self, answer: Answer) -> Pause | None:
+    def _parse_rate_limit(self, response: Response, window: str) -> Pause | None:
         """https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api"""
-        remaining = header_number(answer.headers, "x-ratelimit-remaining")
-        reset = header_number(answer.headers, "x-ratelimit-reset")  # epoch seconds
+        remaining = parse_number(response.headers, "x-ratelimit-remaining")
+        reset = parse_number(response.headers, "x-ratelimit-reset")  # epoch seconds
         if remaining is not None:
             self.remaining = {"remaining": remaining, "reset": reset}
-        until_reset = max(reset - server_time(answer.headers), 0) + 1 if reset is not None else SECONDARY_PAUSE
-        if answer.status in (403, 429, 503):
-            told = header_number(answer.headers, "retry-after")
-            if told is not None:
-                return Pause(told, True, "its retry-after")
-        if answer.status in (403, 429):
-            if remaining == 0:
-                return Pause(until_reset, True, "the hourly limit is used up")
-            if answer.status == 429 or any(words in answer.body[:2000].lower() for words in LIMIT_WORDS):
-                return Pause(SECONDARY_PAUSE, True, "its secondary limit")
-        elif remaining == 0:
-            return Pause(until_reset, False, "the hourly limit is used up")
+        if response.status in (403, 429, 503):
+            return self._parse_refusal(response, remaining, reset)
+        if remaining == 0:
+            return Pause(_seconds_until(reset, response), False, "the hourly limit is used up")
         return None
+
+    def _parse_refusal(self, response: Response, remaining: float | None, reset: float | None) -> Pause | None:
+        retry_after = parse_number(response.headers, "retry-after")
+        if retry_after is not None:
+            return Pause(retry_after, True, "Retry-After")
+        if response.status == 503:
+            return None
+        if remaining == 0:
+            return Pause(_seconds_until(reset, response), True, "the hourly limit is used up")
+        if response.status == 429 or any(words in response.body[:2000].lower() for words in LIMIT_WORDS):
+            return Pause(SECONDARY_PAUSE, True, "the secondary limit")
+        return None
+
+
+def _window(requests_per_minute: int) -> SlidingWindow:
+    """A window of one second: with one of a minute, a burst would be followed by a long pause."""
+    if not requests_per_minute:
+        return SlidingWindow(0, 1.0)
+    limit = max(requests_per_minute // 60, 1)
+    return SlidingWindow(limit, limit * 60 / requests_per_minute)
+
+
+def _seconds_until(reset: float | None, response: Response) -> float:
+    return max(reset - server_time(response.headers), 0) + 1 if reset is not None else SECONDARY_PAUSE

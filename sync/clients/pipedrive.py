@@ -1,6 +1,6 @@
 """Pipedrive's API v2: persons and activities.
 
-Facts and habits: https://developers.pipedrive.com/docs/api/v1/Persons and /Activities (v2 tabs),
+Sources: https://developers.pipedrive.com/docs/api/v1/Persons and /Activities (v2 tabs),
 https://pipedrive.readme.io/docs/pipedrive-api-v2-migration-guide
 """
 
@@ -12,18 +12,24 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import AwareDatetime, BeforeValidator, TypeAdapter
 
 from sync.clients.errors import InvalidResponseError, OutcomeUnknownError
-from sync.clients.rate_limit import Limits, Pause, header_number
-from sync.clients.transport import Answer, Api
+from sync.clients.rate_limit import Pause, RateLimiter, SlidingWindow, parse_number
+from sync.clients.transport import Api, Response, Timing
 
-BURST_PAUSE = 2.0  # seconds; Pipedrive counts requests in windows of two
-BLOCKED_PAUSE = 900.0  # seconds to keep away after Cloudflare's page
-DAILY_PAUSE = 3600.0  # seconds until the next look whether the day's budget is back
-PAGE = "500"
+SEARCH = "search"  # the window of searches, which have a limit of their own on every plan
+WINDOW_SECONDS = 2.0
+# Requests arrive later than they are sent, and not all equally late; without a margin the server would count one more.
+WINDOW_MARGIN = 0.05  # seconds
+MIN_REQUESTS = 20  # per window on the smallest plan; responses report the account's own limit
+MAX_SEARCHES = 10  # per window
+MAX_LIMIT = 1000  # per window; more than any plan has
+BLOCKED_PAUSE = 900.0  # seconds without requests after a block page of Cloudflare
+DAILY_PAUSE = 3600.0  # seconds until it is tried again whether the daily budget was reset
+PAGE_SIZE = "500"
 T = TypeVar("T")
 
 
 def _values(emails: Any) -> Any:
-    """Lists show e-mails as objects, searches as plain text."""
+    """Lists contain e-mails as objects, searches contain plain text."""
     return [row.get("value") if isinstance(row, dict) else row for row in emails or []]
 
 
@@ -45,7 +51,7 @@ class Activity:
 
 @dataclass(frozen=True)
 class NewActivity:
-    """What is sent to make an activity. Dates and times are UTC."""
+    """The body of POST /activities. Dates and times are UTC."""
 
     subject: str
     type: str
@@ -62,7 +68,7 @@ class ActivityType:
 
 
 @dataclass(frozen=True)
-class _Made:
+class _Created:
     id: int
 
 
@@ -92,7 +98,7 @@ class _Items(Generic[T]):
     items: list[_Found[T]]
 
 
-MADE = TypeAdapter(_One[_Made])
+CREATED = TypeAdapter(_One[_Created])
 PERSON = TypeAdapter(_One[PipedrivePerson])
 TYPES = TypeAdapter(_One[list[ActivityType]])
 PERSONS = TypeAdapter(_Page[PipedrivePerson])
@@ -101,102 +107,116 @@ FOUND = TypeAdapter(_One[_Items[PipedrivePerson]])
 
 
 class PipedriveClient:
-    """Asks Pipedrive as the user whose API token this is."""
+    """Calls Pipedrive as the user who owns the API token."""
 
     def __init__(
-        self, base_url: str, token: str, *, concurrency: int = 8, stopping: threading.Event | None = None
+        self,
+        base_url: str,
+        token: str,
+        *,
+        concurrency: int = 8,
+        stopping: threading.Event | None = None,
+        timing: Timing | None = None,
     ) -> None:
         self.remaining: dict[str, float | None] = {}
+        period = WINDOW_SECONDS + WINDOW_MARGIN
         self.api = Api(
             "Pipedrive",
             base_url,
             {"x-api-token": token, "Accept": "application/json", "User-Agent": "gisttracker"},
             secrets=(token,),
-            limits=Limits(),
-            limits_told=self._limits_told,
+            limiter=RateLimiter(SlidingWindow(MIN_REQUESTS, period), {SEARCH: SlidingWindow(MAX_SEARCHES, period)}),
+            parse_rate_limit=self._parse_rate_limit,
             stopping=stopping,
             concurrency=concurrency,
+            timing=timing,
         )
+        self._burst_pause = (timing or Timing()).burst_pause
 
-    def persons_with_email(self, email: str) -> list[PipedrivePerson]:
-        """GET /persons/search, exact e-mail (case does not matter). The index may lag behind by an unknown time."""
+    def search_persons_by_email(self, email: str) -> list[PipedrivePerson]:
+        """GET /persons/search, exact e-mail in any case. The search index may lag behind by an unknown time."""
         return self._search(email, "email", exact=True)
 
-    def persons_with_name(self, part: str) -> list[PipedrivePerson]:
+    def search_persons_by_name(self, part: str) -> list[PipedrivePerson]:
         """GET /persons/search, by a part of the name."""
         return self._search(part, "name", exact=False)
 
-    def newest_persons(self) -> Iterator[PipedrivePerson]:
-        """GET /persons, newest first; from the list itself, which does not lag as the search may."""
-        return self._pages("/api/v2/persons", PERSONS, {"sort_by": "add_time", "sort_direction": "desc"})
+    def iter_newest_persons(self) -> Iterator[PipedrivePerson]:
+        """GET /persons, newest first. The list does not lag as the search index may."""
+        return self._iter_pages("/api/v2/persons", PERSONS, {"sort_by": "add_time", "sort_direction": "desc"})
 
-    def person(self, person_id: int) -> PipedrivePerson:
-        """GET /persons/{id} - NotFoundError, or `is_deleted`, when it was deleted or merged into another."""
-        return self.api.get(f"/api/v2/persons/{person_id}").read(PERSON).data
+    def get_person(self, person_id: int) -> PipedrivePerson:
+        """GET /persons/{id} - NotFoundError, or `is_deleted`, when it was deleted or merged into another person."""
+        return self.api.get(f"/api/v2/persons/{person_id}").parse(PERSON).data
 
     def create_person(self, name: str, email: str = "") -> int:
-        """POST /persons - the new person's id. OutcomeUnknownError if nobody knows whether it was made."""
+        """POST /persons - returns the new person's id. OutcomeUnknownError if it may have been created."""
         body: dict[str, Any] = {"name": name}
         if email:
             body["emails"] = [{"value": email, "primary": True, "label": "work"}]
-        return self._made(self.api.post("/api/v2/persons", body))
+        return self._parse_created(self.api.post("/api/v2/persons", body))
 
-    def newest_activities(self, person_id: int) -> Iterator[Activity]:
+    def iter_newest_activities(self, person_id: int) -> Iterator[Activity]:
         """GET /activities of a person, newest first. Deleted ones are not listed."""
         query = {"person_id": str(person_id), "sort_by": "add_time", "sort_direction": "desc"}
-        return self._pages("/api/v2/activities", ACTIVITIES, query)
+        return self._iter_pages("/api/v2/activities", ACTIVITIES, query)
 
     def create_activity(self, person_id: int, activity: NewActivity, *, not_after: float | None = None) -> int:
-        """POST /activities - the new activity's id. OutcomeUnknownError if nobody knows whether it was made.
+        """POST /activities - returns the new activity's id. OutcomeUnknownError if it may have been created.
 
-        The person goes in as the primary participant: `person_id` is read-only, whatever the specification says.
+        The person is sent as the primary participant: `person_id` is read-only, contrary to the specification.
         """
         participants = [{"person_id": person_id, "primary": True}]
         body = {**vars(activity), "participants": participants}
-        return self._made(self.api.post("/api/v2/activities", body, not_after=not_after))
+        return self._parse_created(self.api.post("/api/v2/activities", body, not_after=not_after))
 
-    def edit_activity(self, activity_id: int, subject: str, note: str) -> None:
-        """PATCH /activities/{id} - NotFoundError when somebody deleted it."""
+    def update_activity(self, activity_id: int, subject: str, note: str) -> None:
+        """PATCH /activities/{id} - NotFoundError when it was deleted."""
         self.api.patch(f"/api/v2/activities/{activity_id}", {"subject": subject, "note": note})
 
-    def activity_types(self) -> list[str]:
-        """GET /v1/activityTypes (v2 has none) - the keys of those that may be used."""
-        return [one.key_string for one in self.api.get("/api/v1/activityTypes").read(TYPES).data if one.active_flag]
+    def get_activity_types(self) -> list[str]:
+        """GET /v1/activityTypes (v2 has none) - returns the keys of the active ones."""
+        response = self.api.get("/api/v1/activityTypes")
+        return [row.key_string for row in response.parse(TYPES).data if row.active_flag]
 
     def _search(self, term: str, field: str, *, exact: bool) -> list[PipedrivePerson]:
         query = {"term": term, "fields": field, "exact_match": str(exact).lower(), "limit": "100"}
-        found = self.api.get("/api/v2/persons/search", query).read(FOUND)
+        found = self.api.get("/api/v2/persons/search", query, window=SEARCH).parse(FOUND)
         return [row.item for row in found.data.items]
 
-    def _pages(self, path: str, shape: TypeAdapter[_Page[T]], query: Mapping[str, str]) -> Iterator[T]:
+    def _iter_pages(self, path: str, shape: TypeAdapter[_Page[T]], query: Mapping[str, str]) -> Iterator[T]:
         cursor: str | None = ""
         while cursor is not None:
-            page = self.api.get(path, {**query, "limit": PAGE, **({"cursor": cursor} if cursor else {})}).read(shape)
+            parameters = {**query, "limit": PAGE_SIZE, **({"cursor": cursor} if cursor else {})}
+            page = self.api.get(path, parameters).parse(shape)
             yield from page.data or []
             cursor = (page.additional_data and page.additional_data.next_cursor) or None
 
     @staticmethod
-    def _made(answer: Answer) -> int:
+    def _parse_created(response: Response) -> int:
         try:
-            return answer.read(MADE).data.id
-        except InvalidResponseError as error:  # It was probably made; ask before making another.
+            return response.parse(CREATED).data.id
+        except InvalidResponseError as error:  # It was probably created; check before creating another.
             raise OutcomeUnknownError(str(error)) from None
 
-    def _limits_told(self, answer: Answer) -> Pause | None:
-        """https://pipedrive.readme.io/docs/core-api-concepts-rate-limiting - the reset is seconds, not an epoch."""
-        remaining = header_number(answer.headers, "x-ratelimit-remaining")
-        reset = header_number(answer.headers, "x-ratelimit-reset")
+    def _parse_rate_limit(self, response: Response, window: str) -> Pause | None:
+        """https://pipedrive.readme.io/docs/core-api-concepts-rate-limiting - the reset is in seconds, not an epoch."""
+        limit = parse_number(response.headers, "x-ratelimit-limit")
+        remaining = parse_number(response.headers, "x-ratelimit-remaining")
+        reset = parse_number(response.headers, "x-ratelimit-reset")
+        if limit and limit >= 1:
+            max_limit = MAX_SEARCHES if window == SEARCH else MAX_LIMIT
+            self.api.limiter.set_limit(window, int(min(limit, max_limit)))
         if remaining is not None:
             self.remaining = {"remaining": remaining, "reset": reset}
-        window = min(reset or BURST_PAUSE, 60.0)
-        if answer.status == 403 and "html" in answer.headers.get("content-type", ""):
+        if response.status == 403 and "html" in response.headers.get("content-type", ""):
             return Pause(BLOCKED_PAUSE, True, "Cloudflare blocks this token for a while")
-        if answer.status in (429, 503):
-            told = header_number(answer.headers, "retry-after")
-            if told is not None:
-                return Pause(told, True, "its retry-after")
-        if answer.status == 429:
-            if remaining:
-                return Pause(DAILY_PAUSE, True, "the day's budget is used up")
-            return Pause(window, True, "its two-second limit")
-        return Pause(window, False, "its two-second limit") if remaining == 0 else None
+        burst_pause = min(reset or self._burst_pause, 60.0)
+        retry_after = parse_number(response.headers, "retry-after")
+        if response.status in (429, 503) and retry_after is not None:
+            return Pause(retry_after, True, "Retry-After")
+        if response.status == 429 and remaining:
+            return Pause(DAILY_PAUSE, True, "the daily budget is used up")
+        if response.status == 429:
+            return Pause(burst_pause, True, "the two-second limit")
+        return None

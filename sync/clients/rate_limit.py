@@ -1,54 +1,95 @@
-"""When an API may be asked again: its pace, and the pauses it told us to make."""
+"""When the next request to an API may be sent: a window of real send times, and pauses that the API asked for."""
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-MAX_WAIT = 30.0  # seconds; a longer pause ends the API's part of the run
+MAX_WAIT = 30.0  # seconds; a longer pause ends this API's part of the run
+GENERAL = "general"  # the window that every request counts in
 
 
 @dataclass(frozen=True)
 class Pause:
-    """Seconds to keep away. `refused`: the answer itself was the refusal, its request was not done."""
+    """Seconds without requests. `refused`: the response itself was the refusal; its request was not processed."""
 
     seconds: float
     refused: bool
-    why: str
+    reason: str
 
 
-class Limits:
+class SlidingWindow:
+    """At most `limit` requests in any `period` seconds, shared evenly by `runs` runs; a limit of 0 means unlimited.
+
+    The times are those at which requests were really sent. Sending at an even pace instead would waste every delay.
+    """
+
+    def __init__(self, limit: int, period: float) -> None:
+        self.limit, self.period = limit, period
+        self._sent: deque[float] = deque(maxlen=limit or 1)
+
+    def set_limit(self, limit: int) -> None:
+        if limit != self.limit:
+            self.limit = limit
+            self._sent = deque(self._sent, maxlen=limit or 1)
+
+    def resets_in(self, now: float, runs: int) -> float:
+        """Seconds until one more request fits into the window; 0 if it fits now."""
+        if not self.limit:
+            return 0.0
+        share = max(self.limit // runs, 1)
+        period = self.period * max(share * runs / self.limit, 1.0)
+        return max(self._sent[-share] + period - now, 0.0) if len(self._sent) >= share else 0.0
+
+    def hit(self, now: float) -> None:
+        self._sent.append(now)
+
+
+class RateLimiter:
     """The pace towards one API, shared by all threads of a run. Times are those of a monotonic clock."""
 
-    def __init__(self, *, per_minute: int = 0, now: Callable[[], float] = time.monotonic) -> None:
-        self._interval = 60 / per_minute if per_minute else 0.0
+    def __init__(
+        self,
+        general: SlidingWindow,
+        windows: Mapping[str, SlidingWindow] | None = None,
+        *,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._windows = {GENERAL: general, **(windows or {})}
         self._now = now
         self._lock = threading.Lock()
-        self._next_slot = 0.0
         self._paused_until = 0.0
-        self.why = ""
-        self.runs = 1  # how many runs share the pace
+        self.pause_reason = ""
+        self.runs = 1  # how many runs share the limits
 
-    def reserve(self) -> float:
-        """Book the next request; the seconds to wait before it. Nothing is booked when that is too long a wait."""
+    def hit(self, window: str = GENERAL) -> float:
+        """Count a request as sent now and return 0, or return the seconds to wait before trying again."""
         with self._lock:
             now = self._now()
-            slot = max(now, self._next_slot, self._paused_until)
-            if slot - now <= MAX_WAIT:
-                self._next_slot = slot + self._interval * self.runs
-            return slot - now
+            counted = {self._windows[GENERAL], self._windows[window]}
+            seconds = max(self._paused_until - now, *(one.resets_in(now, self.runs) for one in counted), 0.0)
+            if not seconds:
+                for one in counted:
+                    one.hit(now)
+            return seconds
+
+    def set_limit(self, window: str, limit: int) -> None:
+        """Use the limit that the API reported."""
+        with self._lock:
+            self._windows[window].set_limit(limit)
 
     def pause(self, pause: Pause) -> None:
-        """No request before these seconds are over."""
+        """Send no request before these seconds are over."""
         with self._lock:
             until = self._now() + pause.seconds
             if until > self._paused_until:
-                self._paused_until, self.why = until, pause.why
+                self._paused_until, self.pause_reason = until, pause.reason
 
 
-def header_number(headers: Mapping[str, str], name: str) -> float | None:
-    """A header that is to hold a number; None when it is missing or something else."""
+def parse_number(headers: Mapping[str, str], name: str) -> float | None:
+    """The non-negative number in a header; None when the header is missing or not a number."""
     try:
         return max(float(headers[name]), 0.0)
     except (KeyError, ValueError):

@@ -1,10 +1,11 @@
-"""The only way out: every request to GitHub and Pipedrive goes through `Api.get`, `post` or `patch`.
+"""Every request to GitHub and Pipedrive goes through `Api.get`, `post` or `patch`.
 
-Here it is decided, once, how long a request may take, whether it may be repeated, when it may be sent at all,
-and what an answer that is no answer means.
+One place decides how long a request may take, whether it may be repeated, when it may be sent, and how an invalid
+response is classified.
 """
 
 import json
+import os
 import random
 import threading
 import time
@@ -19,16 +20,16 @@ import requests
 import urllib3
 from pydantic import TypeAdapter, ValidationError
 from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
 from requests.structures import CaseInsensitiveDict
+from requests.utils import get_environ_proxies
 
+from sync.clients.circuit import Circuit
 from sync.clients.errors import (
     CircuitOpenError,
     CredentialsError,
     InvalidResponseError,
     NotFoundError,
     NotSentError,
-    OutageError,
     OutcomeUnknownError,
     RateLimitedError,
     RejectedError,
@@ -36,49 +37,59 @@ from sync.clients.errors import (
     RunStoppedError,
     SyncError,
 )
-from sync.clients.rate_limit import MAX_WAIT, Limits, Pause
+from sync.clients.rate_limit import GENERAL, MAX_WAIT, Pause, RateLimiter
 
-CONNECT_TIMEOUT = 5.0  # seconds
-READ_TIMEOUT = 20.0  # seconds without a byte
-TOTAL_TIMEOUT = 60.0  # seconds for a whole answer, however it trickles
-MAX_BODY_BYTES = 64 * 1024 * 1024  # bytes; a page of 100 gists with 300 files each has about 12 MB
-RETRIES = 3
-RETRY_SECONDS = 0.5  # doubled with each retry, plus up to as much again by chance
-REDIRECTS = 3
-OUTAGE = 5  # failed attempts in a row after which the API is left alone
+MAX_BODY_BYTES = 64 * 1024 * 1024  # a page of 100 gists with 300 files each has about 12 MB
+MAX_RETRIES = 3
+MAX_REDIRECTS = 3
+READ_CHUNK_BYTES = 64 * 1024
 T = TypeVar("T")
 
 
-def now() -> float:
-    """Seconds of a clock that goes on while the machine sleeps, unlike time.monotonic() on Linux."""
+@dataclass(frozen=True)
+class Timing:
+    """Seconds. `total` limits a whole response, however slowly it trickles; `retry` is doubled with each retry.
+
+    `burst_pause` is the pause after a refusal for a short-term limit when the response names none.
+    """
+
+    connect: float = 5.0
+    read: float = 20.0
+    total: float = 60.0
+    retry: float = 0.5
+    burst_pause: float = 2.0
+
+
+def boot_clock() -> float:
+    """Seconds of a clock that continues while the machine sleeps, unlike time.monotonic() on Linux."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came back: status 200-299 or 304."""
+class Response:
+    """A response with status 200-299 or 304."""
 
     call: str  # API, method and path, for messages
     status: int
     headers: CaseInsensitiveDict[str]
     body: bytes
 
-    def read(self, shape: TypeAdapter[T]) -> T:
-        """The body as `shape`. InvalidResponseError if it is something else."""
+    def parse(self, shape: TypeAdapter[T]) -> T:
+        """The JSON body as `shape`. InvalidResponseError if it does not match."""
         try:
             return shape.validate_json(self.body)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"])
             raise InvalidResponseError(
-                f"{self.call} answered {self.status} with a wrong body: {first['msg']} {where}"
+                f"{self.call} returned {self.status} with an invalid body: {first['msg']} {where}"
             ) from None
 
 
 class Api:
-    """One remote API for the time of one run; its methods may be called from several threads.
+    """One remote API for the duration of one run; its methods may be called from several threads.
 
-    `limits_told` reads a pause out of an answer; it is the client's knowledge.
+    `parse_rate_limit` reads a pause from a response; how an API announces its limits is the client's knowledge.
     """
 
     def __init__(
@@ -88,152 +99,164 @@ class Api:
         headers: Mapping[str, str],
         *,
         secrets: tuple[str, ...] = (),
-        limits: Limits,
-        limits_told: Callable[[Answer], Pause | None],
+        limiter: RateLimiter,
+        parse_rate_limit: Callable[[Response, str], Pause | None],
         stopping: threading.Event | None = None,
         concurrency: int = 8,
+        timing: Timing | None = None,
     ) -> None:
         self.name = name
-        self.ended: CircuitOpenError | None = None
-        self.requests = 0
-        self.limits = limits
+        self.circuit = Circuit(name)
+        self.limiter = limiter
+        self.request_count = 0
         self._base_url = base_url
         self._secrets = tuple(secret for secret in secrets if secret)
-        self._limits_told = limits_told
+        self._parse_rate_limit = parse_rate_limit
         self._stopping = stopping or threading.Event()
-        self._failures = 0  # in a row
+        self._timing = timing or Timing()
         self._lock = threading.Lock()
-        self._session = requests.Session()
-        self._session.auth = _NoNetrc()
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        self._session.headers.update(headers)
-        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=concurrency)
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
+        self._session = _new_session(base_url, headers, concurrency)
 
     def get(
-        self, url: str, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
-    ) -> Answer:
-        """GET a path or a whole URL of this host; repeated up to three times when it fails on the way or with 5xx.
+        self,
+        url: str,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        window: str = GENERAL,
+    ) -> Response:
+        """GET a path, or a whole URL of this host. Transport errors and 5xx are retried up to three times.
 
         Raises CircuitOpenError, RetryNextRunError, RejectedError, RunStoppedError.
         """
-        return self._repeatable("GET", url, params=params, headers=headers)
+        return self._send_repeatable("GET", url, window, params=params, headers=headers)
 
-    def patch(self, path: str, body: Mapping[str, Any]) -> Answer:
-        """PATCH with JSON; repeated as a GET is, since doing it twice changes nothing."""
-        return self._repeatable("PATCH", path, json=body)
+    def patch(self, path: str, body: Mapping[str, Any]) -> Response:
+        """PATCH with JSON. Retried as a GET is, because a second PATCH changes nothing."""
+        return self._send_repeatable("PATCH", path, GENERAL, json=body)
 
-    def post(self, path: str, body: Mapping[str, Any], *, not_after: float | None = None) -> Answer:
-        """POST JSON, once. `not_after`: a time of `now()` after which it is not sent any more.
+    def post(self, path: str, body: Mapping[str, Any], *, not_after: float | None = None) -> Response:
+        """POST JSON, once. `not_after`: a time of `boot_clock()` after which it is not sent any more.
 
-        A refusal for the API's limits is no answer: nothing was done, so it is sent again after the wait. Raises
-        CircuitOpenError and NotSentError when nothing was done, RejectedError when it was refused, OutcomeUnknownError when it
-        may or may not have been done.
+        Rate-limited requests were not processed, so it is safe to resend them. Raises CircuitOpenError and
+        NotSentError when nothing was done, RejectedError when it was refused, OutcomeUnknownError when it may have
+        been processed.
         """
         call = f"{self.name} POST {path}"
-        for _ in range(RETRIES + 1):
-            self._wait_for_turn()
-            if not_after is not None and now() > not_after:
-                raise NotSentError(f"{call} came too late to be sent")
+        for _ in range(MAX_RETRIES + 1):
+            self._wait_for_turn(GENERAL)
+            if not_after is not None and boot_clock() > not_after:
+                raise NotSentError(f"{call} was too late to be sent")
             try:
-                return self._judge(self._send(call, "POST", urljoin(self._base_url, path), json=body))
+                response = self._send(call, "POST", urljoin(self._base_url, path), json=body)
+                return self._raise_for_status(response, GENERAL)
             except RateLimitedError:
                 continue
-            except _OnTheWayError as error:
-                # A connection that was never made carried nothing; anything else may have arrived.
+            except TransportError as error:
+                # A connection that was never established carried nothing; anything else may have arrived.
                 raise NotSentError(str(error)) if error.unsent else OutcomeUnknownError(str(error)) from None
-            except (_ServerError, InvalidResponseError) as error:
+            except (ServerError, InvalidResponseError) as error:
                 raise OutcomeUnknownError(str(error)) from None
-        raise self._kept_refusing()
+        raise self._still_limited()
 
-    def _repeatable(self, method: str, url: str, **parts: Any) -> Answer:
+    def open_circuit(self, error: CircuitOpenError) -> NoReturn:
+        """Send no more requests to this API, in any thread of this run."""
+        self.circuit.open(error)
+        raise self.circuit.error or error
+
+    def raise_if_stopping(self) -> None:
+        if self._stopping.is_set():
+            raise RunStoppedError("the run is stopping")
+
+    def _send_repeatable(self, method: str, url: str, window: str, **parts: Any) -> Response:
         url = urljoin(self._base_url, url)
         call = f"{self.name} {method} {urlsplit(url).path}"
-        self._same_host(call, url)
-        for attempt in range(RETRIES + 1):
-            self._wait_for_turn()
+        self._check_host(call, url)
+        for attempt in range(MAX_RETRIES + 1):
+            self._wait_for_turn(window)
             try:
-                return self._follow(call, method, url, parts)
+                return self._follow_redirects(call, method, url, parts, window)
             except RateLimitedError:
                 continue
-            except (_OnTheWayError, _ServerError) as error:
-                if attempt == RETRIES:
+            except (TransportError, ServerError) as error:
+                if attempt == MAX_RETRIES:
                     raise RetryNextRunError(str(error)) from None
-                self._sleep(RETRY_SECONDS * 2**attempt * (1 + random.random()))  # noqa: S311  # jitter, no secret
-        raise self._kept_refusing()
+                jitter = 1 + random.random()  # noqa: S311  # not a secret
+                self._sleep(self._timing.retry * 2**attempt * jitter)
+        raise self._still_limited()
 
-    def _follow(self, call: str, method: str, url: str, parts: dict[str, Any]) -> Answer:
-        for _ in range(REDIRECTS):
-            answer = self._send(call, method, url, **parts)
-            location = answer.headers.get("location")
-            if answer.status not in (301, 302, 307, 308) or not location:
-                return self._judge(answer)
+    def _follow_redirects(self, call: str, method: str, url: str, parts: dict[str, Any], window: str) -> Response:
+        for _ in range(MAX_REDIRECTS):
+            response = self._send(call, method, url, **parts)
+            location = response.headers.get("location")
+            if response.status not in (301, 302, 307, 308) or not location:
+                return self._raise_for_status(response, window)
             url, parts = urljoin(url, location), {**parts, "params": None}
-            self._same_host(call, url)
-        raise InvalidResponseError(f"{call} is redirected in circles")
+            self._check_host(call, url)
+        raise InvalidResponseError(f"{call} redirects in a loop")
 
-    def _same_host(self, call: str, url: str) -> None:
-        """The token goes to no other host than the configured one."""
+    def _check_host(self, call: str, url: str) -> None:
+        """The token is sent to the configured host only."""
         if urlsplit(url)[:2] != urlsplit(self._base_url)[:2]:
             raise InvalidResponseError(
-                f"{call} leads to another host, {urlsplit(url).netloc[:100]}; it is not followed"
+                f"{call} leads to another host, {urlsplit(url).netloc[:100]}, and is not followed"
             )
 
-    def _send(self, call: str, method: str, url: str, **parts: Any) -> Answer:
+    def _send(self, call: str, method: str, url: str, **parts: Any) -> Response:
         with self._lock:
-            self.requests += 1
+            self.request_count += 1
         started = time.monotonic()
-        timeout = (CONNECT_TIMEOUT, READ_TIMEOUT)
+        timing = self._timing
         try:
             with self._session.request(
-                method, url, timeout=timeout, allow_redirects=False, stream=True, **parts
+                method, url, timeout=(timing.connect, timing.read), allow_redirects=False, stream=True, **parts
             ) as response:
                 body = bytearray()
-                # read1 hands over what is there; the other ways of reading wait for a full buffer, however long.
-                while chunk := response.raw.read1(64 * 1024, decode_content=True):
+                # read1 returns what has arrived; other ways of reading wait for a full buffer, however long it takes.
+                while chunk := response.raw.read1(READ_CHUNK_BYTES, decode_content=True):
                     body += chunk
                     if len(body) > MAX_BODY_BYTES:
-                        raise InvalidResponseError(f"{call} answered with more than {MAX_BODY_BYTES >> 20} MB")
-                    if time.monotonic() - started > TOTAL_TIMEOUT:
+                        raise InvalidResponseError(f"{call} returned more than {MAX_BODY_BYTES >> 20} MB")
+                    if time.monotonic() - started > timing.total:
                         raise requests.Timeout
-                return Answer(call, response.status_code, response.headers, bytes(body))
+                return Response(call, response.status_code, response.headers, bytes(body))
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            failure = _OnTheWayError(call, error)
-            self._count_failure(failure)
+            failure = TransportError(call, error)
+            self.circuit.record_failure(failure)
             raise failure from None
 
-    def _judge(self, answer: Answer) -> Answer:
-        """The status -> error table."""
-        pause = self._limits_told(answer)
+    def _raise_for_status(self, response: Response, window: str) -> Response:
+        """The table of statuses and errors."""
+        pause = self._parse_rate_limit(response, window)
         if pause:
-            self.limits.pause(pause)
-        status = answer.status
-        said = f"{answer.call} answered {status}: {self._excerpt(answer)}"
-        if status >= 500:
-            failure = _ServerError(said)
-            self._count_failure(failure)
-            raise failure
-        with self._lock:
-            self._failures = 0
+            self.limiter.pause(pause)
+        status = response.status
         if 200 <= status < 300 or status == 304:
-            return answer
+            self.circuit.record_success()
+            return response
+        message = f"{response.call} returned {status}: {self._excerpt(response)}"
+        if status >= 500:
+            failure = ServerError(message)
+            self.circuit.record_failure(failure)
+            raise failure
+        self.circuit.record_success()
+        token = f"{self.name.upper()}_TOKEN"
         if status == 401:
-            self.end(CredentialsError(f"{said} - {self.name.upper()}_TOKEN is refused: make a new one"))
+            self.open_circuit(CredentialsError(f"{message} - {token} was refused: create a new token"))
         if status == 402:
-            self.end(CredentialsError(f"{said} - the account of {self.name.upper()}_TOKEN is not open: is it paid?"))
+            self.open_circuit(CredentialsError(f"{message} - the account of {token} is not active: is it paid?"))
         if pause and pause.refused:
-            raise RateLimitedError(said)
+            raise RateLimitedError(message)
         if status in (404, 410):
-            raise NotFoundError(said, status)
+            raise NotFoundError(message, status)
         if 400 <= status < 500:
-            raise RejectedError(said, status)
-        raise InvalidResponseError(said)
+            raise RejectedError(message, status)
+        raise InvalidResponseError(message)
 
-    def _excerpt(self, answer: Answer) -> str:
-        text = answer.body[:2000].decode("utf-8", "replace")
+    def _excerpt(self, response: Response) -> str:
+        text = response.body[:2000].decode("utf-8", "replace")
         try:
-            content = json.loads(answer.body)
+            content = json.loads(response.body)
             text = str(content.get("message") or content.get("error") or text)
         except (ValueError, AttributeError, RecursionError):
             pass
@@ -241,54 +264,57 @@ class Api:
             text = text.replace(secret, "[secret]")
         return " ".join(text.split())[:200]
 
-    def _wait_for_turn(self) -> None:
-        if self.ended:
-            raise self.ended
-        seconds = self.limits.reserve()
-        if seconds > MAX_WAIT:
-            free_at = datetime.now(UTC) + timedelta(seconds=seconds)
-            sentence = f"{self.name} is free again at {free_at:%Y-%m-%d %H:%M} UTC ({self.limits.why})"
-            self.end(CircuitOpenError(sentence, free_at))
-        self._sleep(seconds)
-        if self.ended:
-            raise self.ended
+    def _wait_for_turn(self, window: str) -> None:
+        """Wait until the rate limits allow a request, and count it. Opens the circuit when the wait is too long."""
+        while True:
+            self.circuit.raise_if_open()
+            self.raise_if_stopping()
+            seconds = self.limiter.hit(window)
+            if not seconds:
+                return
+            if seconds > MAX_WAIT:
+                resets_at = datetime.now(UTC) + timedelta(seconds=seconds)
+                message = f"{self.name}'s rate limit resets at {resets_at:%Y-%m-%d %H:%M} UTC"
+                self.open_circuit(CircuitOpenError(f"{message} ({self.limiter.pause_reason})", resets_at))
+            self._sleep(seconds)
 
     def _sleep(self, seconds: float) -> None:
-        if self._stopping.wait(seconds) if seconds > 0 else self._stopping.is_set():
-            raise RunStoppedError("the run was told to stop")
+        self._stopping.wait(seconds)
+        self.raise_if_stopping()
 
-    def _count_failure(self, failure: SyncError) -> None:
-        with self._lock:
-            self._failures += 1
-            failures = self._failures
-        if failures >= OUTAGE and not self.ended:
-            self.ended = OutageError(f"{self.name} failed {failures} times in a row; the last: {failure}")
-
-    def end(self, error: CircuitOpenError) -> NoReturn:
-        """Leave this API alone for the rest of the run, in every thread; the first reason counts."""
-        self.ended = self.ended or error
-        raise self.ended
-
-    def _kept_refusing(self) -> CircuitOpenError:
-        self.ended = self.ended or CircuitOpenError(
-            f"{self.name} keeps refusing requests for its limits ({self.limits.why})"
-        )
-        return self.ended
+    def _still_limited(self) -> CircuitOpenError:
+        reason = self.limiter.pause_reason
+        error = CircuitOpenError(f"{self.name} still limits the rate after {MAX_RETRIES} retries ({reason})")
+        self.circuit.open(error)
+        return self.circuit.error or error
 
 
-class _NoNetrc(AuthBase):
-    """Keeps requests from putting a login of ~/.netrc in the place of our token."""
+class TransportError(SyncError):
+    """No complete response arrived. `unsent`: the request certainly did not reach the server."""
 
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        return request
-
-
-class _OnTheWayError(SyncError):
     def __init__(self, call: str, error: Exception) -> None:
-        super().__init__(f"{call} failed on the way ({type(error).__name__})")
+        super().__init__(f"{call} failed in transit ({type(error).__name__})")
         reason = getattr(error.args[0], "reason", None) if error.args else None
         self.unsent = isinstance(error, requests.ConnectTimeout) or type(reason).__name__ == "NewConnectionError"
 
 
-class _ServerError(SyncError):
-    pass
+class ServerError(SyncError):
+    """A status of 500 or more."""
+
+
+def _new_session(base_url: str, headers: Mapping[str, str], concurrency: int) -> requests.Session:
+    """A session that keeps `concurrency` connections and no cookies.
+
+    The environment's proxies and certificates are read once here: `trust_env` would read them for every request, and
+    would also put a login of ~/.netrc in the place of our token.
+    """
+    session = requests.Session()
+    session.trust_env = False
+    session.proxies.update(get_environ_proxies(base_url))
+    session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    session.headers.update(headers)
+    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=concurrency)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session

@@ -1,18 +1,18 @@
-"""Ways in which a call can go wrong, before or after the server did what it was asked."""
+"""Ways in which a request can fail, before or after the server processed it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tests.standins.wire import Connection, Reply
+from tests.standins.wire import Connection, Response
 
 
 @dataclass(frozen=True)
 class Fault:
-    """`after`: the work is done first, only the answer goes wrong. `play` puts something on the wire instead."""
+    """`after`: the request is processed first, and only the response fails. `play` writes to the connection instead."""
 
     name: str
     after: bool
-    play: Callable[[Connection, Reply], None]
+    play: Callable[[Connection, Response], None]
 
 
 def reset(*, after: bool = False) -> Fault:
@@ -21,9 +21,9 @@ def reset(*, after: bool = False) -> Fault:
 
 
 def silence(seconds: float, *, after: bool = False) -> Fault:
-    """Nothing comes for a while, then the connection is reset."""
+    """Nothing is sent for some time, then the connection is reset."""
 
-    def play(connection: Connection, _: Reply) -> None:
+    def play(connection: Connection, _: Response) -> None:
         connection.pause(seconds)
         connection.reset()
 
@@ -31,34 +31,34 @@ def silence(seconds: float, *, after: bool = False) -> Fault:
 
 
 def late(seconds: float) -> Fault:
-    """The right answer, but late."""
+    """The right response, but late."""
 
-    def play(connection: Connection, answer: Reply) -> None:
+    def play(connection: Connection, response: Response) -> None:
         connection.pause(seconds)
-        connection.send(answer)
+        connection.send(response)
 
     return Fault("late", True, play)
 
 
-def reply(
-    status: int, body: bytes | str = b"", headers: Mapping[str, str] | None = None, *, after: bool = False
+def respond(
+    code: int, body: bytes | str = b"", headers: Mapping[str, str] | None = None, *, after: bool = False
 ) -> Fault:
-    """Another answer than the right one."""
+    """Another response than the right one."""
     raw = body.encode() if isinstance(body, str) else body
-    answer = Reply(status, raw, {"content-type": "application/json", **(headers or {})})
-    return Fault(f"status {status}", after, lambda connection, _: connection.send(answer))
+    response = Response(code, raw, {"content-type": "application/json", **(headers or {})})
+    return Fault(f"status {code}", after, lambda connection, _: connection.send(response))
 
 
 def cut_body(*, after: bool = True) -> Fault:
     """The right headers, half of the body, then the end of the connection."""
-    return Fault("cut body", after, lambda connection, answer: connection.send(answer, cut=True))
+    return Fault("cut body", after, lambda connection, response: connection.send(response, cut=True))
 
 
 def trickle(seconds: float, *, after: bool = True) -> Fault:
-    """The right headers, then a byte at a time, so slowly that no single wait is long."""
+    """The right headers, then one byte at a time, so slowly that no single wait is long."""
 
-    def play(connection: Connection, answer: Reply) -> None:
-        connection.send(Reply(answer.status, b"", {**answer.headers, "x-body": "follows"}), announced=10_000_000)
+    def play(connection: Connection, response: Response) -> None:
+        connection.send(Response(response.status, b"", {**response.headers, "x-body": "follows"}), announced=10_000_000)
         while not connection.pause(seconds):
             connection.wfile.write(b" ")
             connection.wfile.flush()

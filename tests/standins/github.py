@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.standins.wire import RecordedRequest, Reply, StandIn, json_reply
+from tests.standins.wire import RecordedRequest, Response, StandIn, json_response
 
 VERSIONS = ("2022-11-28", "2026-03-10")
-REACH = 3000  # gists that a listing goes back at most
+MAX_LISTED_GISTS = 3000
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Account:
 
 
 class GitHubStandIn(StandIn):
-    acts = (
+    operations = (
         ("account", "GET", r"/users/[^/]+"),
         ("account_by_id", "GET", r"/user/\d+"),
         ("gists", "GET", r"/users/[^/]+/gists|/user/\d+/gists"),
@@ -53,7 +53,7 @@ class GitHubStandIn(StandIn):
             return account
 
     def publish(self, login: str, description: str | None = "", **fields: Any) -> str:
-        """A new gist, one minute younger than the one before; `fields` overrides any part of GitHub's answer."""
+        """A new gist, one minute younger than the one before; `fields` overrides any part of GitHub's response."""
         with self.lock:
             account = self._named(login)
             self._clock += timedelta(minutes=1)
@@ -119,21 +119,21 @@ class GitHubStandIn(StandIn):
         return self._by_login[login.lower()]
 
     # --- what clients get ---
-    def answer(self, asked: RecordedRequest) -> Reply:
-        if not asked.headers.get("user-agent"):
-            return Reply(403, b"Request forbidden by administrative rules.", {"content-type": "text/html"})
-        token = asked.headers.get("authorization", "").removeprefix("Bearer ")
+    def respond(self, request: RecordedRequest) -> Response:
+        if not request.headers.get("user-agent"):
+            return Response(403, b"Request forbidden by administrative rules.", {"content-type": "text/html"})
+        token = request.headers.get("authorization", "").removeprefix("Bearer ")
         if token and token not in self.tokens:
-            return json_reply(401, {"message": "Bad credentials", "status": "401"})
-        if asked.headers.get("x-github-api-version", VERSIONS[0]) not in VERSIONS:
-            return json_reply(400, {"message": "Unsupported API version"})
+            return json_response(401, {"message": "Bad credentials", "status": "401"})
+        if request.headers.get("x-github-api-version", VERSIONS[0]) not in VERSIONS:
+            return json_response(400, {"message": "Unsupported API version"})
         if self.used[bool(token)] >= self.hourly[bool(token)]:
             message = {"message": "API rate limit exceeded for user ID 1."}
-            return json_reply(403, message, self._rate_headers(bool(token)))
-        reply = self._route(asked, token)
-        if not (reply.status == 304 and token):
+            return json_response(403, message, self._rate_headers(bool(token)))
+        response = self._route(request, token)
+        if not (response.status == 304 and token):
             self.used[bool(token)] += 1
-        return Reply(reply.status, reply.body, {**reply.headers, **self._rate_headers(bool(token))})
+        return Response(response.status, response.body, {**response.headers, **self._rate_headers(bool(token))})
 
     def _rate_headers(self, with_token: bool) -> dict[str, str]:
         limit, used = self.hourly[with_token], self.used[with_token]
@@ -144,15 +144,15 @@ class GitHubStandIn(StandIn):
             "x-ratelimit-resource": "core",
         }
 
-    def _route(self, asked: RecordedRequest, token: str) -> Reply:
-        parts = asked.path.strip("/").split("/")
+    def _route(self, request: RecordedRequest, token: str) -> Response:
+        parts = request.path.strip("/").split("/")
         try:
             account = self.accounts[int(parts[1])] if parts[0] == "user" else self._named(parts[1])
         except (KeyError, IndexError, ValueError):
-            return json_reply(404, {"message": "Not Found", "status": "404"})
-        if asked.act == "gists":
-            return self._list(account, asked, token)
-        return json_reply(
+            return json_response(404, {"message": "Not Found", "status": "404"})
+        if request.operation == "gists":
+            return self._list(account, request, token)
+        return json_response(
             200,
             {
                 "login": account.login,
@@ -164,24 +164,24 @@ class GitHubStandIn(StandIn):
             },
         )
 
-    def _list(self, account: Account, asked: RecordedRequest, token: str) -> Reply:
-        per_page = min(int(asked.query.get("per_page", 30)), 100)
-        page = int(asked.query.get("page", 1))
-        if page > 1 and (page - 1) * per_page >= REACH:
-            return json_reply(422, {"message": "In order to keep the API fast, pagination is limited."})
-        key = f"{asked.path}{sorted(asked.query.items())}{account.version}{token}".encode()
+    def _list(self, account: Account, request: RecordedRequest, token: str) -> Response:
+        per_page = min(int(request.query.get("per_page", 30)), 100)
+        page = int(request.query.get("page", 1))
+        if page > 1 and (page - 1) * per_page >= MAX_LISTED_GISTS:
+            return json_response(422, {"message": "In order to keep the API fast, pagination is limited."})
+        key = f"{request.path}{sorted(request.query.items())}{account.version}{token}".encode()
         digest = hashlib.md5(key, usedforsecurity=False).hexdigest()
         etag = f'"{digest}"' if token else f'W/"{digest}"'
         headers = {"etag": etag, "content-type": "application/json; charset=utf-8"}
-        if asked.headers.get("if-none-match") == etag:
-            return Reply(304, b"", headers)
+        if request.headers.get("if-none-match") == etag:
+            return Response(304, b"", headers)
         public = [gist for gist in account.gists.values() if gist["public"]]
         public.sort(key=lambda gist: str(gist["created_at"]), reverse=True)
-        last = max(-(-min(len(public), REACH) // per_page), 1)
+        last = max(-(-min(len(public), MAX_LISTED_GISTS) // per_page), 1)
         if page < last:
-            # GitHub may answer with links in the numeric form; clients are to follow, not to build them.
-            link = f"<http://{asked.headers['host']}/user/{account.id}/gists?per_page={per_page}&page="
+            # GitHub may send links in the numeric form; clients must follow links, not build them.
+            link = f"<http://{request.headers['host']}/user/{account.id}/gists?per_page={per_page}&page="
             headers["link"] = f'{link}{page + 1}>; rel="next", {link}{last}>; rel="last"'
         owner = {"login": account.login, "id": account.id, "type": account.type}
         rows = [{"owner": owner, **gist} for gist in public[(page - 1) * per_page : page * per_page]]
-        return json_reply(200, rows, headers)
+        return json_response(200, rows, headers)

@@ -2,10 +2,12 @@
 
 import itertools
 import re
+import time
+from collections import deque
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.standins.wire import RecordedRequest, Reply, StandIn, json_reply
+from tests.standins.wire import RecordedRequest, Response, StandIn, json_response
 
 ACTIVITY_FIELDS: dict[str, type] = {
     "subject": str,
@@ -42,7 +44,7 @@ NOTE_LIMIT = 100 * 1024
 
 
 class PipedriveStandIn(StandIn):
-    acts = (
+    operations = (
         ("search_persons", "GET", r"/api/v2/persons/search"),
         ("list_persons", "GET", r"/api/v2/persons"),
         ("create_person", "POST", r"/api/v2/persons"),
@@ -60,14 +62,17 @@ class PipedriveStandIn(StandIn):
         self.activities: dict[int, dict[str, Any]] = {}
         self.types = {"call": True, "task": True, "meeting": True, "lunch": False}  # key: active?
         self.spent = 0
-        self.search_lags = False  # The search does not know yet what was made through the API.
+        self.search_lags = False  # The search index does not contain yet what the API created.
+        self.limits: dict[str, int] = {}  # requests per rolling 2 s, by "general" and "search"
+        self._arrivals: dict[str, deque[float]] = {"general": deque(), "search": deque()}
+        self.refusals = 0  # responses with 429
         self._ids = itertools.count(1)
 
     # --- what happens at Pipedrive ---
     def add_person(self, name: str, *, email: str | None = None) -> int:
         with self.lock:
             emails = [{"value": email, "primary": True}] if email else []
-            return self._new_person({"name": name, "emails": emails, "made_by_api": False})
+            return self._new_person({"name": name, "emails": emails, "created_by_api": False})
 
     def delete_person(self, person_id: int) -> None:
         with self.lock:
@@ -88,87 +93,105 @@ class PipedriveStandIn(StandIn):
         return [found.group(1) for note in notes if (found := re.search(r'href="[^"]*/([0-9a-f]+)"', note))]
 
     # --- what clients get ---
-    def answer(self, asked: RecordedRequest) -> Reply:
+    def respond(self, request: RecordedRequest) -> Response:
         headers = {"x-ratelimit-limit": "100", "x-ratelimit-remaining": "99", "x-ratelimit-reset": "2"}
-        if asked.headers.get("x-api-token") not in self.tokens or "api_token" in asked.query:
-            return json_reply(401, {"success": False, "error": "unauthorized access", "errorCode": 401}, headers)
-        self.spent += COSTS.get(asked.act, 2)
-        unknown = set(asked.query) - QUERIES.get(asked.act, set())
+        window = "search" if request.operation == "search_persons" else "general"
+        if window in self.limits:
+            headers = self._count_arrival(window)
+            if "retry-after" in headers:
+                return json_response(429, {"success": False, "error": "request over limit"}, headers)
+        if request.headers.get("x-api-token") not in self.tokens or "api_token" in request.query:
+            return json_response(401, {"success": False, "error": "unauthorized access", "errorCode": 401}, headers)
+        self.spent += COSTS.get(request.operation, 2)
+        unknown = set(request.query) - QUERIES.get(request.operation, set())
         if unknown:
-            return refused(f"Parameter '{unknown.pop()}' is not allowed for this request")
-        act = getattr(self, f"_{asked.act}", None)
-        reply: Reply = act(asked) if act else json_reply(404, {"success": False, "error": "Unknown method."})
-        return Reply(reply.status, reply.body, {**reply.headers, **headers})
+            return rejection(f"Parameter '{unknown.pop()}' is not allowed for this request")
+        process = getattr(self, f"_{request.operation}", None)
+        unknown_method = json_response(404, {"success": False, "error": "Unknown method."})
+        response: Response = process(request) if process else unknown_method
+        return Response(response.status, response.body, {**response.headers, **headers})
 
-    def _search_persons(self, asked: RecordedRequest) -> Reply:
-        term, exact = asked.query["term"].lower(), asked.query.get("exact_match") == "true"
+    def _count_arrival(self, window: str) -> dict[str, str]:
+        """Count a request when it arrives, in a rolling window of two seconds, as Pipedrive documents it."""
+        now, arrivals, limit = time.monotonic(), self._arrivals[window], self.limits[window]
+        while arrivals and arrivals[0] <= now - 2:
+            arrivals.popleft()
+        headers = {"x-ratelimit-limit": str(limit), "x-ratelimit-reset": "2"}
+        if len(arrivals) >= limit:
+            self.refusals += 1
+            return {**headers, "x-ratelimit-remaining": "0", "retry-after": "2"}
+        arrivals.append(now)
+        return {**headers, "x-ratelimit-remaining": str(limit - len(arrivals))}
+
+    def _search_persons(self, request: RecordedRequest) -> Response:
+        term, exact = request.query["term"].lower(), request.query.get("exact_match") == "true"
         if len(term) < (1 if exact else 2):
-            return refused("search term is too short")
-        by_email = asked.query.get("fields") == "email"
+            return rejection("search term is too short")
+        by_email = request.query.get("fields") == "email"
         found = []
         for person in self._living(self.persons):
-            if self.search_lags and person["made_by_api"]:
+            if self.search_lags and person["created_by_api"]:
                 continue
             values = [row["value"] for row in person["emails"]] if by_email else [person["name"]]
             if any(value.lower() == term if exact else term in value.lower() for value in values):
                 emails = [row["value"] for row in person["emails"]]
                 found.append({"item": {"id": person["id"], "name": person["name"], "emails": emails}})
-        return self._page(found, asked, wrap=lambda rows: {"items": rows})
+        return self._page(found, request, wrap=lambda rows: {"items": rows})
 
-    def _list_persons(self, asked: RecordedRequest) -> Reply:
-        return self._page(self._sorted(self._living(self.persons), asked), asked)
+    def _list_persons(self, request: RecordedRequest) -> Response:
+        return self._page(self._sorted(self._living(self.persons), request), request)
 
-    def _get_person(self, asked: RecordedRequest) -> Reply:
-        person = self.persons.get(int(asked.path.rsplit("/", 1)[1]))
-        return json_reply(200, {"success": True, "data": person}) if person else missing()
+    def _get_person(self, request: RecordedRequest) -> Response:
+        person = self.persons.get(int(request.path.rsplit("/", 1)[1]))
+        return json_response(200, {"success": True, "data": person}) if person else not_found()
 
-    def _create_person(self, asked: RecordedRequest) -> Reply:
-        wrong = wrong_body(asked.json, PERSON_FIELDS)
-        if wrong or not asked.json.get("name"):
-            return refused(wrong or "name is required")
-        return json_reply(201, {"success": True, "data": self.persons[self._new_person(asked.json)]})
+    def _create_person(self, request: RecordedRequest) -> Response:
+        wrong = wrong_body(request.json, PERSON_FIELDS)
+        if wrong or not request.json.get("name"):
+            return rejection(wrong or "name is required")
+        return json_response(201, {"success": True, "data": self.persons[self._new_person(request.json)]})
 
-    def _list_activities(self, asked: RecordedRequest) -> Reply:
+    def _list_activities(self, request: RecordedRequest) -> Response:
         rows = self._living(self.activities)
-        if "person_id" in asked.query:
-            rows = [row for row in rows if row["person_id"] == int(asked.query["person_id"])]
-        return self._page(self._sorted(rows, asked), asked)
+        if "person_id" in request.query:
+            rows = [row for row in rows if row["person_id"] == int(request.query["person_id"])]
+        return self._page(self._sorted(rows, request), request)
 
-    def _create_activity(self, asked: RecordedRequest) -> Reply:
-        body = asked.json
+    def _create_activity(self, request: RecordedRequest) -> Response:
+        body = request.json
         wrong = wrong_activity(body)
         primary = [one for one in body.get("participants", []) if one.get("primary")] if not wrong else []
         if wrong or len(primary) != 1:
-            return refused(wrong or "one primary participant is required")
+            return rejection(wrong or "one primary participant is required")
         person = self.persons.get(primary[0]["person_id"])
         if person is None or person["is_deleted"]:
-            return missing()
+            return not_found()
         if not self.types.get(body.get("type", "task")):
-            return refused("Activity type is not valid")
+            return rejection("Activity type is not valid")
         row = {**self._new(), **body, "person_id": person["id"]}
         self.activities[row["id"]] = row
-        return json_reply(201, {"success": True, "data": row})
+        return json_response(201, {"success": True, "data": row})
 
-    def _edit_activity(self, asked: RecordedRequest) -> Reply:
-        row = self.activities.get(int(asked.path.rsplit("/", 1)[1]))
+    def _edit_activity(self, request: RecordedRequest) -> Response:
+        row = self.activities.get(int(request.path.rsplit("/", 1)[1]))
         if row is None or row["is_deleted"]:
-            return missing()
-        wrong = wrong_activity(asked.json)
+            return not_found()
+        wrong = wrong_activity(request.json)
         if wrong:
-            return refused(wrong)
-        row.update(asked.json)
-        return json_reply(200, {"success": True, "data": row})
+            return rejection(wrong)
+        row.update(request.json)
+        return json_response(200, {"success": True, "data": row})
 
-    def _activity_types(self, asked: RecordedRequest) -> Reply:
+    def _activity_types(self, request: RecordedRequest) -> Response:
         rows = [{"key_string": key, "active_flag": active} for key, active in self.types.items()]
-        return json_reply(200, {"success": True, "data": rows})
+        return json_response(200, {"success": True, "data": rows})
 
     def _new(self) -> dict[str, Any]:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return {"id": next(self._ids), "add_time": now, "update_time": now, "is_deleted": False}
 
     def _new_person(self, body: dict[str, Any]) -> int:
-        row = {**self._new(), "emails": [], "made_by_api": True, **body}
+        row = {**self._new(), "emails": [], "created_by_api": True, **body}
         self.persons[row["id"]] = row
         return int(row["id"])
 
@@ -177,27 +200,27 @@ class PipedriveStandIn(StandIn):
         return [row for row in table.values() if not row["is_deleted"]]
 
     @staticmethod
-    def _sorted(rows: list[dict[str, Any]], asked: RecordedRequest) -> list[dict[str, Any]]:
-        field = asked.query.get("sort_by", "id")
+    def _sorted(rows: list[dict[str, Any]], request: RecordedRequest) -> list[dict[str, Any]]:
+        field = request.query.get("sort_by", "id")
         return sorted(
-            rows, key=lambda row: (row[field], row["id"]), reverse=asked.query.get("sort_direction") == "desc"
+            rows, key=lambda row: (row[field], row["id"]), reverse=request.query.get("sort_direction") == "desc"
         )
 
     @staticmethod
-    def _page(rows: list[dict[str, Any]], asked: RecordedRequest, wrap: Any = lambda rows: rows) -> Reply:
-        limit = int(asked.query.get("limit", 100))
-        start = int(asked.query.get("cursor", "c0").removeprefix("c"))
+    def _page(rows: list[dict[str, Any]], request: RecordedRequest, wrap: Any = lambda rows: rows) -> Response:
+        limit = int(request.query.get("limit", 100))
+        start = int(request.query.get("cursor", "c0").removeprefix("c"))
         more = f"c{start + limit}" if start + limit < len(rows) else None
         data = wrap(rows[start : start + limit])
-        return json_reply(200, {"success": True, "data": data, "additional_data": {"next_cursor": more}})
+        return json_response(200, {"success": True, "data": data, "additional_data": {"next_cursor": more}})
 
 
-def refused(reason: str) -> Reply:
-    return json_reply(400, {"success": False, "error": f"Validation failed: {reason}", "code": "ERR_BAD_REQUEST"})
+def rejection(reason: str) -> Response:
+    return json_response(400, {"success": False, "error": f"Validation failed: {reason}", "code": "ERR_BAD_REQUEST"})
 
 
-def missing() -> Reply:
-    return json_reply(404, {"success": False, "error": "Entity not found", "code": "ERR_NOT_FOUND"})
+def not_found() -> Response:
+    return json_response(404, {"success": False, "error": "Entity not found", "code": "ERR_NOT_FOUND"})
 
 
 def wrong_activity(body: Any) -> str:
@@ -210,7 +233,7 @@ def wrong_activity(body: Any) -> str:
 
 
 def wrong_body(body: Any, fields: dict[str, type]) -> str:
-    """Unknown fields and wrong types are refused; true is not 1 and "7" is not 7."""
+    """Unknown fields and wrong types are rejected; true is not 1 and "7" is not 7."""
     if not isinstance(body, dict):
         return "body must be an object"
     for name, value in body.items():

@@ -1,10 +1,11 @@
-"""The HTTP server under both stand-ins: keep-alive, no Nagle delay, faults on demand, a log of what was asked."""
+"""The HTTP server of both stand-ins: keep-alive, no Nagle delay, faults on demand, a record of all requests."""
 
 import json
 import re
 import socket
 import struct
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RecordedRequest:
-    """A request as the server got it. Header names are in lower case."""
+    """A request as the server received it. Header names are in lower case."""
 
-    act: str
+    operation: str
     method: str
     path: str
     query: dict[str, str]
@@ -33,15 +34,15 @@ class RecordedRequest:
 
 
 @dataclass(frozen=True)
-class Reply:
+class Response:
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def json_reply(status: int, content: Any, headers: Mapping[str, str] | None = None) -> Reply:
+def json_response(status: int, content: Any, headers: Mapping[str, str] | None = None) -> Response:
     raw = json.dumps(content, separators=(",", ":")).encode()
-    return Reply(status, raw, {"content-type": "application/json; charset=utf-8", **(headers or {})})
+    return Response(status, raw, {"content-type": "application/json; charset=utf-8", **(headers or {})})
 
 
 class Connection(BaseHTTPRequestHandler):
@@ -58,25 +59,25 @@ class Connection(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         standin = self.server.standin
-        act = standin.act_of(self.command, parts.path)
-        self.server.standin.handle(self, RecordedRequest(act, self.command, parts.path, query, headers, body))
+        operation = standin.operation_of(self.command, parts.path)
+        standin.handle(self, RecordedRequest(operation, self.command, parts.path, query, headers, body))
 
     # The names are the library's.
     do_GET = do_HEAD = do_POST = do_PATCH = do_PUT = do_DELETE = _serve
 
-    def send(self, reply: Reply, *, cut: bool = False, announced: int | None = None) -> None:
-        lines = [f"HTTP/1.1 {reply.status} {self.responses.get(reply.status, ('Unknown',))[0]}"]
-        lines += [f"{name}: {value}" for name, value in reply.headers.items()]
-        if reply.status != 304:
-            lines.append(f"content-length: {len(reply.body) if announced is None else announced}")
+    def send(self, response: Response, *, cut: bool = False, announced: int | None = None) -> None:
+        lines = [f"HTTP/1.1 {response.status} {self.responses.get(response.status, ('Unknown',))[0]}"]
+        lines += [f"{name}: {value}" for name, value in response.headers.items()]
+        if response.status != 304:
+            lines.append(f"content-length: {len(response.body) if announced is None else announced}")
         head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
-        self.wfile.write(head + (reply.body[: len(reply.body) // 2] if cut else reply.body))
+        self.wfile.write(head + (response.body[: len(response.body) // 2] if cut else response.body))
         self.wfile.flush()
         if cut:
             self._close()
 
     def reset(self) -> None:
-        """Close at once, so that the client sees a reset instead of an end."""
+        """Close at once, so that the client sees a connection reset."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._close()
 
@@ -86,11 +87,11 @@ class Connection(BaseHTTPRequestHandler):
         self.connection.close()
 
     def pause(self, seconds: float) -> bool:
-        """Wait; true when the server closes meanwhile."""
+        """Wait. Returns True when the server closes in the meantime."""
         return self.server.standin.closing.wait(seconds)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing is printed; see StandIn.asked."""
+        """Prints nothing; see StandIn.requests."""
 
 
 class _Server(ThreadingHTTPServer):
@@ -99,22 +100,25 @@ class _Server(ThreadingHTTPServer):
     standin: "StandIn"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is a normal thing here (some tests kill it)."""
+        """Prints nothing: clients that disconnect are expected, since some tests kill them."""
 
 
 class StandIn:
-    """A server with acts (method and path) that a subclass answers. Use it as a context manager."""
+    """A server whose operations (method and path) a subclass implements. Use it as a context manager."""
 
-    acts: tuple[tuple[str, str, str], ...] = ()  # name, method, pattern of the path
+    operations: tuple[tuple[str, str, str], ...] = ()  # name, method, pattern of the path
 
     def __init__(self, port: int = 0, *, host: str = "127.0.0.1") -> None:
         self.lock = threading.RLock()
         self.closing = threading.Event()
-        self.asked: list[RecordedRequest] = []
+        self.requests: list[RecordedRequest] = []
         self.counts: Counter[str] = Counter()
-        self.keep_log = True
+        self.keeps_requests = True
+        self.latency = 0.0  # seconds before each response
+        self.hold = threading.Event()  # Responses wait while it is not set.
+        self.hold.set()
         self._faults: list[tuple[str, range, Fault]] = []
-        self._routes = [(name, method, re.compile(pattern)) for name, method, pattern in self.acts]
+        self._routes = [(name, method, re.compile(pattern)) for name, method, pattern in self.operations]
         self._server = _Server((host, port), Connection)
         self._server.standin = self
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -128,49 +132,53 @@ class StandIn:
         self._server.shutdown()
         self._server.server_close()
 
-    def answer(self, asked: RecordedRequest) -> Reply:
-        """Do what is asked, under self.lock."""
+    def respond(self, request: RecordedRequest) -> Response:
+        """Process a request, under self.lock."""
         raise NotImplementedError
 
-    def act_of(self, method: str, path: str) -> str:
+    def operation_of(self, method: str, path: str) -> str:
         for name, wanted, pattern in self._routes:
             if method == wanted and pattern.fullmatch(path):
                 return name
         return f"{method} {path}"
 
-    def fail(self, act: str, fault: "Fault", *, nth: int = 1, times: int = 1) -> None:
-        """Let the n-th call of this act from now on fail, and the times - 1 after it. act "" means any call."""
+    def fail(self, operation: str, fault: "Fault", *, nth: int = 1, times: int = 1) -> None:
+        """Let the n-th call of this operation from now on fail, and the times - 1 after it. "" means any operation."""
         with self.lock:
-            first = (self.counts[act] if act else self.counts.total()) + nth
-            self._faults.append((act, range(first, first + times), fault))
+            first = (self.counts[operation] if operation else self.counts.total()) + nth
+            self._faults.append((operation, range(first, first + times), fault))
 
     def heal(self) -> None:
-        """Forget all faults."""
+        """Remove all faults."""
         with self.lock:
             self._faults.clear()
 
-    def clear_log(self) -> None:
+    def clear_requests(self) -> None:
         with self.lock:
-            self.asked.clear()
+            self.requests.clear()
 
-    def asked_for(self, act: str) -> list[RecordedRequest]:
+    def requests_to(self, operation: str) -> list[RecordedRequest]:
         with self.lock:
-            return [asked for asked in self.asked if asked.act == act]
+            return [request for request in self.requests if request.operation == operation]
 
-    def handle(self, connection: Connection, asked: RecordedRequest) -> None:
+    def handle(self, connection: Connection, request: RecordedRequest) -> None:
         with self.lock:
-            self.counts[asked.act] += 1
-            if self.keep_log:
-                self.asked.append(asked)
-            fault = self._fault_for(asked.act)
-            reply = Reply(500) if fault and not fault.after else self.answer(asked)
+            self.counts[request.operation] += 1
+            if self.keeps_requests:
+                self.requests.append(request)
+            fault = self._fault_for(request.operation)
+            response = Response(500) if fault and not fault.after else self.respond(request)
+        self.hold.wait(60)
+        if self.latency:
+            time.sleep(self.latency)
         if fault:
-            fault.play(connection, reply)
+            fault.play(connection, response)
         else:
-            connection.send(reply)
+            connection.send(response)
 
-    def _fault_for(self, act: str) -> "Fault | None":
+    def _fault_for(self, operation: str) -> "Fault | None":
         for wanted, calls, fault in self._faults:
-            if (self.counts[act] if wanted else self.counts.total()) in calls and wanted in ("", act):
+            count = self.counts[operation] if wanted else self.counts.total()
+            if count in calls and wanted in ("", operation):
                 return fault
         return None

@@ -1,4 +1,4 @@
-"""`manage.py sync_gists`: take new gists from GitHub and make their Pipedrive activities."""
+"""`manage.py sync_gists`: poll GitHub for new gists and create their Pipedrive activities."""
 
 import argparse
 import json
@@ -9,73 +9,84 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from tqdm import tqdm
 
 from gisttracker import logs
-from gisttracker.environment import EX_CONFIG, refuse
+from gisttracker.environment import EX_CONFIG, exit_with_config_error
 from people.models import Person
 from sync import claims
 from sync.claims import Clock
 from sync.clients.errors import ConfigurationError
 from sync.clients.github import ANONYMOUS_REQUESTS_PER_HOUR, GitHubClient
 from sync.clients.pipedrive import PipedriveClient
-from sync.dry_run import preview
-from sync.run import Options, Run
-from sync.runs import Outcome, close_record, open_record
-from sync.summary import Report, remaining
+from sync.clients.transport import Timing
+from sync.context import Options, RunContext
+from sync.dry_run import forecast_run
+from sync.models import SyncRun
+from sync.run import Run
+from sync.runs import Outcome, close_run, open_run
+from sync.summary import Summary
 
 log = logging.getLogger(__name__)
 EX_FAILED = 3
 EXIT_CODES = {Outcome.MISCONFIGURED: EX_CONFIG, Outcome.FAILED: EX_FAILED}
 
 
-def number(least: int, most: int) -> Callable[[str], int]:
+def whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
     """An argparse type for whole numbers in a range."""
 
-    def read(text: str) -> int:
-        if not (text.isascii() and text.isdigit()) or not least <= int(text[:12]) <= most:
-            raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most}")
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit()) or not minimum <= int(text[:12]) <= maximum:
+            raise argparse.ArgumentTypeError(f"must be a whole number from {minimum} to {maximum}")
         return int(text)
 
-    return read
+    return parse
 
 
 class Command(BaseCommand):
-    help = "Poll GitHub for the tracked people's new gists and make one Pipedrive activity of each."
+    help = "Poll GitHub for new gists of the tracked people and create one Pipedrive activity for each."
     requires_migrations_checks = False
+    timing: ClassVar[Timing] = Timing()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        who = parser.add_mutually_exclusive_group()
-        who.add_argument("--person", action="append", default=[], metavar="NAME", help="only this one; repeatable")
-        who.add_argument("--requested", action="store_true", help="only new people and those somebody asked for")
-        parser.add_argument("--dry-run", action="store_true", help="read, say what would be done, write nothing")
-        parser.add_argument("--full", action="store_true", help="read everybody's whole list, changed or not")
+        people = parser.add_mutually_exclusive_group()
+        people.add_argument("--person", action="append", default=[], metavar="LOGIN", help="only this one; repeatable")
+        people.add_argument("--requested", action="store_true", help="only new people and requested syncs")
+        parser.add_argument("--dry-run", action="store_true", help="only read, and print what a run would do")
+        parser.add_argument("--full", action="store_true", help="read every person's whole list, changed or not")
         parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
         parser.add_argument(
             "--concurrency",
-            type=number(1, 100),
+            type=whole_number(1, 100),
             default=settings.SYNC_CONCURRENCY,
             metavar="N",
-            help=f"requests at once (default {settings.SYNC_CONCURRENCY})",
+            help=f"parallel requests to each API (default {settings.SYNC_CONCURRENCY})",
         )
-        for unit, least in (("people", "people polled"), ("activities", "activities made"), ("minutes", "time taken")):
+        limits = (("people", "polled people"), ("activities", "created activities"), ("minutes", "minutes"))
+        for unit, meaning in limits:
             parser.add_argument(
-                f"--max-{unit}", type=number(1, 10**9), default=0, metavar="N", help=f"{least} at most; the rest later"
+                f"--max-{unit}",
+                type=whole_number(1, 10**9),
+                default=0,
+                metavar="N",
+                help=f"at most N {meaning}; the rest is left to the next run",
             )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.PIPEDRIVE_TOKEN and not options["dry_run"]:
-            refuse("PIPEDRIVE_TOKEN is not set: sync_gists needs it to make activities (or use --dry-run).")
-        names = self._names(options["person"])
+            exit_with_config_error(
+                "PIPEDRIVE_TOKEN is not set. sync_gists needs it to create activities (or use --dry-run)."
+            )
+        logins = self._check_logins(options["person"])
         clock = claims.database_clock()
-        due = self._due(names, options["requested"], clock)
+        due = self._due(logins, options["requested"], clock)
         if not settings.GITHUB_TOKEN:
-            log.warning("%s", without_token(Person.objects.filter(due)))
+            log.warning("%s", format_token_warning(Person.objects.filter(due)))
         stopping = threading.Event()
         github = GitHubClient(
             settings.GITHUB_API_URL,
@@ -83,140 +94,114 @@ class Command(BaseCommand):
             requests_per_minute=settings.GITHUB_REQUESTS_PER_MINUTE,
             concurrency=options["concurrency"],
             stopping=stopping,
+            timing=self.timing,
         )
-        with stops_on_signals(stopping):
+        with stop_on_signals(stopping):
             if options["dry_run"]:
-                self._preview(due, github, options)
+                self._dry_run(due, github, options)
+            elif options["requested"] and not Person.objects.filter(due).exists():
+                self._print_nothing_to_do(options["json"])  # Usual every few minutes; such a run gets no row.
             else:
-                self._run(names, due, github, clock, stopping, options)
+                pipedrive = PipedriveClient(
+                    settings.PIPEDRIVE_API_URL,
+                    settings.PIPEDRIVE_TOKEN,
+                    concurrency=options["concurrency"],
+                    stopping=stopping,
+                    timing=self.timing,
+                )
+                context = RunContext(build_options(logins, options), github, pipedrive, clock, stopping)
+                self._run(context, Person.objects.filter(due).count(), options)
 
     @staticmethod
-    def _names(given: list[str]) -> tuple[str, ...]:
-        found = []
+    def _check_logins(given: list[str]) -> tuple[str, ...]:
+        logins = []
         for name in given:
             person = Person.objects.named(name).first()
             if person is None:
-                raise CommandError(f"--person {name}: nobody of that name is tracked.", returncode=2)
+                raise CommandError(f"--person {name}: this login is not tracked.", returncode=2)
             if person.state == Person.State.PAUSED:
-                raise CommandError(f"--person {name}: is paused; PATCH its state to active first.", returncode=2)
-            found.append(person.github_username)
-        return tuple(found)
+                raise CommandError(f"--person {name}: is paused. PATCH its state to active first.", returncode=2)
+            logins.append(person.github_username)
+        return tuple(logins)
 
     @staticmethod
-    def _due(names: tuple[str, ...], requested: bool, clock: Clock) -> Q:
+    def _due(logins: tuple[str, ...], requested: bool, clock: Clock) -> Q:
         now = clock()
-        if names:
-            return claims.named(names, now)
+        if logins:
+            return claims.named(logins, now)
         return claims.requested() if requested else claims.due_for_poll(now, now)
 
-    def _preview(self, due: Q, github: GitHubClient, options: dict[str, Any]) -> None:
-        forecast: list[str] = []
-        problems = preview(
-            due,
-            github,
-            backfill=settings.BACKFILL,
-            concurrency=options["concurrency"],
-            full=options["full"],
-            say=forecast.append if options["json"] else self.stdout.write,
-        )
+    def _dry_run(self, due: Q, github: GitHubClient, options: dict[str, Any]) -> None:
+        lines: list[str] = []
+        problems: list[str] = []
+        for forecast in forecast_run(
+            due, github, backfill=settings.BACKFILL, concurrency=options["concurrency"], full=options["full"]
+        ):
+            (problems if forecast.is_problem else lines).append(forecast.line)
+            if not forecast.is_problem and not options["json"]:
+                self.stdout.write(forecast.line)
         if options["json"]:
-            self.stdout.write(json.dumps({"dry_run": True, "forecast": forecast, "problems": problems}))
+            self.stdout.write(json.dumps({"dry_run": True, "forecast": lines, "problems": problems}))
         for problem in problems:
             log.warning("%s", problem)
-        if isinstance(github.api.ended, ConfigurationError):
+        if isinstance(github.api.circuit.error, ConfigurationError):
             sys.exit(EX_CONFIG)
         if problems:
             sys.exit(EX_FAILED)
 
-    def _run(
-        self,
-        names: tuple[str, ...],
-        due: Q,
-        github: GitHubClient,
-        clock: Clock,
-        stopping: threading.Event,
-        options: dict[str, Any],
-    ) -> None:
-        if options["requested"] and not Person.objects.filter(due).exists():
-            self._nothing_to_do(options["json"])  # As it is every few minutes; such a run is not worth a row.
-            return
-        began = time.monotonic()
-        pipedrive = PipedriveClient(
-            settings.PIPEDRIVE_API_URL,
-            settings.PIPEDRIVE_TOKEN,
-            concurrency=options["concurrency"],
-            stopping=stopping,
-        )
-        record = open_record(clock, settings.SYNC_LEASE_SECONDS, trigger_of(options))
+    def _run(self, context: RunContext, people: int, options: dict[str, Any]) -> None:
+        started = time.monotonic()
+        record = open_run(context.clock, context.options.lease_seconds, get_trigger(options))
         logs.bind_global(run=record.pk)
-        with progress_bar(Person.objects.filter(due).count()) as progress:
-            run = Run(
-                record,
-                choices(names, options),
-                github,
-                pipedrive,
-                clock=clock,
-                stopping=stopping,
-                progress=progress,
-            )
+        with progress_bar(people) as progress:
             try:
-                run()
+                Run(record, context, progress)()
             except BaseException as error:
-                run.report.problem(f"The run broke off: {type(error).__name__}")
-                self._close(run, Outcome.FAILED)
+                context.summary.problem(f"The run ended with {type(error).__name__}")
+                close_run(record, context, Outcome.FAILED)
                 raise
-        ended = [api.ended for api in (github.api, pipedrive.api) if api.ended]
-        told_to_stop = stopping.is_set() and not run.report.cut_short
-        self._close(run, run.report.outcome(ended, told_to_stop=told_to_stop))
-        self._summary(run, time.monotonic() - began, options["json"])
+        was_stopped = context.stopping.is_set() and not context.summary.limit_reached
+        close_run(record, context, context.summary.outcome(context.open_circuits, was_stopped=was_stopped))
+        self._print_summary(record, context, time.monotonic() - started, options["json"])
         code = EXIT_CODES.get(Outcome(record.outcome), 0)
         if code:
             sys.exit(code)
 
-    def _nothing_to_do(self, as_json: bool) -> None:
-        nothing: dict[str, Any] = {"run": None, "outcome": Outcome.SUCCEEDED, "seconds": 0, "counts": Report().told()}
-        nothing |= {"requests": {"github": 0, "pipedrive": 0}, "problems": []}
-        self.stdout.write(json.dumps(nothing) if as_json else "Nobody is new or asked for.")
-
-    @staticmethod
-    def _close(run: Run, outcome: Outcome) -> None:
-        run.record.counts = dict(run.report.counts)
-        run.record.limits = {
-            client.api.name.lower(): remaining(client.remaining, client.api.requests, client.api.ended)
-            for client in (run.github, run.pipedrive)
-        }
-        close_record(run.record, run.clock, outcome, run.report.problems)
-
-    def _summary(self, run: Run, seconds: float, as_json: bool) -> None:
-        requests = {"github": run.github.api.requests, "pipedrive": run.pipedrive.api.requests}
+    def _print_nothing_to_do(self, as_json: bool) -> None:
         if as_json:
-            summary = {
-                "run": run.record.pk,
-                "outcome": run.record.outcome,
-                "seconds": round(seconds, 3),
-                "counts": run.report.told(),
-                "requests": requests,
-                "problems": run.report.problems,
-            }
-            self.stdout.write(json.dumps(summary))
+            self._print_json(None, Outcome.SUCCEEDED, 0, Summary(), {"github": 0, "pipedrive": 0})
+        else:
+            self.stdout.write("No new or requested people.")
+
+    def _print_summary(self, record: SyncRun, context: RunContext, seconds: float, as_json: bool) -> None:
+        apis = {"github": context.github.api, "pipedrive": context.pipedrive.api}
+        requests = {name: api.request_count for name, api in apis.items()}
+        if as_json:
+            self._print_json(record.pk, record.outcome, round(seconds, 3), context.summary, requests)
             return
         self.stdout.write(
-            f"Run {run.record.pk} {run.record.outcome} in {seconds:.1f} s: "
-            f"{run.report.sentence() or 'nobody was polled'}; "
+            f"Run {record.pk} {record.get_outcome_display().lower()} in {seconds:.1f} s: "
+            f"{context.summary.format_counts() or 'nobody was polled'}; "
             f"{requests['github']} requests to GitHub, {requests['pipedrive']} to Pipedrive."
         )
 
+    def _print_json(
+        self, run: int | None, outcome: str, seconds: float, summary: Summary, requests: dict[str, int]
+    ) -> None:
+        content = {"run": run, "outcome": outcome, "seconds": seconds, "counts": summary.counts()}
+        self.stdout.write(json.dumps({**content, "requests": requests, "problems": summary.problems}))
 
-def choices(names: tuple[str, ...], options: dict[str, Any]) -> Options:
+
+def build_options(logins: tuple[str, ...], options: dict[str, Any]) -> Options:
     """The run's options, from the command line and the settings."""
     return Options(
-        people=names,
+        people=logins,
         requested_only=options["requested"],
         full=options["full"],
-        most_people=options["max_people"],
-        most_activities=options["max_activities"],
-        most_activities_a_day=settings.PIPEDRIVE_DAILY_ACTIVITIES,
-        most_minutes=options["max_minutes"],
+        max_people=options["max_people"],
+        max_activities=options["max_activities"],
+        max_activities_per_day=settings.PIPEDRIVE_DAILY_ACTIVITIES,
+        max_seconds=options["max_minutes"] * 60,
         concurrency=options["concurrency"],
         backfill=settings.BACKFILL,
         activity_type=settings.PIPEDRIVE_ACTIVITY_TYPE,
@@ -227,8 +212,8 @@ def choices(names: tuple[str, ...], options: dict[str, Any]) -> Options:
     )
 
 
-def trigger_of(options: dict[str, Any]) -> str:
-    """What the run's row says about who started it."""
+def get_trigger(options: dict[str, Any]) -> str:
+    """What started the run, for its row."""
     if options["person"]:
         return "person"
     if options["requested"]:
@@ -236,21 +221,21 @@ def trigger_of(options: dict[str, Any]) -> str:
     return "manual" if sys.stdin.isatty() else "schedule"
 
 
-def without_token(due: Any) -> str:
-    """What it means to be anybody for GitHub."""
+def format_token_warning(due: QuerySet[Person]) -> str:
+    """What a run without GITHUB_TOKEN can do."""
     people = due.count()
-    needed = people + due.filter(github_id=None).count()  # Of a new person the profile is asked for, too.
+    needed = people + due.filter(github_id=None).count()  # A new person's profile is requested, too.
     hours = -(-needed // ANONYMOUS_REQUESTS_PER_HOUR)
     return (
-        f"GITHUB_TOKEN is not set: GitHub answers {ANONYMOUS_REQUESTS_PER_HOUR} requests an hour to this address. "
-        f"{people} people need at least {needed}: about {hours} hours until everybody had a turn, the longest "
-        "unpolled first. E-mail addresses are not shown either."
+        f"GITHUB_TOKEN is not set: GitHub allows {ANONYMOUS_REQUESTS_PER_HOUR} requests an hour from this address. "
+        f"{people} people need at least {needed}: about {hours} hours until everyone was polled, the longest "
+        "unpolled first. E-mail addresses are not visible either."
     )
 
 
 @contextmanager
-def stops_on_signals(stopping: threading.Event) -> Iterator[None]:
-    """SIGTERM and Ctrl-C let the run finish the requests in hand and end in good order."""
+def stop_on_signals(stopping: threading.Event) -> Iterator[None]:
+    """SIGTERM and Ctrl-C let the run finish its current requests and end in good order."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -264,6 +249,6 @@ def stops_on_signals(stopping: threading.Event) -> Iterator[None]:
 
 @contextmanager
 def progress_bar(total: int) -> Iterator[Callable[[int], object]]:
-    """A bar on a terminal; nothing elsewhere."""
+    """A progress bar on a terminal; nothing elsewhere."""
     with tqdm(total=total, unit="person", disable=not sys.stderr.isatty(), leave=False) as bar:
         yield bar.update

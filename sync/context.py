@@ -1,0 +1,48 @@
+"""What every step of a run shares: its options, clients, clock and summary."""
+
+import threading
+from dataclasses import dataclass, field
+
+from sync.claims import Clock
+from sync.clients.errors import CircuitOpenError
+from sync.clients.github import GitHubClient
+from sync.clients.pipedrive import PipedriveClient
+from sync.summary import Summary
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run does. A `max_...` of 0 means unlimited."""
+
+    people: tuple[str, ...] = ()  # logins; empty means everyone
+    requested_only: bool = False
+    full: bool = False
+    max_people: int = 0
+    max_activities: int = 0
+    max_activities_per_day: int = 0
+    max_seconds: float = 0
+    concurrency: int = 8
+    backfill: str = "all"
+    activity_type: str = "task"
+    activity_done: bool = True
+    push_edits: bool = False
+    reconcile_after_seconds: int = 120
+    lease_seconds: int = 600
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """Shared by all threads of a run; everything in it is safe under threads."""
+
+    options: Options
+    github: GitHubClient
+    pipedrive: PipedriveClient
+    clock: Clock
+    stopping: threading.Event = field(default_factory=threading.Event)
+    summary: Summary = field(default_factory=Summary)
+
+    @property
+    def open_circuits(self) -> list[CircuitOpenError]:
+        """Why the run stopped calling an API."""
+        errors = (api.circuit.error for api in (self.github.api, self.pipedrive.api))
+        return [error for error in errors if error]

@@ -1,0 +1,91 @@
+"""Threads that run plain functions. A function may use the ORM and the clients; its database connection is closed
+when the thread ends.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any, Generic, Self, TypeVar
+
+from django.db import connection
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The function raised: a defect, since what a function can handle it returns as its result."""
+
+    error: BaseException
+
+
+class Workers(Generic[T, R]):
+    """`count` threads that call `function` for each submitted item and put the result into `results`.
+
+    Use it as a context manager: leaving it waits for the items that have begun and drops the others.
+    """
+
+    def __init__(self, name: str, count: int, function: Callable[[T], R], results: "SimpleQueue[R | Failed]") -> None:
+        self._function, self._results = function, results
+        self._items: SimpleQueue[T | None] = SimpleQueue()
+        self._closing = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True) for number in range(count)
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+        for _thread in self._threads:
+            self._items.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def submit(self, item: T) -> None:
+        self._items.put(item)
+
+    @property
+    def waiting(self) -> int:
+        """Items that no thread has begun yet."""
+        return self._items.qsize()
+
+    def _work(self) -> None:
+        try:
+            while (item := self._items.get()) is not None and not self._closing.is_set():
+                self._results.put(self._call(item))
+        finally:
+            connection.close()
+
+    def _call(self, item: T) -> R | Failed:
+        try:
+            return self._function(item)
+        except BaseException as error:  # The main thread raises it again.
+            return Failed(error)
+
+
+def map_unordered(name: str, count: int, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """The results for these items, as they come; at most two items for each thread are read ahead."""
+    results: SimpleQueue[Any] = SimpleQueue()
+    with Workers(name, count, function, results) as workers:
+        pending = 0
+        for item in items:
+            workers.submit(item)
+            pending += 1
+            if pending >= 2 * count:
+                yield _result(results)
+                pending -= 1
+        for _ in range(pending):
+            yield _result(results)
+
+
+def _result(results: SimpleQueue[Any]) -> Any:
+    result = results.get()
+    if isinstance(result, Failed):
+        raise result.error
+    return result
