@@ -44,7 +44,7 @@ class Lane:
         """May more people be claimed? Not when the run is stopping or does not call the API any more."""
         return not self._api.circuit.error and not self._context.stopping.is_set()
 
-    def claim(self, due: Q, runs: int, limit: int) -> int:
+    def claim(self, get_due: Callable[[], Q], runs: int, limit: int) -> int:
         """Claim people when few are waiting. Returns how many were claimed.
 
         When several runs are alive, a claim takes at most a quarter of a fair share of the people.
@@ -52,7 +52,7 @@ class Lane:
         waiting = self.workers.waiting
         if not self.may_find_people or not self.is_open or waiting > self._max_waiting // 4:
             return 0
-        limit = min(self._max_waiting - waiting, limit)
+        due, limit = get_due(), min(self._max_waiting - waiting, limit)
         if runs > 1:
             limit = min(limit, max(self.claims.count_free(due, limit * 4 * runs) // (4 * runs), 1))
         people = self.claims.take(due, limit)

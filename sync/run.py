@@ -36,7 +36,7 @@ GROUP_SECONDS = 0.2  # how long a result waits for others
 MAX_GROUP_GISTS = 2000  # polled gists kept in memory before they are written
 TICK_SECONDS = 1.0
 HEARTBEAT_SECONDS = 10.0
-JOIN_SECONDS = 3.5  # for running runs to notice a new one, plus one window of Pipedrive's rate limit
+JOIN_SECONDS = 3.2  # for running runs to notice a new one, plus one window of Pipedrive's rate limit
 
 
 @dataclass(frozen=True)
@@ -94,13 +94,13 @@ class Run:
     # --- claim ---
     def _claim(self) -> None:
         if self._is_polling:
-            claimed = self.poll_lane.claim(self._due_for_poll(), self._runs, int(min(self._people_left, 10**9)))
+            claimed = self.poll_lane.claim(self._due_for_poll, self._runs, int(min(self._people_left, 10**9)))
             self._people_left -= claimed
             if not self.poll_lane.held:
                 self._is_polling = False
                 self.push_lane.may_find_people = True
                 self.context.summary.limit_reached |= not self._people_left
-        self.push_lane.claim(self._due_for_push(), self._runs, 10**9)
+        self.push_lane.claim(self._due_for_push, self._runs, 10**9)
 
     def _due_for_poll(self) -> Q:
         options = self.context.options

@@ -20,20 +20,27 @@ class Pause:
     reason: str
 
 
+@dataclass
+class Hit:
+    """A request in the windows that it counts in; `time` is when it was sent, or when it arrived at the latest."""
+
+    time: float
+
+
 class SlidingWindow:
     """At most `limit` requests in any `period` seconds, shared evenly by `runs` runs; a limit of 0 means unlimited.
 
-    The times are those at which requests were really sent. Sending at an even pace instead would waste every delay.
+    The times are those of real requests. Sending at an even pace instead would waste every delay.
     """
 
     def __init__(self, limit: int, period: float) -> None:
         self.limit, self.period = limit, period
-        self._sent: deque[float] = deque(maxlen=limit or 1)
+        self._hits: deque[Hit] = deque(maxlen=limit or 1)
 
     def set_limit(self, limit: int) -> None:
         if limit != self.limit:
             self.limit = limit
-            self._sent = deque(self._sent, maxlen=limit or 1)
+            self._hits = deque(self._hits, maxlen=limit or 1)
 
     def resets_in(self, now: float, runs: int) -> float:
         """Seconds until one more request fits into the window; 0 if it fits now."""
@@ -41,10 +48,13 @@ class SlidingWindow:
             return 0.0
         share = max(self.limit // runs, 1)
         period = self.period * max(share * runs / self.limit, 1.0)
-        return max(self._sent[-share] + period - now, 0.0) if len(self._sent) >= share else 0.0
+        if len(self._hits) < share:
+            return 0.0
+        latest = sorted(hit.time for hit in self._hits)[-share:]
+        return max(latest[0] + period - now, 0.0)
 
-    def hit(self, now: float) -> None:
-        self._sent.append(now)
+    def hit(self, hit: Hit) -> None:
+        self._hits.append(hit)
 
 
 class RateLimiter:
@@ -61,19 +71,33 @@ class RateLimiter:
         self._now = now
         self._lock = threading.Lock()
         self._paused_until = 0.0
+        self._fastest: dict[str, float] = {}  # seconds of the fastest request so far, by method
         self.pause_reason = ""
         self.runs = 1  # how many runs share the limits
 
-    def hit(self, window: str = GENERAL) -> float:
-        """Count a request as sent now and return 0, or return the seconds to wait before trying again."""
+    def hit(self, window: str = GENERAL) -> Hit | float:
+        """Count a request as sent now, or return the seconds to wait before trying again."""
         with self._lock:
             now = self._now()
             counted = {self._windows[GENERAL], self._windows[window]}
-            seconds = max(self._paused_until - now, *(one.resets_in(now, self.runs) for one in counted), 0.0)
-            if not seconds:
-                for one in counted:
-                    one.hit(now)
-            return seconds
+            seconds = max(self._paused_until - now, *(one.resets_in(now, self.runs) for one in counted))
+            if seconds > 0:
+                return seconds
+            hit = Hit(now)
+            for one in counted:
+                one.hit(hit)
+            return hit
+
+    def finish(self, hit: Hit, method: str) -> None:
+        """The response has arrived. A slow request, as the first one of a connection, may have arrived late, too.
+
+        The API counts requests when they arrive. What a request took longer than the fastest one of its method is added to
+        the time it was sent at, so that the requests of the next window do not arrive in the window of this one.
+        """
+        with self._lock:
+            duration = self._now() - hit.time
+            fastest = self._fastest[method] = min(self._fastest.get(method, duration), duration)
+            hit.time += duration - fastest
 
     def set_limit(self, window: str, limit: int) -> None:
         """Use the limit that the API reported."""

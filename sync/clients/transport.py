@@ -37,7 +37,7 @@ from sync.clients.errors import (
     RunStoppedError,
     SyncError,
 )
-from sync.clients.rate_limit import GENERAL, MAX_WAIT, Pause, RateLimiter
+from sync.clients.rate_limit import GENERAL, MAX_WAIT, Hit, Pause, RateLimiter
 
 MAX_BODY_BYTES = 64 * 1024 * 1024  # a page of 100 gists with 300 files each has about 12 MB
 MAX_RETRIES = 3
@@ -144,11 +144,12 @@ class Api:
         """
         call = f"{self.name} POST {path}"
         for _ in range(MAX_RETRIES + 1):
-            self._wait_for_turn(GENERAL)
+            hit = self._wait_for_turn(GENERAL)
             if not_after is not None and boot_clock() > not_after:
                 raise NotSentError(f"{call} was too late to be sent")
             try:
                 response = self._send(call, "POST", urljoin(self._base_url, path), json=body)
+                self.limiter.finish(hit, "POST")
                 return self._raise_for_status(response, GENERAL)
             except RateLimitedError:
                 continue
@@ -173,9 +174,11 @@ class Api:
         call = f"{self.name} {method} {urlsplit(url).path}"
         self._check_host(call, url)
         for attempt in range(MAX_RETRIES + 1):
-            self._wait_for_turn(window)
+            hit = self._wait_for_turn(window)
             try:
-                return self._follow_redirects(call, method, url, parts, window)
+                response = self._follow_redirects(call, method, url, parts)
+                self.limiter.finish(hit, method)
+                return self._raise_for_status(response, window)
             except RateLimitedError:
                 continue
             except (TransportError, ServerError) as error:
@@ -185,12 +188,12 @@ class Api:
                 self._sleep(self._timing.retry * 2**attempt * jitter)
         raise self._still_limited()
 
-    def _follow_redirects(self, call: str, method: str, url: str, parts: dict[str, Any], window: str) -> Response:
+    def _follow_redirects(self, call: str, method: str, url: str, parts: dict[str, Any]) -> Response:
         for _ in range(MAX_REDIRECTS):
             response = self._send(call, method, url, **parts)
             location = response.headers.get("location")
             if response.status not in (301, 302, 307, 308) or not location:
-                return self._raise_for_status(response, window)
+                return response
             url, parts = urljoin(url, location), {**parts, "params": None}
             self._check_host(call, url)
         raise InvalidResponseError(f"{call} redirects in a loop")
@@ -264,19 +267,19 @@ class Api:
             text = text.replace(secret, "[secret]")
         return " ".join(text.split())[:200]
 
-    def _wait_for_turn(self, window: str) -> None:
+    def _wait_for_turn(self, window: str) -> Hit:
         """Wait until the rate limits allow a request, and count it. Opens the circuit when the wait is too long."""
         while True:
             self.circuit.raise_if_open()
             self.raise_if_stopping()
-            seconds = self.limiter.hit(window)
-            if not seconds:
-                return
-            if seconds > MAX_WAIT:
-                resets_at = datetime.now(UTC) + timedelta(seconds=seconds)
+            hit = self.limiter.hit(window)
+            if isinstance(hit, Hit):
+                return hit
+            if hit > MAX_WAIT:
+                resets_at = datetime.now(UTC) + timedelta(seconds=hit)
                 message = f"{self.name}'s rate limit resets at {resets_at:%Y-%m-%d %H:%M} UTC"
                 self.open_circuit(CircuitOpenError(f"{message} ({self.limiter.pause_reason})", resets_at))
-            self._sleep(seconds)
+            self._sleep(hit)
 
     def _sleep(self, seconds: float) -> None:
         self._stopping.wait(seconds)

@@ -4,40 +4,53 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='ActivityDay',
+            name="ActivityDay",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('day', models.DateField(unique=True)),
-                ('count', models.PositiveIntegerField(default=0)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("day", models.DateField(unique=True)),
+                ("count", models.PositiveIntegerField(default=0)),
             ],
         ),
         migrations.CreateModel(
-            name='SyncRun',
+            name="SyncRun",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('token', models.CharField(help_text='prefix of its lease holders', max_length=36, unique=True)),
-                ('started_at', models.DateTimeField(db_index=True)),
-                ('round_started_at', models.DateTimeField()),
-                ('heartbeat_at', models.DateTimeField()),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('outcome', models.CharField(choices=[('running', 'Running'), ('succeeded', 'Succeeded'), ('rate_limited', 'Rate Limited'), ('failed', 'Failed'), ('misconfigured', 'Misconfigured'), ('stopped', 'Stopped'), ('crashed', 'Crashed')], default='running', max_length=20)),
-                ('counts', models.JSONField(default=dict)),
-                ('limits', models.JSONField(default=dict, help_text='the last rate limits that the APIs reported')),
-                ('errors', models.TextField(blank=True, help_text='problems, one shortened line each')),
-                ('trigger', models.CharField(default='manual', max_length=20)),
-                ('host', models.CharField(max_length=255)),
-                ('version', models.CharField(blank=True, help_text='gisttracker version', max_length=40)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("token", models.CharField(help_text="prefix of its lease holders", max_length=36, unique=True)),
+                ("started_at", models.DateTimeField(db_index=True)),
+                ("round_started_at", models.DateTimeField()),
+                ("heartbeat_at", models.DateTimeField()),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "outcome",
+                    models.CharField(
+                        choices=[
+                            ("running", "Running"),
+                            ("succeeded", "Succeeded"),
+                            ("rate_limited", "Rate Limited"),
+                            ("failed", "Failed"),
+                            ("misconfigured", "Misconfigured"),
+                            ("stopped", "Stopped"),
+                            ("crashed", "Crashed"),
+                        ],
+                        default="running",
+                        max_length=20,
+                    ),
+                ),
+                ("counts", models.JSONField(default=dict)),
+                ("limits", models.JSONField(default=dict, help_text="the last rate limits that the APIs reported")),
+                ("errors", models.TextField(blank=True, help_text="problems, one shortened line each")),
+                ("trigger", models.CharField(default="manual", max_length=20)),
+                ("host", models.CharField(max_length=255)),
+                ("version", models.CharField(blank=True, help_text="gisttracker version", max_length=40)),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
     ]

@@ -21,7 +21,6 @@ class Account:
     email: str | None
     type: str
     gists: dict[str, dict[str, Any]] = field(default_factory=dict)
-    version: int = 0  # grows with every change of the gists
 
 
 class GitHubStandIn(StandIn):
@@ -83,7 +82,6 @@ class GitHubStandIn(StandIn):
                 "truncated": False,
                 **fields,
             }
-            account.version += 1
             return gist_id
 
     def edit(self, login: str, gist_id: str, **fields: Any) -> None:
@@ -92,20 +90,17 @@ class GitHubStandIn(StandIn):
             self._clock += timedelta(minutes=1)
             moment = self._clock.strftime("%Y-%m-%dT%H:%M:%SZ")
             account.gists[gist_id].update({"updated_at": moment, **fields})
-            account.version += 1
 
     def remove(self, login: str, gist_id: str) -> None:
         with self.lock:
             account = self._named(login)
             del account.gists[gist_id]
-            account.version += 1
 
     def rename(self, old: str, new: str) -> None:
         with self.lock:
             account = self._by_login.pop(old.lower())
             account.login = new
             self._by_login[new.lower()] = account
-            account.version += 1
 
     def delete_account(self, login: str) -> None:
         with self.lock:
@@ -114,6 +109,15 @@ class GitHubStandIn(StandIn):
     def new_hour(self) -> None:
         with self.lock:
             self.used = {True: 0, False: 0}
+
+    @staticmethod
+    def etag(account: Account, token: str, page: int = 1, per_page: int = 100) -> str:
+        """The ETag of a page; as GitHub's, it differs between tokens, and changes with the page's content only."""
+        listed = sorted(account.gists.values(), key=lambda gist: str(gist["created_at"]), reverse=True)
+        content = [gist["updated_at"] + gist["id"] for gist in listed[(page - 1) * per_page : page * per_page]]
+        key = f"{account.id}{account.login}{page}{per_page}{content}{token}".encode()
+        digest = hashlib.md5(key, usedforsecurity=False).hexdigest()
+        return f'"{digest}"' if token else f'W/"{digest}"'
 
     def _named(self, login: str) -> Account:
         return self._by_login[login.lower()]
@@ -169,9 +173,7 @@ class GitHubStandIn(StandIn):
         page = int(request.query.get("page", 1))
         if page > 1 and (page - 1) * per_page >= MAX_LISTED_GISTS:
             return json_response(422, {"message": "In order to keep the API fast, pagination is limited."})
-        key = f"{request.path}{sorted(request.query.items())}{account.version}{token}".encode()
-        digest = hashlib.md5(key, usedforsecurity=False).hexdigest()
-        etag = f'"{digest}"' if token else f'W/"{digest}"'
+        etag = self.etag(account, token, page, per_page)
         headers = {"etag": etag, "content-type": "application/json; charset=utf-8"}
         if request.headers.get("if-none-match") == etag:
             return Response(304, b"", headers)

@@ -168,7 +168,7 @@ class PipedriveStandIn(StandIn):
             return not_found()
         if not self.types.get(body.get("type", "task")):
             return rejection("Activity type is not valid")
-        row = {**self._new(), **body, "person_id": person["id"]}
+        row = {**self._new(), **body, "person_id": person["id"], "arrived_at": time.monotonic()}
         self.activities[row["id"]] = row
         return json_response(201, {"success": True, "data": row})
 
