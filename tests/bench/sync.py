@@ -1,0 +1,402 @@
+"""`make bench-sync`: how fast and how cheap the job is, as ratios measured side by side in one run.
+
+floor      computed from latency, concurrency and the APIs' limits: no client can be faster
+bare       a plain `requests` thread pool that does the same requests and stores nothing
+sequential one request after the other, as the predecessor did (measured on a part and scaled)
+ours       `manage.py sync_gists` as a process; CPU and statements without those of a run that finds nobody due
+
+The stand-ins run in a process of their own on the same machine; the database is a MySQL-compatible server.
+`python tests/bench/sync.py CASE ...` runs some of the cases.
+"""
+
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.bench.remote import GITHUB_TOKEN, PIPEDRIVE_TOKEN, Remote, remote_standins  # noqa: E402
+from tests.standins import GitHubStandIn, PipedriveStandIn  # noqa: E402
+
+GITHUB_LATENCY, PIPEDRIVE_LATENCY = 0.100, 0.150  # seconds
+DATABASE = "bench_sync"
+
+
+# --- functions that run in the process of the stand-ins ---
+def reset(github: GitHubStandIn, pipedrive: PipedriveStandIn, latencies: tuple[float, float]) -> None:
+    """Empty stand-ins with these latencies."""
+    github.accounts.clear()
+    github._by_login.clear()
+    pipedrive.persons.clear()
+    pipedrive.activities.clear()
+    pipedrive.limits.clear()
+    github.used = {True: 0, False: 0}
+    github.counts.clear()
+    pipedrive.counts.clear()
+    pipedrive.refusals = 0
+    github.latency, pipedrive.latency = latencies
+
+
+def add_accounts(github: GitHubStandIn, pipedrive: PipedriveStandIn, people: int, gists: int) -> dict[str, int]:
+    for number in range(people):
+        account = github.add_account(f"person-{number}")
+        for _ in range(gists):
+            github.publish(account.login, "Notes")
+    return {account.login: account.id for account in github.accounts.values()}
+
+
+def get_etags(github: GitHubStandIn, pipedrive: PipedriveStandIn) -> dict[str, str]:
+    return {account.login: github.etag(account, GITHUB_TOKEN) for account in github.accounts.values()}
+
+
+def add_persons(github: GitHubStandIn, pipedrive: PipedriveStandIn, people: int) -> list[int]:
+    return [pipedrive.add_person(f"@person-{number}") for number in range(people)]
+
+
+def set_limits(github: GitHubStandIn, pipedrive: PipedriveStandIn, general: int, search: int) -> None:
+    pipedrive.limits.update({"general": general, "search": search})
+
+
+def set_hold(github: GitHubStandIn, pipedrive: PipedriveStandIn, holds: bool) -> None:
+    github.hold.clear() if holds else github.hold.set()
+
+
+def get_stats(github: GitHubStandIn, pipedrive: PipedriveStandIn) -> dict[str, Any]:
+    arrivals = [row["arrived_at"] for row in pipedrive.activities.values()]
+    return {
+        "paid": github.used[True],
+        "polls": github.counts["gists"],
+        "activities": len(pipedrive.activities),
+        "gists": len(set(pipedrive.gist_ids())),
+        "refusals": pipedrive.refusals,
+        "push_seconds": max(arrivals) - min(arrivals) if arrivals else 0.0,
+        "searches": pipedrive.counts["search_persons"],
+        "pipedrive_requests": pipedrive.counts.total(),
+    }
+
+
+# --- our side ---
+@dataclass(frozen=True)
+class Measured:
+    """One process of sync_gists: seconds of its run, CPU seconds, peak memory in MB, its summary."""
+
+    seconds: float
+    cpu: float
+    memory: float
+    summary: dict[str, Any]
+
+
+class Bench:
+    def __init__(self, remote: Remote) -> None:
+        self.remote = remote
+        self.environment = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "gisttracker.settings",
+            "PYTHONWARNINGS": "ignore",
+            "DATABASE_NAME": DATABASE,
+            "GITHUB_API_URL": remote.github_url,
+            "GITHUB_TOKEN": GITHUB_TOKEN,
+            "PIPEDRIVE_API_URL": remote.pipedrive_url,
+            "PIPEDRIVE_TOKEN": PIPEDRIVE_TOKEN,
+            "GITHUB_REQUESTS_PER_MINUTE": "0",
+        }
+        os.environ.update(self.environment)
+        self._create_database()
+        import django
+
+        django.setup()
+
+    def _create_database(self) -> None:
+        import MySQLdb
+
+        server = MySQLdb.connect(
+            host=os.environ["DATABASE_HOST"],
+            port=int(os.environ["DATABASE_PORT"]),
+            user=os.environ["DATABASE_USERNAME"],
+            password=os.environ["DATABASE_PASSWORD"],
+        )
+        self._cursor = server.cursor()
+        self._cursor.execute(f"DROP DATABASE IF EXISTS {DATABASE}")
+        self._cursor.execute(f"CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4")
+        subprocess.run(
+            [sys.executable, str(ROOT / "manage.py"), "migrate", "--verbosity", "0"], env=self.environment, check=True
+        )
+
+    def statements(self) -> int:
+        """Statements that the server has executed so far, those of transactions included."""
+        self._cursor.execute("SHOW GLOBAL STATUS LIKE 'Questions'")
+        return int(self._cursor.fetchone()[1])
+
+    def prepare(self, people: int, gists: int, latencies: tuple[float, float] = (0.0, 0.0)) -> dict[str, int]:
+        """Empty stand-ins and database, then that many accounts. Returns their ids by login."""
+        from people.models import Gist, Person
+        from sync.models import ActivityDay, SyncRun
+
+        for model in (Gist, Person, SyncRun, ActivityDay):
+            model.objects.all().delete()
+        self.remote.call(reset, latencies)
+        return dict(self.remote.call(add_accounts, people, gists))
+
+    def track(self, ids: dict[str, int], **fields: Any) -> None:
+        from people.models import Person
+
+        rows = [Person(github_username=login, username_key=login, **fields) for login in ids]
+        Person.objects.bulk_create(rows, batch_size=5000)
+
+    def track_polled(self, ids: dict[str, int]) -> dict[str, str]:
+        """People who were polled a moment ago, with current ETags. Returns the ETags by login."""
+        from people.models import Person
+        from sync.clients.github import GitHubClient
+
+        etags: dict[str, str] = self.remote.call(get_etags)
+        now, scope = datetime.now(UTC), GitHubClient(self.remote.github_url, GITHUB_TOKEN).etag_scope
+        common = {"etag_scope": scope, "page_etags": [], "state": "active", "backfill": "all"}
+        dates = dict.fromkeys(("attempted_at", "polled_at", "full_pass_at", "full_read_at"), now)
+        rows = [
+            Person(github_username=login, username_key=login, github_id=ids[login], etag=etag, **common, **dates)
+            for login, etag in etags.items()
+        ]
+        Person.objects.bulk_create(rows, batch_size=5000)
+        # Nobody's weekly full read is due in the middle of the measurement.
+        Person.objects.update(full_read_at=datetime(2100, 1, 1, tzinfo=UTC))
+        return etags
+
+    def start(self, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, str(ROOT / "manage.py"), "sync_gists", "--json", *arguments]
+        return subprocess.Popen(
+            command, env={**self.environment, **variables}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def run(self, *arguments: str, **variables: str) -> Measured:
+        return self.finish(self.start(*arguments, **variables))
+
+    @staticmethod
+    def finish(process: "subprocess.Popen[str]") -> Measured:
+        assert process.stdout
+        assert process.stderr
+        output, errors = process.stdout.read(), process.stderr.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise SystemExit(f"sync_gists ended with {process.returncode}:\n{output}{errors}")
+        summary = json.loads(output)
+        cpu = usage.ru_utime + usage.ru_stime
+        return Measured(summary["seconds"], cpu, usage.ru_maxrss / 1024, summary)
+
+    def idle(self, *arguments: str) -> tuple[float, int]:
+        """CPU seconds and statements of a run that finds nobody due."""
+        from people.models import Person
+
+        Person.objects.update(state="paused")
+        before = self.statements()
+        cpu = statistics.median(self.run(*arguments).cpu for _ in range(3))
+        statements = (self.statements() - before) // 3
+        Person.objects.update(state="active")
+        return cpu, statements
+
+    def bare(self, etags: dict[str, str], concurrency: int) -> dict[str, Any]:
+        command = [sys.executable, "-m", "tests.bench.bare_client", self.remote.github_url, GITHUB_TOKEN]
+        done = subprocess.run(
+            [*command, str(concurrency)],
+            input=json.dumps(etags),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        result: dict[str, Any] = json.loads(done.stdout)
+        assert result["statuses"] == [304], result
+        return result
+
+
+def capacity(bench: Bench) -> None:
+    etags = bench.track_polled(bench.prepare(5000, 0))
+    result = bench.bare(etags, 32)
+    row("stand-in alone, no latency, 32 connections", f"{5000 / result['wall']:.0f} requests a second")
+
+
+def poll(bench: Bench, people: int = 5000, concurrency: int = 32) -> None:
+    etags = bench.track_polled(bench.prepare(people, 0, (GITHUB_LATENCY, PIPEDRIVE_LATENCY)))
+    floor = people / concurrency * GITHUB_LATENCY
+    idle_cpu, idle_statements = bench.idle("--concurrency", str(concurrency))
+    walls, cpus, bare_walls, bare_cpus = [], [], [], []
+    for _ in range(3):
+        bare = bench.bare(etags, concurrency)
+        before, paid = bench.statements(), bench.remote.call(get_stats)["paid"]
+        ours = bench.run("--concurrency", str(concurrency))
+        statements = bench.statements() - before - idle_statements
+        assert ours.summary["counts"]["people_unchanged"] == people, ours.summary
+        assert bench.remote.call(get_stats)["paid"] == paid
+        walls.append(ours.seconds)
+        cpus.append(ours.cpu - idle_cpu)
+        bare_walls.append(bare["wall"])
+        bare_cpus.append(bare["cpu"])
+    wall, cpu = statistics.median(walls), statistics.median(cpus)
+    sample = dict(list(etags.items())[:100])
+    sequential = bench.bare(sample, 1)["wall"] * people / len(sample)
+    row(f"poll {people} unchanged people, {concurrency} at once")
+    row("- time / floor", f"{wall / floor:.2f}", "<= 1.15")
+    row("- bare client / floor", f"{statistics.median(bare_walls) / floor:.2f}")
+    row("- sequential / ours", f"{sequential / wall:.1f}")
+    row("- CPU / bare client's", f"{cpu / statistics.median(bare_cpus):.2f}", "<= 1.25")
+    row("- CPU a person", f"{cpu / people * 1000:.2f} ms")
+    row("- statements a person", f"{statements / people:.3f}", "<= 0.10")
+    row("- paid requests", "0", "0")
+
+
+def first_sync(bench: Bench, people: int = 100, gists: int = 5, concurrency: int = 8) -> None:
+    for is_linked in (False, True):
+        ids = bench.prepare(people, gists, (GITHUB_LATENCY, PIPEDRIVE_LATENCY))
+        idle_cpu, idle_statements = bench.idle("--concurrency", str(concurrency))
+        if is_linked:
+            from people.models import Person
+
+            bench.track(ids)
+            for person, pipedrive_id in zip(
+                Person.objects.order_by("id"), bench.remote.call(add_persons, people), strict=True
+            ):
+                Person.objects.filter(pk=person.pk).update(
+                    pipedrive_id=pipedrive_id, pipedrive_matched_at=datetime.now(UTC)
+                )
+        else:
+            bench.track(ids)
+        before = bench.statements()
+        ours = bench.run("--concurrency", str(concurrency))
+        statements = bench.statements() - before - idle_statements
+        stats = bench.remote.call(get_stats)
+        assert stats["gists"] == stats["activities"] == people * gists, stats
+        requests_floor = stats["pipedrive_requests"] * PIPEDRIVE_LATENCY / concurrency
+        search_floor = (stats["searches"] / 10 - 1) * 2  # 10 searches in 2 s; the first ten need no wait
+        floor = max(requests_floor, search_floor, people * 2 * GITHUB_LATENCY / concurrency)
+        kind = "Pipedrive persons given" if is_linked else "new Pipedrive persons"
+        row(f"first sync, {people} people x {gists} gists, {concurrency} at once, {kind}")
+        row("- time / floor (the slower API alone)", f"{ours.seconds / floor:.2f}", "<= 1.25")
+        row("- time / floor without the search limit", f"{ours.seconds / requests_floor:.2f}")
+        row("- CPU a gist", f"{(ours.cpu - idle_cpu) / people / gists * 1000:.2f} ms", "<= 5 ms")
+        row("- statements a person", f"{statements / people:.1f}", "<= 20")
+
+
+def store(bench: Bench, people: int = 80, gists: int = 100) -> None:
+    cpus = []
+    for _ in range(3):
+        ids = bench.prepare(people, gists)
+        idle_cpu, _ = bench.idle()
+        bench.track(ids, backfill="none")
+        ours = bench.run(BACKFILL="none")
+        assert ours.summary["counts"]["gists_new"] == people * gists, ours.summary
+        cpus.append((ours.cpu - idle_cpu) / people / gists * 1000)
+    row(f"store {people * gists} new gists, no push")
+    row("- CPU a gist", f"{statistics.median(cpus):.2f} ms", "<= 0.35 ms")
+
+
+def push(bench: Bench, people: int = 100, gists: int = 10) -> None:
+    from people.models import Gist, Person
+
+    for runs in (1, 2):
+        ids = bench.prepare(people, gists, (0.0, PIPEDRIVE_LATENCY))
+        bench.track(ids, backfill="none")
+        bench.run()
+        for person, pipedrive_id in zip(
+            Person.objects.order_by("id"), bench.remote.call(add_persons, people), strict=True
+        ):
+            Person.objects.filter(pk=person.pk).update(
+                pipedrive_id=pipedrive_id, pipedrive_matched_at=datetime.now(UTC)
+            )
+        Gist.objects.all().push_again()
+        bench.remote.call(set_limits, 20, 10)
+        processes = [bench.start() for _ in range(runs)]
+        for process in processes:
+            bench.finish(process)
+        stats = bench.remote.call(get_stats)
+        assert stats["gists"] == stats["activities"] == people * gists, stats
+        rate = (people * gists - 20) / stats["push_seconds"]  # The first window is full at once.
+        row(f"push {people * gists} gists at 20 requests per 2 s, {runs} run(s)")
+        row("- part of the allowed rate", f"{rate / 10:.1%}", ">= 95%")
+        row("- responses with 429", str(stats["refusals"]), "0")
+
+
+def workers(bench: Bench, people: int = 2000) -> None:
+    from sync.models import SyncRun
+
+    times = {}
+    for count in (1, 4):
+        bench.track_polled(bench.prepare(people, 0, (GITHUB_LATENCY, PIPEDRIVE_LATENCY)))
+        bench.remote.call(set_hold, True)  # so that all runs exist before the first response
+        processes = [bench.start() for _ in range(count)]
+        while SyncRun.objects.count() < count:
+            time.sleep(0.05)
+        time.sleep(1)
+        started = time.perf_counter()
+        bench.remote.call(set_hold, False)
+        for process in processes:
+            bench.finish(process)
+        times[count] = time.perf_counter() - started
+        assert bench.remote.call(get_stats)["polls"] == people
+    row(f"four workers against one, {people} people, 8 at once each")
+    row("- times as fast", f"{times[1] / times[4]:.2f}", ">= 3.3")
+    row("- people polled twice", "0", "0")
+
+
+def scale(bench: Bench) -> None:
+    results = {}
+    for people in (1_000, 20_000, 100_000):
+        bench.track_polled(bench.prepare(people, 0))
+        idle_cpu, _ = bench.idle()
+        ours = bench.run()
+        assert ours.summary["counts"]["people_unchanged"] == people
+        results[people] = (ours.memory, (ours.cpu - idle_cpu) / people * 1000)
+    memory, cpu = zip(*results.values(), strict=True)
+    row("1,000 / 20,000 / 100,000 unchanged people, no latency, 8 at once")
+    row("- peak memory", " / ".join(f"{value:.1f} MB" for value in memory))
+    row("- largest / smallest memory", f"{max(memory) / min(memory):.3f}", "<= 1.05")
+    row("- CPU a person", " / ".join(f"{value:.2f} ms" for value in cpu))
+    row("- largest / smallest CPU", f"{max(cpu) / min(cpu):.2f}", "<= 1.15")
+
+
+def budget(bench: Bench) -> None:
+    from tests.bench.budget import simulate_day
+
+    for line in simulate_day(people=150_000, changing=0.05):
+        row(*line)
+
+
+def row(what: str, value: str = "", wanted: str = "") -> None:
+    print(f"| {what} | {value} | {wanted} |", flush=True)
+
+
+CASES: dict[str, Callable[[Bench], None]] = {
+    "capacity": capacity,
+    "poll": poll,
+    "first_sync": first_sync,
+    "store": store,
+    "push": push,
+    "workers": workers,
+    "scale": scale,
+    "budget": budget,
+}
+
+
+def main(names: list[str]) -> None:
+    machine = f"{os.cpu_count()} CPUs, {platform.machine()}, Python {platform.python_version()}"
+    print(f"{datetime.now(UTC):%Y-%m-%d}, {machine}\n")
+    print("| case | measured | must be |\n| --- | --- | --- |")
+    with remote_standins() as remote:
+        bench = Bench(remote)
+        for name in names or CASES:
+            CASES[name](bench)
+
+
+if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    main(sys.argv[1:])
