@@ -177,16 +177,15 @@ def _read_pages(poll: Poll, page: GistPage, github: GitHubClient, read_all: bool
     else:
         poll.complete = reached_end and not page.next_url
     poll.is_full_pass = poll.is_full_read = reached_end
-    poll.page_etags = _further_page_etags(poll, etags, reached_end)
+    poll.page_etags = _further_page_etags(poll, etags, page if reached_end else None)
 
 
-def _further_page_etags(poll: Poll, etags: list[list[str]], reached_end: bool) -> list[list[str]] | None:
-    if reached_end:
-        usable = all(etag and len(etag) <= MAX_ETAG_LENGTH for _, etag in etags)
-        return etags if usable else None
-    # The unread pages have moved or not; those ETags tell at the next full pass. A list that used to fit one page
-    # has an unknown length now.
-    return poll.person.page_etags or None
+def _further_page_etags(poll: Poll, etags: list[list[str]], last_page: GistPage | None) -> list[list[str]] | None:
+    """The ETags that cover the pages after the first; None when nothing covers the whole list."""
+    if last_page is None:  # The stored ETags of the unread pages still tell at the next full pass whether these moved.
+        return poll.person.page_etags or None
+    is_covered = not last_page.is_full and all(etag and len(etag) <= MAX_ETAG_LENGTH for _, etag in etags)
+    return etags if is_covered else None
 
 
 def _check_owner(poll: Poll, page: GistPage) -> None:

@@ -19,6 +19,7 @@ API_VERSION = "2026-03-10"
 SECONDARY_PAUSE = 60.0  # seconds; what GitHub documents for responses without Retry-After
 LIMIT_WORDS = (b"rate limit", b"abuse detection")  # distinguish a rate-limit 403 from a permission 403
 MAX_LISTED_GISTS = 3000  # GitHub lists no more than the newest 3,000 of an account
+PAGE_SIZE = 100  # gists; the most that GitHub allows
 ANONYMOUS_REQUESTS_PER_HOUR = 60  # from one address without a token
 
 
@@ -65,16 +66,20 @@ class PublicGist:
 
 @dataclass(frozen=True)
 class GistPage:
-    """One page of a list. `unchanged`: the response was 304, which has no gists. `next_url` is empty on the last."""
+    """One page of a list. `unchanged`: the response was 304, which has no gists. `next_url` is empty on the last.
+
+    `is_full`: a page after it may appear without a change of this one.
+    """
 
     gists: list[PublicGist]
     etag: str = ""
     next_url: str = ""
     unchanged: bool = False
+    is_full: bool = False
 
 
 ACCOUNT = TypeAdapter(Account)
-GISTS = TypeAdapter(Annotated[list[PublicGist], Field(max_length=100)])
+GISTS = TypeAdapter(Annotated[list[PublicGist], Field(max_length=PAGE_SIZE)])
 
 
 class GitHubClient:
@@ -134,7 +139,7 @@ class GitHubClient:
 
     @staticmethod
     def _gists_url(login: str) -> str:
-        return f"/users/{login}/gists?per_page=100"
+        return f"/users/{login}/gists?per_page={PAGE_SIZE}"
 
     def _get_page(self, url: str, etag: str) -> GistPage:
         response = self.api.get(url, headers={"If-None-Match": etag} if etag else None)
@@ -142,8 +147,10 @@ class GitHubClient:
         links = {row.get("rel"): row["url"] for row in parse_header_links(link)} if link else {}
         if response.status == 304:
             return GistPage([], next_url=links.get("next", ""), unchanged=True)
-        gists = [gist for gist in response.parse(GISTS) if gist.public]
-        return GistPage(gists, response.headers.get("etag", ""), links.get("next", ""))
+        listed = response.parse(GISTS)
+        gists = [gist for gist in listed if gist.public]
+        etag, next_url = response.headers.get("etag", ""), links.get("next", "")
+        return GistPage(gists, etag, next_url, is_full=len(listed) >= PAGE_SIZE)
 
     def _parse_rate_limit(self, response: Response, window: str) -> Pause | None:
         """https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api"""
