@@ -94,9 +94,9 @@ def served(name: str, people: int) -> Iterator[tuple[str, str]]:
         "DJANGO_SETTINGS_MODULE": "gisttracker.settings",
         "DATABASE_NAME": f"bench_{name}",
         "SECRET_KEY": secrets.token_urlsafe(50),
-        "HTTPS": "false",
+        "REQUIRE_HTTPS": "false",
         "API_REQUESTS_PER_MINUTE": "1000000",
-        "PORT": str(free_port()),
+        "LISTEN_PORT": str(free_port()),
     }
     fill(environment, people)
     made = manage(environment, "create_api_key", "bench")
@@ -106,7 +106,7 @@ def served(name: str, people: int) -> Iterator[tuple[str, str]]:
         env=environment,
         stderr=subprocess.DEVNULL,
     )
-    base = f"http://127.0.0.1:{environment['PORT']}"
+    base = f"http://127.0.0.1:{environment['LISTEN_PORT']}"
     try:
         while True:
             try:

@@ -17,7 +17,7 @@ from django.db.models import Q
 from tqdm import tqdm
 
 from gisttracker import logs
-from gisttracker.environment import EX_CONFIG, refuse
+from gisttracker.environment import EX_CONFIG, exit_with_config_error
 from people.models import Person
 from sync import claims
 from sync.claims import Clock
@@ -70,7 +70,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.PIPEDRIVE_TOKEN and not options["dry_run"]:
-            refuse("PIPEDRIVE_TOKEN is not set: sync_gists needs it to make activities (or use --dry-run).")
+            exit_with_config_error(
+                "PIPEDRIVE_TOKEN is not set: sync_gists needs it to make activities (or use --dry-run)."
+            )
         names = self._names(options["person"])
         clock = claims.database_clock()
         due = self._due(names, options["requested"], clock)
