@@ -22,7 +22,7 @@ class ApiKey(AbstractAPIKey):
 
 
 class Visit(models.Model):
-    """How far into a person's gists one consumer has been shown."""
+    """The visit marker of one consumer for one person: gists up to `cursor` were shown."""
 
     person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="visits")
     consumer = models.CharField(max_length=64)
@@ -51,7 +51,7 @@ class RequestCount(models.Model):
 
     @classmethod
     def hit(cls, client: str) -> int:
-        """Count a request; returns the number in this minute. Processes that count at once lose nothing."""
+        """Count a request and return the client's count in this minute. Safe across processes."""
         minute = int(time.time() // 60)
         row = cls.objects.filter(client=client[:100], minute=minute)
         if not row.update(count=F("count") + 1):
@@ -59,6 +59,6 @@ class RequestCount(models.Model):
             try:
                 with transaction.atomic():
                     cls.objects.create(client=client[:100], minute=minute)
-            except IntegrityError:  # Another process was faster.
+            except IntegrityError:  # Another process created the row first.
                 row.update(count=F("count") + 1)
         return row.get().count
