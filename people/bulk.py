@@ -130,7 +130,7 @@ def _check_count(rows: list[Any]) -> None:
 def track(rows: list[Any]) -> Report:
     """Track the people of these rows."""
     results: list[RowResult] = []
-    wanted: dict[str, tuple[RowResult, Person]] = {}
+    new: dict[str, tuple[RowResult, Person]] = {}
     for number, row in enumerate(rows, start=1):
         try:
             person = _build_person(row)
@@ -139,14 +139,14 @@ def track(rows: list[Any]) -> Report:
             continue
         result = RowResult(number, person.github_username, RowOutcome.CREATED)
         results.append(result)
-        if person.username_key in wanted:
-            first = wanted[person.username_key][0].row
+        if person.username_key in new:
+            first = new[person.username_key][0].row
             result.result, result.reason = RowOutcome.ALREADY_TRACKED, f"Duplicate of row {first}."
         else:
-            wanted[person.username_key] = (result, person)
-    new = list(wanted.values())
-    for start in range(0, len(new), BATCH_SIZE):
-        _create(new[start : start + BATCH_SIZE])
+            new[person.username_key] = (result, person)
+    rows_to_create = list(new.values())
+    for start in range(0, len(rows_to_create), BATCH_SIZE):
+        _create(rows_to_create[start : start + BATCH_SIZE])
     return Report(results)
 
 

@@ -101,7 +101,7 @@ class Status:
 def get_status(clock: Clock, *, max_count_age: int = 0) -> Status:
     """Read the status, with a number of statements that does not depend on the number of people and gists.
 
-    The counts may be cached for `max_count_age` seconds; 0 counts anew.
+    The counts may come from a cache and be up to `max_count_age` seconds old; 0 bypasses the cache.
     """
     rejected = Gist.objects.filter(push_state=Gist.PushState.REJECTED).select_related("person").order_by("-id")
     successful = SyncRun.objects.filter(outcome__in=SUCCESSFUL_OUTCOMES, trigger__in=ROUND_TRIGGERS)

@@ -144,7 +144,7 @@ request_sync = extend_schema(
 # --- gists ---
 list_gists = extend_schema(
     operation_id="list_gists",
-    summary="List a person's gists, in the order in which they were stored",
+    summary="List a person's gists, oldest first",
     parameters=[USERNAME],
     responses={
         200: describe("A page of gists.", examples.GIST, GistSerializer(many=True)),

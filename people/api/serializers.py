@@ -228,7 +228,7 @@ class BulkResultSerializer(serializers.Serializer[RowResult]):
 
 
 class BulkReportSerializer(serializers.Serializer[Report]):
-    """The results of all rows, and how many there are of each kind."""
+    """The results of all rows, and the number of rows with each result."""
 
     created = serializers.IntegerField()
     already_tracked = serializers.IntegerField()

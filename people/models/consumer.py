@@ -1,4 +1,4 @@
-"""The consumers of the API: their keys, what each has been shown, and how many requests they made."""
+"""The consumers of the API: keys, visit markers and request counts."""
 
 import time
 
@@ -37,7 +37,7 @@ class Visit(models.Model):
 
 
 class RequestCount(models.Model):
-    """How many API requests one client made in one minute."""
+    """The number of API requests of one client in one minute."""
 
     client = models.CharField(max_length=100, help_text="a consumer, or an address without a valid key")
     minute = models.BigIntegerField(db_index=True, help_text="minutes since 1970")

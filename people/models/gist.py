@@ -62,7 +62,7 @@ class Gist(models.Model):
     push_error = models.CharField(max_length=500, blank=True)
     pushed_at = models.DateTimeField(null=True, blank=True)
     pipedrive_activity_id = models.PositiveBigIntegerField(null=True, blank=True)
-    # The Pipedrive person of the last attempt: the activity is looked for there, also after the person was relinked.
+    # The Pipedrive person of the last attempt: the activity is searched there, even if the person was relinked since.
     pipedrive_person_id = models.PositiveBigIntegerField(null=True, blank=True)
     # The gist was edited after its activity was created; with PUSH_EDITS the activity is updated.
     activity_outdated = models.BooleanField(default=False)

@@ -15,7 +15,7 @@ from people.search import search_terms
 
 class PersonQuerySet(models.QuerySet["Person"]):
     def named(self, login: str) -> "PersonQuerySet":
-        """Select the person with this login, in any case. Selects nobody when the text is not a login."""
+        """Select the person with this login, in any case. Empty when the text is not a login."""
         try:
             return self.filter(username_key=login_key(parse_login(login)))
         except ValueError:
@@ -141,15 +141,15 @@ class SearchTerm(models.Model):
     @staticmethod
     def index(people: list[Person]) -> None:
         """Replace the search terms of these stored people. Unchanged terms are not written."""
-        wanted = {
+        current = {
             (person.pk, term)
             for person in people
             for term in search_terms(person.github_username, person.name, person.email)
         }
         stored = SearchTerm.objects.filter(person__in=[person.pk for person in people])
         ids = {(row.person_id, row.term): row.pk for row in stored}
-        outdated = [pk for key, pk in ids.items() if key not in wanted]
+        outdated = [pk for key, pk in ids.items() if key not in current]
         if outdated:
             SearchTerm.objects.filter(pk__in=outdated).delete()
-        rows = [SearchTerm(person_id=person, term=term) for person, term in sorted(wanted - set(ids))]
+        rows = [SearchTerm(person_id=person, term=term) for person, term in sorted(current - set(ids))]
         SearchTerm.objects.bulk_create(rows, batch_size=1000)
