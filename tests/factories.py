@@ -5,7 +5,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from people.models import Gist, Person
+from people.models import ApiKey, Gist, Person
 from sync.models import SyncRun
 
 
@@ -44,3 +44,9 @@ def create_run(**fields: Any) -> SyncRun:
         "host": "test-host",
     }
     return SyncRun.objects.create(**{**defaults, **fields})
+
+
+def create_key(name: str = "Team", **fields: Any) -> str:
+    """Create an API key and return it as a consumer sends it."""
+    _, key = ApiKey.objects.create_key(name=name, **fields)
+    return key

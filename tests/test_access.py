@@ -3,7 +3,9 @@
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import requests
@@ -16,7 +18,7 @@ from rest_framework.test import APIClient
 
 from people.models import ApiKey, Person, Visit
 from tests.conftest import Sync, wait_until
-from tests.factories import create_gists, create_person
+from tests.factories import create_gists, create_key, create_person
 from tests.standins import GitHubStandIn
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -27,11 +29,10 @@ def _require_keys(settings: Settings) -> None:
     settings.API_AUTH = "key"
 
 
-def create_client(**fields: object) -> APIClient:
+def create_client(**fields: Any) -> APIClient:
     """Return a client that sends a new key with these fields."""
-    _, key = ApiKey.objects.create_key(**{"name": "Team", **fields})
     client = APIClient()
-    client.credentials(HTTP_AUTHORIZATION=f"Api-Key {key}")
+    client.credentials(HTTP_AUTHORIZATION=f"Api-Key {create_key(**fields)}")
     return client
 
 
@@ -143,7 +144,7 @@ def avoid_the_end_of_a_minute() -> None:
 
 
 def test_the_rate_limit_holds_across_processes(serve: Callable[..., str]) -> None:
-    _, key = ApiKey.objects.create_key(name="Busy")
+    key = create_key("Busy")
     servers = [serve(API_REQUESTS_PER_MINUTE="6") for _ in range(2)]
     headers = {"Authorization": f"Api-Key {key}"}
     avoid_the_end_of_a_minute()
@@ -180,8 +181,8 @@ def test_failed_logins_lock_the_admin(client: Client) -> None:
 def test_concurrent_visits_get_each_gist_once_while_syncs_store_gists(
     serve: Callable[..., str], ada: Person, github: GitHubStandIn, sync: Sync
 ) -> None:
-    _, key = ApiKey.objects.create_key(name="Team")
-    _, other_key = ApiKey.objects.create_key(name="Other")
+    key = create_key()
+    other_key = create_key("Other")
     Person.objects.update(backfill="none")
     server, syncs_finished = serve(API_REQUESTS_PER_MINUTE="0"), threading.Event()
     seen: dict[str, list[str]] = {key: [], other_key: []}
@@ -197,15 +198,16 @@ def test_concurrent_visits_get_each_gist_once_while_syncs_store_gists(
                 if is_last_round and not found:
                     return
 
-    threads = [threading.Thread(target=visit, args=[own_key]) for own_key in [key] * 20 + [other_key] * 2]
-    for thread in threads:
-        thread.start()
     published = []
-    for _ in range(5):
-        published += [github.publish("ada") for _ in range(100)]
-        sync("--max-activities", "1")
-    syncs_finished.set()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(22) as pool:
+        visits = [pool.submit(visit, own_key) for own_key in [key] * 20 + [other_key] * 2]
+        try:
+            for _ in range(5):
+                published += [github.publish("ada") for _ in range(100)]
+                sync("--max-activities", "1")
+        finally:
+            syncs_finished.set()
+    for finished in visits:
+        finished.result()  # raises what the thread raised
 
     assert sorted(seen[key]) == sorted(seen[other_key]) == sorted(published)

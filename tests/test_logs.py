@@ -12,9 +12,9 @@ import pytest
 import requests
 
 from gisttracker import logs
-from people.models import ApiKey, Person
+from people.models import Person
 from tests.conftest import GITHUB_TOKEN, PIPEDRIVE_TOKEN, ROOT, Sync, wait_until
-from tests.factories import create_person
+from tests.factories import create_key, create_person
 from tests.standins import GitHubStandIn, PipedriveStandIn, reply
 
 Worker = Callable[..., subprocess.Popen[str]]
@@ -61,7 +61,7 @@ def test_no_record_of_any_library_contains_a_secret(formatter: logging.Formatter
 
 @pytest.mark.django_db
 def test_no_record_contains_an_api_key(registered_secret: None) -> None:
-    _, key = ApiKey.objects.create_key(name="Team")
+    key = create_key()
 
     output = logs.TextFormatter().format(make_record("Authorization: Api-Key %s", key))
 

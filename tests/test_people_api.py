@@ -1,6 +1,8 @@
 """The people API: tracking, visits, replays, deletion."""
 
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -15,6 +17,20 @@ from tests.factories import create_gist, create_gists, create_person
 @pytest.fixture
 def tracked(db: None) -> Person:
     return create_person("Ada", name="Ada Lovelace", state="active")
+
+
+def run_concurrently(function: Callable[[], None], count: int) -> None:
+    """Run the function in this many threads at the same time. Raises what one of them raised."""
+
+    def run() -> None:
+        try:
+            function()
+        finally:
+            connection.close()  # each thread has its own
+
+    with ThreadPoolExecutor(count) as pool:
+        for future in [pool.submit(run) for _ in range(count)]:
+            future.result()
 
 
 @pytest.mark.django_db
@@ -84,13 +100,8 @@ def test_concurrent_posts_create_one_person(db: None) -> None:
     def post() -> None:
         ready.wait()
         responses.append(APIClient().post("/api/v1/people", {"username": "ada"}, format="json").status_code)
-        connection.close()
 
-    threads = [threading.Thread(target=post) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_concurrently(post, 8)
 
     assert sorted(responses) == [201] + [400] * 7
     assert Person.objects.count() == 1
@@ -170,13 +181,8 @@ def test_concurrent_visits_share_the_gists(db: None) -> None:
         client = APIClient()
         while found := client.get("/api/v1/people/ada?page_size=5").json()["gists"]:
             shown.extend(gist["id"] for gist in found)
-        connection.close()
 
-    threads = [threading.Thread(target=visit) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_concurrently(visit, 8)
 
     assert sorted(shown) == [gist.id for gist in gists]
 

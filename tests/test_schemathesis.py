@@ -11,16 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from people.models import ApiKey
 from tests.conftest import ROOT
-from tests.factories import create_gist, create_person, create_run
+from tests.factories import create_gist, create_key, create_person, create_run
 
 EXAMPLES = os.environ.get("EXAMPLES", "5")
 
 
 @pytest.mark.django_db(transaction=True)
 def test_the_api_matches_its_description(serve: Callable[..., str], tmp_path: Path, stored_rows: None) -> None:
-    _, key = ApiKey.objects.create_key(name="schemathesis")
+    key = create_key("schemathesis")
     server = serve(API_REQUESTS_PER_MINUTE="0", ANONYMOUS_REQUESTS_PER_MINUTE="0")
     command = [
         str(Path(sys.executable).parent / "schemathesis"),

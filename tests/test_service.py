@@ -20,7 +20,7 @@ from rest_framework.test import APIClient
 from gisttracker.middleware import get_client_address
 from people.models import ApiKey, Gist, Person
 from tests.conftest import ROOT, Sync
-from tests.factories import create_gist, create_gists, create_run
+from tests.factories import create_gist, create_gists, create_key, create_run
 from tests.standins import GitHubStandIn
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -31,7 +31,7 @@ STRONG_KEY = "Zq8-kT3_vW6-pR1_xY9-" * 4
 def production_limits(settings: Settings, api: APIClient) -> None:
     """Checks a key and counts requests, as in production."""
     settings.API_AUTH, settings.API_REQUESTS_PER_MINUTE = "key", 1000
-    _, key = ApiKey.objects.create_key(name="Team")
+    key = create_key()
     api.credentials(HTTP_AUTHORIZATION=f"Api-Key {key}")
 
 
@@ -246,7 +246,7 @@ def test_check_deploy_reports_unsafe_settings() -> None:
 
 def test_plain_http_is_redirected_unless_the_proxy_received_https(serve: Callable[..., str]) -> None:
     server = serve(REQUIRE_HTTPS="true", TRUSTED_PROXY_COUNT="1")
-    _, key = ApiKey.objects.create_key(name="Team")
+    key = create_key()
     headers = {"Authorization": f"Api-Key {key}", "X-Forwarded-Proto": "https"}
 
     plain = requests.get(f"{server}/api/v1/people", allow_redirects=False, timeout=10)

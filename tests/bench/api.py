@@ -36,7 +36,7 @@ INSERT INTO people_person (github_username, username_key, github_id, name, email
     NOW(6) FROM n
 """
 WORDS = """
-INSERT INTO people_personword (person_id, word) SELECT id, username_key FROM people_person UNION ALL
+INSERT INTO people_searchterm (person_id, term) SELECT id, username_key FROM people_person UNION ALL
     SELECT id, email FROM people_person UNION ALL SELECT id, LOWER(SUBSTRING_INDEX(name, ' ', -1)) FROM people_person
 """
 GISTS = """
@@ -144,7 +144,7 @@ def fill(environment: dict[str, str], people: int) -> None:
             server.commit()
         cursor.execute(WORDS)
         server.commit()
-        cursor.execute("ANALYZE TABLE people_person, people_gist, people_personword")
+        cursor.execute("ANALYZE TABLE people_person, people_gist, people_searchterm")
         print(f"{database}: {people} people, {people * GISTS_EACH} gists", file=sys.stderr, flush=True)
 
 
