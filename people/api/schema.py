@@ -11,6 +11,7 @@ from people.api.export import FORMATS
 from people.api.serializers import (
     BulkReportSerializer,
     BulkRowSerializer,
+    ErrorSerializer,
     GistSerializer,
     NewPersonSerializer,
     PersonChangesSerializer,
@@ -20,10 +21,20 @@ from people.api.serializers import (
 )
 from people.bulk import MAX_ROWS
 
+# The body of a 400: messages by field or parameter; `detail` if the request as a whole is invalid.
+BAD_REQUEST = {
+    "type": "object",
+    "additionalProperties": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+}
 
-def describe(description: str, example: Any, schema: Any = dict[str, Any]) -> OpenApiResponse:
-    """Return a response with one example. `schema` is a serializer or a type."""
-    return OpenApiResponse(schema, description=description, examples=[OpenApiExample(description, value=example)])
+
+def describe(description: str, example: Any, schema: Any = ErrorSerializer) -> OpenApiResponse:
+    """Return a response with one example. `schema` is a serializer, a type or an OpenAPI schema."""
+    return OpenApiResponse(
+        schema,
+        description=description,
+        examples=[OpenApiExample("Example", summary=description, value=example)],
+    )
 
 
 COMMON_RESPONSES = {
@@ -33,8 +44,8 @@ COMMON_RESPONSES = {
     414: OpenApiResponse(description="The URL has more than 4,094 characters. The body is HTML."),
     429: describe("Too many requests. `Retry-After` is the number of seconds to wait.", examples.THROTTLED),
 }
-UNKNOWN_PARAMETER = describe("An unknown query parameter.", examples.UNKNOWN_PARAMETER)
-BAD_FILTER = describe("An unknown or invalid filter.", examples.BAD_FILTER)
+UNKNOWN_PARAMETER = describe("An unknown query parameter.", examples.UNKNOWN_PARAMETER, BAD_REQUEST)
+BAD_FILTER = describe("An unknown or invalid filter.", examples.BAD_FILTER, BAD_REQUEST)
 NOT_TRACKED = describe("The person is not tracked.", examples.NOT_TRACKED)
 UNSUPPORTED = describe("Unsupported media type.", {"detail": 'Unsupported media type "x/y" in request.'})
 USERNAME = OpenApiParameter("username", str, OpenApiParameter.PATH, description="a GitHub login, in any case")
@@ -60,7 +71,7 @@ track_person = extend_schema(
     responses={
         201: describe("The person is tracked. The next run imports the gists.", examples.NEW_PERSON, PersonSerializer),
         400: OpenApiResponse(
-            dict[str, Any],
+            BAD_REQUEST,
             description="An invalid GitHub user name or option, or the person is already tracked.",
             examples=[
                 OpenApiExample("Invalid name", value=examples.BAD_NAME),
@@ -86,7 +97,7 @@ track_people = extend_schema(
     },
     responses={
         200: describe("The result of each row.", examples.BULK_REPORT, BulkReportSerializer),
-        400: describe("The body is not a list of people.", examples.BAD_CSV),
+        400: describe("The body is not a list of people.", examples.BAD_CSV, BAD_REQUEST),
         415: UNSUPPORTED,
         **COMMON_RESPONSES,
     },
@@ -102,7 +113,7 @@ visit_person = extend_schema(
     parameters=[USERNAME, WindowQuerySerializer],
     responses={
         200: describe("The person with the gists.", examples.PERSON_WITH_GISTS, PersonWithGistsSerializer),
-        400: describe("An invalid query parameter.", examples.BAD_QUERY),
+        400: describe("An invalid query parameter.", examples.BAD_QUERY, BAD_REQUEST),
         404: NOT_TRACKED,
         **COMMON_RESPONSES,
     },
@@ -114,7 +125,7 @@ change_person = extend_schema(
     request=PersonChangesSerializer,
     responses={
         200: describe("The changed person.", examples.PERSON, PersonSerializer),
-        400: describe("An invalid value, or no field to change.", examples.BAD_CHANGES),
+        400: describe("An invalid value, or no field to change.", examples.BAD_CHANGES, BAD_REQUEST),
         404: NOT_TRACKED,
         415: UNSUPPORTED,
         **COMMON_RESPONSES,
@@ -126,7 +137,12 @@ untrack_person = extend_schema(
     summary="Stop tracking a person",
     description="Deletes the person with all gists and visits. Nothing is deleted in Pipedrive.",
     parameters=[USERNAME],
-    responses={204: OpenApiResponse(description="The person is deleted."), 404: NOT_TRACKED, **COMMON_RESPONSES},
+    responses={
+        204: OpenApiResponse(description="The person is deleted."),
+        400: UNKNOWN_PARAMETER,
+        404: NOT_TRACKED,
+        **COMMON_RESPONSES,
+    },
 )
 request_sync = extend_schema(
     operation_id="request_sync",
@@ -135,7 +151,9 @@ request_sync = extend_schema(
     request=None,
     responses={
         202: describe("The sync is requested.", examples.PERSON, PersonSerializer),
-        400: describe("The person is paused, or an unknown query parameter.", {"detail": "@ada is paused."}),
+        400: describe(
+            "The person is paused, or an unknown query parameter.", {"detail": "@ada is paused."}, BAD_REQUEST
+        ),
         404: NOT_TRACKED,
         **COMMON_RESPONSES,
     },

@@ -19,6 +19,12 @@ DEFAULT_PAGE_SIZE = 100  # gists of a visit
 ALL_GISTS_PAGE_SIZE = 5000
 
 
+class ErrorSerializer(serializers.Serializer[dict[str, str]]):
+    """An error that is not about a field or parameter."""
+
+    detail = serializers.CharField()
+
+
 class FileSerializer(serializers.Serializer[dict[str, Any]]):
     name = serializers.CharField()
     raw_url = serializers.URLField()
@@ -81,7 +87,9 @@ class PersonSerializer(serializers.ModelSerializer[Person]):
 
 
 class PersonWithGistsSerializer(serializers.ModelSerializer[Person]):
-    """A person with some of their gists. The context contains the `window`, and the URL of the `next` one or None."""
+    """A person with some of their gists."""
+
+    # The context contains the `window` (people.visits) and `next`, the URL of the next window or None.
 
     last_visit = serializers.SerializerMethodField(help_text="your visit before this one")
     cursor = serializers.SerializerMethodField(help_text="send it as `since` to get the gists after these")
@@ -211,7 +219,9 @@ class PersonChangesSerializer(StrictMixin, serializers.Serializer[dict[str, Any]
 
 
 class BulkRowSerializer(serializers.Serializer[dict[str, Any]]):
-    """One row of the body of POST /people/bulk. people.bulk validates it row by row."""
+    """One row of POST /people/bulk."""
+
+    # Only for the OpenAPI description: people.bulk validates the rows, so that one row cannot fail the request.
 
     username = serializers.CharField()
     pipedrive_id = serializers.IntegerField(required=False, allow_null=True)

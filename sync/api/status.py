@@ -12,6 +12,8 @@ from sync.status import MAX_COUNT_AGE_SECONDS, get_status
 
 
 class StatusView(ApiView):
+    """The state of the sync."""
+
     @schema.get_status
     def get(self, request: Request) -> Response:
         validate_query(request, set())
