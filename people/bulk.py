@@ -37,7 +37,7 @@ class RowResult:
 
 
 @dataclass(frozen=True)
-class Report:
+class BulkReport:
     """The results of all rows, in their order."""
 
     results: list[RowResult]
@@ -127,7 +127,7 @@ def _check_count(rows: list[Any]) -> None:
         raise ValueError(f"Too many rows. At most {MAX_ROWS} are allowed.")
 
 
-def track(rows: list[Any]) -> Report:
+def track(rows: list[Any]) -> BulkReport:
     """Track the people of these rows."""
     results: list[RowResult] = []
     new: dict[str, tuple[RowResult, Person]] = {}
@@ -147,7 +147,7 @@ def track(rows: list[Any]) -> Report:
     rows_to_create = list(new.values())
     for start in range(0, len(rows_to_create), BATCH_SIZE):
         _create(rows_to_create[start : start + BATCH_SIZE])
-    return Report(results)
+    return BulkReport(results)
 
 
 def _build_person(row: Any) -> Person:

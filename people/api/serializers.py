@@ -9,7 +9,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from people.api.validation import StrictMixin, validate_backfill
-from people.bulk import Report, RowOutcome, RowResult
+from people.bulk import BulkReport, RowOutcome, RowResult
 from people.github_names import login_key, parse_login
 from people.models import Gist, Person
 from people.visits import Window
@@ -237,7 +237,7 @@ class BulkResultSerializer(serializers.Serializer[RowResult]):
     reason = serializers.CharField(allow_blank=True)
 
 
-class BulkReportSerializer(serializers.Serializer[Report]):
+class BulkReportSerializer(serializers.Serializer[BulkReport]):
     """The results of all rows, and the number of rows with each result."""
 
     created = serializers.IntegerField()
