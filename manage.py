@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Django's command line, in which every setting may also be given as a flag."""
+"""Django's command line. Every setting is also a flag of every command."""
 
 import os
 import sys
@@ -11,22 +11,22 @@ from gisttracker import environment, logs
 
 
 class CommandLine(ManagementUtility):
-    """Lists the settings' flags in every command's -h and lets its parser accept them."""
+    """Adds the flags of the settings to the parser of every command, so that they are accepted and shown in its -h."""
 
     def fetch_command(self, subcommand: str) -> BaseCommand:
         command = super().fetch_command(subcommand)
         add_arguments = command.add_arguments
 
-        def with_settings(parser: CommandParser) -> None:
+        def add_all_arguments(parser: CommandParser) -> None:
             add_arguments(parser)
             environment.add_flags(parser)
 
-        command.add_arguments = with_settings  # type: ignore[method-assign]  # Adds to it, for every command.
+        command.add_arguments = add_all_arguments  # type: ignore[method-assign]  # wraps it, for any command
         return command
 
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gisttracker.settings")
-    environment.take_flags(sys.argv[2:])
+    environment.apply_flags(sys.argv[2:])
     sys.excepthook = logs.log_uncaught
     CommandLine(sys.argv).execute()

@@ -1,14 +1,14 @@
-"""What MySQL's client library does not see to by itself."""
+"""Rules for the MySQL connection that the client library does not enforce."""
 
 from typing import Any
 
 from django.db.utils import OperationalError
 
 
-def refuse_plain_text(connection: Any, **_: Any) -> None:
-    """End a connection that is not encrypted: the library only asks for encryption, and goes on without.
+def require_encryption(connection: Any, **_: Any) -> None:
+    """Close a connection that is not encrypted and raise OperationalError. Receiver of `connection_created`.
 
-    For Django's signal `connection_created`.
+    The client library only requests encryption: when the server offers none, it continues in plain text.
     """
     with connection.cursor() as cursor:
         cursor.execute("SHOW STATUS LIKE 'Ssl_cipher'")

@@ -1,4 +1,4 @@
-"""How gunicorn serves the API: `gunicorn -c python:gisttracker.gunicorn gisttracker.wsgi`."""
+"""Gunicorn's configuration: `gunicorn -c python:gisttracker.gunicorn gisttracker.wsgi`."""
 
 import os
 
@@ -8,13 +8,14 @@ from typing import Any
 
 from gisttracker.settings import ENV, LOGGING
 
-bind = f"{ENV['HOST']}:{ENV['PORT']}"
+bind = f"{ENV['LISTEN_HOST']}:{ENV['LISTEN_PORT']}"
 workers = ENV["WEB_WORKERS"]
 threads = 8
-worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108  # in memory: a slow disk is no dead worker
-preload_app = True  # A bad setting ends the start, instead of one worker after the other.
+# In memory, so that a slow disk cannot delay a worker's heartbeat until gunicorn kills it.
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
+preload_app = True  # so that an invalid setting stops the start once, instead of stopping each worker
 control_socket_disable = True
-graceful_timeout = 20  # seconds for requests in hand when told to stop
+graceful_timeout = 20  # seconds that running requests get after SIGTERM
 
 accesslog = "-"
 access_log_format = '%(h)s "%(r)s" %(s)s %(b)s %(M)sms %({x-request-id}o)s'

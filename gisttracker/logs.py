@@ -1,6 +1,7 @@
-"""How log records look: text for a terminal, or one JSON object a line; no secret in either, whoever wrote it.
+"""Log formats: text for a terminal, or one JSON object per line. Both redact secrets.
 
-Secrets are cut out of the finished text, so that messages, arguments, extras and tracebacks are all covered.
+Secrets are replaced in the formatted text, so that messages, arguments, extra fields and tracebacks are all covered,
+also those of libraries.
 """
 
 import json
@@ -16,43 +17,47 @@ from urllib.parse import quote
 
 from pythonjsonlogger.json import JsonFormatter as PythonJsonFormatter
 
-MIN_SECRET_LENGTH = 6  # characters; a shorter one would tear words apart, and is none
+MIN_SECRET_LENGTH = 6  # characters; replacing a shorter text would damage ordinary words
 _secrets: set[str] = set()
-_everywhere: dict[str, Any] = {}
-_request: ContextVar[str] = ContextVar("request")
-API_KEY = re.compile(r"\b[A-Za-z0-9]{8}\.[A-Za-z0-9]{32}\b")  # as djangorestframework-api-key makes them
+_global_fields: dict[str, Any] = {}
+_request_id: ContextVar[str] = ContextVar("request_id")
+API_KEY = re.compile(r"\b[A-Za-z0-9]{8}\.[A-Za-z0-9]{32}\b")  # the format of djangorestframework-api-key
 
 
 def register_secrets(secrets: Iterable[str]) -> None:
-    """Keep these out of all records from now on, as they are and as they look in URLs, in a repr and in JSON."""
+    """Redact these from all further records: as they are, URL-encoded, as in a repr, and as in JSON."""
     for secret in secrets:
         if len(secret) >= MIN_SECRET_LENGTH:
-            spelled = {secret, quote(secret, safe=""), repr(secret)[1:-1]}
-            _secrets.update(spelled, {json.dumps(spelling)[1:-1] for spelling in spelled})
+            forms = {secret, quote(secret, safe=""), repr(secret)[1:-1]}
+            _secrets.update(forms, {json.dumps(form)[1:-1] for form in forms})
 
 
 def bind_global(**fields: Any) -> None:
-    """Let every further record of this process carry these fields."""
-    _everywhere.update(fields)
+    """Add these fields to all further records of this process."""
+    _global_fields.update(fields)
 
 
 @contextmanager
 def bind_request(request_id: str) -> Iterator[None]:
-    """Let the records of this thread say which request they are about."""
-    token = _request.set(request_id)
+    """Add the request id to the records of this thread, inside the with block."""
+    token = _request_id.set(request_id)
     try:
         yield
     finally:
-        _request.reset(token)
+        _request_id.reset(token)
 
 
-def context(record: logging.LogRecord) -> dict[str, Any]:
-    """What a record carries beside its own fields. Django's own records about a request come with the request."""
-    request_id = getattr(getattr(record, "request", None), "request_id", "") or _request.get("")
-    return {**_everywhere, **({"request": request_id} if request_id else {})}
+def get_context(record: logging.LogRecord) -> dict[str, Any]:
+    """Return the fields that are added to a record: the global ones, and `request` (the id).
+
+    Django logs some records after the middleware returned; those have the request itself as an attribute.
+    """
+    request_id = getattr(getattr(record, "request", None), "request_id", "") or _request_id.get("")
+    return {**_global_fields, **({"request": request_id} if request_id else {})}
 
 
 def redact(text: str) -> str:
+    """Replace registered secrets and API keys with `[secret]`."""
     for secret in sorted(_secrets, key=len, reverse=True):
         text = text.replace(secret, "[secret]")
     return API_KEY.sub("[secret]", text)
@@ -64,10 +69,10 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record))
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the name is logging's
-        where = " ".join(f"{name} {value}" for name, value in context(record).items())
-        place = f" [{where}]" if where else ""
-        return f"{self.formatTime(record)} {record.levelname} {record.name}{place}: {record.message}"
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # named by the logging module
+        context = " ".join(f"{name} {value}" for name, value in get_context(record).items())
+        suffix = f" [{context}]" if context else ""
+        return f"{self.formatTime(record)} {record.levelname} {record.name}{suffix}: {record.message}"
 
 
 class JsonFormatter(PythonJsonFormatter):
@@ -82,8 +87,8 @@ class JsonFormatter(PythonJsonFormatter):
 
     def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
         super().add_fields(log_data, record, message_dict)
-        log_data.pop("request", None)  # Django's object; its id is what helps.
-        for name, value in context(record).items():
+        log_data.pop("request", None)  # Django's request object; its id is added below.
+        for name, value in get_context(record).items():
             log_data.setdefault(name, value)
 
     def format(self, record: logging.LogRecord) -> str:
@@ -91,11 +96,11 @@ class JsonFormatter(PythonJsonFormatter):
 
 
 def log_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    """For sys.excepthook: what ends a command is logged like everything else, without secrets."""
+    """Log the exception that ends a command, with secrets redacted. Assigned to sys.excepthook."""
     if issubclass(kind, KeyboardInterrupt):
         sys.exit(130)
     log = logging.getLogger("gisttracker")
-    if kind.__name__ in ("OperationalError", "ProgrammingError"):  # Django's; it may not be there yet.
-        log.critical("%s - does the database answer, and was `manage.py migrate` run?", error)
+    if kind.__name__ in ("OperationalError", "ProgrammingError"):  # by name: importing Django may be what failed
+        log.critical("%s - is the database reachable, and was `manage.py migrate` run?", error)
     else:
         log.critical("%s", error, exc_info=(kind, error, traceback))

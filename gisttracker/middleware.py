@@ -1,4 +1,4 @@
-"""What every request gets, whoever answers it: an id in answer and logs, and a limit for its body."""
+"""Middleware for all requests: a request id in response and logs, and a maximum body size."""
 
 import re
 import uuid
@@ -9,20 +9,20 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from gisttracker import logs
 
-Next = Callable[[HttpRequest], HttpResponse]
-FIT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+GetResponse = Callable[[HttpRequest], HttpResponse]
+VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestIdMiddleware:
-    """Takes a fitting X-Request-ID, or makes one; it is in the answer and in every log line about the request."""
+    """Takes the client's X-Request-ID if it is valid, or generates one, and adds it to the response and all logs."""
 
-    def __init__(self, get_response: Next) -> None:
+    def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         given = request.headers.get("X-Request-ID", "")
-        request_id = given if FIT_ID.fullmatch(given) else uuid.uuid4().hex
-        request.request_id = request_id  # type: ignore[attr-defined]  # for the records that Django makes later
+        request_id = given if VALID_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        request.request_id = request_id  # type: ignore[attr-defined]  # for records that Django logs after this returns
         with logs.bind_request(request_id):
             response = self.get_response(request)
         response["X-Request-ID"] = request_id
@@ -30,9 +30,9 @@ class RequestIdMiddleware:
 
 
 class BodyLimitMiddleware:
-    """Refuses bodies that are too large before anybody reads them."""
+    """Rejects a request by its Content-Length, before the body is read."""
 
-    def __init__(self, get_response: Next) -> None:
+    def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
@@ -41,14 +41,18 @@ class BodyLimitMiddleware:
         except ValueError:
             length = 0
         if length > settings.MAX_BODY_BYTES:
-            most = settings.MAX_BODY_BYTES >> 20
-            return JsonResponse({"detail": f"The body has {length} bytes; {most} MB are allowed."}, status=413)
+            max_megabytes = settings.MAX_BODY_BYTES >> 20
+            detail = f"The body has {length} bytes. At most {max_megabytes} MB are allowed."
+            return JsonResponse({"detail": detail}, status=413)
         return self.get_response(request)
 
 
-def client_address(request: HttpRequest) -> str:
-    """Whose request this is: what the proxies in front, and nobody before them, say in X-Forwarded-For."""
+def get_client_address(request: HttpRequest) -> str:
+    """Return the client's IP address.
+
+    Each trusted proxy appends one entry to X-Forwarded-For. Entries before those come from the client and are ignored.
+    """
     hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
-    if settings.PROXIES and hops:
-        return hops[-min(settings.PROXIES, len(hops))]
+    if settings.TRUSTED_PROXY_COUNT and hops:
+        return hops[-min(settings.TRUSTED_PROXY_COUNT, len(hops))]
     return str(request.META.get("REMOTE_ADDR", ""))

@@ -1,4 +1,4 @@
-"""Django's settings, all made from the variables of gisttracker.environment."""
+"""Django settings, derived from the variables of gisttracker.environment."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +12,7 @@ from gisttracker import __version__, database, environment, logs
 BASE_DIR = Path(__file__).resolve().parent.parent
 ENV = environment.read(BASE_DIR / ".env")
 
-# --- the export ---
+# --- the sync ---
 PIPEDRIVE_TOKEN: str = ENV["PIPEDRIVE_TOKEN"]
 PIPEDRIVE_API_URL: str = ENV["PIPEDRIVE_API_URL"]
 PIPEDRIVE_ACTIVITY_TYPE: str = ENV["PIPEDRIVE_ACTIVITY_TYPE"]
@@ -29,8 +29,9 @@ SYNC_LEASE_SECONDS: int = ENV["SYNC_LEASE_SECONDS"]
 
 # --- the web service ---
 DEBUG: bool = ENV["DEBUG"]
-# Without one, sessions end with the process; wsgi.py refuses to serve so unless DEBUG or INSECURE says it may.
+# A generated key is enough for commands. With it, sessions would end with the process, so checks.py rejects it.
 SECRET_KEY: str = ENV["SECRET_KEY"] or get_random_string(64)
+SECRET_KEY_IS_GENERATED = not ENV["SECRET_KEY"]
 ALLOWED_HOSTS: list[str] = ENV["ALLOWED_HOSTS"]
 CSRF_TRUSTED_ORIGINS: list[str] = ENV["CSRF_TRUSTED_ORIGINS"] or []
 ROOT_URLCONF = "gisttracker.urls"
@@ -50,11 +51,12 @@ INSTALLED_APPS = [
     "rest_framework_api_key",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "gisttracker",
     "people",
     "sync",
 ]
 MIDDLEWARE = [
-    # First, so that probes need neither a Host that we know nor a session.
+    # First, so that probes need neither an allowed Host header nor a session.
     "gisttracker.health.HealthMiddleware",
     "gisttracker.middleware.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -83,11 +85,11 @@ TEMPLATES = [
         },
     }
 ]
-# Both spellings of an API address are routed, so Django need not redirect (a redirect would lose a POST's body).
+# API paths are routed with and without the trailing slash, because a redirect would lose the body of a POST.
 APPEND_SLASH = True
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "static-collected"
-# Where nobody ran collectstatic, static files are served right from the packages.
+# Without collectstatic, static files are served directly from the packages.
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = not STATIC_ROOT.is_dir()
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -99,19 +101,19 @@ USE_TZ = True
 USE_I18N = False
 
 
-# --- safety ---
+# --- security ---
 API_REQUESTS_PER_MINUTE: int = ENV["API_REQUESTS_PER_MINUTE"]
 ANONYMOUS_REQUESTS_PER_MINUTE: int = ENV["ANONYMOUS_REQUESTS_PER_MINUTE"]
 API_AUTH: str = ENV["API_AUTH"] or ("none" if DEBUG else "key")
 METRICS_PUBLIC: bool = ENV["METRICS_PUBLIC"]
-INSECURE: bool = ENV["INSECURE"]
+ALLOW_INSECURE: bool = ENV["ALLOW_INSECURE"]
 MAX_BODY_BYTES = DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
-HTTPS: bool = ENV["HTTPS"] and not DEBUG
-SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^metrics$"]  # Prometheus asks inside the cluster, by plain HTTP.
-SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENV["PROXIES"] else None
+REQUIRE_HTTPS: bool = ENV["REQUIRE_HTTPS"] and not DEBUG
+SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = REQUIRE_HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^metrics$"]  # Prometheus scrapes inside the cluster, by plain HTTP.
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if REQUIRE_HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = REQUIRE_HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENV["TRUSTED_PROXY_COUNT"] else None
 CORS_ALLOWED_ORIGINS: list[str] = ENV["CORS_ALLOWED_ORIGINS"] or []
 CORS_URLS_REGEX = r"^/api/"
 CONTENT_SECURITY_POLICY = {
@@ -132,13 +134,13 @@ AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_VERBOSE = False
-AXES_CLIENT_IP_CALLABLE = "gisttracker.middleware.client_address"
-PROXIES: int = ENV["PROXIES"]
+AXES_CLIENT_IP_CALLABLE = "gisttracker.middleware.get_client_address"
+TRUSTED_PROXY_COUNT: int = ENV["TRUSTED_PROXY_COUNT"]
 
 
 # --- the database ---
 def mysql() -> dict[str, Any]:
-    """MySQL 8.4 or MariaDB 10.11: full Unicode, bad values refused instead of cut, all times in UTC."""
+    """MySQL 8.4 or MariaDB 10.11: full Unicode, strict mode (errors instead of truncated values), all times in UTC."""
     return {
         "ENGINE": "django.db.backends.mysql",
         "HOST": ENV["DATABASE_HOST"],
@@ -160,7 +162,7 @@ def mysql() -> dict[str, Any]:
 
 
 def sqlite() -> dict[str, Any]:
-    """One file. Readers do not wait for the writer (WAL); writers queue instead of failing (IMMEDIATE, timeout)."""
+    """One file. With WAL, readers do not wait for the writer; with IMMEDIATE and the timeout, writers queue."""
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": BASE_DIR / ENV["SQLITE_PATH"],
@@ -174,7 +176,7 @@ def sqlite() -> dict[str, Any]:
 
 
 if ENV["DATABASE_HOST"] and ENV["DATABASE_TLS"]:
-    connection_created.connect(database.refuse_plain_text)
+    connection_created.connect(database.require_encryption)
 DATABASES = {"default": mysql() if ENV["DATABASE_HOST"] else sqlite()}
 
 # --- the REST API ---
@@ -188,8 +190,8 @@ REST_FRAMEWORK = {
         "people.api.throttling.ConsumerThrottle",
         "people.api.throttling.AnonymousThrottle",
     ],
-    "NUM_PROXIES": ENV["PROXIES"],
-    "URL_FORMAT_OVERRIDE": None,  # `format` is a parameter of ours.
+    "NUM_PROXIES": ENV["TRUSTED_PROXY_COUNT"],
+    "URL_FORMAT_OVERRIDE": None,  # because `format` is a query parameter of ours
     "DEFAULT_PARSER_CLASSES": [
         "people.api.parsers.JsonParser",
         "rest_framework.parsers.FormParser",
@@ -202,7 +204,7 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "gisttracker",
     "DESCRIPTION": (
         "Tracks GitHub users (people) and turns each of their public gists into one Pipedrive activity. "
-        "A visit to a person shows the gists first seen since your last visit."
+        "A visit to a person shows the gists that were stored since your last visit."
     ),
     "VERSION": __version__,
     "SCHEMA_PATH_PREFIX": "/api/v1",
@@ -211,7 +213,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": [],
-    "PREPROCESSING_HOOKS": ["people.api.schema.tidy_addresses"],
+    "PREPROCESSING_HOOKS": ["people.api.schema.normalize_paths"],
     "ENUM_NAME_OVERRIDES": {
         "PersonState": "people.models.Person.State",
         "PushState": "people.models.Gist.PushState",
@@ -223,19 +225,23 @@ SPECTACULAR_SETTINGS = {
 }
 
 # --- logs ---
-logs.register_secrets(ENV[one.name] for one in environment.VARIABLES if one.secret and ENV[one.name] != one.default)
+logs.register_secrets(
+    ENV[variable.name]
+    for variable in environment.VARIABLES
+    if variable.secret and ENV[variable.name] != variable.default
+)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"text": {"()": "gisttracker.logs.TextFormatter"}, "json": {"()": "gisttracker.logs.JsonFormatter"}},
     "handlers": {
         "stderr": {"class": "logging.StreamHandler", "formatter": ENV["LOG_FORMAT"]},
-        "nowhere": {"class": "logging.NullHandler"},
+        "null": {"class": "logging.NullHandler"},
     },
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {
         "django": {"handlers": [], "propagate": True},
-        # Strangers who ask for other hosts are refused, and need not fill the log with tracebacks.
-        "django.security.DisallowedHost": {"handlers": ["nowhere"], "propagate": False},
+        # Requests with a wrong Host header are rejected with 400; scanners must not fill the log with tracebacks.
+        "django.security.DisallowedHost": {"handlers": ["null"], "propagate": False},
     },
 }

@@ -1,11 +1,11 @@
-"""Where everything is: API v1, its description, the admin. (/livez and /readyz are in health.py.)"""
+"""URLs of the service: API v1, its documentation, metrics, admin. /livez and /readyz are served by health.py."""
 
 from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from sync.api.metrics import Metrics
+from sync.api.metrics import MetricsView
 
 handler404 = "gisttracker.errors.not_found"
 handler500 = "rest_framework.exceptions.server_error"
@@ -16,7 +16,7 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="documentation")),
     path("api/v1/", include("people.api.urls")),
     path("api/v1/", include("sync.api.urls")),
-    path("metrics", Metrics.as_view(), name="metrics"),
+    path("metrics", MetricsView.as_view(), name="metrics"),
     path("schema", SpectacularAPIView.as_view(), name="schema"),
     path("documentation/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="documentation"),
     re_path(r"^documentation(?:/index\.html)?$", SpectacularSwaggerSplitView.as_view(url_name="schema")),

@@ -1,6 +1,6 @@
-"""Which of a newly tracked person's old gists are exported: `all`, `none`, the newest N, or those since a date.
+"""Which existing gists of a new person are exported: `all`, `none`, the newest N, or those created since a date.
 
-Imports nothing of Django, because the settings are checked with it before Django is there.
+Imports nothing of Django: gisttracker.environment uses it before Django is configured.
 """
 
 import datetime as dt
@@ -10,7 +10,7 @@ RULE = "must be all, none, a number (the newest N gists) or a date such as 2026-
 
 
 def parse(text: str) -> str:
-    """The choice in its stored spelling, or ValueError with the rule."""
+    """Return the choice as it is stored. Raises ValueError(RULE)."""
     choice = text.strip().lower()
     if choice in ("all", "none"):
         return choice
@@ -25,7 +25,7 @@ def parse(text: str) -> str:
 
 
 def select(choice: str, created: list[dt.datetime]) -> list[bool]:
-    """For gists created at these times, in any order: is each included in the choice?"""
+    """Return for each of these creation times (in any order) whether the choice includes the gist."""
     if choice == "all":
         return [True] * len(created)
     if choice == "none":

@@ -1,11 +1,12 @@
-"""Many people at once, from a JSON list or CSV: one result for each row; good rows are kept whatever the others are."""
+"""Tracking many people from a JSON list or CSV. Each row has its own result; a bad row does not affect the others."""
 
 import csv
 import io
 import itertools
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from django.conf import settings
@@ -16,67 +17,93 @@ from people.github_names import login_key, parse_login
 from people.models import Person, SearchTerm
 
 MAX_ROWS = 5000
-BATCH_SIZE = 500  # rows in one statement
+BATCH_SIZE = 500  # rows per statement
 COLUMNS = ("username", "pipedrive_id", "backfill")
 MAX_ID = 2**63 - 1
 
 
+class RowOutcome(StrEnum):
+    CREATED = "created"
+    ALREADY_TRACKED = "already_tracked"
+    REJECTED = "rejected"
+
+
 @dataclass
-class Result:
-    """What became of a row; `row` counts from 1. `result`: created, already_tracked or refused."""
-
-    row: int
+class RowResult:
+    row: int  # counts from 1; the header of a CSV is not counted
     username: str
-    result: str
+    result: RowOutcome
     reason: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)
-class BadRow:
-    """A line of a CSV that cannot be read as a row."""
+class BulkReport:
+    """The results of all rows, in their order."""
+
+    results: list[RowResult]
+
+    @property
+    def created(self) -> int:
+        return self._count(RowOutcome.CREATED)
+
+    @property
+    def already_tracked(self) -> int:
+        return self._count(RowOutcome.ALREADY_TRACKED)
+
+    @property
+    def rejected(self) -> int:
+        return self._count(RowOutcome.REJECTED)
+
+    def _count(self, outcome: RowOutcome) -> int:
+        return sum(result.result == outcome for result in self.results)
+
+
+@dataclass(frozen=True)
+class MalformedRow:
+    """A line of a CSV with the wrong number of fields."""
 
     reason: str
     username: str
 
 
 def read_csv(raw: bytes) -> list[Any]:
-    """Rows of a CSV with the header `username[,pipedrive_id][,backfill]`, UTF-8 with or without BOM. ValueError."""
+    """Return the rows of a CSV with the header `username[,pipedrive_id][,backfill]`, in UTF-8 with or without BOM.
+
+    Raises ValueError when the file as a whole cannot be read.
+    """
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"The CSV is not UTF-8 (byte {error.start}).") from None
     if "\0" in text:
-        raise ValueError("The CSV has a NUL byte in it.")
+        raise ValueError("The CSV contains a NUL byte.")
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
-        reader.fieldnames = _header(reader.fieldnames)
-        rows = [_csv_row(row) for row in itertools.islice(reader, MAX_ROWS + 1)]
+        reader.fieldnames = _parse_header(reader.fieldnames)
+        rows = [_parse_csv_row(row) for row in itertools.islice(reader, MAX_ROWS + 1)]
     except csv.Error as error:
         raise ValueError(f"The CSV is broken at line {reader.line_num + 1}: {error}.") from None
-    _check_number(rows)
+    _check_count(rows)
     return rows
 
 
-def _header(names: Sequence[str] | None) -> list[str]:
+def _parse_header(names: Sequence[str] | None) -> list[str]:
     header = [(name or "").strip().lower() for name in names or []]
     if "username" not in header or not set(header) <= set(COLUMNS) or len(set(header)) < len(header):
         raise ValueError("The CSV's first line must be username[,pipedrive_id][,backfill].")
     return header
 
 
-def _csv_row(row: dict[str | Any, str | Any]) -> Any:
-    """What is given of a line; an empty field is not given."""
+def _parse_csv_row(row: dict[str | Any, str | Any]) -> Any:
+    """Return the fields of a line without the empty ones, which count as not given."""
     given = {name: (value or "").strip() for name, value in row.items() if name is not None}
     if None in row:
-        return BadRow("The line has more fields than the first one.", given["username"])
+        return MalformedRow("The line has more fields than the first line.", given["username"])
     return {name: value for name, value in given.items() if value or name == "username"}
 
 
 def read_json(raw: bytes) -> list[Any]:
-    """A list of names, or of objects with username, pipedrive_id, backfill. ValueError."""
+    """Return the rows of a JSON list; see check_list. Raises ValueError."""
     try:
         rows = json.loads(raw)
     except (ValueError, RecursionError) as error:
@@ -85,49 +112,54 @@ def read_json(raw: bytes) -> list[Any]:
 
 
 def check_list(rows: Any) -> list[Any]:
+    """Return the rows of a list of names, or of objects with `username`, `pipedrive_id`, `backfill`.
+
+    Raises ValueError when it is not a list, or too long.
+    """
     if not isinstance(rows, list):
-        raise ValueError("A list of people is expected.")
-    _check_number(rows)
+        raise ValueError("Send a list of people.")
+    _check_count(rows)
     return [{"username": row} if isinstance(row, str) else row for row in rows]
 
 
-def _check_number(rows: list[Any]) -> None:
+def _check_count(rows: list[Any]) -> None:
     if len(rows) > MAX_ROWS:
-        raise ValueError(f"{MAX_ROWS} rows are allowed at once.")
+        raise ValueError(f"Too many rows. At most {MAX_ROWS} are allowed.")
 
 
-def track(rows: list[Any]) -> list[Result]:
-    """Track the people of these rows, and say what became of each."""
-    results: list[Result] = []
-    wanted: dict[str, tuple[Result, Person]] = {}
+def track(rows: list[Any]) -> BulkReport:
+    """Track the people of these rows."""
+    results: list[RowResult] = []
+    new: dict[str, tuple[RowResult, Person]] = {}
     for number, row in enumerate(rows, start=1):
         try:
-            person = _person(row)
+            person = _build_person(row)
         except ValueError as error:
-            results.append(Result(number, _shown(row), "refused", str(error)))
+            results.append(RowResult(number, _get_username(row), RowOutcome.REJECTED, str(error)))
             continue
-        result = Result(number, person.github_username, "created")
+        result = RowResult(number, person.github_username, RowOutcome.CREATED)
         results.append(result)
-        if person.username_key in wanted:
-            first = wanted[person.username_key][0].row
-            result.result, result.reason = "already_tracked", f"It stands in row {first} already."
+        if person.username_key in new:
+            first = new[person.username_key][0].row
+            result.result, result.reason = RowOutcome.ALREADY_TRACKED, f"Duplicate of row {first}."
         else:
-            wanted[person.username_key] = (result, person)
-    keys = list(wanted)
-    for start in range(0, len(keys), BATCH_SIZE):
-        _create([wanted[key] for key in keys[start : start + BATCH_SIZE]])
-    return results
+            new[person.username_key] = (result, person)
+    rows_to_create = list(new.values())
+    for start in range(0, len(rows_to_create), BATCH_SIZE):
+        _create(rows_to_create[start : start + BATCH_SIZE])
+    return BulkReport(results)
 
 
-def _person(row: Any) -> Person:
-    """An unsaved person, or ValueError with what is wrong."""
-    if isinstance(row, BadRow):
+def _build_person(row: Any) -> Person:
+    """Return an unsaved person. Raises ValueError with the reason."""
+    if isinstance(row, MalformedRow):
         raise ValueError(row.reason)
     if not isinstance(row, dict):
-        raise ValueError("A name, or an object with a username, is expected.")
+        raise ValueError("Must be a name, or an object with a username.")
     unknown = set(row) - set(COLUMNS)
     if unknown:
-        raise ValueError(f"Unknown: {', '.join(sorted(map(str, unknown)))[:100]}.")
+        names = ", ".join(sorted(map(str, unknown)))[:100]
+        raise ValueError(f"Unknown field: {names}. Allowed: {', '.join(COLUMNS)}.")
     username, pipedrive_id, choice = (row.get(column) for column in COLUMNS)
     if not isinstance(username, str):
         raise ValueError("username must be text.")
@@ -135,12 +167,12 @@ def _person(row: Any) -> Person:
     return Person(
         github_username=login,
         username_key=login_key(login),
-        pipedrive_id=_pipedrive_id(pipedrive_id),
-        backfill=_backfill(choice),
+        pipedrive_id=_parse_pipedrive_id(pipedrive_id),
+        backfill=_parse_backfill(choice),
     )
 
 
-def _pipedrive_id(given: Any) -> int | None:
+def _parse_pipedrive_id(given: Any) -> int | None:
     if given is None:
         return None
     if isinstance(given, str) and given.isascii() and given.isdigit() and len(given) < 20:
@@ -150,7 +182,7 @@ def _pipedrive_id(given: Any) -> int | None:
     return given
 
 
-def _backfill(given: Any) -> str:
+def _parse_backfill(given: Any) -> str:
     if given is None:
         return str(settings.BACKFILL)
     if isinstance(given, int) and not isinstance(given, bool):
@@ -163,20 +195,20 @@ def _backfill(given: Any) -> str:
         raise ValueError(f"backfill {error}.") from None
 
 
-def _create(chosen: list[tuple[Result, Person]]) -> None:
-    """Together; where somebody else is quicker with one of them, one by one."""
-    keys = [person.username_key for _, person in chosen]
-    there = set(Person.objects.filter(username_key__in=keys).values_list("username_key", flat=True))
+def _create(batch: list[tuple[RowResult, Person]]) -> None:
+    """Create these people in one statement, or one by one if another process creates one of them meanwhile."""
+    keys = [person.username_key for _, person in batch]
+    existing = set(Person.objects.filter(username_key__in=keys).values_list("username_key", flat=True))
     new = []
-    for result, person in chosen:
-        if person.username_key in there:
-            _already(result)
+    for result, person in batch:
+        if person.username_key in existing:
+            _mark_already_tracked(result)
         else:
             new.append((result, person))
     try:
         with transaction.atomic():
             Person.objects.bulk_create([person for _, person in new])
-            # Not every database tells the ids of what was created.
+            # Read again, because MySQL does not return the ids of created rows.
             SearchTerm.index(list(Person.objects.filter(username_key__in=[person.username_key for _, person in new])))
     except IntegrityError:
         for result, person in new:
@@ -184,16 +216,16 @@ def _create(chosen: list[tuple[Result, Person]]) -> None:
                 with transaction.atomic():
                     person.save(force_insert=True)
             except IntegrityError:
-                _already(result)
+                _mark_already_tracked(result)
 
 
-def _already(result: Result) -> None:
-    result.result, result.reason = "already_tracked", f"@{result.username} is already tracked."
+def _mark_already_tracked(result: RowResult) -> None:
+    result.result, result.reason = RowOutcome.ALREADY_TRACKED, f"@{result.username} is already tracked."
 
 
-def _shown(row: Any) -> str:
-    """What a refused row calls the person, as far as that can be told."""
-    if isinstance(row, BadRow):
+def _get_username(row: Any) -> str:
+    """Return the user name as the rejected row gives it, or ""."""
+    if isinstance(row, MalformedRow):
         return row.username[:100]
     name = row.get("username", "") if isinstance(row, dict) else ""
     return name[:100] if isinstance(name, str) else ""

@@ -1,4 +1,4 @@
-""" "Since the last visit": which gists to show, and moving the marker."""
+"""Visits: which gists are new to a consumer, and the visit marker that records it."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,19 +11,19 @@ from people.models import Gist, Person, Visit
 
 @dataclass(frozen=True)
 class Window:
-    """Some of a person's gists, oldest first, and where the next window starts."""
+    """Some of a person's gists, oldest first."""
 
     gists: list[Gist]
-    cursor: int
-    more: bool
+    cursor: int  # the next window starts after this gist id
+    has_more: bool
     last_visit: datetime | None
 
 
 def visit(person_id: int, consumer: str, limit: int) -> tuple[Person, Window]:
-    """Show what is new to this consumer and move its marker past it. Person.DoesNotExist if it was deleted meanwhile.
+    """Return the gists that are new to this consumer and move its marker past them.
 
-    The person's row is locked: two visits at the same moment share the gists between them, and no gist can be
-    inserted behind the marker, because the sync inserts under the same lock.
+    Raises Person.DoesNotExist if the person was deleted. The person's row is locked: concurrent visits share the gists
+    between them, and no gist can be inserted behind the marker, because the sync inserts under the same lock.
     """
     with transaction.atomic():
         person = Person.objects.select_for_update().get(pk=person_id)
@@ -36,12 +36,12 @@ def visit(person_id: int, consumer: str, limit: int) -> tuple[Person, Window]:
 
 
 def replay(person: Person, consumer: str, since: int, limit: int) -> Window:
-    """Show everything after a cursor; the marker stays where it is."""
+    """Return the gists after the cursor `since`, without moving the marker."""
     return _after(person, since, limit, _last_visit(person, consumer)[1])
 
 
 def peek(person: Person, consumer: str, limit: int) -> Window:
-    """What a visit would show; the marker stays where it is."""
+    """Return what a visit would return, without moving the marker."""
     cursor, visited_at = _last_visit(person, consumer)
     return _after(person, cursor, limit, visited_at)
 
@@ -53,6 +53,6 @@ def _last_visit(person: Person, consumer: str) -> tuple[int, datetime | None]:
 
 def _after(person: Person, cursor: int, limit: int, last_visit: datetime | None) -> Window:
     gists = list(Gist.objects.filter(person=person, id__gt=cursor).order_by("id")[: limit + 1])
-    more = len(gists) > limit
+    has_more = len(gists) > limit
     gists = gists[:limit]
-    return Window(gists, gists[-1].id if gists else cursor, more, last_visit)
+    return Window(gists, gists[-1].id if gists else cursor, has_more, last_visit)

@@ -1,7 +1,8 @@
-"""Numbers about the sync, from the database alone: for sync_status, and for whoever watches the service."""
+"""The state of the sync, read from the database: for sync_status, the API and the metrics."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.core.cache import cache
@@ -12,114 +13,127 @@ from sync.claims import Clock
 from sync.models import ROUND_TRIGGERS, SUCCESSFUL_OUTCOMES, SyncRun
 
 MAX_REJECTED = 20
+MAX_COUNT_AGE_SECONDS = 30  # of cached counts, so that any number of dashboards costs the same
+CACHE_KEY = "sync.status.counts"
 
 
 @dataclass(frozen=True)
-class Counted:
-    """What takes a look at every row, or at many."""
+class ApiLimit:
+    """What a run knows about one API's rate limit. A run that is still going on has not recorded it."""
 
-    people: dict[str, int]
-    gists: dict[str, int]
-    runs: dict[str, int]
-    oldest_poll_at: datetime | None
+    remaining: float | None = None  # of the budget that the API reported last
+    reset: float | None = None  # of that budget. GitHub: Unix time; Pipedrive: seconds from the response
+    requests: int = 0  # sent in the run
+    stopped: str = ""  # why the run stopped calling this API; "" if it did not
+    resets_at: datetime | None = None  # when requests are possible again; None if unknown or if the run did not stop
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> "ApiLimit":
+        resets_at = row.get("resets_at")
+        return cls(
+            remaining=row.get("remaining"),
+            reset=row.get("reset"),
+            requests=row.get("requests") or 0,
+            stopped=row.get("stopped") or "",
+            resets_at=datetime.fromisoformat(resets_at).astimezone(UTC) if resets_at else None,
+        )
+
+
+@dataclass(frozen=True)
+class RunLimits:
+    github: ApiLimit
+    pipedrive: ApiLimit
+
+    @classmethod
+    def of(cls, run: SyncRun | None) -> "RunLimits":
+        """Return what this run recorded in its row; empty limits if there is no run."""
+        limits = run.limits if run else {}
+        return cls(
+            github=ApiLimit.from_json(limits.get("github") or {}),
+            pipedrive=ApiLimit.from_json(limits.get("pipedrive") or {}),
+        )
+
+    def by_api(self) -> dict[str, ApiLimit]:
+        return {"github": self.github, "pipedrive": self.pipedrive}
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Numbers that take a pass over many rows, and so may come from the cache. States without rows count 0."""
+
+    people: dict[str, int]  # by Person.State
+    gists: dict[str, int]  # by Gist.PushState
+    runs: dict[str, int]  # by SyncRun.Outcome
+    oldest_poll_at: datetime | None  # of the active people
     oldest_backlog_at: datetime | None
 
 
 @dataclass(frozen=True)
 class Status:
-    """How the sync is doing at `now`. Backlog: gists whose activity is still to be made or looked for."""
+    """The state of the sync at `now`."""
 
     now: datetime
     last_run: SyncRun | None
-    last_successful_run: SyncRun | None  # of those for everybody: one for a single person proves nothing
-    counted: Counted
-    rejected: list[Gist] = field(default_factory=list)  # the newest
+    last_successful_run: SyncRun | None  # among the runs for all people: a run for one person proves nothing
+    counts: Counts
+    rejected: list[Gist] = field(default_factory=list)  # the newest MAX_REJECTED
 
     @property
     def age(self) -> timedelta | None:
-        """Since the last good run ended."""
-        ended = self.last_successful_run and self.last_successful_run.finished_at
-        return self.now - ended if ended else None
+        """The time since the last successful run finished."""
+        finished_at = self.last_successful_run and self.last_successful_run.finished_at
+        return self.now - finished_at if finished_at else None
+
+    @property
+    def age_seconds(self) -> int | None:
+        return round(self.age.total_seconds()) if self.age is not None else None
 
     @property
     def backlog(self) -> int:
-        return self.counted.gists[Gist.PushState.PENDING] + self.counted.gists[Gist.PushState.STARTED]
+        """The number of gists whose activity is not created yet, or whose push has an unknown outcome."""
+        return self.counts.gists[Gist.PushState.PENDING] + self.counts.gists[Gist.PushState.STARTED]
 
-    def as_json(self) -> dict[str, Any]:
-        age = self.age
-        return {
-            "last_run": self.last_run and run_as_json(self.last_run),
-            "last_successful_run": self.last_successful_run and run_as_json(self.last_successful_run),
-            "age_seconds": round(age.total_seconds()) if age is not None else None,
-            "people": self.counted.people,
-            "gists": self.counted.gists,
-            "backlog": self.backlog,
-            "oldest_backlog_at": _text(self.counted.oldest_backlog_at),
-            "oldest_poll_at": _text(self.counted.oldest_poll_at),
-            "rejected": [
-                {"person": gist.person.github_username, "gist": gist.github_id, "reason": gist.push_error}
-                for gist in self.rejected
-            ],
-            "limits": self.last_run.limits if self.last_run else {},
-        }
+    @property
+    def limits(self) -> RunLimits:
+        return RunLimits.of(self.last_run)
 
 
-def status(clock: Clock, *, counted_within: int = 0) -> Status:
-    """The same few statements, however many people and gists there are.
+def get_status(clock: Clock, *, max_count_age: int = 0) -> Status:
+    """Read the status, with a number of statements that does not depend on the number of people and gists.
 
-    `counted_within`: counts may be as old as that, in seconds, so that any number of dashboards costs the same.
+    The counts may come from a cache and be up to `max_count_age` seconds old; 0 bypasses the cache.
     """
     rejected = Gist.objects.filter(push_state=Gist.PushState.REJECTED).select_related("person").order_by("-id")
-    good = SyncRun.objects.filter(outcome__in=SUCCESSFUL_OUTCOMES, trigger__in=ROUND_TRIGGERS)
+    successful = SyncRun.objects.filter(outcome__in=SUCCESSFUL_OUTCOMES, trigger__in=ROUND_TRIGGERS)
     return Status(
         now=clock(),
         last_run=SyncRun.objects.order_by("-id").first(),
-        last_successful_run=good.order_by("-finished_at").first(),
-        counted=_recently_counted(counted_within) if counted_within else _count(),
+        last_successful_run=successful.order_by("-finished_at").first(),
+        counts=_get_cached_counts(max_count_age) if max_count_age else _count(),
         rejected=list(rejected[:MAX_REJECTED]),
     )
 
 
-def _recently_counted(within: int) -> Counted:
-    counted: Counted | None = cache.get("counted")
-    if counted is None:
-        counted = _count()
-        cache.set("counted", counted, within)
-    return counted
+def _get_cached_counts(max_age: int) -> Counts:
+    counts: Counts | None = cache.get(CACHE_KEY)
+    if counts is None:
+        counts = _count()
+        cache.set(CACHE_KEY, counts, max_age)
+    return counts
 
 
-def _count() -> Counted:
-    by_state = Person.objects.order_by().values("state").annotate(number=Count("pk"), oldest=Min("polled_at"))
-    people = {row["state"]: row for row in by_state}
-    active = people.get(Person.State.ACTIVE, {"oldest": None})
-    return Counted(
-        people={state: people.get(state, {"number": 0})["number"] for state in Person.State.values},
-        gists=_numbers(Gist.PushState.values, Gist.objects, "push_state"),
-        runs=_numbers(SyncRun.Outcome.values, SyncRun.objects, "outcome"),
-        oldest_poll_at=active["oldest"],
+def _count() -> Counts:
+    rows = Person.objects.order_by().values("state").annotate(number=Count("pk"), oldest_poll_at=Min("polled_at"))
+    by_state = {row["state"]: row for row in rows}
+    return Counts(
+        people={state: by_state[state]["number"] if state in by_state else 0 for state in Person.State.values},
+        gists=_count_by(Gist.objects, "push_state", Gist.PushState.values),
+        runs=_count_by(SyncRun.objects, "outcome", SyncRun.Outcome.values),
+        oldest_poll_at=by_state[Person.State.ACTIVE]["oldest_poll_at"] if Person.State.ACTIVE in by_state else None,
         oldest_backlog_at=Gist.objects.unfinished().aggregate(oldest=Min("created_at"))["oldest"],
     )
 
 
-def run_as_json(run: SyncRun) -> dict[str, Any]:
-    return {
-        "id": run.pk,
-        "trigger": run.trigger,
-        "started_at": _text(run.started_at),
-        "finished_at": _text(run.finished_at),
-        "outcome": run.outcome,
-        "counts": run.counts,
-        "limits": run.limits,
-        "problems": run.errors.splitlines(),
-        "host": run.host,
-        "version": run.version,
-    }
-
-
-def _numbers(kinds: list[str], rows: Any, column: str) -> dict[str, int]:
-    counted = dict(rows.order_by().values_list(column).annotate(Count("pk")))
-    return {kind: counted.get(kind, 0) for kind in kinds}
-
-
-def _text(moment: datetime | None) -> str | None:
-    return moment.isoformat() if moment else None
+def _count_by(rows: Any, column: str, values: list[str]) -> dict[str, int]:
+    counts = dict(rows.order_by().values_list(column).annotate(Count("pk")))
+    return {value: counts.get(value, 0) for value in values}

@@ -126,22 +126,27 @@ def database_variables(transactional_db: None) -> dict[str, str]:
 
 @pytest.fixture
 def serve(database_variables: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., str]]:
-    """Start the API as it is in production, with other settings where given; its address."""
+    """Start the web service as in production, with these settings. Returns its URL."""
     started = []
 
     def start(**variables: str) -> str:
         port = str(free_port())
-        environment = {**database_variables, "SECRET_KEY": secrets.token_urlsafe(50), "HTTPS": "false", "API_AUTH": ""}
+        environment = {
+            **database_variables,
+            "SECRET_KEY": secrets.token_urlsafe(50),
+            "REQUIRE_HTTPS": "false",
+            "API_AUTH": "",
+        }
         with (tmp_path / "server.log").open("a") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "gunicorn", "-c", "python:gisttracker.gunicorn", "gisttracker.wsgi"],
                 cwd=ROOT,
-                env={**environment, "PORT": port, **variables},
+                env={**environment, "LISTEN_PORT": port, **variables},
                 stdout=log,
                 stderr=log,
             )
         started.append(process)
-        wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"))
+        wait_until(lambda: is_ready(f"http://127.0.0.1:{port}/readyz"))
         return f"http://127.0.0.1:{port}"
 
     yield start
@@ -189,7 +194,7 @@ def ada(db: None, github: GitHubStandIn) -> Person:
     return Person.objects.create(github_username="ada")
 
 
-def answers(url: str) -> bool:
+def is_ready(url: str) -> bool:
     try:
         return requests.get(url, timeout=2).ok
     except requests.RequestException:

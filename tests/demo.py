@@ -161,7 +161,7 @@ def api_server(environment: dict[str, str], port: int, folder: Path) -> Iterator
         process = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "-c", "python:gisttracker.gunicorn", "gisttracker.wsgi"],
             cwd=ROOT,
-            env={**environment, "PORT": str(port)},
+            env={**environment, "LISTEN_PORT": str(port)},
             stdout=log,
             stderr=log,
         )

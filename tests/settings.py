@@ -1,18 +1,20 @@
-"""The settings under test: those of a machine where nothing is configured but, perhaps, a database."""
+"""Settings of the tests: the defaults, with the database of the environment."""
 
 import os
 
 from gisttracker.environment import VARIABLES
 
-# An empty variable counts as not set, and hides what a developer's .env file says.
+# An empty variable counts as not set, and overrides the value of a developer's .env file.
 for variable in VARIABLES:
     if not variable.name.startswith(("DATABASE_", "TEST_DATABASE_")):
         os.environ[variable.name] = ""
         os.environ.pop(f"{variable.name}_FILE", None)
     os.environ.setdefault(variable.name, "")
 
-os.environ.update(API_AUTH="none", HTTPS="false", API_REQUESTS_PER_MINUTE="0", ANONYMOUS_REQUESTS_PER_MINUTE="0")
+os.environ.update(
+    API_AUTH="none", REQUIRE_HTTPS="false", API_REQUESTS_PER_MINUTE="0", ANONYMOUS_REQUESTS_PER_MINUTE="0"
+)
 
 from gisttracker.settings import *  # noqa: E402, F403
 
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # Fast; nobody's password is at stake.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast; the tests hash no real passwords

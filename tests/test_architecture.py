@@ -20,7 +20,8 @@ LAYERS = [
     {"reconcile"},
     {"push"},
     {"run"},
-    {"management", "api", "admin"},
+    {"api", "admin"},
+    {"management"},
 ]
 LAYER_OF = {module: number for number, modules in enumerate(LAYERS) for module in modules}
 CLIENT_LAYERS = [{"errors"}, {"rate_limit", "circuit"}, {"transport"}, {"github", "pipedrive"}]
@@ -95,7 +96,7 @@ def test_every_setting_is_in_the_readme_with_its_default() -> None:
     for variable in VARIABLES:
         default = f"`{variable.default}`" if variable.default else ""
         secret = " (secret)" if variable.secret else ""
-        assert f"| `{variable.name}` | {default} | {variable.says}{secret} |" in text
+        assert f"| `{variable.name}` | {default} | {variable.help}{secret} |" in text
 
 
 def test_every_setting_is_in_the_example_file_with_its_default() -> None:

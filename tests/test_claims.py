@@ -6,7 +6,7 @@ import pytest
 
 from people.models import Person
 from sync.claims import Claims, database_clock, due_for_poll
-from tests.factories import publish
+from tests.factories import create_gists
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -126,7 +126,7 @@ def test_nobody_is_due_twice_in_a_round() -> None:
 
 def test_the_clock_is_the_database_s() -> None:
     (ada,) = track("ada")
-    publish(ada, 1)
+    create_gists(ada, 1)
 
     difference = abs(database_clock()() - datetime.now(UTC))
 

@@ -1,4 +1,4 @@
-"""The API describes itself, from our own files."""
+"""The OpenAPI description and its Swagger UI."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize("address", ["/documentation/", "/documentation/index.html"])
-def test_swagger_ui_comes_from_our_own_files(client: Client, address: str) -> None:
+def test_swagger_ui_loads_only_files_of_this_service(client: Client, address: str) -> None:
     page = client.get(address).content.decode()
 
     files = re.findall(r'(?:src|href)="(/static/[^"]+)"', page)
@@ -21,14 +21,14 @@ def test_swagger_ui_comes_from_our_own_files(client: Client, address: str) -> No
     assert not re.search(r'(?:src|href)="(?:https?:)?//', page)
 
 
-def test_the_root_leads_to_the_documentation(client: Client) -> None:
+def test_the_root_redirects_to_the_documentation(client: Client) -> None:
     assert client.get("/")["Location"] == "/documentation/"
 
 
-def test_the_description_is_the_one_that_was_reviewed(tmp_path: Path) -> None:
-    call_command("spectacular", "--file", str(tmp_path / "now.yaml"))
+def test_the_description_equals_the_reviewed_one(tmp_path: Path) -> None:
+    call_command("spectacular", "--file", str(tmp_path / "openapi.yaml"))
 
-    assert (tmp_path / "now.yaml").read_text() == (ROOT / "tests/openapi.yaml").read_text(), "see `make openapi`"
+    assert (tmp_path / "openapi.yaml").read_text() == (ROOT / "tests/openapi.yaml").read_text(), "run `make openapi`"
 
 
 def test_the_description_is_valid_openapi_3_1(capsys: pytest.CaptureFixture[str]) -> None:

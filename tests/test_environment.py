@@ -1,4 +1,4 @@
-"""Settings from the environment, as whoever starts the service meets them."""
+"""Settings: sources, precedence, validation, flags."""
 
 import os
 import subprocess
@@ -7,25 +7,26 @@ from pathlib import Path
 
 import pytest
 
-from gisttracker.environment import VARIABLES, read, take_flags
+from gisttracker.environment import RENAMED, VARIABLES, apply_flags, read
 from tests.conftest import ROOT
 
-NO_FILE = Path("/nonexistent/.env")
+NO_ENV_FILE = Path("/nonexistent/.env")
 
 
 def manage(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("DATABASE_")}
+    """Run manage.py in a process of its own, with these environment variables."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DATABASE_")}
     return subprocess.run(
         [sys.executable, str(ROOT / "manage.py"), *arguments],
-        env={**clean, "DJANGO_SETTINGS_MODULE": "gisttracker.settings", **variables},
+        env={**environment, "DJANGO_SETTINGS_MODULE": "gisttracker.settings", **variables},
         capture_output=True,
         text=True,
         check=False,
     )
 
 
-def test_the_defaults_of_the_contract() -> None:
-    values = read(NO_FILE, {})
+def test_the_database_and_tokens_have_the_defaults_of_the_contract() -> None:
+    values = read(NO_ENV_FILE, {})
 
     assert [values[f"DATABASE_{part}"] for part in ("HOST", "PORT", "NAME", "USERNAME", "PASSWORD")] == [
         "",
@@ -37,86 +38,117 @@ def test_the_defaults_of_the_contract() -> None:
     assert (values["PIPEDRIVE_TOKEN"], values["GITHUB_TOKEN"]) == ("", "")
 
 
-def test_the_environment_wins_over_the_env_file_and_empty_is_not_set(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("PORT=4000\nBACKFILL=none\nLOG_FORMAT=json\n")
+def test_the_environment_overrides_the_env_file_and_empty_counts_as_not_set(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("LISTEN_PORT=4000\nBACKFILL=none\nLOG_FORMAT=json\n")
 
-    values = read(tmp_path / ".env", {"PORT": "5000", "BACKFILL": ""})
+    values = read(tmp_path / ".env", {"LISTEN_PORT": "5000", "BACKFILL": ""})
 
-    assert (values["PORT"], values["BACKFILL"], values["LOG_FORMAT"]) == (5000, "all", "json")
+    assert (values["LISTEN_PORT"], values["BACKFILL"], values["LOG_FORMAT"]) == (5000, "all", "json")
 
 
-def test_a_secret_may_be_in_a_file(tmp_path: Path) -> None:
+def test_a_secret_can_be_read_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("abc\n")
 
-    assert read(NO_FILE, {"GITHUB_TOKEN_FILE": str(tmp_path / "token")})["GITHUB_TOKEN"] == "abc"
+    assert read(NO_ENV_FILE, {"GITHUB_TOKEN_FILE": str(tmp_path / "token")})["GITHUB_TOKEN"] == "abc"
 
 
 @pytest.mark.parametrize(
-    ("variables", "says"),
+    ("variables", "message"),
     [
-        ({"PORT": "x"}, "PORT must be a whole number from 1 to 65535 (it is 'x')."),
+        ({"LISTEN_PORT": "x"}, "LISTEN_PORT must be a whole number from 1 to 65535 (it is 'x')."),
         ({"DATABASE_PORT": "0"}, "DATABASE_PORT must be a whole number"),
         ({"DEBUG": "maybe"}, "DEBUG must be true or false"),
         ({"BACKFILL": "some"}, "BACKFILL must be all, none, a number"),
         ({"LOG_FORMAT": "xml"}, "LOG_FORMAT must be one of: text, json"),
-        ({"GITHUB_API_URL": "api.github.com"}, "GITHUB_API_URL must be an address such as https://"),
+        ({"GITHUB_API_URL": "api.github.com"}, "GITHUB_API_URL must be a URL such as https://"),
         ({"GITHUB_TOKEN": "two words"}, "GITHUB_TOKEN must be one word"),
         ({"GITHUB_TOKEN_FILE": "/nonexistent"}, "GITHUB_TOKEN_FILE must name a readable file"),
         ({"GITHUB_TOKEN": "a", "GITHUB_TOKEN_FILE": "b"}, "GITHUB_TOKEN and GITHUB_TOKEN_FILE are both set"),
     ],
     ids=str,
 )
-def test_a_bad_value_ends_the_start_with_one_line(
-    variables: dict[str, str], says: str, capsys: pytest.CaptureFixture[str]
+def test_an_invalid_value_ends_the_process_with_one_line(
+    variables: dict[str, str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as end:
-        read(NO_FILE, variables)
+        read(NO_ENV_FILE, variables)
 
-    said = capsys.readouterr().err
+    output = capsys.readouterr().err
     assert end.value.code == 78
-    assert says in said
-    assert said.count("\n") == 1
-    assert "two words" not in said
+    assert message in output
+    assert output.count("\n") == 1
+    assert "two words" not in output
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_an_old_name_in_the_env_file_ends_the_process_and_names_the_new_one(
+    old: str, new: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".env").write_text(f"{old}=1\n")
+
+    with pytest.raises(SystemExit) as end:
+        read(tmp_path / ".env", {})
+
+    assert end.value.code == 78
+    assert capsys.readouterr().err == f"gisttracker: .env: {old} was renamed; write {new} instead.\n"
+
+
+def test_an_old_name_in_the_environment_is_ignored() -> None:
+    set_by_other_software = dict.fromkeys(RENAMED.keys() - {"PORT"}, "x")
+
+    assert read(NO_ENV_FILE, set_by_other_software) == read(NO_ENV_FILE, {})
+
+
+def test_the_platform_can_set_the_port() -> None:
+    assert read(NO_ENV_FILE, {"PORT": "8080"})["LISTEN_PORT"] == 8080
+    assert read(NO_ENV_FILE, {"PORT": "8080", "LISTEN_PORT": "4000"})["LISTEN_PORT"] == 4000
+
+
+def test_an_invalid_port_of_the_platform_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        read(NO_ENV_FILE, {"PORT": "tcp://10.0.0.1"})
+
+    assert "PORT must be a whole number from 1 to 65535 (it is 'tcp://10.0.0.1')." in capsys.readouterr().err
 
 
 def test_every_variable_is_a_flag() -> None:
     environment = {"GITHUB_TOKEN_FILE": "old"}
 
-    take_flags(["x", "--port", "4000", "--github-token=abc", "--other"], environment)
+    apply_flags(["x", "--listen-port", "4000", "--github-token=abc", "--other"], environment)
 
-    assert environment == {"PORT": "4000", "GITHUB_TOKEN": "abc"}
+    assert environment == {"LISTEN_PORT": "4000", "GITHUB_TOKEN": "abc"}
 
 
 def test_every_flag_is_in_the_help_of_every_command() -> None:
-    said = manage("check", "-h").stdout
+    output = manage("check", "-h").stdout
 
-    assert [variable.flag for variable in VARIABLES if f"{variable.flag} " not in said] == []
+    assert [variable.flag for variable in VARIABLES if f"{variable.flag} " not in output] == []
 
 
 def test_a_flag_reaches_the_settings() -> None:
-    bad = manage("check", "--port", "70000")
-    good = manage("check", "--port", "4000", PORT="x")
+    invalid = manage("check", "--listen-port", "70000")
+    valid = manage("check", "--listen-port", "4000", LISTEN_PORT="x")
 
-    assert (bad.returncode, bad.stderr) == (
+    assert (invalid.returncode, invalid.stderr) == (
         78,
-        "gisttracker: PORT must be a whole number from 1 to 65535 (it is '70000').\n",
+        "gisttracker: LISTEN_PORT must be a whole number from 1 to 65535 (it is '70000').\n",
     )
-    assert good.returncode == 0
+    assert valid.returncode == 0
 
 
-ASK = """from django.db import connection
+PRINT_CIPHER = """from django.db import connection
 with connection.cursor() as cursor:
     cursor.execute("SHOW STATUS LIKE %s", ["Ssl_cipher"])
     print("cipher", cursor.fetchone()[1])"""
 
 
 @pytest.mark.skipif(not os.environ.get("DATABASE_HOST"), reason="SQLite has no connections to encrypt")
-def test_a_connection_without_encryption_is_refused_where_it_is_demanded() -> None:
-    """The throw-away MariaDB has no certificate; a server that has one gets an encrypted connection."""
+def test_database_tls_requires_an_encrypted_connection() -> None:
+    """MariaDB before 11.4 has no certificate by default: no connection. Other servers: an encrypted connection."""
     server = {name: os.environ[name] for name in os.environ if name.startswith("DATABASE_")}
 
-    done = manage(
-        "shell", "-v0", "-c", ASK, **{**server, "DATABASE_NAME": "information_schema", "DATABASE_TLS": "true"}
+    completed = manage(
+        "shell", "-v0", "-c", PRINT_CIPHER, **{**server, "DATABASE_NAME": "information_schema", "DATABASE_TLS": "true"}
     )
 
-    assert "SSL" in done.stderr or "cipher T" in done.stdout
+    assert "SSL" in completed.stderr or "cipher T" in completed.stdout

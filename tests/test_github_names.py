@@ -1,3 +1,5 @@
+"""Parsing of GitHub logins."""
+
 import pytest
 
 from people.github_names import parse_login
@@ -17,7 +19,7 @@ from people.github_names import parse_login
         ("gist.github.com/ada", "ada"),
     ],
 )
-def test_a_login_is_read(text: str, login: str) -> None:
+def test_a_login_is_parsed(text: str, login: str) -> None:
     assert parse_login(text) == login
 
 
@@ -45,6 +47,6 @@ def test_a_login_is_read(text: str, login: str) -> None:
         "@@ada",
     ],
 )
-def test_what_is_no_login_is_refused_with_the_rule(text: str) -> None:
+def test_an_invalid_login_is_rejected_with_the_rule(text: str) -> None:
     with pytest.raises(ValueError, match="at most 39 characters"):
         parse_login(text)

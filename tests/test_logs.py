@@ -1,4 +1,4 @@
-"""Logs are text or JSON, say whom they are about, and hold no secret."""
+"""Logs: text or JSON, with context fields and without secrets."""
 
 import json
 import logging
@@ -12,29 +12,34 @@ import pytest
 import requests
 
 from gisttracker import logs
-from people.models import ApiKey, Person
+from people.models import Person
 from tests.conftest import GITHUB_TOKEN, PIPEDRIVE_TOKEN, ROOT, Sync, wait_until
-from tests.standins import GitHubStandIn, PipedriveStandIn, reply
+from tests.factories import create_key, create_person
+from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 
 Worker = Callable[..., subprocess.Popen[str]]
 SECRET = 'quoted"and\\odd-secret'
 
 
 @pytest.fixture
-def hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+def registered_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SECRET is registered; there are no global fields."""
     monkeypatch.setattr(logs, "_secrets", set())
-    monkeypatch.setattr(logs, "_everywhere", {})
+    monkeypatch.setattr(logs, "_global_fields", {})
     logs.register_secrets([SECRET, ""])
 
 
-def record(message: str, *arguments: object, error: BaseException | None = None, **extra: object) -> logging.LogRecord:
-    raised = (type(error), error, error.__traceback__) if error else None
-    made = logging.getLogger("urllib3").makeRecord("urllib3", logging.INFO, "f", 1, message, arguments, raised)
-    made.__dict__.update(extra)
-    return made
+def make_record(
+    message: str, *arguments: object, error: BaseException | None = None, **extra: object
+) -> logging.LogRecord:
+    exc_info = (type(error), error, error.__traceback__) if error else None
+    record = logging.getLogger("urllib3").makeRecord("urllib3", logging.INFO, "f", 1, message, arguments, exc_info)
+    record.__dict__.update(extra)
+    return record
 
 
-def raised(message: str) -> Exception:
+def raise_error(message: str) -> Exception:
+    """Return an exception that has a traceback."""
     try:
         raise ValueError(message)
     except ValueError as error:
@@ -42,49 +47,49 @@ def raised(message: str) -> Exception:
 
 
 @pytest.mark.parametrize("formatter", [logs.TextFormatter(), logs.JsonFormatter()], ids=["text", "json"])
-def test_no_record_of_any_library_holds_a_secret(formatter: logging.Formatter, hidden: None) -> None:
+def test_no_record_of_any_library_contains_a_secret(formatter: logging.Formatter, registered_secret: None) -> None:
     encoded = "quoted%22and%5Codd-secret"
 
-    written = formatter.format(
-        record(f"%s and {SECRET}", [SECRET, encoded], error=raised(f"failed with {SECRET}"), extra=SECRET)
+    output = formatter.format(
+        make_record(f"%s and {SECRET}", [SECRET, encoded], error=raise_error(f"failed with {SECRET}"), extra=SECRET)
     )
 
-    assert "odd-secret" not in written
-    assert "[secret]" in written
-    assert "Traceback" in written
+    assert "odd-secret" not in output
+    assert "[secret]" in output
+    assert "Traceback" in output
 
 
 @pytest.mark.django_db
-def test_no_record_holds_an_api_key(hidden: None) -> None:
-    _, key = ApiKey.objects.create_key(name="Team")
+def test_no_record_contains_an_api_key(registered_secret: None) -> None:
+    key = create_key()
 
-    written = logs.TextFormatter().format(record("Authorization: Api-Key %s", key))
+    output = logs.TextFormatter().format(make_record("Authorization: Api-Key %s", key))
 
-    assert written.endswith("Authorization: Api-Key [secret]")
+    assert output.endswith("Authorization: Api-Key [secret]")
 
 
-def test_a_json_record_is_one_line_with_what_it_is_about(hidden: None) -> None:
+def test_a_json_record_is_one_line_with_its_context(registered_secret: None) -> None:
     logs.bind_global(run=7)
 
-    line = logs.JsonFormatter().format(record("No\nluck", person="ada", gist="aa11"))
+    line = logs.JsonFormatter().format(make_record("Two\nlines", person="ada", gist="aa11"))
 
-    told = json.loads(line)
+    fields = json.loads(line)
     assert "\n" not in line
-    assert told.pop("time")
-    assert told == {
+    assert fields.pop("time")
+    assert fields == {
         "level": "INFO",
         "logger": "urllib3",
-        "message": "No\nluck",
+        "message": "Two\nlines",
         "run": 7,
         "person": "ada",
         "gist": "aa11",
     }
 
 
-def test_a_text_record_names_its_run(hidden: None) -> None:
+def test_a_text_record_names_its_run(registered_secret: None) -> None:
     logs.bind_global(run=7)
 
-    assert logs.TextFormatter().format(record("Hello")).endswith(" INFO urllib3 [run 7]: Hello")
+    assert logs.TextFormatter().format(make_record("Hello")).endswith(" INFO urllib3 [run 7]: Hello")
 
 
 @pytest.mark.django_db(transaction=True)
@@ -92,7 +97,7 @@ def test_a_run_logs_its_person_and_gist_as_json(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, worker: Worker
 ) -> None:
     gist_id = github.publish("ada")
-    pipedrive.fail("create_activity", reply(400, json.dumps({"error": f"bad {PIPEDRIVE_TOKEN}"})))
+    pipedrive.fail("create_activity", respond(400, json.dumps({"error": f"bad {PIPEDRIVE_TOKEN}"})))
 
     _, errors = worker(LOG_FORMAT="json").communicate(timeout=30)
 
@@ -103,27 +108,34 @@ def test_a_run_logs_its_person_and_gist_as_json(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_ends_a_command_is_logged_without_secrets(db: None) -> None:
+def test_an_uncaught_exception_is_logged_without_secrets(db: None) -> None:
     command = [sys.executable, str(ROOT / "manage.py"), "sync_status", "--database-host", "127.0.0.1"]
-    command += ["--database-port", "9", "--database-password", "a-password-not-to-be-seen", "--log-format", "json"]
+    command += [
+        "--database-port",
+        "9",
+        "--database-password",
+        "a-password-that-must-not-be-logged",
+        "--log-format",
+        "json",
+    ]
 
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "gisttracker.settings"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    completed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
-    assert done.returncode == 1
-    assert "Can't connect" in json.loads(done.stderr.splitlines()[-1])["message"]
-    assert "not-to-be-seen" not in done.stderr
+    assert completed.returncode == 1
+    assert "Can't connect" in json.loads(completed.stderr.splitlines()[-1])["message"]
+    assert "must-not-be-logged" not in completed.stderr
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_unexpected_error_is_logged_and_hurts_one_person(
+def test_an_unexpected_error_of_one_person_does_not_affect_others(
     ada: Person, github: GitHubStandIn, sync: Sync, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fails(*_: object) -> None:
         raise KeyError(GITHUB_TOKEN)
 
     github.add_account("ben")
-    Person.objects.create(github_username="ben")
+    create_person("ben")
     github.publish("ada")
     monkeypatch.setattr("sync.poll._check_owner", lambda poll, page: fails() if page.gists else None)
 
@@ -136,14 +148,14 @@ def test_an_unexpected_error_is_logged_and_hurts_one_person(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_every_line_about_a_request_has_its_id(serve: Callable[..., str], tmp_path: Path) -> None:
+def test_all_lines_about_a_request_have_its_id(serve: Callable[..., str], tmp_path: Path) -> None:
     server = serve(LOG_FORMAT="json")
 
     requests.get(f"{server}/api/v1/people?odd=1", headers={"X-Request-ID": "rid-88"}, timeout=10)
     requests.get(f"{server}/api/v1/people", headers={"Host": "evil.test"}, timeout=10)
 
     log = tmp_path / "server.log"
-    wait_until(lambda: "/api/v1/people HTTP" in log.read_text())  # An access is logged after its answer is sent.
+    wait_until(lambda: "/api/v1/people HTTP" in log.read_text())  # The access log is written after the response.
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [line["request"] for line in lines if line["logger"] == "django.request"] == ["rid-88"]
     assert [line["message"][-6:] for line in lines if "odd=1" in line["message"]] == ["rid-88"]

@@ -1,4 +1,4 @@
-"""People are renamed, vanish, come back and trade names; gists are edited, deleted and come to light."""
+"""Changes on GitHub: renamed, deleted and restored accounts, reused logins, edited, deleted and published gists."""
 
 from datetime import timedelta
 
@@ -9,13 +9,14 @@ from rest_framework.test import APIClient
 
 from people.models import Gist, Person
 from tests.conftest import Sync
-from tests.standins import GitHubStandIn, PipedriveStandIn, reply
+from tests.factories import create_person
+from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def a_day_passes() -> None:
-    """For the database: everything was a day earlier."""
+def make_a_day_pass() -> None:
+    """Move the stored times of all people 25 hours back."""
     for person in Person.objects.all():
         for name in ("attempted_at", "polled_at", "full_pass_at"):
             moment = getattr(person, name)
@@ -23,7 +24,7 @@ def a_day_passes() -> None:
         person.save()
 
 
-def test_who_is_gone_is_asked_for_once_a_day_and_may_come_back(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
+def test_a_gone_account_is_checked_once_a_day_and_can_come_back(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
     github.publish("ada")
     sync()
     account = github.accounts[ada_id := next(iter(github.accounts))]
@@ -31,21 +32,21 @@ def test_who_is_gone_is_asked_for_once_a_day_and_may_come_back(ada: Person, gith
     gone = sync()
     github.clear_requests()
     sync()
-    asked_again_today = len(github.asked)
+    requests_same_day = len(github.requests)
     github.accounts[ada_id] = account
     github._by_login["ada"] = account
     github.publish("ada")
-    a_day_passes()
+    make_a_day_pass()
 
     sync()
 
     ada.refresh_from_db()
-    assert (gone.counts["people_gone"], asked_again_today) == (1, 0)
+    assert (gone.counts["people_gone"], requests_same_day) == (1, 0)
     assert "GitHub does not know this account any more" in gone.json["problems"][0]
     assert (ada.state, ada.last_error, ada.gists.count()) == ("active", "", 2)
 
 
-def test_a_login_that_changed_hands_is_a_conflict_for_all_to_see(
+def test_a_login_reused_by_another_account_is_a_visible_conflict(
     ada: Person, github: GitHubStandIn, sync: Sync, api: APIClient
 ) -> None:
     sync()
@@ -62,13 +63,13 @@ def test_a_login_that_changed_hands_is_a_conflict_for_all_to_see(
     assert api.get("/api/v1/people/ada").json()["last_error"] == ada.last_error
 
 
-def test_an_account_tracked_under_both_its_names_is_a_conflict_until_one_is_deleted(
+def test_an_account_tracked_under_two_logins_is_a_conflict_until_one_is_deleted(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     github.publish("ada")
     sync()
     github.rename("ada", "countess")
-    Person.objects.create(github_username="countess")
+    create_person("countess")
 
     sync()
     states = dict(Person.objects.values_list("github_username", "state"))
@@ -80,9 +81,9 @@ def test_an_account_tracked_under_both_its_names_is_a_conflict_until_one_is_dele
     assert len(pipedrive.activities) == 1
 
 
-def test_an_organisation_is_told_apart(github: GitHubStandIn, sync: Sync, db: None) -> None:
+def test_an_organisation_is_recognised(github: GitHubStandIn, sync: Sync, db: None) -> None:
     github.add_account("acme", type="Organization")
-    Person.objects.create(github_username="acme")
+    create_person("acme")
 
     summary = sync()
 
@@ -90,9 +91,9 @@ def test_an_organisation_is_told_apart(github: GitHubStandIn, sync: Sync, db: No
     assert Person.objects.get().last_error == "acme is an organisation; organisations have no gists."
 
 
-def test_a_failure_is_forgotten_after_a_good_poll(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
+def test_a_successful_poll_resets_the_failures(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
     sync()
-    github.fail("gists", reply(200, "null"))
+    github.fail("gists", respond(200, "null"))
     sync()
     ada.refresh_from_db()
     assert (ada.failures, ada.last_error[:6]) == (1, "GitHub")
@@ -103,7 +104,7 @@ def test_a_failure_is_forgotten_after_a_good_poll(ada: Person, github: GitHubSta
     assert (ada.failures, ada.last_error) == (0, "")
 
 
-def test_a_deleted_gist_is_marked_only_when_the_list_was_read_to_its_end(
+def test_a_deleted_gist_is_marked_only_after_the_whole_list_was_read(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     Person.objects.update(backfill="none")
@@ -112,10 +113,10 @@ def test_a_deleted_gist_is_marked_only_when_the_list_was_read_to_its_end(
     github.remove("ada", ids[0])
     github.remove("ada", ids[119])
 
-    by_the_way = sync()  # Its first page is all known, so the second is not read.
+    partial = sync()  # All gists of the first page are stored, so the second page is not read.
     full = sync("--full")
 
-    assert (by_the_way.counts["gists_removed"], full.counts["gists_removed"]) == (0, 2)
+    assert (partial.counts["gists_removed"], full.counts["gists_removed"]) == (0, 2)
     assert set(Gist.objects.exclude(removed_at=None).values_list("github_id", flat=True)) == {ids[0], ids[119]}
 
 
@@ -130,19 +131,19 @@ def test_a_secret_gist_made_public_is_found_by_the_daily_full_pass(
     github.edit("ada", old, public=True)
     sync()
     before = Gist.objects.filter(github_id=old).exists()
-    a_day_passes()
+    make_a_day_pass()
 
     sync()
 
     assert (before, pipedrive.gist_ids()) == (False, [old])
 
 
-def test_github_lists_3000_gists_and_that_is_said(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
+def test_a_list_truncated_at_3000_gists_is_reported(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
     Person.objects.update(backfill="none")
     for number in range(3005):
         github.publish("ada", f"Gist {number}")
     sync()
-    github.publish("ada", "One more, which pushes another out of the list")
+    github.publish("ada", "One more, so that the oldest is not listed any more")
 
     summary = sync("--full")
 
@@ -151,25 +152,25 @@ def test_github_lists_3000_gists_and_that_is_said(ada: Person, github: GitHubSta
     assert (summary.counts["gists_removed"], ada.gists.count()) == (0, 3001)
 
 
-def test_an_edit_reaches_its_activity_when_that_is_wanted(
+def test_push_edits_updates_the_activity_of_an_edited_gist(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, configured: Settings
 ) -> None:
     gist_id = github.publish("ada", "Draft")
     sync()
     github.edit("ada", gist_id, description="Final")
-    unwanted = sync()
+    without_setting = sync()
     configured.PUSH_EDITS = True
 
     summary = sync()
 
     (activity,) = pipedrive.activities.values()
-    assert unwanted.counts["activities_edited"] == 0
+    assert without_setting.counts["activities_edited"] == 0
     assert summary.counts["activities_edited"] == 1
     assert (activity["subject"], "Final" in activity["note"]) == ("Final", True)
     assert sync().counts["activities_edited"] == 0
 
 
-def test_an_edit_does_not_bring_a_deleted_activity_back(
+def test_an_edit_does_not_recreate_a_deleted_activity(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, configured: Settings
 ) -> None:
     configured.PUSH_EDITS = True
@@ -189,7 +190,7 @@ def test_a_new_full_pass_is_due_after_a_day(ada: Person, github: GitHubStandIn, 
     first = Person.objects.get().full_pass_at
     sync()
     assert Person.objects.get().full_pass_at == first
-    a_day_passes()
+    make_a_day_pass()
 
     sync()
 

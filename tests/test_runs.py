@@ -20,7 +20,7 @@ from sync.management.commands import sync_gists
 from sync.management.commands.sync_gists import build_options
 from sync.models import SyncRun
 from tests.conftest import Sync, wait_until
-from tests.factories import publish
+from tests.factories import create_gists
 from tests.standins import GitHubStandIn, PipedriveStandIn, late, respond, silence
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -215,7 +215,7 @@ def test_the_status_of_a_service_that_never_ran(capsys: pytest.CaptureFixture[st
     code, said = status(capsys)
 
     assert code == 1
-    assert "last good run: none yet" in said
+    assert "last successful run: none yet" in said
 
 
 def test_the_status_after_a_good_run(
@@ -227,7 +227,7 @@ def test_the_status_after_a_good_run(
     code, said = status(capsys)
 
     assert code == 0
-    assert "last good run: 0h00m ago" in said
+    assert "last successful run: 0h00m ago" in said
     assert "gists: 1 pushed" in said
 
 
@@ -254,8 +254,8 @@ def test_the_status_is_bad_when_the_last_successful_run_is_too_old(
 
 
 def test_the_status_names_backlog_and_rejected_with_reasons(ada: Person, capsys: pytest.CaptureFixture[str]) -> None:
-    publish(ada, 2)
-    (rejected,) = publish(ada, 1, push_state="rejected", push_error="Pipedrive said no")
+    create_gists(ada, 2)
+    (rejected,) = create_gists(ada, 1, push_state="rejected", push_error="Pipedrive said no")
 
     _, said = status(capsys, "--json")
 

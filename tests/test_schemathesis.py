@@ -1,6 +1,6 @@
-"""The API is what its description says, whatever is sent to it: schemathesis against the running server.
+"""Schemathesis against the running server: responses match the OpenAPI description for generated requests.
 
-A few examples per operation here; `make fuzz` makes 500 of each.
+The suite generates a few examples per operation; `make fuzz` generates 500.
 """
 
 import os
@@ -11,17 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from people.models import ApiKey, Person
-from sync.models import SyncRun
 from tests.conftest import ROOT
-from tests.factories import publish
+from tests.factories import create_gist, create_key, create_person, create_run
 
 EXAMPLES = os.environ.get("EXAMPLES", "5")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_api_keeps_to_its_description(serve: Callable[..., str], tmp_path: Path, ada_s_run: SyncRun) -> None:
-    _, key = ApiKey.objects.create_key(name="schemathesis")
+def test_the_api_matches_its_description(serve: Callable[..., str], tmp_path: Path, stored_rows: None) -> None:
+    key = create_key("schemathesis")
     server = serve(API_REQUESTS_PER_MINUTE="0", ANONYMOUS_REQUESTS_PER_MINUTE="0")
     command = [
         str(Path(sys.executable).parent / "schemathesis"),
@@ -32,15 +30,14 @@ def test_the_api_keeps_to_its_description(serve: Callable[..., str], tmp_path: P
     ]
     command += ["--max-examples", EXAMPLES, "--header", f"Authorization: Api-Key {key}"]
 
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    completed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
-    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    assert completed.returncode == 0, completed.stdout[-8000:] + completed.stderr[-2000:]
 
 
 @pytest.fixture
-def ada_s_run(transactional_db: None) -> SyncRun:
-    """Something to find: a person, a rejected gist, a run."""
-    ada = Person.objects.create(github_username="ada", github_id=1, state="active")
-    publish(ada, 1, push_state="rejected")
-    now = ada.created_at
-    return SyncRun.objects.create(started_at=now, round_started_at=now, heartbeat_at=now, host="h", outcome="succeeded")
+def stored_rows(transactional_db: None) -> None:
+    """A person with a rejected gist, and a run."""
+    ada = create_person("ada", github_id=1, state="active")
+    create_gist(ada, push_state="rejected")
+    create_run(outcome="succeeded")

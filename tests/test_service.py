@@ -1,5 +1,6 @@
-"""The service about itself: status, runs, metrics; and that it is safe by default."""
+"""Status, runs and metrics; request ids, security headers and safe defaults; the examples of the README."""
 
+import json
 import os
 import re
 import subprocess
@@ -10,31 +11,31 @@ from typing import Any
 
 import pytest
 import requests
+from django.core.management import call_command
 from django.test import Client, RequestFactory
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 from rest_framework.test import APIClient
 
-from gisttracker.middleware import client_address
-from people.models import ApiKey, Person
-from sync.models import SyncRun
+from gisttracker.middleware import get_client_address
+from people.models import ApiKey, Gist, Person
 from tests.conftest import ROOT, Sync
-from tests.factories import publish
+from tests.factories import create_gist, create_gists, create_key, create_run
 from tests.standins import GitHubStandIn
 
 pytestmark = pytest.mark.django_db(transaction=True)
-STRONG = "Zq8-kT3_vW6-pR1_xY9-" * 4
+STRONG_KEY = "Zq8-kT3_vW6-pR1_xY9-" * 4
 
 
 @pytest.fixture
-def limited(settings: Settings, api: APIClient) -> None:
-    """As in production: a key is checked, and requests are counted."""
+def production_limits(settings: Settings, api: APIClient) -> None:
+    """Checks a key and counts requests, as in production."""
     settings.API_AUTH, settings.API_REQUESTS_PER_MINUTE = "key", 1000
-    _, key = ApiKey.objects.create_key(name="Team")
+    key = create_key()
     api.credentials(HTTP_AUTHORIZATION=f"Api-Key {key}")
 
 
-def test_the_status_tells_how_the_sync_is_doing(
+def test_the_status_shows_the_last_run_counts_and_rejected_gists(
     ada: Person,
     github: GitHubStandIn,
     sync: Sync,
@@ -43,47 +44,45 @@ def test_the_status_tells_how_the_sync_is_doing(
 ) -> None:
     github.publish("ada")
     sync()
-    (rejected,) = publish(ada, 1, push_state="rejected", push_error="no")
+    rejected = create_gist(ada, push_state="rejected", push_error="no")
 
     with django_assert_max_num_queries(11):
-        told = api.get("/api/v1/status").json()
+        status = api.get("/api/v1/status").json()
 
-    assert told["last_run"]["outcome"] == told["last_successful_run"]["outcome"] == "succeeded"
-    assert 0 <= told["age_seconds"] < 60
-    assert (told["people"]["active"], told["gists"]["pushed"], told["backlog"]) == (1, 1, 0)
-    assert told["rejected"] == [{"person": "ada", "gist": rejected.github_id, "reason": "no"}]
-    assert told["limits"]["github"]["remaining"] > 0
+    assert status["last_run"]["outcome"] == status["last_successful_run"]["outcome"] == "succeeded"
+    assert 0 <= status["age_seconds"] < 60
+    assert (status["people"]["active"], status["gists"]["pushed"], status["backlog"]) == (1, 1, 0)
+    assert status["rejected"] == [{"person": "ada", "gist": rejected.github_id, "reason": "no"}]
+    assert status["limits"]["github"]["remaining"] > 0
 
 
 @pytest.mark.parametrize("address", ["people", "people?search=ada", "people/ada", "people/ada/gists", "sync-runs"])
-def test_every_answer_takes_few_statements(
-    address: str, ada: Person, api: APIClient, limited: None, django_assert_max_num_queries: DjangoAssertNumQueries
+def test_each_request_takes_few_queries(
+    address: str,
+    ada: Person,
+    api: APIClient,
+    production_limits: None,
+    django_assert_max_num_queries: DjangoAssertNumQueries,
 ) -> None:
-    publish(ada, 20)
-    api.get("/api/v1/people")  # The first request of a minute counts anew.
+    create_gists(ada, 20)
+    api.get("/api/v1/people")  # The first request of a minute creates the counter.
 
     with django_assert_max_num_queries(11):
         assert api.get(f"/api/v1/{address}").status_code == 200
 
 
-def test_a_good_run_for_one_person_does_not_count_as_the_last_good_one(
+def test_a_run_for_one_person_is_not_the_last_successful_run(
     ada: Person, github: GitHubStandIn, sync: Sync, api: APIClient
 ) -> None:
     sync("--person", "ada")
 
-    told = api.get("/api/v1/status").json()
+    status = api.get("/api/v1/status").json()
 
-    assert (told["last_run"]["trigger"], told["last_successful_run"]) == ("person", None)
+    assert (status["last_run"]["trigger"], status["last_successful_run"]) == ("person", None)
 
 
 def test_runs_are_listed_newest_first(api: APIClient) -> None:
-    now = timezone.now()
-    runs = [
-        SyncRun.objects.create(
-            token=str(number), started_at=now, round_started_at=now, heartbeat_at=now, host="h", errors="one\ntwo"
-        )
-        for number in range(3)
-    ]
+    runs = [create_run(errors="one\ntwo") for _ in range(3)]
 
     page = api.get("/api/v1/sync-runs?page_size=2").json()
     one = api.get(f"/api/v1/sync-runs/{runs[0].pk}/").json()
@@ -93,7 +92,44 @@ def test_runs_are_listed_newest_first(api: APIClient) -> None:
     assert api.get("/api/v1/sync-runs/999").status_code == api.get("/api/v1/sync-runs/x").status_code == 404
 
 
-def test_metrics_are_prometheus_text(
+def test_a_run_has_the_same_json_in_the_list_the_status_and_the_command(
+    api: APIClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limits = {"github": {"remaining": 12.0, "requests": 3, "stopped": "", "resets_at": "2026-11-24T10:00:00+00:00"}}
+    create_run(
+        outcome="rate_limited", finished_at=timezone.now(), trigger="schedule", counts={"gists_new": 2}, limits=limits
+    )
+
+    (listed,) = api.get("/api/v1/sync-runs").json()["results"]
+    call_command("sync_status", "--json")
+    printed = json.loads(capsys.readouterr().out)
+
+    assert listed == api.get("/api/v1/status").json()["last_run"] == printed["last_run"]
+    assert printed["last_successful_run"] == listed
+    assert all(re.fullmatch(r"[0-9T:.-]+Z", listed[name]) for name in ("started_at", "finished_at"))
+    assert listed["limits"]["github"]["resets_at"] == "2026-11-24T10:00:00Z"
+
+
+def test_a_run_in_progress_has_zero_counts_and_empty_limits(api: APIClient) -> None:
+    run = create_run()
+
+    body = api.get(f"/api/v1/sync-runs/{run.pk}").json()
+
+    assert len(body["counts"]) == 15
+    assert set(body["counts"].values()) == {0}
+    empty = {"remaining": None, "reset": None, "requests": 0, "stopped": "", "resets_at": None}
+    assert body["limits"] == {"github": empty, "pipedrive": empty}
+
+
+def test_the_status_counts_each_state_before_the_first_run(api: APIClient) -> None:
+    status = api.get("/api/v1/status").json()
+
+    assert status["people"] == dict.fromkeys(Person.State.values, 0)
+    assert status["gists"] == dict.fromkeys(Gist.PushState.values, 0)
+    assert (status["last_run"], status["age_seconds"], status["oldest_poll_at"]) == (None, None, None)
+
+
+def test_metrics_have_prometheus_text_format(
     ada: Person,
     github: GitHubStandIn,
     sync: Sync,
@@ -102,43 +138,43 @@ def test_metrics_are_prometheus_text(
 ) -> None:
     github.publish("ada")
     sync()
-    publish(ada, 1)
+    create_gist(ada)
     Person.objects.update(polled_at=timezone.now() - timedelta(hours=2))
 
     with django_assert_max_num_queries(11):
-        answer = api.get("/metrics")
+        response = api.get("/metrics")
 
-    text = answer.content.decode()
+    text = response.content.decode()
     numbers = dict(re.findall(r"^(gisttracker_\S+) (\S+)$", text, re.MULTILINE))
-    assert answer["Content-Type"].startswith("text/plain; version=")
+    assert response["Content-Type"].startswith("text/plain; version=")
     assert float(numbers["gisttracker_last_success_timestamp_seconds"]) > timezone.now().timestamp() - 60
     assert numbers['gisttracker_gists{push_state="pending"}'] == numbers['gisttracker_people{state="active"}'] == "1.0"
     assert numbers['gisttracker_runs{outcome="succeeded"}'] == "1.0"
     assert 7100 < float(numbers["gisttracker_oldest_poll_age_seconds"]) < 7300
     assert float(numbers["gisttracker_oldest_pending_age_seconds"]) >= 0
-    assert numbers["gisttracker_last_run_refused"] == "0.0"
+    assert numbers["gisttracker_last_run_misconfigured"] == "0.0"
     assert float(numbers['gisttracker_api_requests_remaining{api="github"}']) > 0
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"), [("abc-1.2_3", True), ("a b", False), ("x" * 65, False), ("", False), ("ü", False)]
+    ("given", "is_valid"), [("abc-1.2_3", True), ("a b", False), ("x" * 65, False), ("", False), ("ü", False)]
 )
-def test_a_request_id_is_taken_or_made(api: APIClient, given: str, kept: bool) -> None:
-    answer = api.get("/api/v1/people", HTTP_X_REQUEST_ID=given)
+def test_a_valid_request_id_is_kept_and_another_is_replaced(api: APIClient, given: str, is_valid: bool) -> None:
+    response = api.get("/api/v1/people", HTTP_X_REQUEST_ID=given)
 
-    assert (answer["X-Request-ID"] == given) is kept
-    assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", answer["X-Request-ID"])
+    assert (response["X-Request-ID"] == given) is is_valid
+    assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", response["X-Request-ID"])
 
 
-def test_pages_allow_no_scripts_but_ours(client: Client) -> None:
+def test_pages_allow_only_scripts_of_this_service(client: Client) -> None:
     for address in ("/documentation/", "/admin/login/"):
-        answer = client.get(address)
-        assert "script-src 'self'" in answer["Content-Security-Policy"]
-        assert not re.search(r"<script(?![^>]*\bsrc=)[^>]*>\s*\S", answer.content.decode())
-        assert (answer["X-Content-Type-Options"], answer["X-Frame-Options"]) == ("nosniff", "DENY")
+        response = client.get(address)
+        assert "script-src 'self'" in response["Content-Security-Policy"]
+        assert not re.search(r"<script(?![^>]*\bsrc=)[^>]*>\s*\S", response.content.decode())
+        assert (response["X-Content-Type-Options"], response["X-Frame-Options"]) == ("nosniff", "DENY")
 
 
-def test_no_other_origin_may_call_the_api(client: Client, settings: Settings) -> None:
+def test_only_configured_origins_may_call_the_api(client: Client, settings: Settings) -> None:
     origin = {"HTTP_ORIGIN": "https://app.example.com"}
     before = client.get("/api/v1/people", **origin)  # type: ignore[arg-type]
     settings.CORS_ALLOWED_ORIGINS = ["https://app.example.com"]
@@ -150,7 +186,7 @@ def test_no_other_origin_may_call_the_api(client: Client, settings: Settings) ->
 
 
 @pytest.mark.parametrize(
-    ("proxies", "forwarded", "expected"),
+    ("proxy_count", "forwarded", "expected"),
     [
         (0, "6.6.6.6", "127.0.0.1"),
         (1, "", "127.0.0.1"),
@@ -158,49 +194,59 @@ def test_no_other_origin_may_call_the_api(client: Client, settings: Settings) ->
         (2, "x, 8.8.8.8, p", "8.8.8.8"),
     ],
 )
-def test_only_the_proxies_in_front_are_believed(
-    proxies: int, forwarded: str, expected: str, rf: RequestFactory, settings: Settings
+def test_only_trusted_proxies_set_the_client_address(
+    proxy_count: int, forwarded: str, expected: str, rf: RequestFactory, settings: Settings
 ) -> None:
-    settings.PROXIES = proxies
+    settings.TRUSTED_PROXY_COUNT = proxy_count
 
-    assert client_address(rf.get("/", headers={"X-Forwarded-For": forwarded})) == expected
+    assert get_client_address(rf.get("/", headers={"X-Forwarded-For": forwarded})) == expected
 
 
-def start(*command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def run_python(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "gisttracker.settings", "API_AUTH": "", **variables}
     return subprocess.run(
-        [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
 
 
 @pytest.mark.parametrize(
-    ("variables", "says"),
+    ("variables", "message"),
     [
         ({"SECRET_KEY": ""}, "SECRET_KEY is not set"),
         ({"SECRET_KEY": "changeme"}, "SECRET_KEY is too short or an example"),
-        ({"SECRET_KEY": "django-insecure-" + STRONG}, "SECRET_KEY is too short or an example"),
+        ({"SECRET_KEY": "django-insecure-" + STRONG_KEY}, "SECRET_KEY is too short or an example"),
         ({"SECRET_KEY": "a" * 60}, "SECRET_KEY is too short or an example"),
-        ({"SECRET_KEY": STRONG, "ALLOWED_HOSTS": "*"}, "ALLOWED_HOSTS is *"),
+        ({"SECRET_KEY": STRONG_KEY, "ALLOWED_HOSTS": "*"}, "ALLOWED_HOSTS is *"),
     ],
 )
-def test_it_does_not_serve_in_an_unsafe_way(variables: dict[str, str], says: str) -> None:
-    refused = start("-c", "import gisttracker.wsgi", **variables)
-    allowed = start("-c", "import gisttracker.wsgi", **variables, INSECURE="true")
+def test_unsafe_settings_stop_the_web_service(variables: dict[str, str], message: str) -> None:
+    stopped = run_python("-c", "import gisttracker.wsgi", **variables)
+    allowed = run_python("-c", "import gisttracker.wsgi", **variables, ALLOW_INSECURE="true")
 
-    assert (refused.returncode, len(refused.stderr.splitlines())) == (78, 1)
-    assert says in refused.stderr
+    assert (stopped.returncode, len(stopped.stderr.splitlines())) == (78, 1)
+    assert message in stopped.stderr
     assert allowed.returncode == 0, allowed.stderr
 
 
-def test_django_s_own_check_for_production_is_clean() -> None:
-    done = start("manage.py", "check", "--deploy", "--fail-level", "WARNING", SECRET_KEY=STRONG, HTTPS="true")
+def test_check_deploy_passes_with_safe_settings() -> None:
+    completed = run_python(
+        "manage.py", "check", "--deploy", "--fail-level", "WARNING", SECRET_KEY=STRONG_KEY, REQUIRE_HTTPS="true"
+    )
 
-    assert done.returncode == 0, done.stderr
+    assert completed.returncode == 0, completed.stderr
 
 
-def test_plain_http_is_redirected_and_the_proxy_is_believed(serve: Callable[..., str]) -> None:
-    server = serve(HTTPS="true", PROXIES="1")
-    _, key = ApiKey.objects.create_key(name="Team")
+def test_check_deploy_reports_unsafe_settings() -> None:
+    completed = run_python("manage.py", "check", "--deploy", SECRET_KEY="", ALLOWED_HOSTS="*")
+
+    assert completed.returncode == 1
+    assert "gisttracker.E001" in completed.stderr
+    assert "gisttracker.E003" in completed.stderr
+
+
+def test_plain_http_is_redirected_unless_the_proxy_received_https(serve: Callable[..., str]) -> None:
+    server = serve(REQUIRE_HTTPS="true", TRUSTED_PROXY_COUNT="1")
+    key = create_key()
     headers = {"Authorization": f"Api-Key {key}", "X-Forwarded-Proto": "https"}
 
     plain = requests.get(f"{server}/api/v1/people", allow_redirects=False, timeout=10)
@@ -213,17 +259,18 @@ def test_plain_http_is_redirected_and_the_proxy_is_believed(serve: Callable[...,
 
 
 def readme_commands() -> list[str]:
+    """Return the curl commands of the README's chapter about the API."""
     chapter = (ROOT / "README.md").read_text().split("## The API")[1].split("## The sync")[0]
     return [line.strip() for line in chapter.splitlines() if line.startswith("    ") and "curl " in line]
 
 
-def test_every_example_of_the_readme_works(serve: Callable[..., str]) -> None:
+def test_the_examples_of_the_readme_work(serve: Callable[..., str]) -> None:
     server = serve()
     _, key = ApiKey.objects.create_key(name="my-team")
     script = ["set -e", 'curl() { command curl -sS --fail-with-body "$@"; echo; }', *readme_commands()]
     environment: dict[str, Any] = {**os.environ, "KEY": key}
 
-    done = subprocess.run(
+    completed = subprocess.run(
         ["bash", "-c", "\n".join(script).replace("http://127.0.0.1:3000", server)],
         env=environment,
         capture_output=True,
@@ -232,7 +279,7 @@ def test_every_example_of_the_readme_works(serve: Callable[..., str]) -> None:
     )
 
     assert len(readme_commands()) >= 15
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert completed.returncode == 0, completed.stdout + completed.stderr
     assert sorted(Person.objects.values_list("github_username", "state")) == [
         ("ada", "new"),
         ("bjarne", "new"),

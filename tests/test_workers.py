@@ -27,7 +27,8 @@ def test_an_error_reaches_the_main_thread() -> None:
 
 def test_a_failed_function_does_not_end_its_thread() -> None:
     results: SimpleQueue[Any] = SimpleQueue()
-    with Workers("test", 1, lambda number: 1 // number, results) as workers:
+    workers: Workers[int, int] = Workers("test", 1, lambda number: 1 // number, results)
+    with workers:
         for number in (0, 1):
             workers.submit(number)
         failed, succeeded = results.get(), results.get()

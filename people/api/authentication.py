@@ -1,4 +1,4 @@
-"""API keys, and which consumer a request belongs to."""
+"""Authentication with API keys, and the consumer that a request belongs to."""
 
 from typing import cast
 
@@ -17,13 +17,13 @@ class ApiKeyAuthentication(BaseAuthentication):
     """`Authorization: Api-Key ...`; `request.auth` is then the ApiKey."""
 
     def authenticate(self, request: Request) -> tuple[AnonymousUser, ApiKey] | None:
-        words = get_authorization_header(request).decode("latin-1").split()
-        if not words or words[0].lower() != SCHEME.lower():
+        parts = get_authorization_header(request).decode("latin-1").split()
+        if not parts or parts[0].lower() != SCHEME.lower():
             return None
-        if len(words) != 2:
+        if len(parts) != 2:
             raise AuthenticationFailed(f"Send the key as `Authorization: {SCHEME} YOUR-KEY`.")
         try:
-            key = cast(ApiKey, ApiKey.objects.get_from_key(words[1]))
+            key = cast(ApiKey, ApiKey.objects.get_from_key(parts[1]))
         except ApiKey.DoesNotExist:
             raise AuthenticationFailed("This API key is unknown or revoked.") from None
         if key.has_expired:
@@ -35,7 +35,7 @@ class ApiKeyAuthentication(BaseAuthentication):
 
 
 def get_consumer(request: Request) -> str:
-    """The name under which visits are stored: each key, each staff member, or one shared name."""
+    """Return the name under which visits and requests are counted: of the key, of the staff member, or ANONYMOUS."""
     if isinstance(request.auth, ApiKey):
         return f"key:{request.auth.prefix}"
     if isinstance(request.user, User):

@@ -1,14 +1,16 @@
-"""The base of every view of the API."""
+"""What all views of the API share: the base class and the lookup of a person."""
 
 from typing import Any
 
-from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
+from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated, NotFound
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from people.models import Person
+
 
 class ApiView(APIView):
-    """Counts unauthenticated requests before refusing them, so that keys cannot be guessed at high rates."""
+    """Counts unauthenticated requests before rejecting them, so that keys cannot be guessed at high rates."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         try:
@@ -16,3 +18,24 @@ class ApiView(APIView):
         except (AuthenticationFailed, NotAuthenticated):
             self.check_throttles(request)
             raise
+
+
+class PersonNotTrackedError(NotFound):
+    def __init__(self, username: str) -> None:
+        super().__init__(f"`{username[:40]}` is not tracked. Add it with POST /api/v1/people.")
+
+
+def get_tracked_person(username: str) -> Person:
+    """Return the person with this login, in any case. Raises PersonNotTrackedError (404)."""
+    person = Person.objects.named(username).first()
+    if person is None:
+        raise PersonNotTrackedError(username)
+    return person
+
+
+def lock_tracked_person(username: str) -> Person:
+    """Return the person with this login, locked until the transaction ends. Raises PersonNotTrackedError (404)."""
+    person = Person.objects.named(username).select_for_update().first()
+    if person is None:
+        raise PersonNotTrackedError(username)
+    return person

@@ -1,4 +1,4 @@
-"""People as CSV, for a spreadsheet."""
+"""People as a CSV file."""
 
 import csv
 from collections.abc import Iterator
@@ -13,21 +13,22 @@ COLUMNS = (
     *("github_username", "name", "email", "state", "pipedrive_id", "backfill"),
     *("gist_count", "pending_count", "rejected_count", "polled_at", "created_at", "last_error"),
 )
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMATS = ("json", "csv")  # of the list of people
+FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Echo:
-    """A file for csv.writer that hands back what is written."""
+    """A file for csv.writer that returns each line instead of storing it."""
 
     def write(self, text: str) -> str:
         return text
 
 
-def as_csv(people: QuerySet[Person]) -> StreamingHttpResponse:
-    """All of them, however many: they are read and sent in pieces."""
-    answer = StreamingHttpResponse(_lines(people), content_type="text/csv; charset=utf-8")
-    answer["Content-Disposition"] = 'attachment; filename="people.csv"'
-    return answer
+def csv_response(people: QuerySet[Person]) -> StreamingHttpResponse:
+    """Return all these people (with counts) as CSV, streamed in chunks so that memory use does not grow."""
+    response = StreamingHttpResponse(_lines(people), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = 'attachment; filename="people.csv"'
+    return response
 
 
 def _lines(people: QuerySet[Person]) -> Iterator[str]:
@@ -38,8 +39,8 @@ def _lines(people: QuerySet[Person]) -> Iterator[str]:
 
 
 def _cell(value: Any) -> str:
-    """Text that no spreadsheet takes for a formula: names come from strangers."""
+    """Return the value as text. A quote prevents that a spreadsheet runs a GitHub user's name as a formula."""
     if value is None:
         return ""
     text = value.isoformat() if hasattr(value, "isoformat") else str(value)
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return f"'{text}" if text.startswith(FORMULA_PREFIXES) else text

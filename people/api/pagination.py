@@ -1,4 +1,4 @@
-"""PagePagination of a list."""
+"""Pagination of the lists by page number."""
 
 import hashlib
 from typing import Any, cast
@@ -12,32 +12,32 @@ from rest_framework.pagination import PageNumberPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-MANY = 10_000  # rows
-COUNTED_WITHIN = 30  # seconds
+MAX_EXACT_COUNT = 10_000  # rows
+MAX_COUNT_AGE_SECONDS = 30
 
 
-class CappedCountPaginator(Paginator):
-    """Counts exactly up to MANY rows; of more, the count may be as old as COUNTED_WITHIN seconds.
+class CappedCountPaginator(Paginator):  # type: ignore[type-arg]  # generic only in the stubs
+    """Counts up to MAX_EXACT_COUNT rows exactly. A larger count is cached for MAX_COUNT_AGE_SECONDS.
 
-    To count a hundred thousand rows takes as long as the rest of the request.
+    Counting a hundred thousand rows takes as long as the rest of the request.
     """
 
     @cached_property
     def count(self) -> int:
         rows = cast("QuerySet[Any]", self.object_list).order_by()
-        few: int = rows[: MANY + 1].count()
-        if few <= MANY:
-            return few
+        capped: int = rows[: MAX_EXACT_COUNT + 1].count()
+        if capped <= MAX_EXACT_COUNT:
+            return capped
         key = f"count:{hashlib.sha256(str(rows.query).encode()).hexdigest()}"
-        counted: int | None = cache.get(key)
-        if counted is None:
-            counted = rows.count()
-            cache.set(key, counted, COUNTED_WITHIN)
-        return counted
+        count: int | None = cache.get(key)
+        if count is None:
+            count = rows.count()
+            cache.set(key, count, MAX_COUNT_AGE_SECONDS)
+        return count
 
 
 class PagePagination(PageNumberPagination):
-    """`page` and `page_size`, 100 by default and 500 at most; a Link header beside the envelope."""
+    """`page` and `page_size` (default 100, maximum 500). The pages are also linked in the Link header."""
 
     page_size = 100
     max_page_size = 500
@@ -52,16 +52,16 @@ class PagePagination(PageNumberPagination):
         return int(given)
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
-        numbers = {"page": {"minimum": 1}, "page_size": {"minimum": 1, "maximum": self.max_page_size, "default": 100}}
+        ranges = {"page": {"minimum": 1}, "page_size": {"minimum": 1, "maximum": self.max_page_size, "default": 100}}
         return [
             {"name": name, "required": False, "in": "query", "schema": {"type": "integer", **limits}}
-            for name, limits in numbers.items()
+            for name, limits in ranges.items()
         ]
 
     def get_paginated_response(self, data: Any) -> Response:
-        answer = super().get_paginated_response(data)
-        links = {"next": self.get_next_link(), "prev": self.get_previous_link()}
-        told = [f'<{address}>; rel="{name}"' for name, address in links.items() if address]
-        if told:
-            answer["Link"] = ", ".join(told)
-        return answer
+        response = super().get_paginated_response(data)
+        urls = {"next": self.get_next_link(), "prev": self.get_previous_link()}
+        links = [f'<{url}>; rel="{name}"' for name, url in urls.items() if url]
+        if links:
+            response["Link"] = ", ".join(links)
+        return response

@@ -1,4 +1,4 @@
-"""Who may use the API."""
+"""Permissions of the API."""
 
 from typing import TYPE_CHECKING
 
@@ -11,12 +11,12 @@ from rest_framework.request import Request
 from people.api.authentication import SCHEME
 from people.models import ApiKey
 
-if TYPE_CHECKING:  # REST framework imports this module while it loads its views.
+if TYPE_CHECKING:  # rest_framework.views imports this module.
     from rest_framework.views import APIView
 
 
 class HasApiAccess(BasePermission):
-    """Keys and staff. A read-only key, and staff without `change_person`, may only read."""
+    """Allows keys and staff. A read-only key, and staff without `change_person`, may only read."""
 
     message = "Your key is read-only, or your account may not change people."
 
@@ -35,5 +35,7 @@ class HasApiAccess(BasePermission):
 
 
 class HasMetricsAccess(HasApiAccess):
+    """Like HasApiAccess, and allows all requests with METRICS_PUBLIC."""
+
     def has_permission(self, request: Request, view: "APIView") -> bool:
         return settings.METRICS_PUBLIC or super().has_permission(request, view)

@@ -1,4 +1,4 @@
-"""Example answers for the API's description."""
+"""Example bodies for the OpenAPI description."""
 
 from typing import Any
 
@@ -65,25 +65,25 @@ NEW_PERSON = {
 }
 BAD_NAME = {"username": ["A GitHub user name has at most 39 characters: letters A-Z, digits and single hyphens, ..."]}
 ALREADY_TRACKED = {"username": ["@ada is already tracked."]}
-NOT_TRACKED = {"detail": "Nobody named bob is tracked; POST /api/v1/people tracks somebody."}
+NOT_TRACKED = {"detail": "`bob` is not tracked. Add it with POST /api/v1/people."}
 BAD_QUERY = {"since": ["A valid integer is required."]}
 UNAUTHORIZED = {"detail": "This API key is unknown or revoked."}
 FORBIDDEN = {"detail": "Your key is read-only, or your account may not change people."}
 THROTTLED = {"detail": "Request was throttled. Expected available in 12 seconds."}
-BULK_ANSWER = {
+BULK_REPORT = {
     "created": 1,
     "already_tracked": 1,
-    "refused": 1,
+    "rejected": 1,
     "results": [
         {"row": 1, "username": "ada", "result": "created", "reason": ""},
         {"row": 2, "username": "grace", "result": "already_tracked", "reason": "@grace is already tracked."},
-        {"row": 3, "username": "-", "result": "refused", "reason": "A GitHub user name has at most 39 characters..."},
+        {"row": 3, "username": "-", "result": "rejected", "reason": "A GitHub user name has at most 39 characters..."},
     ],
 }
 BAD_CSV = {"detail": "The CSV's first line must be username[,pipedrive_id][,backfill]."}
-BAD_FILTER = {"stat": ["Unknown here. Known: added_after, added_before, format, has_rejected, ..."]}
+BAD_FILTER = {"stat": ["Unknown parameter `stat`. Allowed: added_after, added_before, format, ..."]}
+UNKNOWN_PARAMETER = {"x": ["Unknown parameter `x`. Allowed: none."]}
 BAD_CHANGES = {"state": ['"gone" is not a valid choice.']}
-PAGE_OF_GISTS = {"count": 1, "next": None, "previous": None, "results": [GIST]}
-NOT_A_GIST = {"detail": "@ada has no gist 2decf6c462d9b4418f2d here."}
-NOTHING_TO_PUSH = {"detail": "The gist is pushed; only a rejected or skipped one is pushed again."}
+GIST_NOT_FOUND = {"detail": "@ada has no gist 2decf6c462d9b4418f2d."}
+GIST_NOT_PUSHABLE = {"detail": "The gist is pushed. Only a rejected or skipped gist can be pushed again."}
 PEOPLE_CSV = "github_username,name,email,state\nada,Ada Lovelace,ada@example.com,active\n"

@@ -1,6 +1,5 @@
-"""Shapes of the API's answers, and the rules for what comes in."""
+"""Shapes of the responses, and rules for the input."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -9,14 +8,21 @@ from django.db import IntegrityError, transaction
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from people import backfill
-from people.api.filters import reject_unknown_names
+from people.api.validation import StrictMixin, validate_backfill
+from people.bulk import BulkReport, RowOutcome, RowResult
 from people.github_names import login_key, parse_login
 from people.models import Gist, Person
 from people.visits import Window
 
 MAX_CURSOR = 2**63 - 1
-ALL_GISTS_LIMIT = 5000
+DEFAULT_PAGE_SIZE = 100  # gists of a visit
+ALL_GISTS_PAGE_SIZE = 5000
+
+
+class ErrorSerializer(serializers.Serializer[dict[str, str]]):
+    """An error that is not about a field or parameter."""
+
+    detail = serializers.CharField()
 
 
 class FileSerializer(serializers.Serializer[dict[str, Any]]):
@@ -54,9 +60,9 @@ class GistSerializer(serializers.ModelSerializer[Gist]):
 class PersonSerializer(serializers.ModelSerializer[Person]):
     """A person in a list: counts instead of gists."""
 
-    gist_count = serializers.IntegerField(read_only=True, help_text="gists stored, removed ones included")
-    pending_count = serializers.IntegerField(read_only=True, help_text="gists whose activity is still to be made")
-    rejected_count = serializers.IntegerField(read_only=True, help_text="gists that Pipedrive refused")
+    gist_count = serializers.IntegerField(read_only=True, help_text="stored gists, including removed ones")
+    pending_count = serializers.IntegerField(read_only=True, help_text="gists whose activity is not created yet")
+    rejected_count = serializers.IntegerField(read_only=True, help_text="gists that Pipedrive rejected")
 
     class Meta:
         model = Person
@@ -81,11 +87,13 @@ class PersonSerializer(serializers.ModelSerializer[Person]):
 
 
 class PersonWithGistsSerializer(serializers.ModelSerializer[Person]):
-    """A person with some of its gists; the context holds the `window` and the address of the `next` one."""
+    """A person with some of their gists."""
+
+    # The context contains the `window` (people.visits) and `next`, the URL of the next window or None.
 
     last_visit = serializers.SerializerMethodField(help_text="your visit before this one")
-    cursor = serializers.SerializerMethodField(help_text="ask again with since=cursor for what comes after")
-    next = serializers.SerializerMethodField(help_text="where the gists go on, if there are more")
+    cursor = serializers.SerializerMethodField(help_text="send it as `since` to get the gists after these")
+    next = serializers.SerializerMethodField(help_text="URL of the next gists, if there are more")
     gists = serializers.SerializerMethodField()
 
     class Meta:
@@ -114,8 +122,8 @@ class PersonWithGistsSerializer(serializers.ModelSerializer[Person]):
         return self._window.cursor
 
     def get_next(self, person: Person) -> str | None:
-        address: str | None = self.context["next"]
-        return address
+        url: str | None = self.context["next"]
+        return url
 
     @extend_schema_field(GistSerializer(many=True))
     def get_gists(self, person: Person) -> list[dict[str, Any]]:
@@ -127,25 +135,18 @@ class PersonWithGistsSerializer(serializers.ModelSerializer[Person]):
         return window
 
 
-class StrictMixin:
-    """Refuses fields that it does not know: a misspelt one must not be passed over."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, Mapping):
-            known = set(self.fields)  # type: ignore[attr-defined]  # a serializer's
-            reject_unknown_names(set(map(str, data)) - known, known)
-        return super().to_internal_value(data)  # type: ignore[misc]
-
-
 @extend_schema_field(
     {"anyOf": [{"type": "string", "maxLength": 10}, {"type": "integer", "minimum": 0, "maximum": 9999999}]}
 )
 class BackfillField(serializers.CharField):
-    """A word, a date, or a number, which may come as one."""
+    """A backfill choice: a word, a date, or a number, as a string or an integer."""
+
+    def to_internal_value(self, data: Any) -> str:
+        return validate_backfill(super().to_internal_value(data))
 
 
 class NewPersonSerializer(StrictMixin, serializers.ModelSerializer[Person]):
-    """What a POST needs to track a person."""
+    """The body of POST /people."""
 
     username = serializers.CharField(
         max_length=200, help_text="a GitHub login, @login or profile URL; case does not matter"
@@ -155,13 +156,12 @@ class NewPersonSerializer(StrictMixin, serializers.ModelSerializer[Person]):
         allow_null=True,
         min_value=1,
         max_value=MAX_CURSOR,
-        help_text="the Pipedrive person to file under; found or made when not given",
+        help_text="id of the Pipedrive person who gets the activities; by default one is found or created",
     )
     backfill = BackfillField(
         required=False,
         allow_blank=True,
-        max_length=10,
-        help_text="old gists to export: all, none, a number (the newest N) or a date; default: setting BACKFILL",
+        help_text="existing gists to export: all, none, a number (the newest N) or a date; default: setting BACKFILL",
     )
 
     class Meta:
@@ -174,11 +174,8 @@ class NewPersonSerializer(StrictMixin, serializers.ModelSerializer[Person]):
         except ValueError as error:
             raise serializers.ValidationError(str(error)) from None
         if Person.objects.filter(username_key=login_key(login)).exists():
-            raise already_tracked(login)
+            raise already_tracked_error(login)
         return login
-
-    def validate_backfill(self, value: str) -> str:
-        return parsed_backfill(value)
 
     def create(self, validated_data: dict[str, Any]) -> Person:
         login = validated_data["username"]
@@ -189,93 +186,85 @@ class NewPersonSerializer(StrictMixin, serializers.ModelSerializer[Person]):
                     pipedrive_id=validated_data.get("pipedrive_id"),
                     backfill=validated_data.get("backfill") or settings.BACKFILL,
                 )
-        except IntegrityError:  # Somebody else was quicker; the database lets only one in.
-            raise serializers.ValidationError({"username": already_tracked(login).detail}) from None
-
-
-def parsed_backfill(value: str) -> str:
-    """The choice in its stored spelling; nothing stays nothing."""
-    try:
-        return backfill.parse(value) if value else ""
-    except ValueError as error:
-        raise serializers.ValidationError(str(error)) from None
+        except IntegrityError:  # A concurrent request created the same person after the check above.
+            raise serializers.ValidationError({"username": already_tracked_error(login).detail}) from None
 
 
 class PersonChangesSerializer(StrictMixin, serializers.Serializer[dict[str, Any]]):
-    """What a PATCH may change of a person; what is left out stays as it is."""
+    """The body of PATCH /people/{username}. Absent fields stay unchanged."""
 
     pipedrive_id = serializers.IntegerField(
         required=False,
         allow_null=True,
         min_value=1,
         max_value=MAX_CURSOR,
-        help_text="file under this Pipedrive person from now on; null: find or make one",
+        help_text="id of the Pipedrive person who gets further activities; null: one is found or created",
     )
     state = serializers.ChoiceField(
         required=False,
         choices=[Person.State.ACTIVE, Person.State.PAUSED],
-        help_text="paused: kept, but not polled; active: polled again",
+        help_text="paused: stop polling; active: poll again",
     )
     backfill = BackfillField(
         required=False,
         allow_blank=True,
-        max_length=10,
-        help_text="a wider choice puts skipped gists back to be exported",
+        help_text="a wider choice exports gists that were skipped before",
     )
 
-    def validate_backfill(self, value: str) -> str:
-        return parsed_backfill(value)
-
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        attrs = {name: value for name, value in attrs.items() if value != ""}  # A form's empty field is not given.
+        attrs = {name: value for name, value in attrs.items() if value != ""}  # An empty form field counts as absent.
         if not attrs:
-            raise serializers.ValidationError(f"Give at least one of: {', '.join(self.fields)}.")
+            raise serializers.ValidationError(f"Send at least one of: {', '.join(self.fields)}.")
         return attrs
 
 
 class BulkRowSerializer(serializers.Serializer[dict[str, Any]]):
     """One row of POST /people/bulk."""
 
+    # Only for the OpenAPI description: people.bulk validates the rows, so that one row cannot fail the request.
+
     username = serializers.CharField()
     pipedrive_id = serializers.IntegerField(required=False, allow_null=True)
     backfill = BackfillField(required=False, allow_null=True)
 
 
-class BulkResultSerializer(serializers.Serializer[dict[str, Any]]):
-    """What became of a row."""
+class BulkResultSerializer(serializers.Serializer[RowResult]):
+    """The result of one row."""
 
     row = serializers.IntegerField(help_text="counts from 1")
     username = serializers.CharField()
-    result = serializers.ChoiceField(choices=["created", "already_tracked", "refused"])
+    result = serializers.ChoiceField(choices=[outcome.value for outcome in RowOutcome])
     reason = serializers.CharField(allow_blank=True)
 
 
-class BulkAnswerSerializer(serializers.Serializer[dict[str, Any]]):
+class BulkReportSerializer(serializers.Serializer[BulkReport]):
+    """The results of all rows, and the number of rows with each result."""
+
     created = serializers.IntegerField()
     already_tracked = serializers.IntegerField()
-    refused = serializers.IntegerField()
+    rejected = serializers.IntegerField()
     results = BulkResultSerializer(many=True)
 
 
-def already_tracked(login: str) -> serializers.ValidationError:
+def already_tracked_error(login: str) -> serializers.ValidationError:
     return serializers.ValidationError(f"@{login} is already tracked.", code="unique")
 
 
 class WindowQuerySerializer(serializers.Serializer[dict[str, Any]]):
-    """The query of GET /people/{username}."""
+    """The query parameters of GET /people/{username}."""
 
-    getAllGists = serializers.BooleanField(  # noqa: N815  # the name is the contract's
-        required=False, default=False, help_text="every gist; the visit marker stays where it is"
+    getAllGists = serializers.BooleanField(  # noqa: N815  # the contract fixes this name
+        required=False, default=False, help_text="return all gists; does not move the visit marker"
     )
     since = serializers.IntegerField(
         required=False,
         min_value=0,
         max_value=MAX_CURSOR,
-        help_text="every gist after this cursor; the visit marker stays where it is",
+        help_text="return all gists after this cursor; does not move the visit marker",
     )
     page_size = serializers.IntegerField(
         required=False,
         min_value=1,
         max_value=500,
-        help_text=f"gists at most; default 100, with getAllGists {ALL_GISTS_LIMIT}",
+        help_text=f"maximum number of gists; default {DEFAULT_PAGE_SIZE}, with getAllGists {ALL_GISTS_PAGE_SIZE}",
     )

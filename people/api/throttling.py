@@ -1,4 +1,4 @@
-"""How many requests each consumer and each anonymous address may make."""
+"""Rate limits of consumers and of anonymous addresses."""
 
 import time
 from typing import TYPE_CHECKING
@@ -10,22 +10,23 @@ from rest_framework.throttling import BaseThrottle
 from people.api.authentication import ANONYMOUS, get_consumer
 from people.models import RequestCount
 
-if TYPE_CHECKING:  # REST framework imports this module while it loads its views.
+if TYPE_CHECKING:  # rest_framework.views imports this module.
     from rest_framework.views import APIView
 
 
 class MinuteThrottle(BaseThrottle):
-    """A number of requests per minute, counted in the database, so that it holds across processes."""
+    """A number of requests per minute. Counted in the database, so that it holds across processes."""
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
         client, max_requests = self.get_rate(request)
         return not max_requests or RequestCount.hit(client) <= max_requests
 
     def wait(self) -> float:
+        """Return the seconds until the next minute begins."""
         return 60 - time.time() % 60
 
     def get_rate(self, request: Request) -> tuple[str, int]:
-        """The client that this request counts for, and its maximum per minute; 0 means unlimited."""
+        """Return the client that this request counts for, and its maximum per minute; 0 means unlimited."""
         raise NotImplementedError
 
 
@@ -38,7 +39,7 @@ class ConsumerThrottle(MinuteThrottle):
 
 
 class AnonymousThrottle(MinuteThrottle):
-    """Limits each address that sends no valid key; refused requests count too."""
+    """Limits each address that sends no valid key. Rejected requests count too."""
 
     def get_rate(self, request: Request) -> tuple[str, int]:
         is_anonymous = get_consumer(request) == ANONYMOUS

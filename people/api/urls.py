@@ -1,5 +1,7 @@
-"""The people part of API v1. Every address works with and without its last slash, without a redirect: that would lose
-a body."""
+"""URLs of people and gists in API v1.
+
+Each path is routed with and without the trailing slash, because a redirect would lose the body of a POST.
+"""
 
 from typing import Any
 
@@ -8,14 +10,16 @@ from django.urls import re_path
 from people.api.gists import GistViewSet
 from people.api.people import BulkViewSet, PersonViewSet
 
-ONE: dict[str, Any] = {"get": "retrieve", "patch": "partial_update", "delete": "destroy"}
+DETAIL_ACTIONS: dict[str, Any] = {"get": "retrieve", "patch": "partial_update", "delete": "destroy"}
 PERSON = r"^people/(?P<username>[^/]+)"
 
 urlpatterns = [
     re_path(r"^people/?$", PersonViewSet.as_view({"get": "list", "post": "create"}), name="person-list"),
-    # Somebody may be called "bulk": only POST is about many people.
-    re_path(r"^people/(?P<username>bulk)/?$", BulkViewSet.as_view({**ONE, "post": "track_people"}), name="bulk"),
-    re_path(rf"{PERSON}/?$", PersonViewSet.as_view(ONE), name="person-detail"),
+    # `bulk` is also a valid GitHub login, so only POST tracks many people.
+    re_path(
+        r"^people/(?P<username>bulk)/?$", BulkViewSet.as_view({**DETAIL_ACTIONS, "post": "track_people"}), name="bulk"
+    ),
+    re_path(rf"{PERSON}/?$", PersonViewSet.as_view(DETAIL_ACTIONS), name="person-detail"),
     re_path(rf"{PERSON}/sync/?$", PersonViewSet.as_view({"post": "request_sync"}), name="person-sync"),
     re_path(rf"{PERSON}/gists/?$", GistViewSet.as_view({"get": "list"}), name="gist-list"),
     re_path(rf"{PERSON}/gists/(?P<github_id>[^/]+)/push/?$", GistViewSet.as_view({"post": "push"}), name="gist-push"),

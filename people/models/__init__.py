@@ -1,4 +1,4 @@
-"""Who is tracked, what they wrote, and what each consumer has been shown."""
+"""People, their gists, and the consumers of the API."""
 
 from people.models.consumer import ApiKey, RequestCount, Visit
 from people.models.gist import Gist, GistQuerySet

@@ -1,4 +1,4 @@
-"""The consumers of the API: their keys, what each has been shown, and how many requests they made."""
+"""The consumers of the API: keys, visit markers and request counts."""
 
 import time
 
@@ -22,7 +22,7 @@ class ApiKey(AbstractAPIKey):
 
 
 class Visit(models.Model):
-    """How far into a person's gists one consumer has been shown."""
+    """The visit marker of one consumer for one person: gists up to `cursor` were shown."""
 
     person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="visits")
     consumer = models.CharField(max_length=64)
@@ -37,7 +37,7 @@ class Visit(models.Model):
 
 
 class RequestCount(models.Model):
-    """How many API requests one client made in one minute."""
+    """The number of API requests of one client in one minute."""
 
     client = models.CharField(max_length=100, help_text="a consumer, or an address without a valid key")
     minute = models.BigIntegerField(db_index=True, help_text="minutes since 1970")
@@ -51,7 +51,7 @@ class RequestCount(models.Model):
 
     @classmethod
     def hit(cls, client: str) -> int:
-        """Count a request; returns the number in this minute. Processes that count at once lose nothing."""
+        """Count a request and return the client's count in this minute. Safe across processes."""
         minute = int(time.time() // 60)
         row = cls.objects.filter(client=client[:100], minute=minute)
         if not row.update(count=F("count") + 1):
@@ -59,6 +59,6 @@ class RequestCount(models.Model):
             try:
                 with transaction.atomic():
                     cls.objects.create(client=client[:100], minute=minute)
-            except IntegrityError:  # Another process was faster.
+            except IntegrityError:  # Another process created the row first.
                 row.update(count=F("count") + 1)
         return row.get().count

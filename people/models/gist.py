@@ -14,11 +14,11 @@ class GistQuerySet(models.QuerySet["Gist"]):
 
     def push_again(self) -> int:
         """Make rejected and skipped gists pending again. Returns how many there were."""
-        put_back = self.filter(push_state__in=[Gist.PushState.REJECTED, Gist.PushState.SKIPPED])
-        return put_back.update(push_state=Gist.PushState.PENDING, push_error="", updated_at=timezone.now())
+        gists = self.filter(push_state__in=[Gist.PushState.REJECTED, Gist.PushState.SKIPPED])
+        return gists.update(push_state=Gist.PushState.PENDING, push_error="", updated_at=timezone.now())
 
     def widen_backfill(self, choice: str) -> int:
-        """Make those skipped gists of one person pending that this backfill choice includes. Returns how many."""
+        """Make the skipped gists of one person pending that this backfill choice includes. Returns how many."""
         rows = list(self.values_list("pk", "github_created_at", "push_state"))
         selected = select(choice, [created for _, created, _ in rows])
         skipped = [
@@ -40,7 +40,7 @@ class Gist(models.Model):
         PENDING = "pending"  # to be pushed
         STARTED = "started"  # the POST may have been sent; check Pipedrive before sending another
         PUSHED = "pushed"  # has its activity
-        REJECTED = "rejected"  # Pipedrive refused it; push_error has the reason
+        REJECTED = "rejected"  # by Pipedrive; push_error has the reason
         SKIPPED = "skipped"  # not included in the person's backfill choice
 
     github_id = models.CharField(max_length=64, unique=True)
@@ -62,7 +62,7 @@ class Gist(models.Model):
     push_error = models.CharField(max_length=500, blank=True)
     pushed_at = models.DateTimeField(null=True, blank=True)
     pipedrive_activity_id = models.PositiveBigIntegerField(null=True, blank=True)
-    # The Pipedrive person of the last attempt: the activity is looked for there, also after the person was relinked.
+    # The Pipedrive person of the last attempt: the activity is searched there, even if the person was relinked since.
     pipedrive_person_id = models.PositiveBigIntegerField(null=True, blank=True)
     # The gist was edited after its activity was created; with PUSH_EDITS the activity is updated.
     activity_outdated = models.BooleanField(default=False)

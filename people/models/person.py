@@ -15,14 +15,14 @@ from people.search import search_terms
 
 class PersonQuerySet(models.QuerySet["Person"]):
     def named(self, login: str) -> "PersonQuerySet":
-        """The person with this login, in any case; none when the text cannot be a login."""
+        """Select the person with this login, in any case. Empty when the text is not a login."""
         try:
             return self.filter(username_key=login_key(parse_login(login)))
         except ValueError:
             return self.none()
 
     def with_counts(self) -> "PersonQuerySet":
-        """People with `gist_count`, `pending_count` and `rejected_count`, counted for the selected rows only."""
+        """Add `gist_count`, `pending_count` and `rejected_count`, counted for the selected rows only."""
         return self.annotate(
             gist_count=Count("gists"),
             pending_count=Count("gists", filter=Q(gists__push_state__in=["pending", "started"])),
@@ -34,10 +34,11 @@ class PersonQuerySet(models.QuerySet["Person"]):
         return self.update(sync_requested_at=Now())
 
     def pause(self) -> int:
+        """Stop polling these people. Returns how many."""
         return self.update(state=Person.State.PAUSED, updated_at=timezone.now())
 
     def resume(self) -> int:
-        """Poll the paused people again. Returns how many there are."""
+        """Poll the paused ones of these people again. Returns how many."""
         paused = self.filter(state=Person.State.PAUSED)
         never_polled = paused.filter(github_id=None).update(state=Person.State.NEW, updated_at=timezone.now())
         return never_polled + paused.update(state=Person.State.ACTIVE, updated_at=timezone.now())
@@ -49,7 +50,7 @@ class Person(models.Model):
     class State(models.TextChoices):
         NEW = "new"  # never polled
         ACTIVE = "active"
-        GONE = "gone"  # GitHub has no such account (any more)
+        GONE = "gone"  # the account does not exist on GitHub, or not any more
         CONFLICT = "conflict"  # the login, or the account, belongs to another tracked person
         PAUSED = "paused"  # kept, but not polled
 
@@ -129,7 +130,7 @@ class Person(models.Model):
 
 
 class SearchTerm(models.Model):
-    """A word of a person's login, name or e-mail. Its index finds word beginnings, however many people there are."""
+    """A word of a person's login, name or e-mail address. A prefix search uses its index."""
 
     person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="search_terms")
     term = models.CharField(max_length=64, db_index=True)
@@ -139,16 +140,16 @@ class SearchTerm(models.Model):
 
     @staticmethod
     def index(people: list[Person]) -> None:
-        """Replace the search terms of these stored people; terms that did not change are left alone."""
-        wanted = {
+        """Replace the search terms of these stored people. Unchanged terms are not written."""
+        current = {
             (person.pk, term)
             for person in people
             for term in search_terms(person.github_username, person.name, person.email)
         }
         stored = SearchTerm.objects.filter(person__in=[person.pk for person in people])
         ids = {(row.person_id, row.term): row.pk for row in stored}
-        outdated = [pk for key, pk in ids.items() if key not in wanted]
+        outdated = [pk for key, pk in ids.items() if key not in current]
         if outdated:
             SearchTerm.objects.filter(pk__in=outdated).delete()
-        rows = [SearchTerm(person_id=person, term=term) for person, term in sorted(wanted - set(ids))]
+        rows = [SearchTerm(person_id=person, term=term) for person, term in sorted(current - set(ids))]
         SearchTerm.objects.bulk_create(rows, batch_size=1000)

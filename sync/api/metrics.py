@@ -1,6 +1,6 @@
-"""/metrics: the status in Prometheus' text format, from the database, so that every replica tells the same."""
+"""/metrics: the status in Prometheus' text format, read from the database, so that all replicas report the same."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from django.http import HttpResponse
@@ -12,72 +12,78 @@ from rest_framework.request import Request
 
 from people.api.base import ApiView
 from people.api.permissions import HasMetricsAccess
-from sync.api.status import COUNTED_WITHIN
 from sync.claims import database_clock
 from sync.models import SyncRun
-from sync.status import Status, status
+from sync.status import MAX_COUNT_AGE_SECONDS, Status, get_status
 
 
-class Metrics(ApiView):
-    """What Prometheus scrapes."""
-
+class MetricsView(ApiView):
     permission_classes = [HasMetricsAccess]
 
     @extend_schema(exclude=True)
     def get(self, request: Request) -> HttpResponse:
         registry = CollectorRegistry()
-        registry.register(StatusCollector(status(database_clock(), counted_within=COUNTED_WITHIN)))
+        registry.register(StatusCollector(get_status(database_clock(), max_count_age=MAX_COUNT_AGE_SECONDS)))
         return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
 class StatusCollector(Collector):
-    def __init__(self, now: Status) -> None:
-        self.now = now
+    def __init__(self, status: Status) -> None:
+        self.status = status
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        now, last, good = self.now, self.now.last_run, self.now.last_successful_run
-        ended = seconds(good.finished_at if good else None)
-        yield single(
-            "last_run_timestamp_seconds", "when the last run began", seconds(last.started_at if last else None)
+        counts, last, successful = self.status.counts, self.status.last_run, self.status.last_successful_run
+        yield gauge(
+            "last_run_timestamp_seconds", "when the last run started", to_timestamp(last.started_at if last else None)
         )
-        yield single("last_success_timestamp_seconds", "when the last good run ended", ended)
-        yield single("last_run_duration_seconds", "how long the last run took", duration(last))
-        yield single("last_run_refused", "1 if the last run was refused for a token or setting", refused(last))
-        yield by("runs", "outcome", "runs of the last 90 days", now.counted.runs)
-        yield by("people", "state", "people who are tracked", now.counted.people)
-        yield by("gists", "push_state", "gists that are stored", now.counted.gists)
-        yield single("oldest_poll_age_seconds", "of the longest unpolled", self._age(now.counted.oldest_poll_at))
-        yield single("oldest_pending_age_seconds", "of the oldest backlog", self._age(now.counted.oldest_backlog_at))
-        limits = last.limits if last else {}
-        told = {api: row["remaining"] for api, row in limits.items() if row.get("remaining") is not None}
-        yield by("api_requests_remaining", "api", "what the APIs told the last run", told)
+        yield gauge(
+            "last_success_timestamp_seconds",
+            "when the last successful run finished",
+            to_timestamp(successful.finished_at if successful else None),
+        )
+        yield gauge("last_run_duration_seconds", "how long the last run took", duration_seconds(last))
+        yield gauge(
+            "last_run_misconfigured",
+            "1 if a token or setting of the last run was rejected",
+            float(last is not None and last.outcome == SyncRun.Outcome.MISCONFIGURED),
+        )
+        yield gauge_by("runs", "outcome", "runs of the last 90 days", counts.runs)
+        yield gauge_by("people", "state", "tracked people", counts.people)
+        yield gauge_by("gists", "push_state", "stored gists", counts.gists)
+        yield gauge(
+            "oldest_poll_age_seconds", "since the least recently polled person's poll", self._age(counts.oldest_poll_at)
+        )
+        yield gauge(
+            "oldest_pending_age_seconds", "since the oldest gist without activity", self._age(counts.oldest_backlog_at)
+        )
+        remaining = {
+            api: limit.remaining for api, limit in self.status.limits.by_api().items() if limit.remaining is not None
+        }
+        yield gauge_by("api_requests_remaining", "api", "remaining budget at the end of the last run", remaining)
 
     def _age(self, moment: datetime | None) -> float:
-        return (self.now.now - moment).total_seconds() if moment else 0.0
+        return (self.status.now - moment).total_seconds() if moment else 0.0
 
 
-def single(name: str, says: str, value: float | None) -> GaugeMetricFamily:
-    """One number; none when there is nothing to tell yet."""
-    family = GaugeMetricFamily(f"gisttracker_{name}", says)
+def gauge(name: str, description: str, value: float | None) -> GaugeMetricFamily:
+    """Return a gauge with one value, or without values if it is None."""
+    family = GaugeMetricFamily(f"gisttracker_{name}", description)
     if value is not None:
         family.add_metric([], value)
     return family
 
 
-def by(name: str, label: str, says: str, values: dict[str, float] | dict[str, int]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(f"gisttracker_{name}", says, labels=[label])
-    for word, value in values.items():
-        family.add_metric([word], value)
+def gauge_by(name: str, label: str, description: str, values: Mapping[str, float]) -> GaugeMetricFamily:
+    """Return a gauge with one value for each value of the label."""
+    family = GaugeMetricFamily(f"gisttracker_{name}", description, labels=[label])
+    for label_value, value in values.items():
+        family.add_metric([label_value], value)
     return family
 
 
-def seconds(moment: datetime | None) -> float | None:
+def to_timestamp(moment: datetime | None) -> float | None:
     return moment.timestamp() if moment else None
 
 
-def duration(run: SyncRun | None) -> float | None:
+def duration_seconds(run: SyncRun | None) -> float | None:
     return (run.finished_at - run.started_at).total_seconds() if run and run.finished_at else None
-
-
-def refused(run: SyncRun | None) -> float:
-    return float(bool(run and run.outcome == SyncRun.Outcome.MISCONFIGURED))

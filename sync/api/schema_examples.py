@@ -1,15 +1,41 @@
-"""Example answers for the API's description."""
+"""Example bodies for the OpenAPI description."""
 
 from typing import Any
 
+LIMITS: dict[str, Any] = {
+    "github": {"remaining": 4996.0, "reset": 1795000000.0, "requests": 123, "stopped": "", "resets_at": None},
+    "pipedrive": {
+        "remaining": 0.0,
+        "reset": 1.0,
+        "requests": 12,
+        "stopped": "Pipedrive's rate limit resets at 00:00 UTC",
+        "resets_at": "2026-11-25T00:00:00Z",
+    },
+}
 RUN: dict[str, Any] = {
     "id": 7,
     "trigger": "schedule",
     "started_at": "2026-11-24T09:00:00Z",
     "finished_at": "2026-11-24T09:00:41Z",
-    "outcome": "succeeded",
-    "counts": {"people_polled": 120, "people_unchanged": 117, "gists_new": 4, "gists_pushed": 4},
-    "limits": {"github": {"remaining": 4996, "reset": 1795000000, "requests": 123, "ended": "", "free_at": None}},
+    "outcome": "rate_limited",
+    "counts": {
+        "people_polled": 120,
+        "people_unchanged": 117,
+        "people_gone": 0,
+        "people_conflict": 0,
+        "people_failed": 0,
+        "gists_new": 4,
+        "gists_edited": 0,
+        "gists_removed": 0,
+        "gists_skipped": 0,
+        "gists_pushed": 3,
+        "activities_edited": 0,
+        "gists_found": 0,
+        "gists_retried": 0,
+        "gists_unknown": 0,
+        "gists_rejected": 0,
+    },
+    "limits": LIMITS,
     "problems": [],
     "host": "sync-gists-29384",
     "version": "1.0.0",
@@ -19,10 +45,10 @@ STATUS = {
     "last_successful_run": RUN,
     "age_seconds": 3120,
     "people": {"new": 0, "active": 118, "gone": 2, "conflict": 0, "paused": 0},
-    "gists": {"pending": 0, "started": 0, "pushed": 2301, "rejected": 1, "skipped": 77},
-    "backlog": 0,
-    "oldest_backlog_at": None,
+    "gists": {"pending": 1, "started": 0, "pushed": 2301, "rejected": 1, "skipped": 77},
+    "backlog": 1,
+    "oldest_backlog_at": "2026-11-24T09:00:03Z",
     "oldest_poll_at": "2026-11-24T09:00:02Z",
-    "rejected": [{"person": "ada", "gist": "2decf6c462d9b4418f2d", "reason": "Pipedrive answered 400: ..."}],
-    "limits": RUN["limits"],
+    "rejected": [{"person": "ada", "gist": "2decf6c462d9b4418f2d", "reason": "Pipedrive responded 400: ..."}],
+    "limits": LIMITS,
 }

@@ -1,8 +1,9 @@
-"""The sync's part of API v1. Every address works with and without its last slash."""
+"""URLs of the sync in API v1. Each path is routed with and without the trailing slash, like those of people."""
 
 from django.urls import re_path
 
-from sync.api.status import StatusView, SyncRunViewSet
+from sync.api.runs import SyncRunViewSet
+from sync.api.status import StatusView
 
 urlpatterns = [
     re_path(r"^status/?$", StatusView.as_view(), name="status"),

@@ -91,8 +91,8 @@ class RateLimiter:
     def finish(self, hit: Hit, method: str) -> None:
         """The response has arrived. A slow request, as the first one of a connection, may have arrived late, too.
 
-        The API counts requests when they arrive. What a request took longer than the fastest one of its method is added to
-        the time it was sent at, so that the requests of the next window do not arrive in the window of this one.
+        The API counts requests when they arrive. What a request took longer than the fastest one of its method is
+        added to the time it was sent at, so that the requests of the next window do not arrive in this one's.
         """
         with self._lock:
             duration = self._now() - hit.time

@@ -36,7 +36,7 @@ INSERT INTO people_person (github_username, username_key, github_id, name, email
     NOW(6) FROM n
 """
 WORDS = """
-INSERT INTO people_personword (person_id, word) SELECT id, username_key FROM people_person UNION ALL
+INSERT INTO people_searchterm (person_id, term) SELECT id, username_key FROM people_person UNION ALL
     SELECT id, email FROM people_person UNION ALL SELECT id, LOWER(SUBSTRING_INDEX(name, ' ', -1)) FROM people_person
 """
 GISTS = """
@@ -94,9 +94,9 @@ def served(name: str, people: int) -> Iterator[tuple[str, str]]:
         "DJANGO_SETTINGS_MODULE": "gisttracker.settings",
         "DATABASE_NAME": f"bench_{name}",
         "SECRET_KEY": secrets.token_urlsafe(50),
-        "HTTPS": "false",
+        "REQUIRE_HTTPS": "false",
         "API_REQUESTS_PER_MINUTE": "1000000",
-        "PORT": str(free_port()),
+        "LISTEN_PORT": str(free_port()),
     }
     fill(environment, people)
     made = manage(environment, "create_api_key", "bench")
@@ -106,7 +106,7 @@ def served(name: str, people: int) -> Iterator[tuple[str, str]]:
         env=environment,
         stderr=subprocess.DEVNULL,
     )
-    base = f"http://127.0.0.1:{environment['PORT']}"
+    base = f"http://127.0.0.1:{environment['LISTEN_PORT']}"
     try:
         while True:
             try:
@@ -144,7 +144,7 @@ def fill(environment: dict[str, str], people: int) -> None:
             server.commit()
         cursor.execute(WORDS)
         server.commit()
-        cursor.execute("ANALYZE TABLE people_person, people_gist, people_personword")
+        cursor.execute("ANALYZE TABLE people_person, people_gist, people_searchterm")
         print(f"{database}: {people} people, {people * GISTS_EACH} gists", file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""`manage.py create_api_key NAME`: a key for a consumer of the API, shown once."""
+"""`manage.py create_api_key NAME`: create an API key and print it once."""
 
 import datetime as dt
 from typing import Any
@@ -10,12 +10,14 @@ from people.models import ApiKey
 
 
 class Command(BaseCommand):
-    help = "Make an API key. It is shown this once: only its hash is kept. The last word on stdout is the key."
+    help = "Create an API key and print it once (only its hash is stored). The key is the last word on stdout."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("name", help="whose key it is, 50 characters at most")
-        parser.add_argument("--read-only", action="store_true", help="it may look, no more")
-        parser.add_argument("--expires", metavar="DATE", help="the last day on which it works (UTC), as 2027-01-31")
+        parser.add_argument("name", help="name of the consumer, at most 50 characters")
+        parser.add_argument("--read-only", action="store_true", help="the key may only read")
+        parser.add_argument(
+            "--expires", metavar="DATE", help="last day (UTC) on which the key is valid, such as 2027-01-31"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         name = options["name"].strip()
@@ -24,9 +26,9 @@ class Command(BaseCommand):
         key, secret = ApiKey.objects.create_key(
             name=name, read_only=options["read_only"], expiry_date=_end_of(options["expires"])
         )
-        may = "reads" if options["read_only"] else "reads and writes"
-        until = f" until the end of {options['expires']}" if key.expiry_date else ""
-        self.stdout.write(f"{name} {may}{until}: {secret}")
+        access = "read-only" if options["read_only"] else "read and write"
+        validity = f", valid through {options['expires']}" if key.expiry_date else ""
+        self.stdout.write(f"{name} ({access}{validity}): {secret}")
 
 
 def _end_of(day: str | None) -> dt.datetime | None:

@@ -1,21 +1,24 @@
-"""`manage.py import_people FILE`: track many people, from CSV or a JSON list."""
+"""`manage.py import_people FILE`: track many people from a CSV or JSON file."""
 
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from people.bulk import MAX_ROWS, read_csv, read_json, track
+from people.bulk import MAX_ROWS, RowOutcome, read_csv, read_json, track
+
+EX_ROWS_REJECTED = 3
 
 
 class Command(BaseCommand):
-    help = f"Track the people of a file: CSV (username[,pipedrive_id][,backfill]), or JSON if its name ends in .json; \
-{MAX_ROWS} at most. Exit code 3 when rows were refused."
+    help = (
+        "Track the people of a file: CSV (username[,pipedrive_id][,backfill]), or JSON if its name ends in .json; "
+        f"at most {MAX_ROWS} rows. Exit code {EX_ROWS_REJECTED} if rows were rejected."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("file", type=Path, help="the file, or - for standard input (CSV)")
+        parser.add_argument("file", type=Path, help="path of the file, or - for standard input (CSV)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         file: Path = options["file"]
@@ -26,13 +29,12 @@ class Command(BaseCommand):
             raise CommandError(f"{file}: {error.strerror}", returncode=2) from None
         except ValueError as error:
             raise CommandError(f"{file}: {error}", returncode=2) from None
-        results = track(rows)
-        for result in results:
-            if result.result == "refused":
+        report = track(rows)
+        for result in report.results:
+            if result.result == RowOutcome.REJECTED:
                 self.stdout.write(f"row {result.row} ({result.username}): {result.reason}")
-        counts = Counter(result.result for result in results)
         self.stdout.write(
-            f"{counts['created']} created, {counts['already_tracked']} already tracked, {counts['refused']} refused."
+            f"{report.created} created, {report.already_tracked} already tracked, {report.rejected} rejected."
         )
-        if counts["refused"]:
-            sys.exit(3)
+        if report.rejected:
+            sys.exit(EX_ROWS_REJECTED)

@@ -1,4 +1,4 @@
-"""`manage.py sync_status`: how the sync is doing; exit code 1 when it has not been well for too long."""
+"""`manage.py sync_status`: show the state of the sync; exit code 1 when no run succeeded for too long."""
 
 import argparse
 import json
@@ -8,93 +8,107 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
+from django.utils.translation import ngettext
 
 from people.models import Gist
+from sync.api.serializers import StatusSerializer
 from sync.claims import database_clock
 from sync.models import SyncRun
-from sync.status import Status, status
+from sync.status import ApiLimit, Status, get_status
 
 DURATION = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,4})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?")
+DEFAULT_MAX_AGE = timedelta(hours=6, minutes=30)  # two intervals of the schedule, and time for the run itself
+MAX_PROBLEMS = 10
+EX_UNHEALTHY = 1
 
 
 def duration(text: str) -> timedelta:
-    """An argparse type: 6h30m, 45m, 2d."""
-    found = DURATION.fullmatch(text.strip().lower())
-    if not found or not any(found.groups()):
-        raise argparse.ArgumentTypeError("must be a time such as 6h30m, 45m or 2d")
-    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    """Parse a duration such as 6h30m, 45m or 2d. A type for argparse."""
+    match = DURATION.fullmatch(text.strip().lower())
+    if not match or not any(match.groups()):
+        raise argparse.ArgumentTypeError("must be a duration such as 6h30m, 45m or 2d")
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
     return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
 
 
 class Command(BaseCommand):
-    help = "Say how the sync is doing. Exit code 1 when the last good run is older than --max-age."
+    help = f"Show the state of the sync. Exit code {EX_UNHEALTHY} if the last successful run is older than --max-age."
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--max-age",
             type=duration,
-            default=timedelta(hours=6, minutes=30),
-            metavar="TIME",
-            help="how old the last good run may be (default 6h30m: two runs missed)",
+            default=DEFAULT_MAX_AGE,
+            metavar="DURATION",
+            help="maximum age of the last successful run (default 6h30m: two missed runs)",
         )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        now = status(database_clock())
-        healthy = now.age is not None and now.age <= options["max_age"]
+        status, max_age = get_status(database_clock()), options["max_age"]
+        is_healthy = status.age is not None and status.age <= max_age
         if options["json"]:
-            self.stdout.write(json.dumps({"healthy": healthy, **now.as_json()}))
+            self.stdout.write(json.dumps({"healthy": is_healthy, **StatusSerializer(status).data}))
         else:
-            for line in told(now, options["max_age"]):
-                self.stdout.write(line)
-        if not healthy:
-            sys.exit(1)
+            self.stdout.write("\n".join(format_status(status, max_age)))
+        if not is_healthy:
+            sys.exit(EX_UNHEALTHY)
 
 
-def told(now: Status, max_age: timedelta) -> list[str]:
-    """The status in lines for a person."""
-    lines = [_last_run(now.last_run), _age(now.age, max_age)]
-    lines.append("people: " + _numbers(now.counted.people))
-    lines.append("gists: " + _numbers(now.counted.gists))
-    since = (
-        f", the oldest first seen {now.counted.oldest_backlog_at:%Y-%m-%d %H:%M} UTC"
-        if now.counted.oldest_backlog_at
-        else ""
-    )
-    lines.append(f"backlog: {now.backlog} activities to be made or looked for{since}")
-    for api, limits in (now.last_run.limits if now.last_run else {}).items():
-        left = "unknown" if limits.get("remaining") is None else f"{limits['remaining']:.0f}"
-        lines.append(
-            f"{api}: {left} requests left at the last answer" + (f"; {limits['ended']}" if limits["ended"] else "")
-        )
-    lines += [
-        f"rejected: @{gist.person.github_username}, gist {gist.github_id}: {gist.push_error}" for gist in now.rejected
+def format_status(status: Status, max_age: timedelta) -> list[str]:
+    """Return the status as lines of text."""
+    return [
+        *_format_run(status.last_run),
+        _format_age(status.age, max_age),
+        f"people: {_format_counts(status.counts.people)}",
+        f"gists: {_format_counts(status.counts.gists)}",
+        _format_backlog(status),
+        *[_format_limit(api, limit) for api, limit in status.limits.by_api().items() if status.last_run],
+        *_format_rejected(status),
     ]
-    if now.counted.gists[Gist.PushState.REJECTED] > len(now.rejected):
-        lines.append(f"rejected: and {now.counted.gists[Gist.PushState.REJECTED] - len(now.rejected)} more")
-    return lines
 
 
-def _last_run(run: SyncRun | None) -> str:
+def _format_run(run: SyncRun | None) -> list[str]:
     if run is None:
-        return "last run: none yet"
-    end = f", ended {run.finished_at:%H:%M}" if run.finished_at else ""
-    problems = "".join(f"\n  {line}" for line in run.errors.splitlines()[:10])
-    return f"last run: {run.pk} ({run.trigger}) {run.outcome}, began {run.started_at:%Y-%m-%d %H:%M}{end} UTC{problems}"
+        return ["last run: none yet"]
+    end = f", finished {run.finished_at:%H:%M}" if run.finished_at else ""
+    line = f"last run: {run.pk} ({run.trigger}) {run.outcome}, started {run.started_at:%Y-%m-%d %H:%M}{end} UTC"
+    return [line, *(f"  {problem}" for problem in run.errors.splitlines()[:MAX_PROBLEMS])]
 
 
-def _age(age: timedelta | None, max_age: timedelta) -> str:
+def _format_age(age: timedelta | None, max_age: timedelta) -> str:
     if age is None:
-        return "last good run: none yet"
-    late = f" - too long: {_short(max_age)} is allowed" if age > max_age else ""
-    return f"last good run: {_short(age)} ago{late}"
+        return "last successful run: none yet"
+    suffix = f" - older than the maximum of {_format_duration(max_age)}" if age > max_age else ""
+    return f"last successful run: {_format_duration(age)} ago{suffix}"
 
 
-def _short(time: timedelta) -> str:
+def _format_duration(time: timedelta) -> str:
     minutes = int(time.total_seconds() // 60)
     return f"{minutes // 60}h{minutes % 60:02}m"
 
 
-def _numbers(counted: dict[str, int]) -> str:
-    return ", ".join(f"{number} {kind}" for kind, number in counted.items() if number) or "none"
+def _format_counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "none"
+
+
+def _format_backlog(status: Status) -> str:
+    oldest = status.counts.oldest_backlog_at
+    since = f", the oldest stored {oldest:%Y-%m-%d %H:%M} UTC" if oldest else ""
+    return "backlog: " + ngettext("%d gist", "%d gists", status.backlog) % status.backlog + since
+
+
+def _format_limit(api: str, limit: ApiLimit) -> str:
+    remaining = "unknown" if limit.remaining is None else f"{limit.remaining:.0f}"
+    stopped = f"; stopped: {limit.stopped}" if limit.stopped else ""
+    return f"{api}: remaining budget {remaining}{stopped}"
+
+
+def _format_rejected(status: Status) -> list[str]:
+    lines = [
+        f"rejected: @{gist.person.github_username}, gist {gist.github_id}: {gist.push_error}"
+        for gist in status.rejected
+    ]
+    more = status.counts.gists[Gist.PushState.REJECTED] - len(status.rejected)
+    return [*lines, f"rejected: {more} more"] if more > 0 else lines

@@ -1,0 +1,124 @@
+"""Shapes of runs and of the status. `sync_status --json` prints the same shapes."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from people.models import Gist
+from sync.models import SyncRun
+from sync.status import ApiLimit, RunLimits, Status
+
+
+def _count_field(help_text: str) -> serializers.IntegerField:
+    """A counter of a run. A row without it (the run is still going on) counts 0."""
+    return serializers.IntegerField(read_only=True, default=0, help_text=help_text)
+
+
+class RunCountsSerializer(serializers.Serializer[dict[str, int]]):
+    """The counters of a run."""
+
+    people_polled = _count_field("people whose gists were read, or were unchanged")
+    people_unchanged = _count_field("polled people without changes (GitHub responded 304)")
+    people_gone = _count_field("people whose GitHub account does not exist any more")
+    people_conflict = _count_field("people whose login or account belongs to another tracked person")
+    people_failed = _count_field("people whose poll or push failed")
+    gists_new = _count_field("gists stored for the first time")
+    gists_edited = _count_field("stored gists that were edited on GitHub")
+    gists_removed = _count_field("stored gists that GitHub does not list any more")
+    gists_skipped = _count_field("new gists that the person's backfill choice does not include")
+    gists_pushed = _count_field("activities created")
+    activities_edited = _count_field("activities updated after an edit of the gist")
+    gists_found = _count_field("pushes with an unknown outcome whose activity was found in Pipedrive")
+    gists_retried = _count_field("pushes with an unknown outcome that created no activity, and are pushed again")
+    gists_unknown = _count_field("pushes whose outcome is unknown")
+    gists_rejected = _count_field("gists that Pipedrive rejected")
+
+
+class ApiLimitSerializer(serializers.Serializer[ApiLimit]):
+    """What a run knows about one API's rate limit."""
+
+    remaining = serializers.FloatField(allow_null=True, help_text="remaining budget, as the API reported it last")
+    reset = serializers.FloatField(
+        allow_null=True, help_text="when that budget resets; GitHub: Unix time, Pipedrive: seconds from the response"
+    )
+    requests = serializers.IntegerField(help_text="requests that the run sent")
+    stopped = serializers.CharField(allow_blank=True, help_text="why the run stopped calling this API, if it did")
+    resets_at = serializers.DateTimeField(allow_null=True, help_text="when requests are possible again, if known")
+
+
+class RunLimitsSerializer(serializers.Serializer[RunLimits]):
+    github = ApiLimitSerializer()
+    pipedrive = ApiLimitSerializer()
+
+
+class SyncRunSerializer(serializers.ModelSerializer[SyncRun]):
+    """One run of sync_gists."""
+
+    counts = RunCountsSerializer(read_only=True)
+    limits = serializers.SerializerMethodField(help_text="the rate limits of both APIs at the end of the run")
+    problems = serializers.SerializerMethodField(help_text="what went wrong, one line each")
+
+    class Meta:
+        model = SyncRun
+        fields = [
+            "id",
+            "trigger",
+            "started_at",
+            "finished_at",
+            "outcome",
+            "counts",
+            "limits",
+            "problems",
+            "host",
+            "version",
+        ]
+        read_only_fields = fields
+
+    @extend_schema_field(RunLimitsSerializer)
+    def get_limits(self, run: SyncRun) -> dict[str, Any]:
+        return dict(RunLimitsSerializer(RunLimits.of(run)).data)
+
+    def get_problems(self, run: SyncRun) -> list[str]:
+        return run.errors.splitlines()
+
+
+class PeopleCountsSerializer(serializers.Serializer[dict[str, int]]):
+    """The number of people in each state."""
+
+    new = serializers.IntegerField()
+    active = serializers.IntegerField()
+    gone = serializers.IntegerField()
+    conflict = serializers.IntegerField()
+    paused = serializers.IntegerField()
+
+
+class GistCountsSerializer(serializers.Serializer[dict[str, int]]):
+    """The number of gists in each push state."""
+
+    pending = serializers.IntegerField()
+    started = serializers.IntegerField()
+    pushed = serializers.IntegerField()
+    rejected = serializers.IntegerField()
+    skipped = serializers.IntegerField()
+
+
+class RejectedGistSerializer(serializers.Serializer[Gist]):
+    person = serializers.CharField(source="person.github_username")
+    gist = serializers.CharField(source="github_id")
+    reason = serializers.CharField(source="push_error", allow_blank=True)
+
+
+class StatusSerializer(serializers.Serializer[Status]):
+    """The state of the sync. The counts of people and gists may be up to 30 seconds old."""
+
+    last_run = SyncRunSerializer(allow_null=True)
+    last_successful_run = SyncRunSerializer(allow_null=True, help_text="among the runs for all people")
+    age_seconds = serializers.IntegerField(allow_null=True, help_text="since the last successful run finished")
+    people = PeopleCountsSerializer(source="counts.people")
+    gists = GistCountsSerializer(source="counts.gists")
+    backlog = serializers.IntegerField(help_text="gists that are pending or started")
+    oldest_backlog_at = serializers.DateTimeField(source="counts.oldest_backlog_at", allow_null=True)
+    oldest_poll_at = serializers.DateTimeField(source="counts.oldest_poll_at", allow_null=True)
+    rejected = RejectedGistSerializer(many=True, help_text="the newest twenty rejected gists")
+    limits = RunLimitsSerializer(help_text="the rate limits of both APIs at the end of the last run")
