@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import DatabaseError
 from django.db.models import F
@@ -18,26 +19,6 @@ from sync.poll import MAX_ETAG_LENGTH, Poll
 
 log = logging.getLogger(__name__)
 BATCH_SIZE = 200  # rows in one statement; a row may hold 300 files
-PERSON_FIELDS = [
-    "github_username",
-    "username_key",
-    "github_id",
-    "name",
-    "email",
-    "state",
-    "etag",
-    "etag_scope",
-    "page_etags",
-    "attempted_at",
-    "polled_at",
-    "full_pass_at",
-    "full_read_at",
-    "failures",
-    "last_error",
-    "updated_at",
-    "lease_holder",
-    "leased_until",
-]
 GIST_FIELDS = ["description", "html_url", "pull_url", "truncated", "files", "github_created_at", "github_updated_at"]
 SHOWN_FIELDS = {"description", "html_url", "pull_url", "truncated", "files"}  # what an activity shows of a gist
 
@@ -140,34 +121,41 @@ class Store:
         return counts
 
     def _write_people(self, polls: list[Poll], held: dict[int, Person], now: datetime) -> None:
-        people = [held[poll.person.pk] for poll in polls]
-        for poll, person in zip(polls, people, strict=True):
-            self._apply(poll, person, now)
-        Person.objects.bulk_update(people, PERSON_FIELDS, batch_size=BATCH_SIZE)
+        """One UPDATE a person: Django's bulk_update() took more CPU (7 ms a person, measured)."""
+        for poll in polls:
+            columns = {**self.columns(poll, held[poll.person.pk], now), "lease_holder": "", "leased_until": None}
+            Person.objects.filter(pk=poll.person.pk).update(**columns)
+            for name, value in columns.items():
+                setattr(held[poll.person.pk], name, value)
         SearchTerm.index([held[poll.person.pk] for poll in polls if poll.account])
 
-    def _apply(self, poll: Poll, person: Person, now: datetime) -> None:
-        """Set a person's columns from its poll."""
-        person.lease_holder, person.leased_until = "", None
-        person.attempted_at, person.failures, person.updated_at = poll.attempted_at, 0, now
-        person.last_error = poll.reason[:500]
+    def columns(self, poll: Poll, person: Person, now: datetime) -> dict[str, Any]:
+        """What a poll changes on its person's row."""
+        columns: dict[str, Any] = {
+            "attempted_at": poll.attempted_at,
+            "failures": 0,
+            "last_error": poll.reason[:500],
+            "updated_at": now,
+        }
         if person.state != Person.State.PAUSED:  # It may have been paused during the poll.
-            person.state = poll.state
+            columns["state"] = poll.state
         if poll.account:
-            person.github_id, person.github_username = poll.account.id, poll.account.login
-            person.username_key = login_key(poll.account.login)
-            person.name = (poll.account.name or "")[:255]
-            person.email = (poll.account.email or person.email)[:255]
+            columns["github_id"] = poll.account.id
+            columns["github_username"] = poll.account.login
+            columns["username_key"] = login_key(poll.account.login)
+            columns["name"] = (poll.account.name or "")[:255]
+            columns["email"] = (poll.account.email or person.email)[:255]
         if poll.state != Person.State.ACTIVE:
-            return
-        person.polled_at = now
+            return columns
+        columns["polled_at"] = now
         if poll.is_full_pass:
-            person.full_pass_at = now
+            columns["full_pass_at"] = now
         if poll.is_full_read:
-            person.full_read_at = now
+            columns["full_read_at"] = now
         if not poll.unchanged:
-            person.etag = poll.etag if len(poll.etag) <= MAX_ETAG_LENGTH else ""
-            person.etag_scope, person.page_etags = self.context.github.etag_scope, poll.page_etags
+            columns["etag"] = poll.etag if len(poll.etag) <= MAX_ETAG_LENGTH else ""
+            columns["etag_scope"], columns["page_etags"] = self.context.github.etag_scope, poll.page_etags
+        return columns
 
     def _answer_requests(self, polls: list[Poll], held: dict[int, Person]) -> None:
         """Clear the requests that these polls answer. A request made during a poll stays for the next run."""

@@ -43,7 +43,6 @@ class DirectApi:
 def simulate_day(people: int, changing: float) -> Iterator[tuple[str, str, str]]:
     """Rows (what, measured, limit) for a day in which this part of the people publishes a gist."""
     from sync.clients.github import GitHubClient
-    from sync.poll import poll_person
     from sync.store import Store
 
     standin = GitHubStandIn(tokens=(TOKEN,), hourly=10**9)
@@ -53,7 +52,7 @@ def simulate_day(people: int, changing: float) -> Iterator[tuple[str, str, str]]
     store: Any = Store(SimpleNamespace(github=client), None)  # type: ignore[arg-type]
     tracked = [_new_person(standin, number, now) for number in range(1, people + 1)]
     for person in tracked:
-        store._apply(poll_person(person, client, now=now, full=False), person, now)
+        _poll(person, client, store, now)
     paid_by_hour: dict[datetime, int] = {}
     round_requests = []
     for round_number in range(ROUNDS):
@@ -63,7 +62,7 @@ def simulate_day(people: int, changing: float) -> Iterator[tuple[str, str, str]]
             if (number + round_number) % round(ROUNDS / changing) == 0:
                 standin.publish(person.github_username)
             paid, requests = standin.used[True], client.api.request_count
-            store._apply(poll_person(person, client, now=now, full=False), person, now)
+            _poll(person, client, store, now)
             hour = now.replace(minute=0, second=0, microsecond=0)
             paid_by_hour[hour] = paid_by_hour.get(hour, 0) + standin.used[True] - paid
             now += timedelta(minutes=(client.api.request_count - requests) / REQUESTS_PER_MINUTE)
@@ -72,6 +71,15 @@ def simulate_day(people: int, changing: float) -> Iterator[tuple[str, str, str]]
     yield "- requests in the largest round", f"{max(round_requests):,}", f"<= {900 * 60 * HOURS_PER_ROUND:,}"
     yield "- paid requests in the most expensive hour", f"{max(paid_by_hour.values()):,}", "<= 5,000"
     yield "- paid requests in the day", f"{sum(paid_by_hour.values()):,}", "<= 120,000"
+
+
+def _poll(person: Any, client: Any, store: Any, now: datetime) -> None:
+    """Poll a person and keep what the job would store."""
+    from sync.poll import poll_person
+
+    poll = poll_person(person, client, now=now, full=False)
+    for name, value in store.columns(poll, person, now).items():
+        setattr(person, name, value)
 
 
 def _new_person(standin: GitHubStandIn, number: int, now: datetime) -> Any:
