@@ -1,11 +1,10 @@
 """The gists, read-only, with an action that pushes rejected ones again."""
 
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import ngettext
 
-from people.models import Gist
+from people.models import Gist, GistQuerySet
 
 
 @admin.register(Gist)
@@ -18,8 +17,8 @@ class GistAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in 
     actions = ["push_again"]
 
     @admin.action(description="Push again (rejected and skipped gists)", permissions=["push"])
-    def push_again(self, request: HttpRequest, gists: QuerySet[Gist]) -> None:
-        count = Gist.objects.filter(pk__in=gists).push_again()
+    def push_again(self, request: HttpRequest, gists: GistQuerySet) -> None:
+        count = gists.push_again()
         message = ngettext("The next run pushes %d gist again.", "The next run pushes %d gists again.", count)
         self.message_user(request, message % count)
 

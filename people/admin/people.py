@@ -3,11 +3,10 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import ngettext
 
-from people.models import Person
+from people.models import Person, PersonQuerySet
 
 
 @admin.register(Person)
@@ -28,19 +27,19 @@ class PersonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only i
     actions = ["request_sync", "pause", "resume"]
 
     @admin.action(description="Sync as soon as possible", permissions=["change"])
-    def request_sync(self, request: HttpRequest, people: QuerySet[Person]) -> None:
-        count = Person.objects.filter(pk__in=people).request_sync()
+    def request_sync(self, request: HttpRequest, people: PersonQuerySet) -> None:
+        count = people.request_sync()
         message = ngettext("%d person comes first in the next run.", "%d people come first in the next run.", count)
         self.message_user(request, message % count)
 
     @admin.action(description="Pause (stop polling)", permissions=["change"])
-    def pause(self, request: HttpRequest, people: QuerySet[Person]) -> None:
-        count = Person.objects.filter(pk__in=people).pause()
+    def pause(self, request: HttpRequest, people: PersonQuerySet) -> None:
+        count = people.pause()
         self.message_user(request, ngettext("%d person is paused.", "%d people are paused.", count) % count)
 
     @admin.action(description="Resume (poll paused people again)", permissions=["change"])
-    def resume(self, request: HttpRequest, people: QuerySet[Person]) -> None:
-        count = Person.objects.filter(pk__in=people).resume()
+    def resume(self, request: HttpRequest, people: PersonQuerySet) -> None:
+        count = people.resume()
         self.message_user(request, ngettext("%d person is resumed.", "%d people are resumed.", count) % count)
 
     def save_model(self, request: HttpRequest, person: Person, form: Any, change: bool) -> None:

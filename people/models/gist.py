@@ -4,18 +4,20 @@ from django.db import models
 from django.utils import timezone
 
 from people.backfill import select
+from people.models.batches import BatchQuerySet
 from people.models.person import Person
 
 
-class GistQuerySet(models.QuerySet["Gist"]):
+class GistQuerySet(BatchQuerySet["Gist"]):
     def unfinished(self) -> "GistQuerySet":
         """Gists whose activity is still to be created, or whose push has an unknown outcome."""
         return self.filter(push_state__in=[Gist.PushState.PENDING, Gist.PushState.STARTED])
 
     def push_again(self) -> int:
         """Make rejected and skipped gists pending again. Returns how many there were."""
-        gists = self.filter(push_state__in=[Gist.PushState.REJECTED, Gist.PushState.SKIPPED])
-        return gists.update(push_state=Gist.PushState.PENDING, push_error="", updated_at=timezone.now())
+        columns = {"push_state": Gist.PushState.PENDING, "push_error": "", "updated_at": timezone.now()}
+        states = [Gist.PushState.REJECTED, Gist.PushState.SKIPPED]
+        return sum(batch.filter(push_state__in=states).update(**columns) for batch in self.in_batches())
 
     def widen_backfill(self, choice: str) -> int:
         """Make the skipped gists of one person pending that this backfill choice includes. Returns how many."""

@@ -10,10 +10,11 @@ from django.utils import timezone
 
 from people import backfill
 from people.github_names import login_key, parse_login
+from people.models.batches import BatchQuerySet
 from people.search import search_terms
 
 
-class PersonQuerySet(models.QuerySet["Person"]):
+class PersonQuerySet(BatchQuerySet["Person"]):
     def named(self, login: str) -> "PersonQuerySet":
         """Select the person with this login, in any case. Empty when the text is not a login."""
         try:
@@ -31,17 +32,21 @@ class PersonQuerySet(models.QuerySet["Person"]):
 
     def request_sync(self) -> int:
         """Put these people first in the next run. Returns how many. Uses the database's clock, as the runs do."""
-        return self.update(sync_requested_at=Now())
+        return sum(batch.update(sync_requested_at=Now()) for batch in self.in_batches())
 
     def pause(self) -> int:
         """Stop polling these people. Returns how many."""
-        return self.update(state=Person.State.PAUSED, updated_at=timezone.now())
+        columns = {"state": Person.State.PAUSED, "updated_at": timezone.now()}
+        return sum(batch.update(**columns) for batch in self.in_batches())
 
     def resume(self) -> int:
         """Poll the paused ones of these people again. Returns how many."""
-        paused = self.filter(state=Person.State.PAUSED)
-        never_polled = paused.filter(github_id=None).update(state=Person.State.NEW, updated_at=timezone.now())
-        return never_polled + paused.update(state=Person.State.ACTIVE, updated_at=timezone.now())
+        count, now = 0, timezone.now()
+        for batch in self.in_batches():
+            paused = batch.filter(state=Person.State.PAUSED)
+            count += paused.filter(github_id=None).update(state=Person.State.NEW, updated_at=now)
+            count += paused.update(state=Person.State.ACTIVE, updated_at=now)
+        return count
 
 
 class Person(models.Model):
