@@ -88,8 +88,9 @@ class Run:
         finally:
             for lane in (self.poll_lane, self.push_lane):
                 lane.claims.release(lane.held)
-        for error in self.context.open_circuits:
-            self.context.summary.problem(str(error))
+        deprecation = self.context.github.deprecation
+        for problem in [*map(str, self.context.open_circuits), *([deprecation] if deprecation else [])]:
+            self.context.summary.problem(problem)
 
     # --- claim ---
     def _claim(self) -> None:

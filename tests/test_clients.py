@@ -12,6 +12,7 @@ import requests_mock
 
 from sync.clients.errors import (
     CircuitOpenError,
+    ConfigurationError,
     CredentialsError,
     InvalidResponseError,
     NotFoundError,
@@ -28,7 +29,7 @@ from sync.clients.pipedrive import NewActivity, PipedriveClient
 from sync.clients.transport import Timing, boot_clock
 
 GITHUB = "https://api.github.test"
-NO_WAITS = Timing(retry=0.0, burst_pause=0.0)
+NO_WAITS = Timing(retry=0.0, burst_pause=0.0, secondary_pause=0.0)
 PIPEDRIVE = "https://company.pipedrive.test"
 GISTS = f"{GITHUB}/users/ada/gists?per_page=100"
 ACTIVITY = NewActivity("Notes", "task", True, "2026-01-01", "12:00", "<p>Notes</p>")
@@ -138,18 +139,18 @@ def call_post(github: GitHubClient, pipedrive: PipedriveClient) -> object:
     ("call", "response", "error", "requests_made"),
     [
         (call_get, {"status_code": 400, "json": {"message": "no"}}, RejectedError, 1),
-        (call_get, {"status_code": 401, "json": {"message": "no"}}, CredentialsError, 1),
+        (call_get, {"status_code": 401, "json": {"message": "no"}}, CredentialsError, 2),
         (call_get, {"status_code": 403, "json": {"message": "Forbidden"}}, RejectedError, 1),
         (
             call_get,
             {"status_code": 403, "json": {"message": "You have exceeded a secondary rate limit"}},
             CircuitOpenError,
-            1,
+            4,
         ),
         (call_get, {"status_code": 403, "headers": {"retry-after": "0"}}, CircuitOpenError, 4),
-        (call_get, {"status_code": 429}, CircuitOpenError, 1),
+        (call_get, {"status_code": 429}, CircuitOpenError, 4),
         (call_get, {"status_code": 404}, NotFoundError, 1),
-        (call_get, {"status_code": 410}, NotFoundError, 1),
+        (call_get, {"status_code": 410}, RejectedError, 1),
         (call_get, {"status_code": 422}, RejectedError, 1),
         (call_get, {"status_code": 500}, RetryNextRunError, 4),
         (call_get, {"status_code": 502, "text": "<html>"}, RetryNextRunError, 4),
@@ -161,7 +162,7 @@ def call_post(github: GitHubClient, pipedrive: PipedriveClient) -> object:
         (call_get, {"text": "<html>"}, InvalidResponseError, 1),
         (call_get, {"json": {"id": "x"}}, InvalidResponseError, 1),
         (call_post, {"status_code": 400, "json": {"error": "no"}}, RejectedError, 1),
-        (call_post, {"status_code": 401}, CredentialsError, 1),
+        (call_post, {"status_code": 401}, CredentialsError, 2),
         (call_post, {"status_code": 402}, CredentialsError, 1),
         (call_post, {"status_code": 403, "json": {"error": "no"}}, RejectedError, 1),
         (
@@ -299,3 +300,102 @@ def test_a_used_up_hour_opens_the_circuit(wire: requests_mock.Mocker, github: Gi
 
     assert caught.value.resets_at is not None
     assert wire.call_count == 1
+
+
+@pytest.mark.parametrize("link", ['<{}>; rel="next"', "<{}>; rel=next", '<{}>; rel="Next last"', '<{}>; REL="next"'])
+def test_the_relation_of_a_link_is_compared_as_rfc_8288_says(
+    link: str, wire: requests_mock.Mocker, github: GitHubClient
+) -> None:
+    wire.get(GISTS, json=[], headers={"Link": link.format("/user/7/gists?page=2")})
+
+    assert github.get_first_page("ada").next_url == f"{GITHUB}/user/7/gists?page=2"
+
+
+@pytest.mark.parametrize("url", ["HTTPS://API.github.test/x", "https://api.github.test:443/x"])
+def test_the_same_host_may_be_written_in_several_ways(
+    url: str, wire: requests_mock.Mocker, github: GitHubClient
+) -> None:
+    wire.get(requests_mock.ANY, json=[])
+
+    assert github.get_page(url).gists == []
+
+
+@pytest.mark.parametrize("status", [400, 403, 406, 410])
+def test_the_same_rejection_of_different_people_is_about_us(
+    status: int, wire: requests_mock.Mocker, github: GitHubClient
+) -> None:
+    wire.get(requests_mock.ANY, status_code=status, json={"message": "no"})
+    errors = []
+    for number in range(6):
+        with pytest.raises(SyncError) as caught:
+            github.get_account(f"person-{number}")
+        errors.append(type(caught.value))
+
+    assert errors == [*[RejectedError] * 4, *[ConfigurationError] * 2]
+    assert wire.call_count == 5
+
+
+def test_a_success_in_between_makes_rejections_single_cases(wire: requests_mock.Mocker, github: GitHubClient) -> None:
+    wire.get(requests_mock.ANY, status_code=403, json={"message": "no"})
+    wire.get(f"{GITHUB}/users/good", json={"id": 1, "login": "good"})
+    for number in range(12):
+        if number % 3 == 0:
+            github.get_account("good")
+        else:
+            with pytest.raises(RejectedError):
+                github.get_account(f"person-{number}")
+
+    assert github.api.circuit.error is None
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(451, {"message": "blocked"}), (403, {"message": "no", "block": {"reason": "dmca"}})]
+)
+def test_blocked_accounts_are_single_cases(
+    status: int, body: dict[str, Any], wire: requests_mock.Mocker, github: GitHubClient
+) -> None:
+    wire.get(requests_mock.ANY, status_code=status, json=body)
+    for number in range(8):
+        with pytest.raises(RejectedError):
+            github.get_account(f"person-{number}")
+
+    assert github.api.circuit.error is None
+
+
+def test_a_single_401_is_checked_again(wire: requests_mock.Mocker, github: GitHubClient) -> None:
+    wire.get(f"{GITHUB}/users/ada", [{"status_code": 401}, {"json": {"id": 1, "login": "ada"}}])
+
+    assert github.get_account("ada").id == 1
+
+
+def test_a_422_with_rate_limit_words_is_a_rate_limit(wire: requests_mock.Mocker, github: GitHubClient) -> None:
+    limited = {"status_code": 422, "json": {"message": "API rate limit exceeded for 1.2.3.4"}}
+    wire.get(f"{GITHUB}/user/7/gists", [limited, {"json": []}])
+
+    assert github.get_page("/user/7/gists").gists == []
+
+
+@pytest.mark.parametrize("value", ["1e308", "inf", "nan", "-5", "99999999999999999999", "soon", ""])
+@pytest.mark.parametrize("header", ["retry-after", "x-ratelimit-reset", "x-ratelimit-remaining"])
+def test_numbers_outside_any_range_are_clamped(
+    header: str, value: str, wire: requests_mock.Mocker, github: GitHubClient
+) -> None:
+    headers = {"x-ratelimit-remaining": "0", header: value}
+    wire.get(requests_mock.ANY, status_code=403, headers=headers, json={"message": "rate limit"})
+
+    with pytest.raises(CircuitOpenError):
+        github.get_account("ada")
+
+
+def test_a_deprecated_api_version_is_noted(wire: requests_mock.Mocker, github: GitHubClient) -> None:
+    wire.get(GISTS, json=[], headers={"Sunset": "Fri, 10 Mar 2028 00:00:00 GMT", "Deprecation": "true"})
+
+    github.get_first_page("ada")
+
+    assert "10 Mar 2028" in github.deprecation
+
+
+def test_a_base_url_may_have_a_path(wire: requests_mock.Mocker) -> None:
+    wire.get("https://ghe.test/api/v3/users/ada", json={"id": 1, "login": "ada"})
+
+    assert GitHubClient("https://ghe.test/api/v3/", "x").get_account("ada").id == 1

@@ -57,7 +57,7 @@ class FakeApi:
 class FakeGitHub:
     """Accounts by their ids; gists newest first, two on a page."""
 
-    etag_scope = "scope"
+    etag_scope, deprecation = "scope", ""
 
     def __init__(self) -> None:
         self.api = FakeApi("GitHub")

@@ -241,7 +241,7 @@ def test_a_dry_run_that_fails_says_so(
 ) -> None:
     github.fail("account", respond(200, "null"))
     failed = sync("--dry-run")
-    github.fail("account", respond(401))
+    github.fail("account", respond(401), times=2)
     refused = sync("--dry-run")
 
     assert (failed.code, refused.code) == (3, 78)

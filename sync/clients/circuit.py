@@ -2,9 +2,11 @@
 
 import threading
 
-from sync.clients.errors import CircuitOpenError, OutageError, SyncError
+from sync.clients.errors import CircuitOpenError, ConfigurationError, CredentialsError, OutageError, SyncError
 
 MAX_FAILURES = 5  # failed attempts in a row
+MAX_REJECTIONS = 5  # rejections with the same status in a row, for different objects
+MAX_UNAUTHORIZED = 2  # 401 in a row: one alone happens with valid tokens, too
 
 
 class Circuit:
@@ -14,6 +16,8 @@ class Circuit:
         self.error: CircuitOpenError | None = None  # why the circuit is open
         self._api = api
         self._failures = 0  # in a row
+        self._unauthorized = 0  # in a row
+        self._rejected: tuple[int, set[str]] = (0, set())  # status, and the paths rejected with it in a row
         self._lock = threading.Lock()
 
     def open(self, error: CircuitOpenError) -> None:
@@ -25,9 +29,15 @@ class Circuit:
         if self.error:
             raise self.error
 
-    def record_success(self) -> None:
+    def record_response(self) -> None:
+        """A complete response below 500 arrived: the API is not down."""
         with self._lock:
             self._failures = 0
+
+    def record_success(self) -> None:
+        with self._lock:
+            self._failures = self._unauthorized = 0
+            self._rejected = (0, set())
 
     def record_failure(self, failure: SyncError) -> None:
         with self._lock:
@@ -35,3 +45,21 @@ class Circuit:
             failures = self._failures
         if failures >= MAX_FAILURES:
             self.open(OutageError(f"{self._api} failed {failures} times in a row; last error: {failure}"))
+
+    def record_unauthorized(self, error: CredentialsError) -> None:
+        with self._lock:
+            self._unauthorized += 1
+            unauthorized = self._unauthorized
+        if unauthorized >= MAX_UNAUTHORIZED:
+            self.open(error)
+
+    def record_rejection(self, status: int, path: str, message: str, advice: str) -> None:
+        """The same refusal for different objects, without a success in between, is about us, not about them."""
+        with self._lock:
+            paths = self._rejected[1] if self._rejected[0] == status else set()
+            self._rejected = (status, paths | {path})
+            count = len(self._rejected[1])
+        if count >= MAX_REJECTIONS:
+            self.open(
+                ConfigurationError(f"{self._api} rejected {count} different requests in a row. {advice} {message}")
+            )

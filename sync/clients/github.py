@@ -8,15 +8,16 @@ import hashlib
 import threading
 from dataclasses import dataclass
 from typing import Annotated
+from urllib.parse import urljoin
 
 from pydantic import AwareDatetime, Field, StringConstraints, TypeAdapter
 from requests.utils import parse_header_links
 
-from sync.clients.rate_limit import Pause, RateLimiter, SlidingWindow, parse_number, server_time
+from sync.clients.rate_limit import MAX_PAUSE, MAX_WAIT, Pause, RateLimiter, SlidingWindow, parse_number, server_time
 from sync.clients.transport import Api, Response, Timing
 
 API_VERSION = "2026-03-10"
-SECONDARY_PAUSE = 60.0  # seconds; what GitHub documents for responses without Retry-After
+MAX_SECONDARY_WAIT = 70.0  # seconds; the secondary limit's own minimum is 60
 LIMIT_WORDS = (b"rate limit", b"abuse detection")  # distinguish a rate-limit 403 from a permission 403
 MAX_LISTED_GISTS = 3000  # GitHub lists no more than the newest 3,000 of an account
 PAGE_SIZE = 100  # gists; the most that GitHub allows
@@ -68,7 +69,7 @@ class PublicGist:
 class GistPage:
     """One page of a list. `unchanged`: the response was 304, which has no gists. `next_url` is empty on the last.
 
-    `is_full`: a page after it may appear without a change of this one.
+    `is_full`: a page after it may appear without a change of this one. `is_redirected`: the login was renamed.
     """
 
     gists: list[PublicGist]
@@ -76,6 +77,7 @@ class GistPage:
     next_url: str = ""
     unchanged: bool = False
     is_full: bool = False
+    is_redirected: bool = False
 
 
 ACCOUNT = TypeAdapter(Account)
@@ -113,7 +115,12 @@ class GitHubClient:
             stopping=stopping,
             concurrency=concurrency,
             timing=timing,
+            not_found=(404,),  # 410 means that the API version is not supported any more.
+            advice="Check GITHUB_API_URL, GITHUB_TOKEN, and whether GitHub still supports this API version.",
         )
+        self._secondary_pause = (timing or Timing()).secondary_pause
+        self._has_waited = False  # for the secondary limit
+        self.deprecation = ""  # what GitHub announced about this API version
         # An ETag is valid for this URL, token and version only. Not reversible: the token is long and random.
         scope = f"{base_url} {API_VERSION} {token} {self._gists_url('{login}')}"
         self.etag_scope = hashlib.sha256(scope.encode()).hexdigest()
@@ -144,13 +151,18 @@ class GitHubClient:
     def _get_page(self, url: str, etag: str) -> GistPage:
         response = self.api.get(url, headers={"If-None-Match": etag} if etag else None)
         link = response.headers.get("link")
-        links = {row.get("rel"): row["url"] for row in parse_header_links(link)} if link else {}
+        next_url = _next_url(link, response.url) if link else ""
         if response.status == 304:
-            return GistPage([], next_url=links.get("next", ""), unchanged=True)
+            return GistPage([], next_url=next_url, unchanged=True, is_redirected=response.is_redirected)
         listed = response.parse(GISTS)
         gists = [gist for gist in listed if gist.public]
-        etag, next_url = response.headers.get("etag", ""), links.get("next", "")
-        return GistPage(gists, etag, next_url, is_full=len(listed) >= PAGE_SIZE)
+        return GistPage(
+            gists,
+            response.headers.get("etag", ""),
+            next_url,
+            is_full=len(listed) >= PAGE_SIZE,
+            is_redirected=response.is_redirected,
+        )
 
     def _parse_rate_limit(self, response: Response, window: str) -> Pause | None:
         """https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api"""
@@ -158,23 +170,42 @@ class GitHubClient:
         reset = parse_number(response.headers, "x-ratelimit-reset")  # epoch seconds
         if remaining is not None:
             self.remaining = {"remaining": remaining, "reset": reset}
-        if response.status in (403, 429, 503):
+        self._note_deprecation(response)
+        if response.status in (403, 422, 429, 503):
             return self._parse_refusal(response, remaining, reset)
         if remaining == 0:
             return Pause(_seconds_until(reset, response), False, "the hourly limit is used up")
         return None
 
     def _parse_refusal(self, response: Response, remaining: float | None, reset: float | None) -> Pause | None:
+        has_limit_words = any(words in response.body[:2000].lower() for words in LIMIT_WORDS)
         retry_after = parse_number(response.headers, "retry-after")
+        if response.status == 422 and not has_limit_words:
+            return None  # an invalid request, or a page beyond the listed gists
         if retry_after is not None:
-            return Pause(retry_after, True, "Retry-After")
+            return Pause(retry_after, True, "Retry-After", self._max_wait(has_limit_words))
         if response.status == 503:
             return None
         if remaining == 0:
             return Pause(_seconds_until(reset, response), True, "the hourly limit is used up")
-        if response.status == 429 or any(words in response.body[:2000].lower() for words in LIMIT_WORDS):
-            return Pause(SECONDARY_PAUSE, True, "the secondary limit")
+        if response.status == 429 or has_limit_words:
+            return Pause(self._secondary_pause, True, "the secondary limit", self._max_wait(True))
         return None
+
+    def _max_wait(self, is_secondary: bool) -> float:
+        """The secondary limit is waited out once a run."""
+        if not is_secondary or self._has_waited:
+            return MAX_WAIT
+        self._has_waited = True
+        return MAX_SECONDARY_WAIT
+
+    def _note_deprecation(self, response: Response) -> None:
+        sunset, deprecation = response.headers.get("sunset"), response.headers.get("deprecation")
+        if sunset or deprecation:
+            end = f" and stops working on {sunset}" if sunset else ""
+            self.deprecation = (
+                f"GitHub's API version {API_VERSION} is deprecated{end}. Upgrade gisttracker before then."
+            )
 
 
 def _window(requests_per_minute: int) -> SlidingWindow:
@@ -186,4 +217,13 @@ def _window(requests_per_minute: int) -> SlidingWindow:
 
 
 def _seconds_until(reset: float | None, response: Response) -> float:
-    return max(reset - server_time(response.headers), 0) + 1 if reset is not None else SECONDARY_PAUSE
+    return max(reset - server_time(response.headers), 0) + 1 if reset is not None else MAX_PAUSE
+
+
+def _next_url(link: str, url: str) -> str:
+    """The URL with the relation `next` in a Link header (RFC 8288: several relations, any case, relative URLs)."""
+    for row in parse_header_links(link):
+        relations = next((value for name, value in row.items() if name.lower() == "rel"), "")
+        if "next" in relations.lower().split():
+            return urljoin(url, row["url"])
+    return ""

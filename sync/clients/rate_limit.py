@@ -1,5 +1,6 @@
 """When the next request to an API may be sent: a window of real send times, and pauses that the API asked for."""
 
+import math
 import threading
 import time
 from collections import deque
@@ -8,16 +9,22 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 MAX_WAIT = 30.0  # seconds; a longer pause ends this API's part of the run
+MAX_PAUSE = 24 * 3600.0  # seconds; responses that ask for more are not believed
+MAX_NUMBER = 1e12  # more than any count, or time in epoch seconds
 GENERAL = "general"  # the window that every request counts in
 
 
 @dataclass(frozen=True)
 class Pause:
-    """Seconds without requests. `refused`: the response itself was the refusal; its request was not processed."""
+    """Seconds without requests. `refused`: the response itself was the refusal; its request was not processed.
+
+    `max_wait`: up to how many seconds the run waits, before it ends this API's part.
+    """
 
     seconds: float
     refused: bool
     reason: str
+    max_wait: float = MAX_WAIT
 
 
 @dataclass
@@ -73,6 +80,7 @@ class RateLimiter:
         self._paused_until = 0.0
         self._fastest: dict[str, float] = {}  # seconds of the fastest request so far, by method
         self.pause_reason = ""
+        self.max_wait = MAX_WAIT
         self.runs = 1  # how many runs share the limits
 
     def hit(self, window: str = GENERAL) -> Hit | float:
@@ -107,22 +115,23 @@ class RateLimiter:
     def pause(self, pause: Pause) -> None:
         """Send no request before these seconds are over."""
         with self._lock:
-            until = self._now() + pause.seconds
+            until = self._now() + min(pause.seconds, MAX_PAUSE)
             if until > self._paused_until:
-                self._paused_until, self.pause_reason = until, pause.reason
+                self._paused_until, self.pause_reason, self.max_wait = until, pause.reason, pause.max_wait
 
 
 def parse_number(headers: Mapping[str, str], name: str) -> float | None:
-    """The non-negative number in a header; None when the header is missing or not a number."""
+    """The number in a header, clamped to 0..MAX_NUMBER; None when the header is missing or not a number."""
     try:
-        return max(float(headers[name]), 0.0)
+        number = float(headers[name])
     except (KeyError, ValueError):
         return None
+    return None if math.isnan(number) else min(max(number, 0.0), MAX_NUMBER)
 
 
 def server_time(headers: Mapping[str, str]) -> float:
     """The server's clock in epoch seconds, so that an error of ours does not shift its reset times."""
     try:
         return parsedate_to_datetime(headers["date"]).timestamp()
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, OverflowError):
         return time.time()

@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, NoReturn, TypeVar
@@ -37,7 +37,7 @@ from sync.clients.errors import (
     RunStoppedError,
     SyncError,
 )
-from sync.clients.rate_limit import GENERAL, MAX_WAIT, Hit, Pause, RateLimiter
+from sync.clients.rate_limit import GENERAL, Hit, Pause, RateLimiter
 
 MAX_BODY_BYTES = 64 * 1024 * 1024  # a page of 100 gists with 300 files each has about 12 MB
 MAX_RETRIES = 3
@@ -50,7 +50,8 @@ T = TypeVar("T")
 class Timing:
     """Seconds. `total` limits a whole response, however slowly it trickles; `retry` is doubled with each retry.
 
-    `burst_pause` is the pause after a refusal for a short-term limit when the response names none.
+    `burst_pause` and `secondary_pause` are the pauses after a refusal for Pipedrive's two-second limit and for GitHub's
+    secondary limit when the response names none.
     """
 
     connect: float = 5.0
@@ -58,6 +59,7 @@ class Timing:
     total: float = 60.0
     retry: float = 0.5
     burst_pause: float = 2.0
+    secondary_pause: float = 60.0  # GitHub documents "at least one minute"
 
 
 def boot_clock() -> float:
@@ -73,6 +75,8 @@ class Response:
     status: int
     headers: CaseInsensitiveDict[str]
     body: bytes
+    url: str = ""
+    is_redirected: bool = False
 
     def parse(self, shape: TypeAdapter[T]) -> T:
         """The JSON body as `shape`. InvalidResponseError if it does not match."""
@@ -90,6 +94,8 @@ class Api:
     """One remote API for the duration of one run; its methods may be called from several threads.
 
     `parse_rate_limit` reads a pause from a response; how an API announces its limits is the client's knowledge.
+    `not_found` are the statuses that mean so. With `advice`, the same rejection of several requests in a row opens the
+    circuit, and the advice is part of the message.
     """
 
     def __init__(
@@ -104,6 +110,8 @@ class Api:
         stopping: threading.Event | None = None,
         concurrency: int = 8,
         timing: Timing | None = None,
+        not_found: tuple[int, ...] = (404, 410),
+        advice: str = "",
     ) -> None:
         self.name = name
         self.circuit = Circuit(name)
@@ -112,6 +120,7 @@ class Api:
         self._base_url = base_url
         self._secrets = tuple(secret for secret in secrets if secret)
         self._parse_rate_limit = parse_rate_limit
+        self._not_found, self._advice = not_found, advice
         self._stopping = stopping or threading.Event()
         self._timing = timing or Timing()
         self._lock = threading.Lock()
@@ -148,10 +157,10 @@ class Api:
             if not_after is not None and boot_clock() > not_after:
                 raise NotSentError(f"{call} was too late to be sent")
             try:
-                response = self._send(call, "POST", urljoin(self._base_url, path), json=body)
+                response = self._send(call, "POST", self._url(path), json=body)
                 self.limiter.finish(hit, "POST")
                 return self._raise_for_status(response, GENERAL)
-            except RateLimitedError:
+            except (RateLimitedError, ResendError):
                 continue
             except TransportError as error:
                 # A connection that was never established carried nothing; anything else may have arrived.
@@ -170,7 +179,7 @@ class Api:
             raise RunStoppedError("the run is stopping")
 
     def _send_repeatable(self, method: str, url: str, window: str, **parts: Any) -> Response:
-        url = urljoin(self._base_url, url)
+        url = self._url(url)
         call = f"{self.name} {method} {urlsplit(url).path}"
         self._check_host(call, url)
         for attempt in range(MAX_RETRIES + 1):
@@ -181,7 +190,7 @@ class Api:
                 return self._raise_for_status(response, window)
             except RateLimitedError:
                 continue
-            except (TransportError, ServerError) as error:
+            except (TransportError, ServerError, ResendError) as error:
                 if attempt == MAX_RETRIES:
                     raise RetryNextRunError(str(error)) from None
                 jitter = 1 + random.random()  # noqa: S311  # not a secret
@@ -189,18 +198,25 @@ class Api:
         raise self._still_limited()
 
     def _follow_redirects(self, call: str, method: str, url: str, parts: dict[str, Any]) -> Response:
+        is_redirected = False
         for _ in range(MAX_REDIRECTS):
             response = self._send(call, method, url, **parts)
             location = response.headers.get("location")
             if response.status not in (301, 302, 307, 308) or not location:
-                return response
+                return replace(response, is_redirected=is_redirected)
             url, parts = urljoin(url, location), {**parts, "params": None}
             self._check_host(call, url)
+            is_redirected = True
         raise InvalidResponseError(f"{call} redirects in a loop")
+
+    def _url(self, path: str) -> str:
+        """A path below the base URL, which may have a path itself; whole URLs stay as they are."""
+        is_whole = "://" in path or path.startswith("//")
+        return urljoin(self._base_url, path) if is_whole else self._base_url.rstrip("/") + path
 
     def _check_host(self, call: str, url: str) -> None:
         """The token is sent to the configured host only."""
-        if urlsplit(url)[:2] != urlsplit(self._base_url)[:2]:
+        if _origin(url) != _origin(self._base_url):
             raise InvalidResponseError(
                 f"{call} leads to another host, {urlsplit(url).netloc[:100]}, and is not followed"
             )
@@ -222,7 +238,7 @@ class Api:
                         raise InvalidResponseError(f"{call} returned more than {MAX_BODY_BYTES >> 20} MB")
                     if time.monotonic() - started > timing.total:
                         raise requests.Timeout
-                return Response(call, response.status_code, response.headers, bytes(body))
+                return Response(call, response.status_code, response.headers, bytes(body), url)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             failure = TransportError(call, error)
             self.circuit.record_failure(failure)
@@ -242,19 +258,29 @@ class Api:
             failure = ServerError(message)
             self.circuit.record_failure(failure)
             raise failure
-        self.circuit.record_success()
+        self.circuit.record_response()
         token = f"{self.name.upper()}_TOKEN"
         if status == 401:
-            self.open_circuit(CredentialsError(f"{message} - {token} was refused: create a new token"))
+            self.circuit.record_unauthorized(CredentialsError(f"{message} - {token} was refused: create a new token"))
+            self.circuit.raise_if_open()
+            raise ResendError(message)
         if status == 402:
             self.open_circuit(CredentialsError(f"{message} - the account of {token} is not active: is it paid?"))
         if pause and pause.refused:
             raise RateLimitedError(message)
-        if status in (404, 410):
+        if status in self._not_found:
             raise NotFoundError(message, status)
         if 400 <= status < 500:
+            self._record_rejection(response, message)
             raise RejectedError(message, status)
         raise InvalidResponseError(message)
+
+    def _record_rejection(self, response: Response, message: str) -> None:
+        """Blocked content (DMCA) and invalid pages are about one object, however many of them there are."""
+        is_own = response.status in (409, 422, 451) or b'"block"' in response.body[:2000]
+        if self._advice and not is_own:
+            self.circuit.record_rejection(response.status, response.call, message, self._advice)
+            self.circuit.raise_if_open()
 
     def _excerpt(self, response: Response) -> str:
         text = response.body[:2000].decode("utf-8", "replace")
@@ -275,7 +301,7 @@ class Api:
             hit = self.limiter.hit(window)
             if isinstance(hit, Hit):
                 return hit
-            if hit > MAX_WAIT:
+            if hit > self.limiter.max_wait:
                 resets_at = datetime.now(UTC) + timedelta(seconds=hit)
                 message = f"{self.name}'s rate limit resets at {resets_at:%Y-%m-%d %H:%M} UTC"
                 self.open_circuit(CircuitOpenError(f"{message} ({self.limiter.pause_reason})", resets_at))
@@ -301,8 +327,22 @@ class TransportError(SyncError):
         self.unsent = isinstance(error, requests.ConnectTimeout) or type(reason).__name__ == "NewConnectionError"
 
 
+class ResendError(SyncError):
+    """The request was refused in a way that may pass, and was not processed."""
+
+
 class ServerError(SyncError):
     """A status of 500 or more."""
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port of a URL, whatever the case, and whether or not the default port is written."""
+    try:
+        parts = urlsplit(url)
+        default = {"http": 80, "https": 443}.get(parts.scheme)
+        return parts.scheme, parts.hostname or "", parts.port or default
+    except ValueError:  # not a URL
+        return "", url, None
 
 
 def _new_session(base_url: str, headers: Mapping[str, str], concurrency: int) -> requests.Session:
