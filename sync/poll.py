@@ -6,22 +6,29 @@ How much is read:
 - After a change, pages are read until one whole page is already stored.
 - Once a day (a full pass) the further pages are requested with their own ETags, and read again if one changed.
 - Once in seven days (a full read) everything is read without ETags.
+
+Who it is about: a login proves nothing. Once a day, and whenever a response could be about another account, the account
+is requested by its numeric id, and followed to its present login.
+
+What is believed: a list is complete only when it was read to its documented end. From an incomplete one its gists are
+stored, and nothing else is concluded.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from django.db.models import Q
-
-from people.github_names import login_key
+from people.github_names import LOGIN, login_key
 from people.models import Gist, Person
-from sync.clients.errors import NotFoundError, RejectedError, RetryNextRunError
+from sync.clients.errors import InvalidResponseError, NotFoundError, RejectedError, RetryNextRunError
 from sync.clients.github import MAX_LISTED_GISTS, Account, GistPage, GitHubClient, PublicGist
 
 MAX_ETAG_LENGTH = 255  # a longer one cannot be stored byte for byte, so it is not stored at all
+MAX_PAGES = 30  # of 100 gists: GitHub lists no more than the newest 3,000
 FULL_PASS_EVERY = timedelta(days=1)
 FULL_READ_EVERY = timedelta(days=7)
-UNPROCESSABLE = 422  # the status of a page beyond the listed gists
+PROFILE_CHECK_EVERY = timedelta(days=1)
+END_OF_LIST = "pagination is limited"  # GitHub's words in a 422 for a page beyond the listed gists
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 SPREAD = 7919  # a prime number of minutes: people added together get moments all over the week
 
@@ -34,7 +41,8 @@ class Poll:
     attempted_at: datetime  # when the poll began; a sync requested later is still due
     state: str = Person.State.ACTIVE
     reason: str = ""  # why the state is not active, or a remark about an active person
-    account: Account | None = None  # if the profile was requested
+    account: Account | None = None  # if the profile was requested and had changed
+    profile_etag: str | None = None  # if the profile was checked
     gists: list[PublicGist] = field(default_factory=list)
     etag: str = ""
     page_etags: list[list[str]] | None = None  # see Person.page_etags
@@ -42,6 +50,7 @@ class Poll:
     is_full_pass: bool = False
     is_full_read: bool = False
     complete: bool = False  # `gists` is the whole list: what is missing was removed
+    incomplete_because: str = ""  # why the list could not be read to its end, or is not believed
 
 
 class _UnpollableError(Exception):
@@ -73,31 +82,67 @@ def poll_person(person: Person, github: GitHubClient, *, now: datetime, full: bo
     poll = Poll(person, now)
     read_all = full or is_full_read_due(person, now)
     try:
-        if person.github_id is None:
-            poll.account = _get_new_account(person, github)
+        _check_profile(poll, github)
         page = _get_first_page(poll, github, read_all)
         if page.unchanged:
             _check_further_pages(poll, page, github)
         else:
-            _read_pages(poll, page, github, read_all or is_full_pass_due(person, now))
+            _read_list(poll, page, github, read_all or is_full_pass_due(person, now))
     except _UnpollableError as verdict:
         return Poll(person, now, state=verdict.state, reason=str(verdict))
     return poll
 
 
+# --- who it is ---
+def _check_profile(poll: Poll, github: GitHubClient) -> None:
+    """Once a day: does the account still have this login? Free while the profile does not change."""
+    person = poll.person
+    if person.github_id is None:
+        _set_account(poll, _get_new_account(person, github))
+    elif not person.profile_checked_at or person.profile_checked_at < poll.attempted_at - PROFILE_CHECK_EVERY:
+        etag = person.profile_etag if person.etag_scope == github.etag_scope else ""
+        try:
+            profile = github.check_account(person.github_id, etag)
+        except NotFoundError:
+            raise _gone(f"GitHub does not know the account with the id {person.github_id} any more.") from None
+        poll.profile_etag = profile.etag if profile else person.profile_etag
+        if profile:
+            _set_account(poll, profile.account)
+
+
 def _get_new_account(person: Person, github: GitHubClient) -> Account:
     try:
-        account = github.get_account(person.github_username)
+        return github.get_account(person.github_username)
     except NotFoundError:
-        raise _UnpollableError(Person.State.GONE, f"GitHub has no account named {person.github_username}.") from None
+        raise _gone(f"GitHub has no account named {person.github_username}.") from None
+
+
+def _follow_account(poll: Poll, github: GitHubClient) -> None:
+    """The login may be about another account: look up where this account is now."""
+    account_id = poll.person.github_id or (poll.account.id if poll.account else None)
+    if account_id is None:
+        raise _gone(f"GitHub has no account named {poll.person.github_username}.")
+    try:
+        _set_account(poll, github.get_account_by_id(account_id))
+    except NotFoundError:
+        raise _gone("GitHub does not know this account any more.") from None
+
+
+def _set_account(poll: Poll, account: Account) -> None:
     if account.type == "Organization":
-        raise _UnpollableError(Person.State.GONE, f"{account.login} is an organisation; organisations have no gists.")
-    _check_not_tracked(person, Q(github_id=account.id))
-    return account
+        raise _gone(f"{account.login} is an organisation; organisations have no gists.")
+    _check_not_tracked(poll.person, account)
+    poll.account = account
 
 
-def _check_not_tracked(person: Person, same: Q) -> None:
-    other = Person.objects.filter(same).exclude(pk=person.pk).first()
+def _check_not_tracked(person: Person, account: Account) -> None:
+    """Is the account, or its login, tracked by a second row?
+
+    A row with the same login and another id only has a login that moved on; storing this poll takes the login from it.
+    """
+    others = Person.objects.exclude(pk=person.pk)
+    same_login = others.filter(username_key=login_key(account.login), github_id=None)
+    other = others.filter(github_id=account.id).first() or same_login.first()
     if other:
         raise _UnpollableError(
             Person.State.CONFLICT,
@@ -106,33 +151,41 @@ def _check_not_tracked(person: Person, same: Q) -> None:
         )
 
 
+def _gone(reason: str) -> _UnpollableError:
+    return _UnpollableError(Person.State.GONE, reason)
+
+
 def _get_first_page(poll: Poll, github: GitHubClient, read_all: bool) -> GistPage:
-    """Page 1. A login that GitHub does not know any more is looked up by the account's id."""
+    """Page 1 of the account's list, under the login that it has now."""
     person = poll.person
     login = poll.account.login if poll.account else person.github_username
-    etag = person.etag if person.etag_scope == github.etag_scope and not read_all else ""
+    is_known = login_key(login) == login_key(person.github_username) and person.etag_scope == github.etag_scope
+    if LOGIN.fullmatch(login):
+        try:
+            page = github.get_first_page(login, person.etag if is_known and not read_all else "")
+            if not page.is_redirected and _names_only_this_account(poll, page):
+                return page
+        except NotFoundError:
+            pass
+    _follow_account(poll, github)
+    followed = poll.account.login if poll.account else login
     try:
-        return github.get_first_page(login, etag)
+        page = github.get_first_page(followed)
     except NotFoundError:
-        poll.account = _get_account_by_id(person, github)
-    if login_key(poll.account.login) == login_key(login):
-        raise RetryNextRunError(f"GitHub has the account @{login} but did not list its gists")
-    _check_not_tracked(person, Q(username_key=login_key(poll.account.login)))
-    try:
-        return github.get_first_page(poll.account.login)
-    except NotFoundError:
-        raise _UnpollableError(Person.State.GONE, "GitHub does not know this account any more.") from None
+        raise RetryNextRunError(f"GitHub has the account @{followed} but did not list its gists") from None
+    if not _names_only_this_account(poll, page):
+        raise RetryNextRunError(f"GitHub lists gists of another account under @{followed}")
+    return page
 
 
-def _get_account_by_id(person: Person, github: GitHubClient) -> Account:
-    if person.github_id is None:
-        raise _UnpollableError(Person.State.GONE, f"GitHub has no account named {person.github_username}.")
-    try:
-        return github.get_account_by_id(person.github_id)
-    except NotFoundError:
-        raise _UnpollableError(Person.State.GONE, "GitHub does not know this account any more.") from None
+def _names_only_this_account(poll: Poll, page: GistPage) -> bool:
+    """Does no gist of the page name another owner? A gist without an owner needs the account's profile as proof."""
+    expected = poll.person.github_id or (poll.account and poll.account.id)
+    owners = {gist.owner.id if gist.owner else None for gist in page.gists}
+    return owners <= ({expected, None} if poll.account else {expected})
 
 
+# --- how much is read ---
 def _check_further_pages(poll: Poll, first: GistPage, github: GitHubClient) -> None:
     """Page 1 is unchanged: decide whether the whole list is, and read it if it is not."""
     person = poll.person
@@ -146,38 +199,91 @@ def _check_further_pages(poll: Poll, first: GistPage, github: GitHubClient) -> N
             poll.is_full_pass = True
         else:
             poll.unchanged = False
-            _read_pages(poll, github.get_first_page(person.github_username), github, read_all=True)
+            _read_list(poll, github.get_first_page(person.github_username), github, read_all=True)
 
 
-def _read_pages(poll: Poll, page: GistPage, github: GitHubClient, read_all: bool) -> None:
-    """Read to the end, or until one whole page is already stored."""
-    poll.etag = page.etag
-    listed: dict[str, PublicGist] = {}
+def _read_list(poll: Poll, first: GistPage, github: GitHubClient, read_all: bool) -> None:
+    """Read to the end, or until one whole page is already stored, and decide what of it is believed."""
     etags: list[list[str]] = []
+    listed: dict[str, PublicGist] = {}
+    last_page = first
     reached_end = True
-    while True:
-        _check_owner(poll, page)
-        listed.update((gist.id, gist) for gist in page.gists)
-        if not page.next_url:
-            break
-        if not read_all and _is_stored(page):
-            reached_end = False
-            break
-        url = page.next_url
-        try:
-            page = github.get_page(url)
-        except RejectedError as error:
-            if error.status != UNPROCESSABLE:
-                raise
-            break  # GitHub lists no further than this.
-        etags.append([url, page.etag])
+    try:
+        for page, url in _iter_pages(poll, first, github):
+            last_page = page
+            listed.update((gist.id, gist) for gist in page.gists)
+            etags += [[url, page.etag]] if url else []
+            if page.next_url and not read_all and _is_stored(page):
+                reached_end = False
+                break
+    except (RejectedError, RetryNextRunError) as error:
+        poll.incomplete_because = f"The list of gists could not be read to its end: {error}"
     poll.gists = list(listed.values())
+    if not poll.incomplete_because and reached_end and not _is_believed(poll, github):
+        poll.incomplete_because = f"GitHub listed {len(listed)} gists, but the profile counts more; read again later."
+    if poll.incomplete_because:
+        return
+    poll.etag = first.etag
+    poll.is_full_pass = poll.is_full_read = reached_end
+    poll.page_etags = _further_page_etags(poll, etags, last_page if reached_end else None)
     if len(listed) >= MAX_LISTED_GISTS:
         poll.reason = f"GitHub lists only the newest {MAX_LISTED_GISTS} gists of an account, so older ones are missing."
     else:
-        poll.complete = reached_end and not page.next_url
-    poll.is_full_pass = poll.is_full_read = reached_end
-    poll.page_etags = _further_page_etags(poll, etags, page if reached_end else None)
+        poll.complete = reached_end and not last_page.next_url
+
+
+def _iter_pages(poll: Poll, first: GistPage, github: GitHubClient) -> Iterator[tuple[GistPage, str]]:
+    """The pages with their URLs (empty for the first), until the documented end of the list.
+
+    Links that lead in circles, pages without a new gist, and more pages than GitHub can have, are no end:
+    InvalidResponseError.
+    """
+    page, url = first, ""
+    visited: set[str] = set()
+    seen = {gist.id for gist in first.gists}
+    yield first, ""
+    while page.next_url:
+        url = page.next_url
+        if url in visited or len(visited) >= MAX_PAGES:
+            raise InvalidResponseError(f"GitHub's links of the list of {poll.person} do not end")
+        visited.add(url)
+        try:
+            page = github.get_page(url)
+        except RejectedError as error:
+            if END_OF_LIST in str(error):
+                return  # GitHub lists no further than this.
+            raise
+        if not _names_only_this_account(poll, page):
+            raise InvalidResponseError(f"GitHub lists gists of another account among those of {poll.person}")
+        new = {gist.id for gist in page.gists} - seen
+        if page.next_url and not new:
+            raise InvalidResponseError(f"GitHub repeats the same gists in the list of {poll.person}")
+        seen |= new
+        yield page, url
+
+
+def _is_believed(poll: Poll, github: GitHubClient) -> bool:
+    """Can this be the whole list? Checked when it is empty, and when it decides what of the old gists is exported.
+
+    Lists of existing data are sometimes empty, or short, for a moment. The profile's count, or a second reading with
+    the same result, confirms a short list; an empty one needs the profile.
+    """
+    person = poll.person
+    if poll.gists and person.backfill_settled_at:
+        return True
+    if poll.account is None or poll.account.public_gists is None:
+        _follow_account(poll, github)
+    count = poll.account.public_gists if poll.account else None
+    if count is None or count <= len(poll.gists) or len(poll.gists) >= MAX_LISTED_GISTS:
+        return True
+    if not poll.gists:
+        return False
+    again = list(_iter_pages(poll, github.get_first_page(_login(poll)), github))
+    return {gist.id for page, _ in again for gist in page.gists} == {gist.id for gist in poll.gists}
+
+
+def _login(poll: Poll) -> str:
+    return poll.account.login if poll.account else poll.person.github_username
 
 
 def _further_page_etags(poll: Poll, etags: list[list[str]], last_page: GistPage | None) -> list[list[str]] | None:
@@ -186,17 +292,6 @@ def _further_page_etags(poll: Poll, etags: list[list[str]], last_page: GistPage 
         return poll.person.page_etags or None
     is_covered = not last_page.is_full and all(etag and len(etag) <= MAX_ETAG_LENGTH for _, etag in etags)
     return etags if is_covered else None
-
-
-def _check_owner(poll: Poll, page: GistPage) -> None:
-    expected = poll.person.github_id or (poll.account and poll.account.id)
-    for gist in page.gists:
-        if gist.owner is None or gist.owner.id != expected:
-            owner = f"@{gist.owner.login} (GitHub id {gist.owner.id})" if gist.owner else "an unknown account"
-            raise _UnpollableError(
-                Person.State.CONFLICT,
-                f"The login now belongs to {owner}, not to GitHub id {expected}; nothing was imported.",
-            )
 
 
 def _is_stored(page: GistPage) -> bool:

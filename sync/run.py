@@ -28,6 +28,7 @@ from sync.poll import Poll, poll_person
 from sync.push import Push
 from sync.runs import count_running, write_heartbeat
 from sync.store import NotAttempted, PollFailure, PollResult, Store
+from sync.verdicts import Verdicts
 from sync.workers import Failed
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class Run:
         self.push_lane = Lane("push", *lane, context.pipedrive.api, self._push, self._results, max_waiting=threads)
         self._store = Store(context, self.poll_lane.claims)
         self._pusher = Push(context, self.push_lane.claims)
+        self._verdicts = Verdicts(context)
         self._polled: list[PollResult] = []
         self._pushed: list[PushResult] = []
         self._group_started_at = 0.0
@@ -130,8 +132,8 @@ class Run:
         except (CircuitOpenError, RunStoppedError):
             return NotAttempted(person)
         except Exception as error:  # Whatever it is, it affects this person only.
-            return PollFailure(person, started, self._record_failure(person, error))
-        if poll.reason:
+            return PollFailure(person, started, _describe(person, error), error)
+        if poll.reason and poll.state == Person.State.ACTIVE:
             context.summary.problem(poll.reason, person=person)
         return poll
 
@@ -143,19 +145,14 @@ class Run:
         except LeaseLostError:
             return PushResult(person)
         except Exception as error:  # As above.
-            return PushResult(person, reason=self._record_failure(person, error))
+            reason = _describe(person, error)
+            self._report_failure(person, reason)
+            return PushResult(person, reason=reason)
         return PushResult(person)
 
-    def _record_failure(self, person: Person, error: Exception) -> str:
-        """Count and report a person's failure. Returns what to write on its row."""
-        if isinstance(error, SyncError):
-            reason = str(error)
-        else:
-            reason = f"Unexpected {type(error).__name__}; the log has the traceback."
-            log.error("%s: unexpected error", person, exc_info=error, extra={"person": person.github_username})
+    def _report_failure(self, person: Person, reason: str) -> None:
         self.context.summary.count("people_failed")
         self.context.summary.problem(reason, person=person)
-        return reason
 
     # --- finish results in groups ---
     def _collect(self) -> None:
@@ -174,14 +171,16 @@ class Run:
             raise result.error
         if isinstance(result, PushResult):
             self._pushed.append(result)
-        else:
+        elif not self._verdicts.keep_back(result):
             self._polled.append(result)
         self._group_started_at = self._group_started_at or time.monotonic()
 
     def _finish_groups(self) -> None:
         is_late = self._group_started_at and time.monotonic() - self._group_started_at >= GROUP_SECONDS
         gists = sum(len(result.gists) for result in self._polled if isinstance(result, Poll))
-        has_polled_all = len(self._polled) == len(self.poll_lane.held)
+        has_polled_all = len(self._polled) + len(self._verdicts.pending) == len(self.poll_lane.held)
+        if has_polled_all and self._verdicts.pending and self._has_polled_everyone():
+            self._polled += self._verdicts.settle()
         if self._polled and (is_late or has_polled_all or len(self._polled) >= GROUP_SIZE or gists >= MAX_GROUP_GISTS):
             self._finish_polled()
         has_pushed_all = len(self._pushed) == len(self.push_lane.held)
@@ -192,10 +191,29 @@ class Run:
 
     def _finish_polled(self) -> None:
         results, self._polled = self._polled, []
+        for result in results:
+            if isinstance(result, PollFailure):
+                self._report_failure(result.person, result.reason)
+            elif isinstance(result, Poll) and (result.incomplete_because or result.state != Person.State.ACTIVE):
+                self._report_unfinished(result)
         if self._store.save(results):
             self.push_lane.may_find_people = True
         self.poll_lane.forget([result.person for result in results])
         self.progress(len(results))
+
+    def _report_unfinished(self, poll: Poll) -> None:
+        """A person whose list is incomplete has failed; one whose account is gone or in conflict has not."""
+        if poll.incomplete_because:
+            self._report_failure(poll.person, poll.incomplete_because)
+        else:
+            self.context.summary.problem(poll.reason, person=poll.person)
+
+    def _has_polled_everyone(self) -> bool:
+        """Is nobody left to be claimed, apart from the people whose results are kept back?"""
+        lane = self.poll_lane
+        if not lane.is_open or not self._people_left:
+            return True
+        return not lane.claims.count_free(self._due_for_poll(), 1)
 
     def _finish_pushed(self) -> None:
         results, self._pushed = self._pushed, []
@@ -242,3 +260,11 @@ class Run:
         self._runs = count_running(self.context.clock(), self.context.options.lease_seconds)
         for client in (self.context.github, self.context.pipedrive):
             client.api.limiter.runs = self._runs
+
+
+def _describe(person: Person, error: Exception) -> str:
+    """What to write on the row of a person whose poll or push failed."""
+    if isinstance(error, SyncError):
+        return str(error)
+    log.error("%s: unexpected error", person, exc_info=error, extra={"person": person.github_username})
+    return f"Unexpected {type(error).__name__}; the log has the traceback."

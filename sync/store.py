@@ -1,5 +1,6 @@
 """Write the results of many polls with a few statements, and release the people. Runs in the main thread."""
 
+import itertools
 import logging
 from collections import Counter
 from dataclasses import dataclass
@@ -25,11 +26,12 @@ SHOWN_FIELDS = {"description", "html_url", "pull_url", "truncated", "files"}  # 
 
 @dataclass(frozen=True)
 class PollFailure:
-    """A poll that failed; the next run tries again."""
+    """A poll that failed; the next run tries again. `reason` is what to write on the person's row."""
 
     person: Person
     attempted_at: datetime
     reason: str
+    error: Exception | None = None
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,16 @@ class Store:
         for result in results:
             if isinstance(result, PollFailure):
                 self._save_failure(result)
-        # A requested sync is answered person by person, see _answer_requests.
-        simple = [poll for poll in polls if poll.unchanged and not poll.person.sync_requested_at]
-        others = [poll for poll in polls if not poll.unchanged or poll.person.sync_requested_at]
-        for is_full_pass in (True, False):
-            self._save_unchanged([poll for poll in simple if poll.is_full_pass is is_full_pass], is_full_pass)
+        # A requested sync, and a changed profile, are written person by person.
+        simple = [poll for poll in polls if poll.unchanged and not poll.account and not poll.person.sync_requested_at]
+        others = [poll for poll in polls if not poll.unchanged or poll.account or poll.person.sync_requested_at]
+        for is_full_pass, is_profile_checked in itertools.product((True, False), repeat=2):
+            same = [poll for poll in simple if poll.is_full_pass is is_full_pass]
+            self._save_unchanged(
+                [poll for poll in same if (poll.profile_etag is not None) is is_profile_checked],
+                *(["full_pass_at"] if is_full_pass else []),
+                *(["profile_checked_at"] if is_profile_checked else []),
+            )
         if others:
             self._save_changed(others)
         return bool(others)
@@ -73,8 +80,8 @@ class Store:
             last_error=failure.reason[:500],
         )
 
-    def _save_unchanged(self, polls: list[Poll], is_full_pass: bool) -> None:
-        """One statement for all people whose list did not change."""
+    def _save_unchanged(self, polls: list[Poll], *times: str) -> None:
+        """One statement for all people whose list did not change. `times`: the columns to set to the present time."""
         if not polls:
             return
         now = self.context.clock()
@@ -84,7 +91,7 @@ class Store:
             polled_at=now,
             failures=0,
             last_error="",
-            **({"full_pass_at": now} if is_full_pass else {}),
+            **dict.fromkeys(times, now),
         )
         self.context.summary.add({"people_polled": saved, "people_unchanged": saved})
 
@@ -124,6 +131,8 @@ class Store:
         """One UPDATE a person: Django's bulk_update() costs more CPU for so many columns."""
         for poll in polls:
             columns = {**self.columns(poll, held[poll.person.pk], now), "lease_holder": "", "leased_until": None}
+            if poll.account:
+                _free_login(poll.person, columns["username_key"])
             Person.objects.filter(pk=poll.person.pk).update(**columns)
             for name, value in columns.items():
                 setattr(held[poll.person.pk], name, value)
@@ -131,27 +140,39 @@ class Store:
 
     def columns(self, poll: Poll, person: Person, now: datetime) -> dict[str, Any]:
         """What a poll changes on its person's row."""
-        columns: dict[str, Any] = {
-            "attempted_at": poll.attempted_at,
-            "failures": 0,
-            "last_error": poll.reason[:500],
-            "updated_at": now,
-        }
+        columns: dict[str, Any] = {"attempted_at": poll.attempted_at, "failures": 0, "updated_at": now}
+        columns["last_error"] = (poll.incomplete_because or poll.reason)[:500]
         if person.state != Person.State.PAUSED:  # It may have been paused during the poll.
             columns["state"] = poll.state
+        columns |= self._profile_columns(poll, person, now)
+        if poll.incomplete_because:  # Without an ETag the list is read again in the next run.
+            columns |= {"etag": "", "failures": person.failures + 1}
+        elif poll.state == Person.State.ACTIVE:
+            columns |= self._list_columns(poll, person, now)
+        return columns
+
+    @staticmethod
+    def _profile_columns(poll: Poll, person: Person, now: datetime) -> dict[str, Any]:
+        columns: dict[str, Any] = {}
         if poll.account:
             columns["github_id"] = poll.account.id
             columns["github_username"] = poll.account.login
             columns["username_key"] = login_key(poll.account.login)
             columns["name"] = (poll.account.name or "")[:255]
             columns["email"] = (poll.account.email or person.email)[:255]
-        if poll.state != Person.State.ACTIVE:
-            return columns
-        columns["polled_at"] = now
+            columns["profile_checked_at"] = now
+        if poll.profile_etag is not None:
+            columns["profile_etag"] = poll.profile_etag if len(poll.profile_etag) <= MAX_ETAG_LENGTH else ""
+            columns["profile_checked_at"] = now
+        return columns
+
+    def _list_columns(self, poll: Poll, person: Person, now: datetime) -> dict[str, Any]:
+        columns: dict[str, Any] = {"polled_at": now}
         if poll.is_full_pass:
             columns["full_pass_at"] = now
         if poll.is_full_read:
             columns["full_read_at"] = now
+            columns["backfill_settled_at"] = person.backfill_settled_at or now
         if not poll.unchanged:
             columns["etag"] = poll.etag if len(poll.etag) <= MAX_ETAG_LENGTH else ""
             columns["etag_scope"], columns["page_etags"] = self.context.github.etag_scope, poll.page_etags
@@ -169,13 +190,14 @@ class Store:
 
     def _write_gists(self, polls: list[Poll], held: dict[int, Person], now: datetime, counts: Counter[str]) -> None:
         # New people have no gists yet; a query for those of others would be for nothing.
-        known_people = [poll.person.pk for poll in polls if held[poll.person.pk].polled_at]
+        known_people = [poll.person.pk for poll in polls if held[poll.person.pk].github_id]
         known = {gist.github_id: gist for gist in Gist.objects.filter(person__in=known_people)} if known_people else {}
         new: list[Gist] = []
         edited: list[Gist] = []
         for poll in polls:
             new += self._new_gists(poll, held[poll.person.pk], known)
             edited += [known[gist.id] for gist in poll.gists if gist.id in known and _update(known[gist.id], gist, now)]
+            self._settle_backfill(poll, held[poll.person.pk], known)
         Gist.objects.bulk_create(new, batch_size=BATCH_SIZE)
         fields = [*GIST_FIELDS, "removed_at", "updated_at", "activity_outdated"]
         Gist.objects.bulk_update(edited, fields, batch_size=BATCH_SIZE)
@@ -187,14 +209,42 @@ class Store:
     def _new_gists(self, poll: Poll, person: Person, known: dict[str, Gist]) -> list[Gist]:
         """Oldest first, because visits show gists in the order of their ids."""
         unknown = sorted((gist for gist in poll.gists if gist.id not in known), key=lambda gist: gist.created_at)
-        # The backfill choice applies to the gists of a person's first poll only.
-        choice = (person.backfill or self.context.options.backfill) if person.polled_at is None else "all"
-        selected = select(choice, [gist.created_at for gist in unknown])
+        selected = self._selected(poll, person)
         rows = []
-        for gist, is_selected in zip(unknown, selected, strict=True):
-            state = Gist.PushState.PENDING if is_selected else Gist.PushState.SKIPPED
+        for gist in unknown:
+            state = Gist.PushState.PENDING if gist.id in selected else Gist.PushState.SKIPPED
             rows.append(Gist(github_id=gist.id, person=person, push_state=state, **_columns(gist)))
         return rows
+
+    def _selected(self, poll: Poll, person: Person) -> set[str]:
+        """The ids of the listed gists that are exported. The backfill choice is about the first complete list.
+
+        From an incomplete one nothing is exported unless everything is: the newest are not known yet.
+        """
+        if person.backfill_settled_at:
+            return {gist.id for gist in poll.gists}
+        choice = person.backfill or self.context.options.backfill
+        if not poll.is_full_read and choice != "all":
+            return set()
+        selected = select(choice, [gist.created_at for gist in poll.gists])
+        return {gist.id for gist, is_selected in zip(poll.gists, selected, strict=True) if is_selected}
+
+    def _settle_backfill(self, poll: Poll, person: Person, known: dict[str, Gist]) -> None:
+        """The first complete list decides also about gists that earlier, incomplete lists have stored as skipped."""
+        if person.backfill_settled_at or not poll.is_full_read:
+            return
+        selected = self._selected(poll, person)
+        rows = [row.pk for row in known.values() if row.person_id == person.pk and row.github_id in selected]
+        if rows:
+            skipped = Gist.objects.filter(pk__in=rows, push_state=Gist.PushState.SKIPPED)
+            skipped.update(push_state=Gist.PushState.PENDING)
+
+
+def _free_login(person: Person, username_key: str) -> None:
+    """Another row with this login has a login that moved on: that person is found by its id in its next poll."""
+    for other in Person.objects.filter(username_key=username_key).exclude(pk=person.pk):
+        unknown = f"~{other.github_id}"  # no login can look like this
+        Person.objects.filter(pk=other.pk).update(github_username=unknown, username_key=unknown)
 
 
 def _columns(gist: PublicGist) -> dict[str, object]:

@@ -17,7 +17,7 @@ LAYERS = [
     {"summary", "budget", "poll", "status"},
     {"context"},
     {"lane", "link", "runs", "store", "dry_run"},
-    {"reconcile"},
+    {"reconcile", "verdicts"},
     {"push"},
     {"run"},
     {"api", "admin"},

@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import pytest
 from pytest_django import Settings
-from rest_framework.test import APIClient
 
 from people.models import Gist, Person
 from tests.conftest import Sync
@@ -43,23 +42,6 @@ def test_a_gone_account_is_checked_once_a_day_and_can_come_back(ada: Person, git
     assert (gone.counts["people_gone"], requests_same_day) == (1, 0)
     assert "GitHub does not know this account any more" in gone.json["problems"][0]
     assert (ada.state, ada.last_error, ada.gists.count()) == ("active", "", 2)
-
-
-def test_a_login_reused_by_another_account_is_a_visible_conflict(
-    ada: Person, github: GitHubStandIn, sync: Sync, api: APIClient
-) -> None:
-    sync()
-    github.rename("ada", "countess")
-    github.add_account("ada")
-    github.publish("ada", "not hers")
-
-    summary = sync()
-
-    ada.refresh_from_db()
-    assert (ada.state, Gist.objects.count(), summary.counts["people_conflict"]) == ("conflict", 0, 1)
-    assert "The login now belongs to @ada" in ada.last_error
-    assert summary.json["problems"] == [f"@ada: {ada.last_error}"]
-    assert api.get("/api/v1/people/ada").json()["last_error"] == ada.last_error
 
 
 def test_an_account_tracked_under_two_logins_is_a_conflict_until_one_is_deleted(

@@ -67,6 +67,8 @@ class Person(models.Model):
     email = models.CharField(max_length=255, blank=True)
     state = models.CharField(max_length=10, choices=State.choices, default=State.NEW, db_index=True)
     backfill = models.CharField(max_length=10, blank=True)
+    # The first list that was read to its end and believed: gists that appear later are not a matter of `backfill`.
+    backfill_settled_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     pipedrive_id = models.PositiveBigIntegerField(null=True, blank=True)
     # Written before the POST that creates the Pipedrive person; stays when the outcome of that POST is unknown.
@@ -81,6 +83,9 @@ class Person(models.Model):
     etag_scope = models.CharField(max_length=64, blank=True, editable=False)
     # [[url, etag], ...] of the further pages. [] means that the list fits one page, NULL that its length is unknown.
     page_etags = models.JSONField(null=True, blank=True, editable=False)
+    # The profile by its numeric id: its ETag, and when it was last checked that the account still has this login.
+    profile_etag = models.CharField(max_length=255, blank=True, editable=False)
+    profile_checked_at = models.DateTimeField(null=True, blank=True, editable=False)
     attempted_at = models.DateTimeField(null=True, blank=True, editable=False, db_index=True)  # any outcome
     polled_at = models.DateTimeField(null=True, blank=True, editable=False)  # successfully
     full_pass_at = models.DateTimeField(null=True, blank=True, editable=False)  # every page was read or unchanged

@@ -13,6 +13,7 @@ from urllib.parse import urljoin
 from pydantic import AwareDatetime, Field, StringConstraints, TypeAdapter
 from requests.utils import parse_header_links
 
+from sync.clients.errors import InvalidResponseError
 from sync.clients.rate_limit import MAX_PAUSE, MAX_WAIT, Pause, RateLimiter, SlidingWindow, parse_number, server_time
 from sync.clients.transport import Api, Response, Timing
 
@@ -33,6 +34,15 @@ class Account:
     type: str = "User"
     name: str | None = None
     email: str | None = None  # the public one; visible to authenticated callers only
+    public_gists: int | None = None
+
+
+@dataclass(frozen=True)
+class Profile:
+    """An account with the ETag of its profile."""
+
+    account: Account
+    etag: str
 
 
 @dataclass(frozen=True)
@@ -118,6 +128,7 @@ class GitHubClient:
             not_found=(404,),  # 410 means that the API version is not supported any more.
             advice="Check GITHUB_API_URL, GITHUB_TOKEN, and whether GitHub still supports this API version.",
         )
+        self._has_token = bool(token)
         self._secondary_pause = (timing or Timing()).secondary_pause
         self._has_waited = False  # for the secondary limit
         self.deprecation = ""  # what GitHub announced about this API version
@@ -130,8 +141,25 @@ class GitHubClient:
         return self.api.get(f"/users/{login}").parse(ACCOUNT)
 
     def get_account_by_id(self, account_id: int) -> Account:
-        """https://docs.github.com/rest/users/users#get-a-user-using-their-id - also after its login was renamed."""
-        return self.api.get(f"/user/{account_id}").parse(ACCOUNT)
+        """https://docs.github.com/rest/users/users#get-a-user-using-their-id - also after its login was renamed.
+
+        NotFoundError if the account does not exist any more. InvalidResponseError if it is another account.
+        """
+        return _check_id(self.api.get(f"/user/{account_id}"), account_id)
+
+    def check_account(self, account_id: int, etag: str) -> Profile | None:
+        """As `get_account_by_id`, but free when the profile did not change since the ETag: None then."""
+        response = self.api.get(f"/user/{account_id}", headers={"If-None-Match": etag} if etag else None)
+        if response.status == 304:
+            return None
+        return Profile(_check_id(response, account_id), response.headers.get("etag", ""))
+
+    def check_service(self) -> None:
+        """A control: ask for something that exists, the token's own account or GitHub's placeholder account.
+
+        Raises what the request raises, when the service does not tell the truth about it.
+        """
+        self.api.get("/user" if self._has_token else "/users/ghost").parse(ACCOUNT)
 
     def get_first_page(self, login: str, etag: str = "") -> GistPage:
         """https://docs.github.com/rest/gists/gists#list-gists-for-a-user - `unchanged` if the ETag still matches.
@@ -218,6 +246,13 @@ def _window(requests_per_minute: int) -> SlidingWindow:
 
 def _seconds_until(reset: float | None, response: Response) -> float:
     return max(reset - server_time(response.headers), 0) + 1 if reset is not None else MAX_PAUSE
+
+
+def _check_id(response: Response, account_id: int) -> Account:
+    account = response.parse(ACCOUNT)
+    if account.id != account_id:
+        raise InvalidResponseError(f"{response.call} returned another account, with the id {account.id}")
+    return account
 
 
 def _next_url(link: str, url: str) -> str:

@@ -25,6 +25,7 @@ class Account:
 
 class GitHubStandIn(StandIn):
     operations = (
+        ("own_account", "GET", r"/user"),
         ("account", "GET", r"/users/[^/]+"),
         ("account_by_id", "GET", r"/user/\d+"),
         ("gists", "GET", r"/users/[^/]+/gists|/user/\d+/gists"),
@@ -149,6 +150,8 @@ class GitHubStandIn(StandIn):
         }
 
     def _route(self, request: RecordedRequest, token: str) -> Response:
+        if request.path in ("/user", "/users/ghost"):
+            return json_response(200, {"login": "ghost", "id": 1, "type": "User", "public_gists": 0})
         parts = request.path.strip("/").split("/")
         try:
             account = self.accounts[int(parts[1])] if parts[0] == "user" else self._named(parts[1])
@@ -156,17 +159,19 @@ class GitHubStandIn(StandIn):
             return json_response(404, {"message": "Not Found", "status": "404"})
         if request.operation == "gists":
             return self._list(account, request, token)
-        return json_response(
-            200,
-            {
-                "login": account.login,
-                "id": account.id,
-                "type": account.type,
-                "name": account.name,
-                "email": account.email if token else None,
-                "public_gists": len(account.gists),
-            },
-        )
+        profile = {
+            "login": account.login,
+            "id": account.id,
+            "type": account.type,
+            "name": account.name,
+            "email": account.email if token else None,
+            "public_gists": len(account.gists),
+        }
+        digest = hashlib.md5(f"{profile}{token}".encode(), usedforsecurity=False).hexdigest()
+        headers = {"etag": f'"{digest}"'}
+        if request.headers.get("if-none-match") == headers["etag"]:
+            return Response(304, b"", headers)
+        return json_response(200, profile, headers)
 
     def _list(self, account: Account, request: RecordedRequest, token: str) -> Response:
         per_page = min(int(request.query.get("per_page", 30)), 100)

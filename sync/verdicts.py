@@ -1,0 +1,77 @@
+"""Results that need evidence before they are stored: accounts that are gone, and rejected requests.
+
+One account alone may be gone. When many seem to be gone in one run, or when nothing in the run shows that GitHub tells
+the truth about accounts that exist, the service, the address or the token is wrong, and nobody is changed.
+"""
+
+from people.models import Person
+from sync.clients.errors import ConfigurationError, OutageError, RejectedError, SyncError
+from sync.context import RunContext
+from sync.poll import Poll
+from sync.store import NotAttempted, PollFailure, PollResult
+
+MAX_GONE = 5  # people whose accounts may be gone in one run, whatever part of the polled people they are
+MAX_GONE_PART = 0.2  # of the polled people
+ENOUGH_GONE = 50  # people after whom the run does not ask GitHub about more before it decides
+
+
+class Verdicts:
+    """Keeps such results back until `settle`. Called in the main thread only."""
+
+    def __init__(self, context: RunContext) -> None:
+        self.pending: list[PollResult] = []
+        self._context = context
+        self._gone = 0
+        self._confirmed = 0  # people about whom GitHub gave a well-formed response
+
+    def keep_back(self, result: PollResult) -> bool:
+        """Returns whether the result has to wait. All results of the run pass through here."""
+        if isinstance(result, Poll) and result.state == Person.State.GONE != result.person.state:
+            self._gone += 1
+        elif isinstance(result, PollFailure) and isinstance(result.error, RejectedError):
+            pass
+        else:
+            self._confirmed += isinstance(result, Poll) and result.state == Person.State.ACTIVE
+            return False
+        self.pending.append(result)
+        if self._gone >= ENOUGH_GONE and self._is_mass():
+            self._open_circuit()
+        return True
+
+    def settle(self) -> list[PollResult]:
+        """The results that were kept back; people who may not be judged are returned as not attempted."""
+        results, self.pending = self.pending, []
+        if self._is_mass():
+            self._open_circuit()
+        circuit = self._context.github.api.circuit
+        is_about_us = isinstance(circuit.error, ConfigurationError | OutageError)
+        if self._gone and not is_about_us and not self._has_control():
+            is_about_us = True
+        return [NotAttempted(result.person) if is_about_us else result for result in results]
+
+    def _is_mass(self) -> bool:
+        return self._gone > max(MAX_GONE, MAX_GONE_PART * (self._gone + self._confirmed))
+
+    def _open_circuit(self) -> None:
+        polled = self._gone + self._confirmed
+        self._context.github.api.circuit.open(
+            OutageError(
+                f"GitHub returned 404 for {self._gone} of {polled} people, so none of them was marked as gone. "
+                "Check GITHUB_API_URL, GITHUB_TOKEN and GitHub's status page."
+            )
+        )
+
+    def _has_control(self) -> bool:
+        """Does GitHub tell the truth about an account that exists?"""
+        if self._confirmed:
+            return True
+        try:
+            self._context.github.check_service()
+        except SyncError as error:
+            self._context.summary.problem(
+                f"GitHub returned 404 for {self._gone} of {self._gone} people, and a control request failed, too, so "
+                f"none of them was marked as gone. Check GITHUB_API_URL and GITHUB_TOKEN. {error}"
+            )
+            self._context.summary.count("people_failed")
+            return False
+        return True

@@ -1,0 +1,326 @@
+"""GitHub gives wrong but plausible responses: nothing is concluded from them. After the truth, everything is right."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from people.models import Gist, Person
+from tests.conftest import Sync
+from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, reset, respond
+
+pytestmark = pytest.mark.django_db(transaction=True)
+NOT_FOUND = '{"message": "Not Found", "status": "404"}'
+
+
+def track(github: GitHubStandIn, *logins: str, gists: int = 1) -> None:
+    for login in logins:
+        github.add_account(login)
+        for number in range(gists):
+            github.publish(login, f"Gist {number} of {login}")
+        Person.objects.create(github_username=login)
+
+
+def states() -> dict[str, str]:
+    return dict(Person.objects.values_list("github_username", "state"))
+
+
+def a_day_passes() -> None:
+    yesterday = datetime.now(UTC) - timedelta(days=2)
+    Person.objects.update(profile_checked_at=yesterday, full_pass_at=yesterday, attempted_at=yesterday)
+
+
+# --- a verdict about many people ---
+@pytest.mark.parametrize("count", [1, 3, 20])
+@pytest.mark.parametrize("is_known", [True, False], ids=["polled before", "new"])
+def test_a_404_for_everyone_marks_nobody_as_gone(
+    count: int, is_known: bool, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    track(github, *[f"person-{number}" for number in range(count)])
+    if is_known:
+        sync()
+    before = states()
+    github.fail("", respond(404, NOT_FOUND), times=9999)
+
+    lie = sync("--full")
+    github.heal()
+    after_lie = states()
+    truth = sync()
+
+    assert (lie.code, after_lie) == (3, before)
+    assert lie.counts["people_gone"] == 0
+    assert "GITHUB_API_URL" in " ".join(lie.json["problems"])
+    assert "GITHUB_TOKEN" in " ".join(lie.json["problems"])
+    assert (truth.code, set(states().values())) == (0, {"active"})
+    assert len(pipedrive.gist_ids()) == len(set(pipedrive.gist_ids())) == count
+
+
+@pytest.mark.parametrize("others", [0, 1, 30])
+def test_one_account_alone_may_be_gone(others: int, ada: Person, github: GitHubStandIn, sync: Sync) -> None:
+    track(github, *[f"person-{number}" for number in range(others)])
+    sync()
+    github.delete_account("ada")
+
+    summary = sync()
+
+    assert (summary.code, summary.counts["people_gone"]) == (0, 1)
+    assert list(states().values()).count("gone") == 1
+
+
+def test_a_fifth_of_the_people_may_be_gone_but_not_more(github: GitHubStandIn, sync: Sync) -> None:
+    logins = [f"person-{number}" for number in range(40)]
+    track(github, *logins, gists=0)
+    sync()
+    for login in logins[:8]:
+        github.delete_account(login)
+    a_fifth = sync()
+    for login in logins[8:16]:
+        github.delete_account(login)
+    Person.objects.filter(state="gone").delete()
+
+    more = sync()
+
+    assert (a_fifth.code, a_fifth.counts["people_gone"]) == (0, 8)
+    assert (more.code, more.counts["people_gone"]) == (3, 0)
+    assert "gone" not in states().values()
+
+
+@pytest.mark.parametrize("status", [400, 403, 406, 410])
+def test_the_same_rejection_of_everyone_counts_against_nobody(
+    status: int, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    track(github, *[f"person-{number}" for number in range(12)])
+    github.fail("", respond(status, '{"message": "no"}'), times=9999)
+
+    lie = sync("--concurrency", "2")
+    github.heal()
+    blamed = Person.objects.filter(failures__gt=0).count()
+    truth = sync()
+
+    assert (lie.code, lie.json["outcome"], blamed) == (78, "misconfigured", 0)
+    assert len(lie.json["problems"]) == 1
+    assert f"returned {status}" in lie.json["problems"][0]
+    assert (truth.code, len(pipedrive.gist_ids())) == (0, 12)
+
+
+def test_one_blocked_account_fails_alone(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
+    track(github, "ben")
+    github.fail("account", respond(451, '{"message": "Repository access blocked", "block": {"reason": "dmca"}}'))
+
+    summary = sync("--concurrency", "1")
+
+    assert summary.code == 3
+    assert states() == {"ada": "new", "ben": "active"}
+    assert "blocked" in Person.objects.get(github_username="ada").last_error
+
+
+# --- identity ---
+def test_a_renamed_person_is_followed_when_a_stranger_takes_the_login(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    github.publish("ada", "Hers")
+    sync()
+    github.rename("ada", "countess")
+    github.add_account("ada")
+    github.publish("ada", "A stranger's")
+    hers = github.publish("countess", "Hers, too")
+
+    summary = sync()
+
+    ada.refresh_from_db()
+    assert (summary.code, ada.github_username, ada.state) == (0, "countess", "active")
+    assert set(Gist.objects.values_list("description", flat=True)) == {"Hers", "Hers, too"}
+    assert hers in pipedrive.gist_ids()
+
+
+@pytest.mark.parametrize("gists", [0, 1])
+def test_a_renamed_person_is_followed_within_a_day_when_the_stranger_has_no_gists(
+    gists: int, ada: Person, github: GitHubStandIn, sync: Sync
+) -> None:
+    for _ in range(gists):
+        github.publish("ada")
+    sync()
+    github.rename("ada", "countess")
+    github.add_account("ada")
+    a_day_passes()
+
+    summary = sync()
+
+    ada.refresh_from_db()
+    assert (summary.code, ada.github_username, ada.state) == (0, "countess", "active")
+    assert not Gist.objects.exclude(removed_at=None).exists()
+
+
+@pytest.mark.parametrize("gists", [0, 2])
+def test_two_people_who_swapped_their_logins_are_both_followed(
+    gists: int, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    track(github, "ada", "ben", gists=gists)
+    sync()
+    ids = dict(Person.objects.values_list("github_username", "github_id"))
+    github.rename("ada", "temporary")
+    github.rename("ben", "ada")
+    github.rename("temporary", "ben")
+    a_day_passes()
+
+    for _ in range(2):
+        summary = sync("--concurrency", "1")
+
+    assert summary.code == 0
+    assert dict(Person.objects.values_list("github_username", "github_id")) == {"ada": ids["ben"], "ben": ids["ada"]}
+    assert set(states().values()) == {"active"}
+    assert len(pipedrive.activities) == 2 * gists
+
+
+def test_a_redirected_login_is_stored(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
+    github.publish("ada")
+    sync()
+    github.rename("ada", "countess")
+    account = next(iter(github.accounts))
+    github.fail("gists", respond(301, "", {"location": f"/user/{account}/gists?per_page=100"}))
+
+    sync()
+
+    assert Person.objects.get().github_username == "countess"
+
+
+def test_an_account_that_became_an_organisation_is_gone_within_a_day(
+    ada: Person, github: GitHubStandIn, sync: Sync
+) -> None:
+    track(github, "ben")
+    sync()
+    next(iter(github.accounts.values())).type = "Organization"
+    a_day_passes()
+
+    sync()
+
+    ada.refresh_from_db()
+    assert (ada.state, "organisation" in ada.last_error) == ("gone", True)
+
+
+def test_the_daily_check_of_an_unchanged_profile_is_free(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
+    sync()
+    a_day_passes()
+    sync()
+    paid = github.used[True]
+    a_day_passes()
+    github.clear_requests()
+
+    sync()
+
+    assert len(github.requests_to("account_by_id")) == 1
+    assert github.used[True] == paid
+
+
+# --- lists ---
+def link(path: str) -> dict[str, str]:
+    return {"link": f'<{path}>; rel="next"'}
+
+
+CUTS: dict[str, Fault] = {
+    "500": respond(500, "{}"),
+    "502 html": respond(502, "<html>", {"content-type": "text/html"}),
+    "403": respond(403, '{"message": "Forbidden"}'),
+    "404": respond(404, NOT_FOUND),
+    "422 of another kind": respond(422, '{"message": "Validation Failed"}'),
+    "html": respond(200, "<html>", {"content-type": "text/html"}),
+    "object": respond(200, "{}"),
+    "null": respond(200, "null"),
+    "empty body": respond(200, ""),
+    "reset": reset(),
+    "same page again": respond(200, "[]", link("/user/1001/gists?per_page=100&page=2")),
+}
+
+
+@pytest.mark.parametrize("backfill", ["all", "none", "3"])
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_list_that_is_cut_short_decides_nothing(
+    cut: str, backfill: str, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    Person.objects.update(backfill=backfill)
+    ids = [github.publish("ada", f"Gist {number}") for number in range(103)]
+    github.fail("gists", CUTS[cut], nth=2, times=4)
+
+    lie = sync("--max-activities", "2")
+    github.heal()
+    ada.refresh_from_db()
+    during = (ada.etag, ada.full_pass_at, ada.polled_at, ada.backfill_settled_at)
+    exported_early = [gist_id for gist_id in pipedrive.gist_ids() if gist_id not in ids[-3:]] if backfill == "3" else []
+    sync("--max-activities", "3")
+    sync("--max-activities", "3")
+
+    assert (lie.code, during) == (3, ("", None, None, None))
+    assert "could not be read to its end" in lie.json["problems"][0]
+    assert exported_early == []
+    assert Gist.objects.count() == 103
+    wanted = {"all": 103, "none": 0, "3": 3}[backfill]
+    assert Gist.objects.exclude(push_state="skipped").count() == wanted
+    assert Person.objects.get().backfill_settled_at is not None
+
+
+def test_links_that_never_end_stop_the_reading(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
+    sync()
+    gist: dict[str, object] = {"html_url": "https://x.test/a", "git_pull_url": "https://x.test/a", "files": {}}
+    gist |= {"created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z"}
+    owner = {"id": next(iter(github.accounts)), "login": "ada"}
+    for number in range(200):
+        body = json.dumps([{**gist, "id": f"{number:x}", "owner": owner}])
+        page = respond(200, body, link(f"/user/{owner['id']}/gists?page={number + 2}"))
+        github.fail("gists", page, nth=number + 1)
+
+    summary = sync()
+
+    assert summary.code == 3
+    assert github.counts["gists"] <= 40
+    assert "do not end" in Person.objects.get().last_error
+
+
+@pytest.mark.parametrize("times", [1, 2, 5])
+def test_a_list_that_is_empty_for_a_moment_removes_nothing(
+    times: int, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    for _ in range(3):
+        github.publish("ada")
+    sync()
+    github.edit("ada", next(iter(next(iter(github.accounts.values())).gists)), description="Changed")
+    github.fail("gists", respond(200, "[]", {"etag": '"empty"'}), times=times)
+
+    for _ in range(times):
+        sync()
+        assert not Gist.objects.exclude(removed_at=None).exists()
+    sync()
+
+    assert not Gist.objects.exclude(removed_at=None).exists()
+    assert Gist.objects.filter(description="Changed").exists()
+    assert len(pipedrive.activities) == 3
+
+
+def test_a_person_who_removed_all_gists_has_none(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
+    ids = [github.publish("ada") for _ in range(2)]
+    sync()
+    for gist_id in ids:
+        github.remove("ada", gist_id)
+
+    summary = sync()
+
+    assert (summary.code, summary.counts["gists_removed"]) == (0, 2)
+
+
+@pytest.mark.parametrize("backfill", ["none", "2"])
+def test_an_empty_first_list_decides_no_backfill(
+    backfill: str, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    """The list of old gists is empty for a moment; they must not look like new ones afterwards."""
+    Person.objects.update(backfill=backfill)
+    for _ in range(5):
+        github.publish("ada")
+    github.fail("gists", respond(200, "[]", {"etag": '"empty"'}))
+    lie = sync()
+
+    sync()
+    new = github.publish("ada", "New")
+    sync()
+
+    assert lie.code == 3
+    assert len(pipedrive.activities) == {"none": 0, "2": 2}[backfill] + 1
+    assert new in pipedrive.gist_ids()
