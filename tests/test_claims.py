@@ -127,4 +127,4 @@ def test_a_person_is_due_once_in_a_round() -> None:
 def test_the_clock_shows_the_database_s_time() -> None:
     difference = abs(database_clock()() - datetime.now(UTC))
 
-    assert difference < timedelta(seconds=5)  # Both run on this machine.
+    assert difference < timedelta(minutes=1)  # Both run on this machine; a wrong time zone differs by more.

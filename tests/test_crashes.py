@@ -5,6 +5,7 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from people.models import Gist, Person
+from sync.models import SyncRun
 from tests.conftest import DuringRequest, Sync, Worker, wait_until
 from tests.factories import track, track_people
 from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, cut_body, reset, respond, silence
@@ -84,7 +85,10 @@ def test_two_parallel_runs_create_each_activity_once(
     github: GitHubStandIn, pipedrive: PipedriveStandIn, worker: Worker, db: None
 ) -> None:
     track_people(github, 12, gists=1)
+    github.hold.clear()
     workers = [worker(), worker()]
+    wait_until(lambda: SyncRun.objects.count() == 2)
+    github.hold.set()
 
     outputs = [process.communicate() for process in workers]
 

@@ -14,21 +14,25 @@ from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import PipedriveClient
 from sync.context import Options, RunContext
 from sync.lane import Lane
-from tests.conftest import Sync, wait_until
+from tests.conftest import DuringRequest, Sync, wait_until
 from tests.factories import create_people, track
-from tests.standins import GitHubStandIn, PipedriveStandIn, reset, respond_after
+from tests.standins import GitHubStandIn, PipedriveStandIn, reset
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_gists_are_pushed_while_later_people_are_polled(
-    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+    ada: Person,
+    github: GitHubStandIn,
+    pipedrive: PipedriveStandIn,
+    sync: Sync,
+    during_request: DuringRequest,
 ) -> None:
     """GitHub responds to the request for Ben's account after Ada's gist has been pushed."""
     github.publish("ada")
     track(github, "ben")
-    ada_is_pushed = lambda: pipedrive.counts["create_activity"] == 1  # noqa: E731
-    github.fail("account", respond_after(lambda: wait_until(ada_is_pushed)), nth=2)
+    is_pushed = lambda: pipedrive.counts["create_activity"] == 1  # noqa: E731
+    during_request(github, "account", lambda: wait_until(is_pushed), nth=2)
 
     summary = sync("--concurrency", "1")
 

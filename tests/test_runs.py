@@ -18,7 +18,7 @@ from sync.models import SyncRun
 from sync.run import Run
 from tests.conftest import DuringRequest, Sync, Worker, wait_until
 from tests.factories import create_gists, create_run, track, track_people
-from tests.standins import GitHubStandIn, PipedriveStandIn, respond, respond_after, silence
+from tests.standins import GitHubStandIn, PipedriveStandIn, respond, silence
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -147,7 +147,7 @@ def test_a_run_stops_after_max_people(ada: Person, github: GitHubStandIn, sync: 
 
 
 def test_a_run_stops_after_max_minutes(
-    ada: Person, github: GitHubStandIn, sync: Sync, monkeypatch: pytest.MonkeyPatch
+    ada: Person, github: GitHubStandIn, sync: Sync, during_request: DuringRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ada's account is received after the run has begun to stop, so her gists are not requested."""
     github.publish("ada")
@@ -160,7 +160,7 @@ def test_a_run_stops_after_max_minutes(
         return runs[0]
 
     monkeypatch.setattr(sync_gists, "Run", create_run_of_one_second)
-    github.fail("account", respond_after(lambda: wait_until(lambda: runs[0].context.stopping.is_set())))
+    during_request(github, "account", lambda: wait_until(lambda: runs[0].context.stopping.is_set()))
 
     summary = sync("--max-minutes", "1")
 
@@ -178,17 +178,21 @@ def test_a_full_run_ignores_etags(ada: Person, github: GitHubStandIn, sync: Sync
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [["--max-people", "0"], ["--max-minutes", "x"], ["--concurrency", "101"], ["--person", "ada", "--requested"]],
-    ids=" ".join,
+    ("arguments", "message"),
+    [
+        ("--max-people 0", "argument --max-people: must be a whole number"),
+        ("--max-minutes x", "argument --max-minutes: must be a whole number"),
+        ("--concurrency 101", "argument --concurrency: must be a whole number from 1 to 100"),
+        ("--person ada --requested", "argument --requested: not allowed with argument --person"),
+    ],
 )
-def test_invalid_options_are_a_usage_error(arguments: list[str], worker: Worker, db: None) -> None:
-    process = worker(*arguments)
+def test_invalid_options_are_a_usage_error(arguments: str, message: str, worker: Worker, db: None) -> None:
+    process = worker(*arguments.split())
 
     _, errors = process.communicate(timeout=120)
 
     assert process.returncode == 2
-    assert arguments[0] in errors
+    assert message in errors
     assert "Traceback" not in errors
 
 

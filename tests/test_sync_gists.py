@@ -32,14 +32,14 @@ def test_a_second_sync_makes_one_free_request_per_person(
 ) -> None:
     github.publish("ada")
     sync()
-    paid = github.used[True]
+    counted = github.used[True]
     github.clear_requests()
     pipedrive.clear_requests()
 
     summary = sync()
 
     assert [(request.operation, "if-none-match" in request.headers) for request in github.requests] == [("gists", True)]
-    assert github.used[True] == paid
+    assert github.used[True] == counted
     assert pipedrive.requests == []
     assert summary.counts["people_unchanged"] == 1
 
