@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 import requests
@@ -84,7 +84,10 @@ class Summary:
 
 Sync = Callable[..., Summary]
 Worker = Callable[..., subprocess.Popen[str]]
-DuringRequest = Callable[[StandIn, str, Callable[[], object]], None]
+
+
+class DuringRequest(Protocol):
+    def __call__(self, standin: StandIn, operation: str, action: Callable[[], object], *, nth: int = 1) -> None: ...
 
 
 @pytest.fixture
@@ -193,14 +196,14 @@ def worker(configured: Settings, database_variables: dict[str, str]) -> Iterator
 
 @pytest.fixture
 def during_request() -> Iterator[DuringRequest]:
-    """Do something, which may use the database, during the next request of an operation.
+    """Do something, which may use the database, during the nth next request of an operation.
 
-    The stand-in has processed the request by then, and responds afterwards. At the end of the test, every action must
-    have been done without an error.
+    The stand-in processes the request before the action and responds after it. At the end of the test, every action
+    must have ended without an error.
     """
     results: list[Future[None]] = []
 
-    def schedule(standin: StandIn, operation: str, action: Callable[[], object]) -> None:
+    def schedule(standin: StandIn, operation: str, action: Callable[[], object], *, nth: int = 1) -> None:
         result: Future[None] = Future()
         results.append(result)
 
@@ -213,11 +216,11 @@ def during_request() -> Iterator[DuringRequest]:
             finally:
                 connection.close()
 
-        standin.fail(operation, respond_after(act))
+        standin.fail(operation, respond_after(act), nth=nth)
 
     yield schedule
     for result in results:
-        assert result.done(), "the request was not made"
+        assert result.done(), "the request was not made, or the action has not ended"
         result.result()
 
 
