@@ -1,4 +1,4 @@
-"""What tests share: the stand-ins, a worker that syncs against them, people to track."""
+"""Shared fixtures: the stand-ins, a sync against them in this process or another one, and Ada."""
 
 import json
 import os
@@ -7,9 +7,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 import requests
@@ -22,7 +23,8 @@ from rest_framework.test import APIClient
 from people.models import Person
 from sync.clients.transport import Timing
 from sync.management.commands.sync_gists import Command
-from tests.standins import GitHubStandIn, PipedriveStandIn
+from tests.standins import GitHubStandIn, PipedriveStandIn, respond_after
+from tests.standins.wire import StandIn
 from tests.with_mysql import free_port
 
 GITHUB_TOKEN = "gh-token-3f9c"
@@ -52,8 +54,8 @@ def pipedrive() -> Iterator[PipedriveStandIn]:
 
 
 @pytest.fixture(autouse=True)
-def _forget_counts() -> None:
-    """What one test counted is not another's."""
+def _clear_cache() -> None:
+    """The request counts of one test do not affect the next."""
     cache.clear()
 
 
@@ -64,7 +66,7 @@ def api() -> APIClient:
 
 @dataclass
 class Summary:
-    """What a run of sync_gists printed, and how it ended."""
+    """The exit code and the output of sync_gists."""
 
     code: int
     output: str
@@ -81,11 +83,16 @@ class Summary:
 
 
 Sync = Callable[..., Summary]
+Worker = Callable[..., subprocess.Popen[str]]
+
+
+class DuringRequest(Protocol):
+    def __call__(self, standin: StandIn, operation: str, action: Callable[[], object], *, nth: int = 1) -> None: ...
 
 
 @pytest.fixture
 def configured(github: GitHubStandIn, pipedrive: PipedriveStandIn, settings: Settings) -> Settings:
-    """Settings that lead to the stand-ins, without a pace and without waiting for cut-off pushes."""
+    """Settings that lead to the stand-ins, without our rate limit and without a settle delay."""
     settings.GITHUB_API_URL, settings.GITHUB_TOKEN = github.url, GITHUB_TOKEN
     settings.PIPEDRIVE_API_URL, settings.PIPEDRIVE_TOKEN = pipedrive.url, PIPEDRIVE_TOKEN
     settings.GITHUB_REQUESTS_PER_MINUTE = 0
@@ -103,17 +110,17 @@ def sync(configured: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: 
         code = 0
         try:
             call_command("sync_gists", "--json", *arguments)
-        except SystemExit as end:
-            code = int(end.code or 0)
-        printed = capsys.readouterr()
-        return Summary(code, printed.out, printed.err)
+        except SystemExit as error:
+            code = int(error.code or 0)
+        captured = capsys.readouterr()
+        return Summary(code, captured.out, captured.err)
 
     return run
 
 
 @pytest.fixture
 def database_variables(transactional_db: None) -> dict[str, str]:
-    """The environment that leads another process to the test database."""
+    """Environment variables with which another process uses the test database."""
     database = connection.settings_dict
     return {
         **os.environ,
@@ -152,12 +159,12 @@ def serve(database_variables: dict[str, str], tmp_path: Path) -> Iterator[Callab
     yield start
     for process in started:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=60)
 
 
 @pytest.fixture
-def worker(configured: Settings, database_variables: dict[str, str]) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start `manage.py sync_gists` as a process of its own, on the test database."""
+def worker(configured: Settings, database_variables: dict[str, str]) -> Iterator[Worker]:
+    """Start `manage.py sync_gists` in another process, on the test database."""
     started = []
     environment = {
         **database_variables,
@@ -188,8 +195,38 @@ def worker(configured: Settings, database_variables: dict[str, str]) -> Iterator
 
 
 @pytest.fixture
+def during_request() -> Iterator[DuringRequest]:
+    """Do something, which may use the database, during the nth next request of an operation.
+
+    The stand-in processes the request before the action and responds after it. At the end of the test, every action
+    must have ended without an error.
+    """
+    results: list[Future[None]] = []
+
+    def schedule(standin: StandIn, operation: str, action: Callable[[], object], *, nth: int = 1) -> None:
+        result: Future[None] = Future()
+        results.append(result)
+
+        def act() -> None:
+            try:
+                action()
+                result.set_result(None)
+            except BaseException as error:
+                result.set_exception(error)
+            finally:
+                connection.close()
+
+        standin.fail(operation, respond_after(act), nth=nth)
+
+    yield schedule
+    for result in results:
+        assert result.done(), "the request was not made, or the action has not ended"
+        result.result()
+
+
+@pytest.fixture
 def ada(db: None, github: GitHubStandIn) -> Person:
-    """Tracked; has an account, but no gists yet."""
+    """Tracked, with an account; tests publish her gists."""
     github.add_account("ada", name="Ada Lovelace", email="ada@example.com")
     return Person.objects.create(github_username="ada")
 
@@ -201,8 +238,9 @@ def is_ready(url: str) -> bool:
         return False
 
 
-def wait_until(happens: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not happens():
-        assert time.monotonic() < deadline, "it did not happen within 30 s"
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Poll a condition. Fails after 60 s, which is far more than a busy machine needs."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not become true within 60 s"
         time.sleep(0.01)

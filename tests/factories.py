@@ -1,4 +1,7 @@
-"""Factories of rows, for tests that need no sync."""
+"""Factories of rows, and of tracked people with an account at the GitHub stand-in.
+
+Ada has gists, Ben has none, Cleo's account is gone, Dora was renamed.
+"""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -7,6 +10,25 @@ from django.utils import timezone
 
 from people.models import ApiKey, Gist, Person
 from sync.models import SyncRun
+from tests.standins import GitHubStandIn
+
+
+def track(github: GitHubStandIn, username: str, *, gists: int = 0, **fields: Any) -> Person:
+    """Track a person who has a GitHub account with this many gists; `fields` are columns of the person."""
+    github.add_account(username)
+    for number in range(gists):
+        github.publish(username, f"Gist {number} of {username}")
+    return create_person(username, **fields)
+
+
+def track_people(github: GitHubStandIn, count: int, *, gists: int = 0) -> list[Person]:
+    """Track person-0, person-1 and so on, each with an account and this many gists."""
+    return [track(github, f"person-{number}", gists=gists) for number in range(count)]
+
+
+def create_people(count: int, **fields: Any) -> list[Person]:
+    """Create tracked people without GitHub accounts: person-0, person-1 and so on."""
+    return [create_person(f"person-{number}", **fields) for number in range(count)]
 
 
 def create_person(username: str = "ada", **fields: Any) -> Person:
@@ -34,7 +56,7 @@ def create_gist(person: Person, **fields: Any) -> Gist:
 
 
 def create_run(**fields: Any) -> SyncRun:
-    """Create the row of a run that is going on."""
+    """Create the row of a running run."""
     now = timezone.now()
     defaults = {
         "token": f"run-{SyncRun.objects.count()}",

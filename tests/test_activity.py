@@ -1,3 +1,5 @@
+"""The content of an activity, and how activities and Pipedrive persons are recognised."""
+
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +12,7 @@ from sync.clients.pipedrive import PipedrivePerson
 FILE = {"name": "notes.md", "raw_url": "https://x.test/raw/notes.md", "language": "Markdown", "size": 7}
 
 
-def gist(**fields: Any) -> Gist:
+def build_gist(**fields: Any) -> Gist:
     defaults = {
         "github_id": "aa11",
         "description": "Notes",
@@ -23,7 +25,7 @@ def gist(**fields: Any) -> Gist:
 
 
 def test_a_note_has_the_link_the_description_and_the_files() -> None:
-    assert note(gist(description="One\r\ntwo & three")) == (
+    assert note(build_gist(description="One\r\ntwo & three")) == (
         '<p><a href="https://gist.github.com/ada/aa11">https://gist.github.com/ada/aa11</a></p>'
         "<p>One<br>two &amp; three</p>"
         '<ul><li><a href="https://x.test/raw/notes.md">notes.md</a> (Markdown, 7 bytes)</li></ul>'
@@ -31,27 +33,27 @@ def test_a_note_has_the_link_the_description_and_the_files() -> None:
 
 
 def test_a_truncated_gist_has_the_pull_url_instead_of_files() -> None:
-    written = note(gist(truncated=True))
+    text = note(build_gist(truncated=True))
 
-    assert "https://gist.github.com/aa11.git" in written
-    assert "notes.md" not in written
+    assert "https://gist.github.com/aa11.git" in text
+    assert "notes.md" not in text
 
 
 def test_everything_from_github_is_escaped() -> None:
-    nasty = '"><script>alert(1)</script>'
-    file = {"name": nasty, "raw_url": "https://x.test/" + nasty, "language": nasty, "size": 1}
+    markup = '"><script>alert(1)</script>'
+    file = {"name": markup, "raw_url": "https://x.test/" + markup, "language": markup, "size": 1}
 
-    written = note(gist(description=nasty, html_url="https://x.test/" + nasty, files=[file]))
+    text = note(build_gist(description=markup, html_url="https://x.test/" + markup, files=[file]))
 
-    assert "<script" not in written
-    assert written.count('"') == 4  # Those of the two links.
+    assert "<script" not in text
+    assert text.count('"') == 4  # The quotes of the two links.
 
 
 @pytest.mark.parametrize(
     ("description", "files", "expected"),
     [
         ("First\nsecond", [FILE], "First"),
-        ("\n \n Late first ", [FILE], "Late first"),
+        ("\n \n First text ", [FILE], "First text"),
         ("", [FILE], "notes.md"),
         ("", [], "Gist aa11"),
         ("tab\tand\x00null\x1b", [], "tab and null"),
@@ -63,24 +65,24 @@ def test_everything_from_github_is_escaped() -> None:
 def test_a_subject_is_one_line_of_at_most_255_characters(
     description: str, files: list[dict[str, Any]], expected: str
 ) -> None:
-    assert subject(gist(description=description, files=files)) == expected
+    assert subject(build_gist(description=description, files=files)) == expected
 
 
-def test_a_note_keeps_within_pipedrive_s_size_at_a_whole_line() -> None:
+def test_a_long_note_is_truncated_to_pipedrive_s_limit_at_the_end_of_a_line() -> None:
     files = [{**FILE, "name": f"{number:04}-" + "ü" * 200} for number in range(300)]
 
-    written = note(gist(description="<" * 60_000, files=files))
+    text = note(build_gist(description="<" * 60_000, files=files))
 
-    assert len(written.encode()) <= 100_000
-    assert "continued in the gist" in written
-    assert written.endswith(
+    assert len(text.encode()) <= 100_000
+    assert "continued in the gist" in text
+    assert text.endswith(
         'bytes)</li><li>and more files: <a href="https://gist.github.com/ada/aa11">'
         "https://gist.github.com/ada/aa11</a></li></ul>"
     )
 
 
 def test_an_activity_is_due_when_the_gist_was_published() -> None:
-    activity = new_activity(gist(), type="call", done=False)
+    activity = new_activity(build_gist(), type="call", done=False)
 
     assert (activity.type, activity.done, activity.due_date, activity.due_time) == (
         "call",
@@ -93,14 +95,14 @@ def test_an_activity_is_due_when_the_gist_was_published() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (note(gist()), "aa11"),
-        (note(gist(description='see <a href="https://gist.github.com/ben/bb22">')), "aa11"),
+        (note(build_gist()), "aa11"),
+        (note(build_gist(description='see <a href="https://gist.github.com/ben/bb22">')), "aa11"),
         ("<p><a target='_blank' href='https://gist.github.com/aa11/'>x</a> <a href='/bb22'>", "aa11"),
         ("no link", ""),
         (None, ""),
     ],
 )
-def test_a_note_tells_which_gist_it_is_about(text: str | None, expected: str) -> None:
+def test_the_first_link_of_a_note_identifies_the_gist(text: str | None, expected: str) -> None:
     assert gist_id_in(text) == expected
 
 
@@ -113,14 +115,14 @@ def test_a_person_s_name_ends_with_the_login(name: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "same"),
+    ("name", "is_same"),
     [("@ada", True), ("@ADA", True), ("Ada (@Ada) ", True), ("@ada-b", False), ("(@ada) Ada", False), ("b@ada", False)],
 )
-def test_a_pipedrive_person_is_recognised_by_its_name(name: str, same: bool) -> None:
-    assert has_our_name(PipedrivePerson(1, name), "Ada") is same
+def test_a_pipedrive_person_is_recognised_by_its_name(name: str, is_same: bool) -> None:
+    assert has_our_name(PipedrivePerson(1, name), "Ada") is is_same
 
 
-def test_deleted_pipedrive_persons_are_nobody() -> None:
+def test_a_deleted_pipedrive_person_is_not_recognised() -> None:
     deleted = PipedrivePerson(1, "@ada", ["ada@example.com"], is_deleted=True)
 
     assert not has_our_name(deleted, "ada")

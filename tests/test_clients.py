@@ -48,7 +48,7 @@ ITEM = {
 
 
 @pytest.fixture
-def wire() -> Iterator[requests_mock.Mocker]:
+def http() -> Iterator[requests_mock.Mocker]:
     with requests_mock.Mocker() as mocker:
         yield mocker
 
@@ -63,26 +63,28 @@ def pipedrive() -> PipedriveClient:
     return PipedriveClient(PIPEDRIVE, "pd-secret", timing=NO_WAITS)
 
 
-def last(wire: requests_mock.Mocker) -> Any:
-    return wire.request_history[-1]
+def last_request(http: requests_mock.Mocker) -> Any:
+    return http.request_history[-1]
 
 
-def test_a_request_to_github_has_the_documented_headers(wire: requests_mock.Mocker, github: GitHubClient) -> None:
-    wire.get(GISTS, json=[])
+def test_a_request_to_github_has_the_documented_headers(http: requests_mock.Mocker, github: GitHubClient) -> None:
+    http.get(GISTS, json=[])
 
     github.get_first_page("ada", 'W/"etag"')
 
-    headers = last(wire).headers
+    headers = last_request(http).headers
     assert headers["Authorization"] == "Bearer gh-secret"
     assert headers["X-GitHub-Api-Version"] == "2026-03-10"
     assert headers["If-None-Match"] == 'W/"etag"'
     assert headers["User-Agent"] == "gisttracker"
-    assert last(wire).timeout == (5, 20)
+    assert last_request(http).timeout == (5, 20)
 
 
-def test_a_page_of_gists(wire: requests_mock.Mocker, github: GitHubClient) -> None:
+def test_a_page_has_the_public_gists_the_etag_and_the_next_url(
+    http: requests_mock.Mocker, github: GitHubClient
+) -> None:
     link = f'<{GITHUB}/user/7/gists?page=2>; rel="next", <{GITHUB}/user/7/gists?page=9>; rel="last"'
-    wire.get(GISTS, json=[ITEM, {**ITEM, "id": "bb22", "public": False}], headers={"ETag": 'W/"1"', "Link": link})
+    http.get(GISTS, json=[ITEM, {**ITEM, "id": "bb22", "public": False}], headers={"ETag": 'W/"1"', "Link": link})
 
     page = github.get_first_page("ada")
 
@@ -90,39 +92,39 @@ def test_a_page_of_gists(wire: requests_mock.Mocker, github: GitHubClient) -> No
     assert (page.etag, page.next_url) == ('W/"1"', f"{GITHUB}/user/7/gists?page=2")
 
 
-def test_an_unchanged_list(wire: requests_mock.Mocker, github: GitHubClient) -> None:
-    wire.get(GISTS, status_code=304)
+def test_a_304_means_that_the_list_is_unchanged(http: requests_mock.Mocker, github: GitHubClient) -> None:
+    http.get(GISTS, status_code=304)
 
     assert github.get_first_page("ada", '"1"').unchanged
 
 
-def test_an_etag_is_tied_to_the_token(github: GitHubClient) -> None:
-    other = GitHubClient(GITHUB, "another", requests_per_minute=0)
+def test_the_etag_scope_depends_on_the_token(github: GitHubClient) -> None:
+    with_another_token = GitHubClient(GITHUB, "another", requests_per_minute=0)
 
-    assert github.etag_scope != other.etag_scope
+    assert github.etag_scope != with_another_token.etag_scope
     assert "gh-secret" not in github.etag_scope
 
 
 @pytest.mark.parametrize("url", ["https://evil.test/page2", "http://api.github.test/page2", "//evil.test/x"])
-def test_no_link_leads_the_token_to_another_host(wire: requests_mock.Mocker, github: GitHubClient, url: str) -> None:
+def test_a_link_to_another_host_is_not_followed(http: requests_mock.Mocker, github: GitHubClient, url: str) -> None:
     with pytest.raises(InvalidResponseError, match="leads to another host"):
         github.get_page(url)
 
-    assert wire.call_count == 0
+    assert http.call_count == 0
 
 
-def test_no_redirect_leads_the_token_to_another_host(wire: requests_mock.Mocker, github: GitHubClient) -> None:
-    wire.get(GISTS, status_code=302, headers={"Location": "https://evil.test/"})
+def test_a_redirect_to_another_host_is_not_followed(http: requests_mock.Mocker, github: GitHubClient) -> None:
+    http.get(GISTS, status_code=302, headers={"Location": "https://evil.test/"})
 
     with pytest.raises(InvalidResponseError, match=r"leads to another host, evil\.test"):
         github.get_first_page("ada")
 
-    assert wire.call_count == 1
+    assert http.call_count == 1
 
 
-def test_a_redirect_on_the_same_host_is_followed(wire: requests_mock.Mocker, github: GitHubClient) -> None:
-    wire.get(GISTS, status_code=301, headers={"Location": "/user/7/gists"})
-    wire.get(f"{GITHUB}/user/7/gists", json=[ITEM])
+def test_a_redirect_on_the_same_host_is_followed(http: requests_mock.Mocker, github: GitHubClient) -> None:
+    http.get(GISTS, status_code=301, headers={"Location": "/user/7/gists"})
+    http.get(f"{GITHUB}/user/7/gists", json=[ITEM])
 
     assert len(github.get_first_page("ada").gists) == 1
 
@@ -186,7 +188,7 @@ def call_post(github: GitHubClient, pipedrive: PipedriveClient) -> object:
     ids=str,
 )
 def test_how_a_response_is_classified(
-    wire: requests_mock.Mocker,
+    http: requests_mock.Mocker,
     github: GitHubClient,
     pipedrive: PipedriveClient,
     call: Callable[..., object],
@@ -194,19 +196,21 @@ def test_how_a_response_is_classified(
     error: type[SyncError],
     requests_made: int,
 ) -> None:
-    wire.register_uri(requests_mock.ANY, requests_mock.ANY, **response)
+    http.register_uri(requests_mock.ANY, requests_mock.ANY, **response)
 
     with pytest.raises(SyncError) as caught:
         call(github, pipedrive)
 
     assert type(caught.value) is error
-    assert wire.call_count == requests_made
+    assert http.call_count == requests_made
     assert "secret" not in str(caught.value)
     assert str(caught.value).startswith("GitHub" if call is call_get else "Pipedrive")
 
 
-def test_an_error_has_the_api_s_reason_but_no_token(wire: requests_mock.Mocker, pipedrive: PipedriveClient) -> None:
-    wire.post(f"{PIPEDRIVE}/api/v2/persons", status_code=400, json={"error": "pd-secret may not " + "x" * 500})
+def test_an_error_message_has_the_api_s_reason_but_no_token(
+    http: requests_mock.Mocker, pipedrive: PipedriveClient
+) -> None:
+    http.post(f"{PIPEDRIVE}/api/v2/persons", status_code=400, json={"error": "pd-secret may not " + "x" * 500})
 
     with pytest.raises(RejectedError) as caught:
         pipedrive.create_person("@ada")
@@ -215,8 +219,8 @@ def test_an_error_has_the_api_s_reason_but_no_token(wire: requests_mock.Mocker, 
     assert len(str(caught.value)) < 260
 
 
-def test_five_failures_in_a_row_open_the_circuit(wire: requests_mock.Mocker, github: GitHubClient) -> None:
-    wire.get(requests_mock.ANY, status_code=500)
+def test_five_failures_in_a_row_open_the_circuit(http: requests_mock.Mocker, github: GitHubClient) -> None:
+    http.get(requests_mock.ANY, status_code=500)
     with pytest.raises(RetryNextRunError):
         github.get_account("ada")
     with pytest.raises(OutageError):
@@ -225,18 +229,18 @@ def test_five_failures_in_a_row_open_the_circuit(wire: requests_mock.Mocker, git
     with pytest.raises(OutageError, match="failed 5 times in a row"):
         github.get_account("cleo")
 
-    assert wire.call_count == 5
+    assert http.call_count == 5
 
 
-def test_an_activity_is_sent_as_pipedrive_documents_it(wire: requests_mock.Mocker, pipedrive: PipedriveClient) -> None:
-    wire.post(f"{PIPEDRIVE}/api/v2/activities", status_code=201, json={"success": True, "data": {"id": 9, "x": 1}})
+def test_an_activity_is_sent_as_pipedrive_documents_it(http: requests_mock.Mocker, pipedrive: PipedriveClient) -> None:
+    http.post(f"{PIPEDRIVE}/api/v2/activities", status_code=201, json={"success": True, "data": {"id": 9, "x": 1}})
 
-    made = pipedrive.create_activity(7, ACTIVITY)
+    activity_id = pipedrive.create_activity(7, ACTIVITY)
 
-    assert made == 9
-    assert last(wire).headers["x-api-token"] == "pd-secret"
-    assert last(wire).qs == {}
-    assert json.loads(last(wire).body) == {
+    assert activity_id == 9
+    assert last_request(http).headers["x-api-token"] == "pd-secret"
+    assert last_request(http).qs == {}
+    assert json.loads(last_request(http).body) == {
         "subject": "Notes",
         "type": "task",
         "done": True,
@@ -247,50 +251,50 @@ def test_an_activity_is_sent_as_pipedrive_documents_it(wire: requests_mock.Mocke
     }
 
 
-def test_activities_are_read_to_the_last_page(wire: requests_mock.Mocker, pipedrive: PipedriveClient) -> None:
+def test_activities_are_read_to_the_last_page(http: requests_mock.Mocker, pipedrive: PipedriveClient) -> None:
     pages: list[dict[str, Any]] = [
         {"json": {"data": [{"id": 2, "note": "b"}], "additional_data": {"next_cursor": "c2"}}},
         {"json": {"data": None, "additional_data": {"next_cursor": "c3"}}},
         {"json": {"data": [{"id": 1, "note": None}], "additional_data": None}},
     ]
-    wire.get(f"{PIPEDRIVE}/api/v2/activities", pages)
+    http.get(f"{PIPEDRIVE}/api/v2/activities", pages)
 
     activities = list(pipedrive.iter_newest_activities(7))
 
     assert [activity.id for activity in activities] == [2, 1]
-    assert [request.qs.get("cursor") for request in wire.request_history] == [None, ["c2"], ["c3"]]
+    assert [request.qs.get("cursor") for request in http.request_history] == [None, ["c2"], ["c3"]]
 
 
-def test_persons_are_read_from_search_and_list(wire: requests_mock.Mocker, pipedrive: PipedriveClient) -> None:
+def test_persons_are_read_from_search_and_list(http: requests_mock.Mocker, pipedrive: PipedriveClient) -> None:
     item = {"id": 3, "name": "Ada", "emails": ["ada@example.com"]}
-    wire.get(f"{PIPEDRIVE}/api/v2/persons/search", json={"data": {"items": [{"item": item}]}})
+    http.get(f"{PIPEDRIVE}/api/v2/persons/search", json={"data": {"items": [{"item": item}]}})
     row = {"id": 4, "name": "Ben", "emails": [{"value": "ben@example.com"}], "add_time": "2026-01-01T00:00:00.000Z"}
-    wire.get(f"{PIPEDRIVE}/api/v2/persons", json={"data": [row]})
+    http.get(f"{PIPEDRIVE}/api/v2/persons", json={"data": [row]})
 
     assert [person.emails for person in pipedrive.search_persons_by_email("ada@example.com")] == [["ada@example.com"]]
     assert [person.emails for person in pipedrive.iter_newest_persons()] == [["ben@example.com"]]
 
 
-def test_a_post_that_comes_too_late_is_not_sent(wire: requests_mock.Mocker, pipedrive: PipedriveClient) -> None:
+def test_a_post_after_its_deadline_is_not_sent(http: requests_mock.Mocker, pipedrive: PipedriveClient) -> None:
     with pytest.raises(NotSentError):
         pipedrive.create_activity(7, ACTIVITY, not_after=boot_clock() - 1)
 
-    assert wire.call_count == 0
+    assert http.call_count == 0
 
 
-def test_a_stopping_run_sends_no_request(wire: requests_mock.Mocker) -> None:
+def test_a_stopping_run_sends_no_request(http: requests_mock.Mocker) -> None:
     stopping = threading.Event()
     stopping.set()
 
     with pytest.raises(RunStoppedError):
         GitHubClient(GITHUB, stopping=stopping).get_account("ada")
 
-    assert wire.call_count == 0
+    assert http.call_count == 0
 
 
-def test_a_used_up_hour_opens_the_circuit(wire: requests_mock.Mocker, github: GitHubClient) -> None:
+def test_a_used_up_hourly_limit_opens_the_circuit(http: requests_mock.Mocker, github: GitHubClient) -> None:
     reset = str(int(time.time()) + 1200)
-    wire.get(GISTS, json=[], headers={"x-ratelimit-remaining": "0", "x-ratelimit-reset": reset})
+    http.get(GISTS, json=[], headers={"x-ratelimit-remaining": "0", "x-ratelimit-reset": reset})
     github.get_first_page("ada")
 
     with pytest.raises(
@@ -299,32 +303,32 @@ def test_a_used_up_hour_opens_the_circuit(wire: requests_mock.Mocker, github: Gi
         github.get_first_page("ben")
 
     assert caught.value.resets_at is not None
-    assert wire.call_count == 1
+    assert http.call_count == 1
 
 
 @pytest.mark.parametrize("link", ['<{}>; rel="next"', "<{}>; rel=next", '<{}>; rel="Next last"', '<{}>; REL="next"'])
 def test_the_relation_of_a_link_is_compared_as_rfc_8288_says(
-    link: str, wire: requests_mock.Mocker, github: GitHubClient
+    link: str, http: requests_mock.Mocker, github: GitHubClient
 ) -> None:
-    wire.get(GISTS, json=[], headers={"Link": link.format("/user/7/gists?page=2")})
+    http.get(GISTS, json=[], headers={"Link": link.format("/user/7/gists?page=2")})
 
     assert github.get_first_page("ada").next_url == f"{GITHUB}/user/7/gists?page=2"
 
 
 @pytest.mark.parametrize("url", ["HTTPS://API.github.test/x", "https://api.github.test:443/x"])
 def test_the_same_host_may_be_written_in_several_ways(
-    url: str, wire: requests_mock.Mocker, github: GitHubClient
+    url: str, http: requests_mock.Mocker, github: GitHubClient
 ) -> None:
-    wire.get(requests_mock.ANY, json=[])
+    http.get(requests_mock.ANY, json=[])
 
     assert github.get_page(url).gists == []
 
 
 @pytest.mark.parametrize("status", [400, 403, 406, 410])
 def test_the_same_rejection_of_different_people_is_about_us(
-    status: int, wire: requests_mock.Mocker, github: GitHubClient
+    status: int, http: requests_mock.Mocker, github: GitHubClient
 ) -> None:
-    wire.get(requests_mock.ANY, status_code=status, json={"message": "no"})
+    http.get(requests_mock.ANY, status_code=status, json={"message": "no"})
     errors = []
     for number in range(6):
         with pytest.raises(SyncError) as caught:
@@ -332,12 +336,12 @@ def test_the_same_rejection_of_different_people_is_about_us(
         errors.append(type(caught.value))
 
     assert errors == [*[RejectedError] * 4, *[ConfigurationError] * 2]
-    assert wire.call_count == 5
+    assert http.call_count == 5
 
 
-def test_a_success_in_between_makes_rejections_single_cases(wire: requests_mock.Mocker, github: GitHubClient) -> None:
-    wire.get(requests_mock.ANY, status_code=403, json={"message": "no"})
-    wire.get(f"{GITHUB}/users/good", json={"id": 1, "login": "good"})
+def test_a_success_in_between_makes_rejections_single_cases(http: requests_mock.Mocker, github: GitHubClient) -> None:
+    http.get(requests_mock.ANY, status_code=403, json={"message": "no"})
+    http.get(f"{GITHUB}/users/good", json={"id": 1, "login": "good"})
     for number in range(12):
         if number % 3 == 0:
             github.get_account("good")
@@ -352,9 +356,9 @@ def test_a_success_in_between_makes_rejections_single_cases(wire: requests_mock.
     ("status", "body"), [(451, {"message": "blocked"}), (403, {"message": "no", "block": {"reason": "dmca"}})]
 )
 def test_blocked_accounts_are_single_cases(
-    status: int, body: dict[str, Any], wire: requests_mock.Mocker, github: GitHubClient
+    status: int, body: dict[str, Any], http: requests_mock.Mocker, github: GitHubClient
 ) -> None:
-    wire.get(requests_mock.ANY, status_code=status, json=body)
+    http.get(requests_mock.ANY, status_code=status, json=body)
     for number in range(8):
         with pytest.raises(RejectedError):
             github.get_account(f"person-{number}")
@@ -362,15 +366,15 @@ def test_blocked_accounts_are_single_cases(
     assert github.api.circuit.error is None
 
 
-def test_a_single_401_is_checked_again(wire: requests_mock.Mocker, github: GitHubClient) -> None:
-    wire.get(f"{GITHUB}/users/ada", [{"status_code": 401}, {"json": {"id": 1, "login": "ada"}}])
+def test_a_single_401_is_checked_again(http: requests_mock.Mocker, github: GitHubClient) -> None:
+    http.get(f"{GITHUB}/users/ada", [{"status_code": 401}, {"json": {"id": 1, "login": "ada"}}])
 
     assert github.get_account("ada").id == 1
 
 
-def test_a_422_with_rate_limit_words_is_a_rate_limit(wire: requests_mock.Mocker, github: GitHubClient) -> None:
+def test_a_422_with_rate_limit_words_is_a_rate_limit(http: requests_mock.Mocker, github: GitHubClient) -> None:
     limited = {"status_code": 422, "json": {"message": "API rate limit exceeded for 1.2.3.4"}}
-    wire.get(f"{GITHUB}/user/7/gists", [limited, {"json": []}])
+    http.get(f"{GITHUB}/user/7/gists", [limited, {"json": []}])
 
     assert github.get_page("/user/7/gists").gists == []
 
@@ -378,24 +382,24 @@ def test_a_422_with_rate_limit_words_is_a_rate_limit(wire: requests_mock.Mocker,
 @pytest.mark.parametrize("value", ["1e308", "inf", "nan", "-5", "99999999999999999999", "soon", ""])
 @pytest.mark.parametrize("header", ["retry-after", "x-ratelimit-reset", "x-ratelimit-remaining"])
 def test_numbers_outside_any_range_are_clamped(
-    header: str, value: str, wire: requests_mock.Mocker, github: GitHubClient
+    header: str, value: str, http: requests_mock.Mocker, github: GitHubClient
 ) -> None:
     headers = {"x-ratelimit-remaining": "0", header: value}
-    wire.get(requests_mock.ANY, status_code=403, headers=headers, json={"message": "rate limit"})
+    http.get(requests_mock.ANY, status_code=403, headers=headers, json={"message": "rate limit"})
 
     with pytest.raises(CircuitOpenError):
         github.get_account("ada")
 
 
-def test_a_deprecated_api_version_is_noted(wire: requests_mock.Mocker, github: GitHubClient) -> None:
-    wire.get(GISTS, json=[], headers={"Sunset": "Fri, 10 Mar 2028 00:00:00 GMT", "Deprecation": "true"})
+def test_a_deprecated_api_version_is_noted(http: requests_mock.Mocker, github: GitHubClient) -> None:
+    http.get(GISTS, json=[], headers={"Sunset": "Fri, 10 Mar 2028 00:00:00 GMT", "Deprecation": "true"})
 
     github.get_first_page("ada")
 
     assert "10 Mar 2028" in github.deprecation
 
 
-def test_a_base_url_may_have_a_path(wire: requests_mock.Mocker) -> None:
-    wire.get("https://ghe.test/api/v3/users/ada", json={"id": 1, "login": "ada"})
+def test_a_base_url_may_have_a_path(http: requests_mock.Mocker) -> None:
+    http.get("https://ghe.test/api/v3/users/ada", json={"id": 1, "login": "ada"})
 
     assert GitHubClient("https://ghe.test/api/v3/", "x").get_account("ada").id == 1

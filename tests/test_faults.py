@@ -1,6 +1,6 @@
-"""Every remote call fails in every way: the run ends and reports it, no other person is affected, nothing is lost.
+"""Every remote call with every fault: the run reports it, no other person is affected, no gist is lost or doubled.
 
-`pytest -k "create_activity and reset"` runs a part of the table.
+`pytest -k "create_activity and reset"` runs a part of the cases.
 """
 
 import json
@@ -18,19 +18,20 @@ from sync.clients.transport import Timing
 from sync.management.commands.sync_gists import Command
 from sync.models import ActivityDay, SyncRun
 from tests.conftest import GITHUB_TOKEN, PIPEDRIVE_TOKEN, Summary, Sync
+from tests.factories import track
 from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, cut_body, reset, respond, silence, trickle
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TOKENS = {"github": GITHUB_TOKEN, "pipedrive": PIPEDRIVE_TOKEN}
 HTML = {"content-type": "text/html"}
-UNTIL_THE_END = 30.0  # seconds; longer than any run of these tests
+FOREVER = 600.0  # seconds; longer than any run of these tests
 SHORT_TIMEOUTS = Timing(read=0.5, total=0.5, retry=0.001, burst_pause=0.001)
 TIMING = Timing(retry=0.001, burst_pause=0.001)
 
 
 @dataclass
 class Scenario:
-    """What a test case is prepared with."""
+    """The fixtures that prepare a test case."""
 
     github: GitHubStandIn
     pipedrive: PipedriveStandIn
@@ -38,7 +39,7 @@ class Scenario:
     settings: Settings
 
 
-# --- the calls, each with its preparation ---
+# --- the remote calls, each with its preparation ---
 def prepare_new_person(scenario: Scenario) -> None:
     scenario.github.publish("ada", "Notes")
 
@@ -101,8 +102,8 @@ FAULTS: dict[str, Callable[[str], Fault]] = {
     # name: the fault; `echo` is a body that repeats the token
     "reset before": lambda echo: reset(),
     "reset after": lambda echo: reset(after=True),
-    "timeout before": lambda echo: silence(UNTIL_THE_END),
-    "timeout after": lambda echo: silence(UNTIL_THE_END, after=True),
+    "timeout before": lambda echo: silence(FOREVER),
+    "timeout after": lambda echo: silence(FOREVER, after=True),
     "trickle": lambda echo: trickle(0.02),
     "500": lambda echo: respond(500, echo),
     "502 html": lambda echo: respond(502, "<html>Bad gateway", HTML),
@@ -129,7 +130,7 @@ FAULTS: dict[str, Callable[[str], Fault]] = {
     "10 MB": lambda echo: respond(200, "x" * 10_000_000, after=True),
 }
 TIMEOUT_FAULTS = {"timeout before", "timeout after", "trickle"}
-# By every request but a POST.
+# A POST is not retried after these faults.
 RETRIED_FAULTS = {
     "reset before",
     "reset after",
@@ -151,15 +152,14 @@ def scenario(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, configured: Settings
 ) -> Scenario:
     """Ada comes first in every run, Ben second."""
-    github.add_account("ben")
+    track(github, "ben")
     github.publish("ben", "Ben's only gist")
-    Person.objects.create(github_username="ben")
     return Scenario(github, pipedrive, sync, configured)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("call", CALLS)
-def test_a_fault_loses_and_doubles_nothing(
+def test_after_a_fault_no_gist_is_lost_or_doubled(
     call: str,
     fault: str,
     scenario: Scenario,
@@ -167,13 +167,13 @@ def test_a_fault_loses_and_doubles_nothing(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    which, operation, prepare = CALLS[call]
+    api_name, operation, prepare = CALLS[call]
     monkeypatch.setattr(Command, "timing", TIMING)
     prepare(scenario)
-    standin = scenario.github if which == "github" else scenario.pipedrive
-    echo = json.dumps({"message" if which == "github" else "error": f"no, {TOKENS[which]}!"})
-    tries = 4 if fault in RETRIED_FAULTS and not operation.startswith("create") else 1
-    standin.fail(operation, FAULTS[fault](echo), nth=2 if call == "page 2" else 1, times=tries)
+    standin = scenario.github if api_name == "github" else scenario.pipedrive
+    echo = json.dumps({"message" if api_name == "github" else "error": f"no, {TOKENS[api_name]}!"})
+    request_count = 4 if fault in RETRIED_FAULTS and not operation.startswith("create") else 1
+    standin.fail(operation, FAULTS[fault](echo), nth=2 if call == "page 2" else 1, times=request_count)
 
     with monkeypatch.context() as patch:
         patch.setattr(Command, "timing", SHORT_TIMEOUTS if fault in TIMEOUT_FAULTS else TIMING)
@@ -181,13 +181,13 @@ def test_a_fault_loses_and_doubles_nothing(
     standin.heal()
     faulty_run = SyncRun.objects.latest("id")
     visible = during.output + during.errors + caplog.text + dump(api)
-    if which == "pipedrive" and not faulty_run.limits["pipedrive"]["stopped"]:
+    if api_name == "pipedrive" and not faulty_run.limits["pipedrive"]["stopped"]:
         assert any("Ben" in row["subject"] for row in scenario.pipedrive.activities.values()), during
     recover(scenario)
 
     assert faulty_run.outcome != "running"
     assert is_reported(during), during
-    assert not leaked(visible)
+    assert not find_tokens(visible)
     expected = {row.github_id for row in Gist.objects.exclude(push_state="skipped")}
     assert sorted(scenario.pipedrive.gist_ids()) == sorted(expected)
     assert set(Gist.objects.values_list("push_state", flat=True)) <= {"pushed", "skipped"}
@@ -200,17 +200,17 @@ def current_name() -> str:
 
 
 def recover(scenario: Scenario) -> None:
-    """The fault is over: an operator pushes rejected gists again, and the next runs follow."""
+    """After the fault, an operator pushes rejected gists again, and two more runs follow."""
     Gist.objects.filter(push_state="rejected").push_again()
     for _ in range(2):
         summary = scenario.sync("--full", "--person", current_name(), "--person", "ben")
     assert (summary.code, summary.json["problems"]) == (0, [])
 
 
-def is_reported(during: Summary) -> bool:
-    """A fault that left work undone is in the summary, and a failure is also in the exit code."""
-    undone = Gist.objects.filter(push_state__in=["pending", "started", "rejected"]).exists()
-    return bool(during.json["problems"]) or (during.code == 0 and not undone)
+def is_reported(summary: Summary) -> bool:
+    """Whether the summary has a problem, or else no work is left and the exit code is 0."""
+    has_unfinished_gists = Gist.objects.filter(push_state__in=["pending", "started", "rejected"]).exists()
+    return bool(summary.json["problems"]) or (summary.code == 0 and not has_unfinished_gists)
 
 
 def dump(api: APIClient) -> str:
@@ -220,5 +220,5 @@ def dump(api: APIClient) -> str:
     return serializers.serialize("json", rows) + "".join(api.get(address).content.decode() for address in addresses)
 
 
-def leaked(text: str) -> list[str]:
+def find_tokens(text: str) -> list[str]:
     return [token for token in TOKENS.values() if token in text]

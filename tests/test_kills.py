@@ -1,8 +1,8 @@
-"""Kill the worker with -9 at random moments, again and again, and count what arrived.
+"""Kill the worker with -9 at random moments, many times, and count the activities.
 
-`make kills` does it 200 times; the suite does it a few times. Real processes on a real database against the stand-ins.
-People and gists are added while it goes on; at the end the kills stop, what was cut off is reconciled, and every gist
-must have exactly one activity.
+`make kills` does it 200 times; the suite does it a few times. The processes and the database are real, the APIs are the
+stand-ins. People and gists are added in the meantime. At the end, the kills stop, unknown outcomes are resolved, and
+every gist must have exactly one activity.
 """
 
 import os
@@ -10,121 +10,129 @@ import random
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
 from django.db import connection
-from django.db.models import Q
 from django.utils import timezone
 
 from people.models import Gist, Person
 from sync.models import SyncRun
+from tests.conftest import Worker
+from tests.factories import track
 from tests.standins import GitHubStandIn, PipedriveStandIn
 
-Worker = Callable[..., subprocess.Popen[str]]
-SHORT = 6
-KILLS = int(os.environ.get("KILLS", SHORT))
-on_a_server = pytest.mark.skipif(connection.vendor == "sqlite", reason="several workers at once are for a server")
-CHANCE = random.Random()  # noqa: S311  # no secret hangs on it
-MAX_LIFETIME = 1.2  # seconds from a worker's start to its kill; a start takes about half of them
+DEFAULT_KILLS = 6
+KILLS = int(os.environ.get("KILLS", DEFAULT_KILLS))
+MAX_LIFETIME = 1.2  # seconds from a worker's start to its kill; starting takes about half of them
+needs_server = pytest.mark.skipif(connection.vendor == "sqlite", reason="parallel workers need a database server")
 
 
 @dataclass
 class KillStats:
-    """What came out: kills by the state in which they left something, gists published, activities per gist."""
+    """The kills, the published gists, and how many activities each gist has."""
 
     kills: int
     gists: int
-    left_started: int  # times that a kill left a gist in the middle of its POST
-    activities: Counter[str]
+    kills_during_post: int
+    activities_by_gist: Counter[str]
+
+    @property
+    def lost(self) -> int:
+        return self.gists - len(self.activities_by_gist)
+
+    @property
+    def doubled(self) -> int:
+        return sum(count > 1 for count in self.activities_by_gist.values())
 
     @property
     def is_clean(self) -> bool:
-        return len(self.activities) == self.gists and set(self.activities.values()) <= {1}
+        return not self.lost and not self.doubled
 
     def __str__(self) -> str:
-        lost = self.gists - len(self.activities)
-        twice = sum(number > 1 for number in self.activities.values())
         return (
-            f"{self.kills} kills, {self.left_started} of them in the middle of a POST; "
-            f"{self.gists} gists: {lost} lost, {twice} doubled."
+            f"{self.kills} kills, {self.kills_during_post} of them in the middle of a POST; "
+            f"{self.gists} gists: {self.lost} lost, {self.doubled} doubled."
         )
 
 
-def kill_again_and_again(
+def kill_workers(
     start: Worker,
     github: GitHubStandIn,
     pipedrive: PipedriveStandIn,
     *,
     kills: int,
-    at_once: int,
-    chance: random.Random,
+    worker_count: int,
+    rng: random.Random,
 ) -> KillStats:
-    done = left_started = 0
-    while done < kills:
-        publish_some(github, chance)
-        workers = [start() for _ in range(at_once)]
-        # Half of the kills fall on the moment of a POST, which is the worst one.
-        if chance.random() < 0.5:
-            wait_for_a_post(pipedrive, workers)
-        time.sleep(chance.uniform(0, MAX_LIFETIME if chance.random() < 0.5 else 0.02))
+    """Start workers and kill them at random moments, until so many were killed while they ran."""
+    killed = killed_during_post = 0
+    while killed < kills:
+        publish_some_gists(github, rng)
+        workers = [start() for _ in range(worker_count)]
+        # Half of the kills come shortly after a POST arrived, which is the worst moment.
+        if rng.random() < 0.5:
+            wait_for_post(pipedrive, workers)
+        time.sleep(rng.uniform(0, MAX_LIFETIME if rng.random() < 0.5 else 0.02))
         for worker in workers:
-            done += worker.poll() is None
+            killed += worker.poll() is None
             worker.kill()
             worker.communicate()
-        left_started += Gist.objects.filter(push_state="started").exists()
-        time_passes()
-    settle(start)
+        killed_during_post += Gist.objects.filter(push_state="started").exists()
+        expire_leases_and_heartbeats()
+    sync_until_done(start)
     gists = sum(len(account.gists) for account in github.accounts.values())
-    return KillStats(done, gists, left_started, Counter(pipedrive.gist_ids()))
+    return KillStats(killed, gists, killed_during_post, Counter(pipedrive.gist_ids()))
 
 
-def time_passes() -> None:
-    """What it does to the leases of the killed, and to their rows."""
+def expire_leases_and_heartbeats() -> None:
+    """What would happen later by itself."""
     Person.objects.update(leased_until=None)
     SyncRun.objects.update(heartbeat_at=timezone.now() - timedelta(hours=1))
 
 
-def publish_some(github: GitHubStandIn, chance: random.Random) -> None:
-    """A new person now and then, and some gists of anybody."""
-    if len(github.accounts) < 3 or chance.random() < 0.3:
-        name = f"person-{len(github.accounts)}"
-        github.add_account(name)
-        Person.objects.create(github_username=name)
+def publish_some_gists(github: GitHubStandIn, rng: random.Random) -> None:
+    """Sometimes track a new person, then publish gists of random people."""
+    if len(github.accounts) < 3 or rng.random() < 0.3:
+        track(github, f"person-{len(github.accounts)}")
     logins = [account.login for account in github.accounts.values()]
-    for _ in range(chance.randint(3, 15)):
-        github.publish(chance.choice(logins), f"Gist of {time.time()}")
+    for _ in range(rng.randint(3, 15)):
+        github.publish(rng.choice(logins), f"Gist of {time.time()}")
 
 
-def wait_for_a_post(pipedrive: PipedriveStandIn, workers: list[subprocess.Popen[str]]) -> None:
+def wait_for_post(pipedrive: PipedriveStandIn, workers: list[subprocess.Popen[str]]) -> None:
+    """Wait for the next POST of an activity, or until all workers have ended."""
     before = pipedrive.counts["create_activity"]
     while pipedrive.counts["create_activity"] == before and any(worker.poll() is None for worker in workers):
         time.sleep(0.001)
 
 
-def settle(start: Worker) -> None:
-    """Runs that nobody kills, until nothing is left to do."""
+def sync_until_done(start: Worker) -> None:
+    """Let runs finish until no person and no gist is left to do."""
     for _ in range(10):
-        said, errors = start().communicate(timeout=600)
-        if not Gist.objects.filter(push_state__in=["pending", "started"]).exists() and not Person.objects.filter(
-            Q(polled_at=None)
-        ):
+        output, errors = start().communicate(timeout=600)
+        has_unfinished_gists = Gist.objects.filter(push_state__in=["pending", "started"]).exists()
+        if not has_unfinished_gists and not Person.objects.filter(polled_at=None).exists():
             return
-    raise AssertionError(f"Work is left after ten runs: {said} {errors}")
+    raise AssertionError(f"Work is left after ten runs: {output} {errors}")
 
 
-@pytest.mark.parametrize("at_once", [1, pytest.param(3, marks=on_a_server)])
+@pytest.mark.parametrize("worker_count", [1, pytest.param(3, marks=needs_server)])
 @pytest.mark.django_db(transaction=True)
-def test_nothing_is_lost_or_doubled_however_often_the_worker_is_killed(
-    at_once: int, worker: Worker, github: GitHubStandIn, pipedrive: PipedriveStandIn, capsys: pytest.CaptureFixture[str]
+def test_no_gist_is_lost_or_doubled_when_workers_are_killed(
+    worker_count: int,
+    worker: Worker,
+    github: GitHubStandIn,
+    pipedrive: PipedriveStandIn,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     github.hourly[True] = 10**9
+    rng = random.Random()  # noqa: S311  # not used for secrets
 
-    stats = kill_again_and_again(worker, github, pipedrive, kills=KILLS, at_once=at_once, chance=CHANCE)
+    stats = kill_workers(worker, github, pipedrive, kills=KILLS, worker_count=worker_count, rng=rng)
 
     with capsys.disabled():
-        if KILLS > SHORT:
-            print(f"\n{connection.vendor}, {at_once} at once: {stats}")
+        if KILLS > DEFAULT_KILLS:
+            print(f"\n{connection.vendor}, {worker_count} at once: {stats}")
     assert stats.is_clean, stats

@@ -1,22 +1,24 @@
-"""The limits of both APIs are kept, and a small budget is shared fairly."""
+"""Rate limits, daily budgets, outages and rejected tokens."""
 
 import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.utils import timezone
 from pytest_django import Settings
 
 from people.models import Gist, Person
 from sync.clients.rate_limit import Hit, Pause, RateLimiter, SlidingWindow
-from sync.models import ActivityDay, SyncRun
+from sync.models import ActivityDay
 from tests.conftest import Sync
+from tests.factories import create_person, create_run, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Clock:
+    """A clock that a test sets."""
+
     def __init__(self) -> None:
         self.now = 1000.0
 
@@ -24,52 +26,52 @@ class Clock:
         return self.now
 
 
-def limiter(limit: int, period: float, clock: Clock, **windows: SlidingWindow) -> RateLimiter:
+def create_limiter(limit: int, period: float, clock: Clock, **windows: SlidingWindow) -> RateLimiter:
     return RateLimiter(SlidingWindow(limit, period), windows, now=clock)
 
 
-def wait(limits: RateLimiter, window: str = "general") -> float:
-    """Count a request now, which takes 0 s to wait, or the seconds to wait."""
-    hit = limits.hit(window)
+def wait(limiter: RateLimiter, window: str = "general") -> float:
+    """Count a request if it may be sent now, and return 0; else return the seconds to wait."""
+    hit = limiter.hit(window)
     return 0 if isinstance(hit, Hit) else hit
 
 
-def test_a_window_lets_a_burst_through_and_then_waits_for_its_oldest_request() -> None:
+def test_a_window_allows_a_burst_and_then_waits_for_its_oldest_request() -> None:
     clock = Clock()
-    limits = limiter(3, 2.0, clock)
-    burst = [wait(limits) for _ in range(3)]
+    limiter = create_limiter(3, 2.0, clock)
+    burst = [wait(limiter) for _ in range(3)]
     clock.now += 0.5
 
-    assert (burst, wait(limits)) == ([0, 0, 0], 1.5)
+    assert (burst, wait(limiter)) == ([0, 0, 0], 1.5)
     clock.now += 1.5
-    assert [wait(limits) for _ in range(4)] == [0, 0, 0, 2.0]
+    assert [wait(limiter) for _ in range(4)] == [0, 0, 0, 2.0]
 
 
-def test_a_wait_counts_no_request() -> None:
+def test_a_delayed_request_is_not_counted() -> None:
     clock = Clock()
-    limits = limiter(1, 2.0, clock)
-    wait(limits)
+    limiter = create_limiter(1, 2.0, clock)
+    wait(limiter)
 
-    assert wait(limits) == wait(limits) == 2.0
+    assert wait(limiter) == wait(limiter) == 2.0
     clock.now += 2.0
-    assert wait(limits) == 0
+    assert wait(limiter) == 0
 
 
 @pytest.mark.parametrize(
     ("limit", "runs", "share", "period"), [(20, 2, 10, 2.0), (20, 3, 6, 2.0), (10, 20, 1, 4.0), (1, 3, 1, 6.0)]
 )
-def test_runs_share_a_window(limit: int, runs: int, share: int, period: float) -> None:
-    limits = limiter(limit, 2.0, Clock())
-    limits.runs = runs
+def test_parallel_runs_share_a_window(limit: int, runs: int, share: int, period: float) -> None:
+    limiter = create_limiter(limit, 2.0, Clock())
+    limiter.runs = runs
 
-    assert [wait(limits) for _ in range(share)] == [0] * share
-    assert wait(limits) == pytest.approx(period)
+    assert [wait(limiter) for _ in range(share)] == [0] * share
+    assert wait(limiter) == pytest.approx(period)
 
 
 def test_a_search_counts_in_its_own_window_and_in_the_general_one() -> None:
-    limits = limiter(3, 2.0, Clock(), search=SlidingWindow(1, 2.0))
+    limiter = create_limiter(3, 2.0, Clock(), search=SlidingWindow(1, 2.0))
 
-    assert [wait(limits, "search"), wait(limits, "search"), wait(limits), wait(limits), wait(limits)] == [
+    assert [wait(limiter, "search"), wait(limiter, "search"), wait(limiter), wait(limiter), wait(limiter)] == [
         0,
         2.0,
         0,
@@ -80,44 +82,43 @@ def test_a_search_counts_in_its_own_window_and_in_the_general_one() -> None:
 
 def test_a_limit_reported_by_the_api_replaces_the_assumed_one() -> None:
     clock = Clock()
-    limits = limiter(1, 2.0, clock)
-    wait(limits)
+    limiter = create_limiter(1, 2.0, clock)
+    wait(limiter)
 
-    limits.set_limit("general", 3)
+    limiter.set_limit("general", 3)
 
-    assert [wait(limits) for _ in range(3)] == [0, 0, 2.0]
+    assert [wait(limiter) for _ in range(3)] == [0, 0, 2.0]
 
 
 def test_a_pause_delays_every_request() -> None:
     clock = Clock()
-    limits = limiter(0, 1.0, clock)
-    limits.pause(Pause(31, True, "requested"))
+    limiter = create_limiter(0, 1.0, clock)
+    limiter.pause(Pause(31, True, "requested"))
 
-    assert (wait(limits), limits.pause_reason) == (31, "requested")
+    assert (wait(limiter), limiter.pause_reason) == (31, "requested")
     clock.now += 31
-    assert wait(limits) == 0
+    assert wait(limiter) == 0
 
 
 def test_a_request_that_may_have_arrived_late_counts_later() -> None:
     """The first request of a connection takes longer; only the additional time counts."""
     clock = Clock()
-    limits = limiter(2, 2.0, clock)
-    hits = [limits.hit(), limits.hit()]
+    limiter = create_limiter(2, 2.0, clock)
+    hits = [limiter.hit(), limiter.hit()]
     for hit, duration in zip(hits, (0.1, 0.4), strict=True):
         assert isinstance(hit, Hit)
         clock.now = hit.time + duration
-        limits.finish(hit, "GET")
+        limiter.finish(hit, "GET")
 
     clock.now = 1002.0
-    assert wait(limits) == 0
-    assert wait(limits) == pytest.approx(0.3)
+    assert wait(limiter) == 0
+    assert wait(limiter) == pytest.approx(0.3)
 
 
 def test_parallel_runs_are_counted_for_the_rate_limits(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = timezone.now()
-    SyncRun.objects.create(token="other", started_at=now, round_started_at=now, heartbeat_at=now, host="elsewhere")
+    create_run()
     counted: list[int] = []
     monkeypatch.setattr(RateLimiter, "runs", property(lambda _: 1, lambda _, runs: counted.append(runs)), raising=False)
 
@@ -126,24 +127,26 @@ def test_parallel_runs_are_counted_for_the_rate_limits(
     assert counted[-1] == 2
 
 
-def test_a_short_wait_is_waited(ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync) -> None:
+def test_a_short_rate_limit_is_waited_for(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
     github.publish("ada")
     pipedrive.fail("create_activity", respond(429, "{}", {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1"}))
-    began = time.monotonic()
+    started = time.monotonic()
 
     summary = sync()
 
     assert summary.code == 0
-    assert time.monotonic() - began >= 1
+    assert time.monotonic() - started >= 1
     assert Gist.objects.get().push_state == "pushed"
 
 
-def test_a_used_up_day_leaves_pipedrive_s_part_and_nothing_is_rejected(
+def test_a_used_up_daily_budget_stops_the_pushes_and_rejects_no_gist(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     github.publish("ada")
-    budget_gone = {"x-ratelimit-remaining": "97", "x-ratelimit-reset": "2"}  # No burst, and refused all the same.
-    pipedrive.fail("create_activity", respond(429, "{}", budget_gone), times=99)
+    no_burst = {"x-ratelimit-remaining": "97", "x-ratelimit-reset": "2"}  # So the daily budget must be the reason.
+    pipedrive.fail("create_activity", respond(429, "{}", no_burst), times=99)
 
     summary = sync()
 
@@ -153,13 +156,13 @@ def test_a_used_up_day_leaves_pipedrive_s_part_and_nothing_is_rejected(
     assert (Gist.objects.get().push_state, len(pipedrive.requests_to("create_activity"))) == ("pending", 1)
 
 
-def test_without_a_token_everybody_gets_a_turn(
+def test_without_a_github_token_every_person_is_polled_within_hours(
     github: GitHubStandIn, sync: Sync, configured: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     configured.GITHUB_TOKEN = ""
     for number in range(200):
         account = github.add_account(f"person-{number}")
-        Person.objects.create(github_username=account.login, github_id=account.id, state="active")
+        create_person(account.login, github_id=account.id, state="active")
 
     for _ in range(4):
         github.new_hour()
@@ -174,10 +177,7 @@ def test_without_a_token_everybody_gets_a_turn(
 def test_an_outage_of_pipedrive_does_not_stop_the_polls(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
-    for name in ("ben", "cleo", "dora"):
-        github.add_account(name)
-        github.publish(name)
-        Person.objects.create(github_username=name)
+    track_people(github, 3, gists=1)
     github.publish("ada")
     pipedrive.fail("", respond(500), times=999)
 
@@ -205,35 +205,35 @@ def test_an_outage_of_github_does_not_stop_the_pushes(
     assert pipedrive.gist_ids() == [gist_id]
 
 
-@pytest.mark.parametrize("which", ["github", "pipedrive"])
+@pytest.mark.parametrize("api_name", ["github", "pipedrive"])
 @pytest.mark.parametrize("code", [401, 402])
-def test_a_refused_token_is_named_and_ends_with_78(
-    which: str, code: int, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+def test_a_rejected_token_is_reported_with_exit_code_78(
+    api_name: str, code: int, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     github.publish("ada")
-    {"github": github, "pipedrive": pipedrive}[which].fail("", respond(code), times=999)
+    {"github": github, "pipedrive": pipedrive}[api_name].fail("", respond(code), times=999)
 
     summary = sync()
 
     assert (summary.code, summary.json["outcome"]) == (78, "misconfigured")
-    assert f"{which.upper()}_TOKEN" in summary.json["problems"][-1]
+    assert f"{api_name.upper()}_TOKEN" in summary.json["problems"][-1]
 
 
-def test_an_api_that_is_not_there_costs_a_run_and_no_gist(
+def test_an_unreachable_pipedrive_leaves_no_unknown_outcome(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, configured: Settings
 ) -> None:
     gist_id = github.publish("ada")
     configured.PIPEDRIVE_API_URL = "http://127.0.0.1:9"  # Nothing listens there.
-    refused = sync()
+    unreachable = sync()
     configured.PIPEDRIVE_API_URL = pipedrive.url
 
     sync()
 
-    assert (refused.code, refused.counts["gists_unknown"]) == (3, 0)
+    assert (unreachable.code, unreachable.counts["gists_unknown"]) == (3, 0)
     assert pipedrive.gist_ids() == [gist_id]
 
 
-def test_a_run_makes_no_more_activities_than_it_may(
+def test_a_run_creates_at_most_max_activities(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     for _ in range(5):
@@ -247,7 +247,7 @@ def test_a_run_makes_no_more_activities_than_it_may(
     assert len(pipedrive.activities) == 5
 
 
-def test_all_runs_share_the_day_s_activities(
+def test_all_runs_share_the_daily_activities(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, configured: Settings
 ) -> None:
     configured.PIPEDRIVE_DAILY_ACTIVITIES = 3
@@ -259,13 +259,13 @@ def test_all_runs_share_the_day_s_activities(
     third = sync()
     ActivityDay.objects.update(day=datetime.now(UTC).date() - timedelta(days=1))
     Gist.objects.update(push_started_at=datetime.now(UTC) - timedelta(days=1))
-    tomorrow = sync()
+    next_day = sync()
 
-    assert [one.counts["gists_pushed"] for one in (second, third, tomorrow)] == [1, 0, 2]
+    assert [summary.counts["gists_pushed"] for summary in (second, third, next_day)] == [1, 0, 2]
     assert "created after" in second.json["problems"][0]
 
 
-def test_what_pipedrive_refused_is_not_counted_against_the_day(
+def test_a_rejected_activity_is_not_counted_for_the_day(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, configured: Settings
 ) -> None:
     configured.PIPEDRIVE_DAILY_ACTIVITIES = 3

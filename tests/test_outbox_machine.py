@@ -1,4 +1,4 @@
-"""Random events for Ada, Ben and both APIs, in any order; the promises must hold after each step.
+"""Random events for Ada, Ben and both APIs, in any order; the guarantees must hold after each step.
 
 The APIs are fakes in memory, so that thousands of steps take seconds; the run, the outbox and the database are real.
 """
@@ -31,6 +31,7 @@ from sync.context import Options, RunContext
 from sync.models import SyncRun
 from sync.run import Run
 from sync.runs import open_run
+from tests.factories import create_person
 
 SETTLE_DELAY = timedelta(seconds=120)
 NAMES = ("ada", "ben")
@@ -38,7 +39,7 @@ EXAMPLES = 30  # of up to 20 steps each
 
 
 class KilledError(BaseException):
-    """The process ends here; nothing after it runs, not even a `finally`."""
+    """The process is killed here: nothing after it runs, not even a `finally`."""
 
 
 class FakeApi:
@@ -92,7 +93,7 @@ class FakeGitHub:
 
 
 class FakePipedrive:
-    """Persons and activities. `next_post` says how the next POST ends; `kill` ends the process."""
+    """Persons and activities. `next_post` is the outcome of the next POST; `kill` ends the process."""
 
     def __init__(self, clock: Callable[[], datetime], kill: Callable[[], None]) -> None:
         self.api = FakeApi("Pipedrive")
@@ -105,14 +106,14 @@ class FakePipedrive:
 
     def _post(self, create: Callable[[], int]) -> int:
         self.api.raise_if_stopping()
-        end, self.next_post = self.next_post, "succeeds"
-        if end == "is rejected":
+        outcome, self.next_post = self.next_post, "succeeds"
+        if outcome == "is rejected":
             raise RejectedError("400", 400)
-        created = create() if end not in ("is lost before", "is killed before") else 0
-        if end.startswith("is killed"):
+        created = create() if outcome not in ("is lost before", "is killed before") else 0
+        if outcome.startswith("is killed"):
             self.kill()
             raise KilledError
-        if end.startswith("is lost"):
+        if outcome.startswith("is lost"):
             raise OutcomeUnknownError("no response")
         return created
 
@@ -162,7 +163,7 @@ class FakePipedrive:
 
 
 class OutboxMachine(RuleBasedStateMachine):
-    """Events in any order; `poll_and_push` is a run, which may be killed in the middle of a POST.
+    """Events in any order; `poll_and_push` is a run, which may crash in the middle of a POST.
 
     Each lane has one thread, so that the same events always have the same effects.
     """
@@ -176,7 +177,7 @@ class OutboxMachine(RuleBasedStateMachine):
         self.pipedrive = FakePipedrive(self.clock, self.kill)
         self.published = 0
         for name in NAMES:
-            Person.objects.create(github_username=name)
+            create_person(name)
 
     def clock(self) -> datetime:
         self.now += timedelta(milliseconds=1)
@@ -185,10 +186,10 @@ class OutboxMachine(RuleBasedStateMachine):
     def all_gists(self) -> list[PublicGist]:
         return [gist for gists in self.github.gists.values() for gist in gists.values()]
 
-    # --- what people do ---
-    @rule(number=st.sampled_from([1, 2]), how_many=st.integers(1, 4))
-    def publish(self, number: int, how_many: int) -> None:
-        for _ in range(how_many):
+    # --- events at GitHub and Pipedrive ---
+    @rule(number=st.sampled_from([1, 2]), count=st.integers(1, 4))
+    def publish(self, number: int, count: int) -> None:
+        for _ in range(count):
             self.published += 1
             self.github.version += 1
             created = datetime(2025, 1, 1, tzinfo=UTC) + timedelta(minutes=self.published)
@@ -214,7 +215,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @rule(number=st.sampled_from([1, 2]))
     def rename(self, number: int) -> None:
-        """Of somebody whose id is known: whoever is renamed before the first poll is simply another name."""
+        """Only after the first poll, which stores the account's id: before it, a renamed account cannot be found."""
         if not Person.objects.filter(github_id=number).exists():
             return
         self.github.version += 1
@@ -223,7 +224,7 @@ class OutboxMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.pipedrive.activities)
     @rule(data=st.data())
     def delete_an_activity(self, data: st.DataObject) -> None:
-        """Of a gist that is known to be pushed: before that, whoever looks may well not find it."""
+        """Only of a pushed gist: while its outcome is unknown, a deleted activity looks like one never created."""
         number = data.draw(st.sampled_from(sorted(self.pipedrive.activities)))
         gist_id = gist_id_in(self.pipedrive.activities[number][1].note)
         if Gist.objects.filter(github_id=gist_id, push_state="pushed").exists():
@@ -234,7 +235,7 @@ class OutboxMachine(RuleBasedStateMachine):
     def push_again(self) -> None:
         Gist.objects.push_again()
 
-    # --- what happens to runs ---
+    # --- runs ---
     @rule(
         next_post=st.sampled_from(
             ["succeeds", "is rejected", "is lost before", "is lost after", "is killed before", "is killed after"]
@@ -259,7 +260,7 @@ class OutboxMachine(RuleBasedStateMachine):
         SyncRun.objects.filter(pk=record.pk).update(outcome="succeeded")
 
     def kill(self) -> None:
-        """Nothing of this process happens from now on: no request, and no lease is released."""
+        """From now on, this process makes no request and releases no lease."""
         self.github.api.is_killed = self.pipedrive.api.is_killed = True
         for lane in (self.run.poll_lane, self.run.push_lane):
             lane.claims.release = lambda people, **columns: 0  # type: ignore[method-assign]
@@ -268,15 +269,15 @@ class OutboxMachine(RuleBasedStateMachine):
     def time_passes(self, minutes: int) -> None:
         self.now += timedelta(minutes=minutes)
 
-    # --- the promises ---
+    # --- guarantees ---
     @invariant()
     def no_gist_has_two_activities(self) -> None:
-        made = Counter(gist_id_in(row.note) for _, row in self.pipedrive.activities.values())
-        assert set(made.values()) <= {1}, made
-        assert not set(made) & self.pipedrive.deleted, "a deleted activity was made again"
+        created = Counter(gist_id_in(row.note) for _, row in self.pipedrive.activities.values())
+        assert set(created.values()) <= {1}, created
+        assert not set(created) & self.pipedrive.deleted, "a deleted activity was created again"
 
     @invariant()
-    def no_gist_is_filed_under_somebody_else(self) -> None:
+    def every_activity_belongs_to_the_gist_s_owner(self) -> None:
         for owner, row in self.pipedrive.activities.values():
             name = self.pipedrive.persons[owner].name
             gist = Gist.objects.select_related("person").get(github_id=gist_id_in(row.note))
@@ -286,13 +287,13 @@ class OutboxMachine(RuleBasedStateMachine):
             assert name.startswith(f"@{NAMES[number - 1]}")
 
     @invariant()
-    def pushed_means_there(self) -> None:
-        there = set(self.pipedrive.activities)
+    def every_pushed_gist_has_its_activity(self) -> None:
+        existing = set(self.pipedrive.activities)
         for gist in Gist.objects.filter(push_state="pushed"):
-            assert gist.pipedrive_activity_id in there or gist.github_id in self.pipedrive.deleted
+            assert gist.pipedrive_activity_id in existing or gist.github_id in self.pipedrive.deleted
 
     def teardown(self) -> None:
-        """When nothing goes wrong any more, everything arrives."""
+        """After runs without failures, every gist has its activity."""
         if not hasattr(self, "github"):
             return
         for _ in range(3):
@@ -300,20 +301,20 @@ class OutboxMachine(RuleBasedStateMachine):
             Gist.objects.push_again()
             self.poll_and_push("succeeds", full=True, edits=True)
         self.no_gist_has_two_activities()
-        made = {gist_id_in(row.note) for _, row in self.pipedrive.activities.values()}
-        assert made | self.pipedrive.deleted == {gist.id for gist in self.all_gists()}
+        created = {gist_id_in(row.note) for _, row in self.pipedrive.activities.values()}
+        assert created | self.pipedrive.deleted == {gist.id for gist in self.all_gists()}
         assert len(self.pipedrive.persons) <= len(NAMES)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_promises_hold_whatever_happens_in_whatever_order() -> None:
+def test_the_guarantees_hold_after_any_events_in_any_order() -> None:
     run_state_machine_as_test(
         OutboxMachine,
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=20,
             deadline=None,
-            phases=[Phase.generate],  # Making a failure smaller takes minutes; twenty steps can be read.
+            phases=[Phase.generate],  # Shrinking a failure takes minutes; twenty steps are readable.
             suppress_health_check=list(HealthCheck),
         ),
     )

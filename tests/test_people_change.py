@@ -13,7 +13,7 @@ from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def make_a_day_pass() -> None:
+def move_back_25_hours() -> None:
     """Move the stored times of all people 25 hours back."""
     for person in Person.objects.all():
         for name in ("attempted_at", "polled_at", "full_pass_at"):
@@ -25,16 +25,14 @@ def make_a_day_pass() -> None:
 def test_a_gone_account_is_checked_once_a_day_and_can_come_back(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
     github.publish("ada")
     sync()
-    account = github.accounts[ada_id := next(iter(github.accounts))]
-    github.delete_account("ada")
+    account = github.delete_account("ada")
     gone = sync()
     github.clear_requests()
     sync()
     requests_same_day = len(github.requests)
-    github.accounts[ada_id] = account
-    github._by_login["ada"] = account
+    github.restore_account(account)
     github.publish("ada")
-    make_a_day_pass()
+    move_back_25_hours()
 
     sync()
 
@@ -112,7 +110,7 @@ def test_a_secret_gist_made_public_is_found_by_the_daily_full_pass(
     github.edit("ada", old, public=True)
     sync()
     before = Gist.objects.filter(github_id=old).exists()
-    make_a_day_pass()
+    move_back_25_hours()
 
     sync()
 
@@ -124,7 +122,7 @@ def test_a_list_truncated_at_3000_gists_is_reported(ada: Person, github: GitHubS
     for number in range(3005):
         github.publish("ada", f"Gist {number}")
     sync()
-    github.publish("ada", "One more, so that the oldest is not listed any more")
+    github.publish("ada", "Newest, so that the oldest is no longer listed")
 
     summary = sync("--full")
 

@@ -1,4 +1,4 @@
-"""How much of a person's list is read, and what it costs."""
+"""Which pages of a list are requested, with which ETags, and how many requests GitHub counts."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -15,12 +15,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
-def is_conditional(github: GitHubStandIn) -> list[bool]:
+def have_etags(github: GitHubStandIn) -> list[bool]:
     """Whether each list request since the last clear_requests() had an ETag."""
     return ["if-none-match" in request.headers for request in github.requests_to("gists")]
 
 
-def two_days_pass(*columns: str) -> None:
+def move_back_two_days(*columns: str) -> None:
     Person.objects.update(**{column: datetime.now(UTC) - timedelta(days=2) for column in columns})
 
 
@@ -36,14 +36,14 @@ def two_pages(ada: Person, github: GitHubStandIn, sync: Sync) -> list[str]:
 def test_an_unchanged_list_of_one_page_is_a_full_pass(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
     github.publish("ada")
     sync()
-    paid = github.used[True]
-    two_days_pass("full_pass_at")
+    counted = github.used[True]
+    move_back_two_days("full_pass_at")
     github.clear_requests()
 
     sync()
 
     ada.refresh_from_db()
-    assert (is_conditional(github), github.used[True]) == ([True], paid)
+    assert (have_etags(github), github.used[True]) == ([True], counted)
     assert ada.full_pass_at
     assert ada.full_pass_at > datetime.now(UTC) - timedelta(hours=1)
 
@@ -53,19 +53,19 @@ def test_further_pages_are_not_requested_between_full_passes(
 ) -> None:
     sync("--max-activities", "1")
 
-    assert is_conditional(github) == [True]
+    assert have_etags(github) == [True]
 
 
 def test_a_full_pass_requests_further_pages_with_their_own_etags(
     two_pages: list[str], ada: Person, github: GitHubStandIn, sync: Sync
 ) -> None:
-    paid = github.used[True]
-    two_days_pass("full_pass_at")
+    counted = github.used[True]
+    move_back_two_days("full_pass_at")
 
     summary = sync("--max-activities", "1")
 
     ada.refresh_from_db()
-    assert (is_conditional(github), github.used[True]) == ([True, True], paid)
+    assert (have_etags(github), github.used[True]) == ([True, True], counted)
     assert summary.counts["people_unchanged"] == 1
     assert ada.full_pass_at
     assert ada.full_pass_at > datetime.now(UTC) - timedelta(hours=1)
@@ -74,7 +74,7 @@ def test_a_full_pass_requests_further_pages_with_their_own_etags(
 def test_a_full_pass_finds_an_edit_on_a_further_page(two_pages: list[str], github: GitHubStandIn, sync: Sync) -> None:
     github.edit("ada", two_pages[0], description="Edited")
     before_full_pass = sync("--max-activities", "1")
-    two_days_pass("full_pass_at")
+    move_back_two_days("full_pass_at")
 
     full_pass = sync("--max-activities", "1")
 
@@ -84,7 +84,7 @@ def test_a_full_pass_finds_an_edit_on_a_further_page(two_pages: list[str], githu
 
 def test_a_full_pass_finds_a_removal_on_a_further_page(two_pages: list[str], github: GitHubStandIn, sync: Sync) -> None:
     github.remove("ada", two_pages[0])
-    two_days_pass("full_pass_at")
+    move_back_two_days("full_pass_at")
 
     summary = sync("--max-activities", "1")
 
@@ -97,15 +97,15 @@ def test_a_new_gist_moves_the_pages_and_the_next_full_pass_reads_them(
 ) -> None:
     github.publish("ada")
     new_gist = sync("--max-activities", "1")
-    two_days_pass("full_pass_at")
+    move_back_two_days("full_pass_at")
     sync("--max-activities", "1")
     github.clear_requests()
-    two_days_pass("full_pass_at")
+    move_back_two_days("full_pass_at")
 
     sync("--max-activities", "1")
 
     assert new_gist.counts["gists_new"] == 1
-    assert is_conditional(github) == [True, True]
+    assert have_etags(github) == [True, True]
 
 
 def test_a_list_that_grows_beyond_one_page_keeps_the_new_page_s_etag(
@@ -133,7 +133,7 @@ def test_an_old_gist_made_public_behind_a_stored_page_is_found_by_the_next_full_
     sync("--max-activities", "1")
     github.publish("ada", "Old", created_at="2020-01-01T00:00:00Z", updated_at="2020-01-01T00:00:00Z")
     sync("--max-activities", "1")
-    two_days_pass("full_pass_at")
+    move_back_two_days("full_pass_at")
 
     sync("--max-activities", "1")
 
@@ -148,7 +148,7 @@ def test_everything_is_read_without_etags_once_a_week(
     sync("--max-activities", "1")
 
     ada.refresh_from_db()
-    assert is_conditional(github) == [False, False]
+    assert have_etags(github) == [False, False]
     assert ada.full_read_at
     assert ada.full_read_at > datetime.now(UTC) - timedelta(hours=1)
 
@@ -166,9 +166,9 @@ def test_full_reads_are_spread_evenly_over_the_week() -> None:
 
 
 def test_etags_of_another_token_are_not_used(two_pages: list[str], github: GitHubStandIn, sync: Sync) -> None:
-    other = GitHubClient(github.url, "another-token")
-    Person.objects.update(etag_scope=other.etag_scope)
+    with_another_token = GitHubClient(github.url, "another-token")
+    Person.objects.update(etag_scope=with_another_token.etag_scope)
 
     sync("--max-activities", "1")
 
-    assert is_conditional(github)[0] is False
+    assert have_etags(github)[0] is False

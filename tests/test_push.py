@@ -1,22 +1,19 @@
-"""What can happen to a push besides succeeding."""
-
-import threading
+"""Pushes that do not simply succeed."""
 
 import pytest
-from django.db import connection
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from people.models import Gist, Person
-from tests.conftest import Sync, wait_until
-from tests.standins import GitHubStandIn, PipedriveStandIn, late, reset, respond
+from tests.conftest import DuringRequest, Sync
+from tests.standins import GitHubStandIn, PipedriveStandIn, reset, respond
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
 def linked(ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync) -> int:
-    """Ada has one activity; the id of her Pipedrive person."""
+    """The id of Ada's Pipedrive person, who has one activity."""
     github.publish("ada", "First")
     sync()
     ada.refresh_from_db()
@@ -39,7 +36,7 @@ def test_a_deleted_pipedrive_person_is_replaced_once(
     assert f"Pipedrive person {linked} was deleted or merged" in summary.json["problems"][0]
 
 
-def test_the_activities_of_the_person_it_was_merged_into_are_recognised(
+def test_activities_moved_by_a_merge_are_recognised(
     linked: int, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     second = github.publish("ada", "Second")
@@ -58,13 +55,13 @@ def test_the_activities_of_the_person_it_was_merged_into_are_recognised(
     assert set(Gist.objects.values_list("push_state", flat=True)) == {"pushed"}
 
 
-def test_a_cut_off_push_is_looked_for_where_it_was_filed(
+def test_an_unknown_outcome_is_resolved_at_the_pipedrive_person_of_the_post(
     linked: int, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     github.publish("ada", "Second")
     pipedrive.fail("create_activity", reset(after=True))
     sync()
-    Person.objects.update(pipedrive_id=pipedrive.add_person("Somebody chose another"))
+    Person.objects.update(pipedrive_id=pipedrive.add_person("Chosen by a user"))
 
     sync()
 
@@ -72,12 +69,12 @@ def test_a_cut_off_push_is_looked_for_where_it_was_filed(
     assert set(Gist.objects.values_list("push_state", flat=True)) == {"pushed"}
 
 
-def test_a_pipedrive_person_whom_the_token_may_not_see_rejects_nothing(
+def test_a_pipedrive_person_that_the_token_may_not_see_rejects_no_gist(
     linked: int, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     github.publish("ada", "Second")
-    for act in ("create_activity", "get_person"):
-        pipedrive.fail(act, respond(403, '{"error": "Forbidden"}'))
+    for operation in ("create_activity", "get_person"):
+        pipedrive.fail(operation, respond(403, '{"error": "Forbidden"}'))
 
     summary = sync()
 
@@ -87,7 +84,7 @@ def test_a_pipedrive_person_whom_the_token_may_not_see_rejects_nothing(
     assert Gist.objects.latest("id").push_state == "pending"
 
 
-def test_an_unknown_activity_type_is_told_with_the_types_there_are(
+def test_an_unknown_activity_type_is_reported_with_the_available_types(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, configured: Settings
 ) -> None:
     configured.PIPEDRIVE_ACTIVITY_TYPE = "lunch"  # It exists, but is switched off.
@@ -102,7 +99,7 @@ def test_an_unknown_activity_type_is_told_with_the_types_there_are(
     assert pipedrive.persons == {}
 
 
-def test_1500_gists_with_a_backfill_of_ten_make_ten_and_the_rest_later(
+def test_a_backfill_of_ten_pushes_ten_of_1500_gists_and_the_rest_on_request(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, configured: Settings
 ) -> None:
     configured.BACKFILL = "10"
@@ -110,15 +107,15 @@ def test_1500_gists_with_a_backfill_of_ten_make_ten_and_the_rest_later(
         github.publish("ada", f"Gist {number}")
     first = sync()
 
-    put_back = Gist.objects.push_again()
+    requeued = Gist.objects.push_again()
     second = sync("--max-activities", "40")
 
-    assert (first.counts["gists_pushed"], first.counts["gists_skipped"], put_back) == (10, 1490, 1490)
+    assert (first.counts["gists_pushed"], first.counts["gists_skipped"], requeued) == (10, 1490, 1490)
     assert second.counts["gists_pushed"] == 40
     assert len(set(pipedrive.gist_ids())) == len(pipedrive.activities) == 50
 
 
-def test_attempts_and_reasons_are_kept(
+def test_attempts_and_the_last_error_are_stored(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     github.publish("ada")
@@ -134,22 +131,23 @@ def test_attempts_and_reasons_are_kept(
     assert (pushed.push_state, pushed.push_attempts, pushed.push_error) == ("pushed", 2, "")
 
 
-def test_another_pipedrive_person_given_during_the_run_is_kept(
-    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, api: APIClient
+def test_a_pipedrive_id_set_during_the_run_is_kept(
+    ada: Person,
+    github: GitHubStandIn,
+    pipedrive: PipedriveStandIn,
+    sync: Sync,
+    api: APIClient,
+    during_request: DuringRequest,
 ) -> None:
     github.publish("ada")
-    chosen = pipedrive.add_person("Somebody chose this one")
-    pipedrive.fail("search_persons", late(0.5))
+    chosen = pipedrive.add_person("Chosen by a user")
+    during_request(
+        pipedrive,
+        "search_persons",
+        lambda: api.patch("/api/v1/people/ada", {"pipedrive_id": chosen}, format="json"),
+    )
 
-    def choose() -> None:
-        wait_until(lambda: pipedrive.counts["search_persons"] > 0)
-        api.patch("/api/v1/people/ada", {"pipedrive_id": chosen}, format="json")
-        connection.close()
-
-    other = threading.Thread(target=choose)
-    other.start()
     sync()
-    other.join()
     sync()
 
     ada.refresh_from_db()

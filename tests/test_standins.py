@@ -11,12 +11,12 @@ from tests.standins import GitHubStandIn, PipedriveStandIn
 
 def post(standin: PipedriveStandIn, body: dict[str, Any]) -> requests.Response:
     return requests.post(
-        f"{standin.url}/api/v2/activities", json=body, headers={"x-api-token": PIPEDRIVE_TOKEN}, timeout=5
+        f"{standin.url}/api/v2/activities", json=body, headers={"x-api-token": PIPEDRIVE_TOKEN}, timeout=60
     )
 
 
 @pytest.mark.parametrize(
-    ("body", "says"),
+    ("body", "error"),
     [
         ({"subject": "x", "person_id": 1}, "read-only"),
         ({"subject": "x", "custom": 1}, "'custom' is not allowed"),
@@ -26,30 +26,30 @@ def post(standin: PipedriveStandIn, body: dict[str, Any]) -> requests.Response:
     ],
     ids=str,
 )
-def test_pipedrive_refuses_what_the_real_one_refuses(
-    pipedrive: PipedriveStandIn, body: dict[str, Any], says: str
+def test_pipedrive_rejects_the_activities_that_the_real_api_rejects(
+    pipedrive: PipedriveStandIn, body: dict[str, Any], error: str
 ) -> None:
-    answer = post(pipedrive, body)
+    response = post(pipedrive, body)
 
-    assert answer.status_code == 400
-    assert says in answer.json()["error"]
+    assert response.status_code == 400
+    assert error in response.json()["error"]
     assert pipedrive.activities == {}
 
 
-def test_both_check_their_tokens(pipedrive: PipedriveStandIn, github: GitHubStandIn) -> None:
-    assert requests.get(f"{pipedrive.url}/api/v2/persons", timeout=5).status_code == 401
-    bad = {"Authorization": "Bearer wrong"}
-    assert requests.get(f"{github.url}/users/ada", headers=bad, timeout=5).status_code == 401
+def test_both_stand_ins_check_their_tokens(pipedrive: PipedriveStandIn, github: GitHubStandIn) -> None:
+    assert requests.get(f"{pipedrive.url}/api/v2/persons", timeout=60).status_code == 401
+    wrong_token = {"Authorization": "Bearer wrong"}
+    assert requests.get(f"{github.url}/users/ada", headers=wrong_token, timeout=60).status_code == 401
 
 
-def test_github_charges_for_everything_but_an_authorized_304(github: GitHubStandIn) -> None:
+def test_github_counts_every_request_but_a_304_with_a_token(github: GitHubStandIn) -> None:
     github.add_account("ada")
     url = f"{github.url}/users/ada/gists"
-    known = {"Authorization": f"Bearer {GITHUB_TOKEN}"}
+    with_token = {"Authorization": f"Bearer {GITHUB_TOKEN}"}
 
-    for headers in (known, {}):
-        etag = requests.get(url, headers=headers, timeout=5).headers["ETag"]
-        again = requests.get(url, headers={**headers, "If-None-Match": etag}, timeout=5)
-        assert again.status_code == 304
+    for headers in (with_token, {}):
+        etag = requests.get(url, headers=headers, timeout=60).headers["ETag"]
+        unchanged = requests.get(url, headers={**headers, "If-None-Match": etag}, timeout=60)
+        assert unchanged.status_code == 304
 
     assert github.used == {True: 1, False: 2}

@@ -1,4 +1,4 @@
-"""The main job, end to end, against real HTTP servers and a real database."""
+"""`manage.py sync_gists` end to end, with real HTTP servers and a real database."""
 
 import pytest
 from django.core.management import CommandError
@@ -7,6 +7,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from people.models import Gist, Person
 from sync.models import SyncRun
 from tests.conftest import Sync
+from tests.factories import create_person, track, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -26,24 +27,24 @@ def test_a_gist_becomes_one_activity(
     assert pipedrive.activities[gist.pipedrive_activity_id or 0]["subject"] == "Notes on the Analytical Engine"
 
 
-def test_a_second_sync_asks_once_per_person_and_sends_nothing(
+def test_a_second_sync_makes_one_free_request_per_person(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     github.publish("ada")
     sync()
-    paid = github.used[True]
+    counted = github.used[True]
     github.clear_requests()
     pipedrive.clear_requests()
 
     summary = sync()
 
-    assert [(one.operation, "if-none-match" in one.headers) for one in github.requests] == [("gists", True)]
-    assert github.used[True] == paid
+    assert [(request.operation, "if-none-match" in request.headers) for request in github.requests] == [("gists", True)]
+    assert github.used[True] == counted
     assert pipedrive.requests == []
     assert summary.counts["people_unchanged"] == 1
 
 
-def test_an_edited_gist_makes_no_second_activity(
+def test_an_edited_gist_gets_no_second_activity(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     gist_id = github.publish("ada", "Draft")
@@ -57,7 +58,7 @@ def test_an_edited_gist_makes_no_second_activity(
     assert pipedrive.gist_ids() == [gist_id]
 
 
-def test_all_130_gists_of_a_person_arrive_oldest_first(
+def test_130_gists_are_pushed_oldest_first(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     ids = [github.publish("ada", f"Gist {number}") for number in range(130)]
@@ -68,7 +69,7 @@ def test_all_130_gists_of_a_person_arrive_oldest_first(
     assert pipedrive.gist_ids() == ids
 
 
-def test_odd_gists_are_stored_and_pushed_right(
+def test_unusual_gists_are_stored_and_pushed_correctly(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     emoji = github.publish("ada", "Ship it 🚢 𝔘𝔫𝔦𝔠𝔬𝔡𝔢")
@@ -92,13 +93,12 @@ def test_odd_gists_are_stored_and_pushed_right(
     assert f"https://gist.github.com/{truncated}.git" in sent[truncated]["note"]
 
 
-def test_people_without_gists_or_account_are_no_trouble(
+def test_people_without_gists_or_account_are_not_failures(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     github.publish("ada")
-    github.add_account("ben")
-    Person.objects.create(github_username="ben")
-    Person.objects.create(github_username="cleo")
+    track(github, "ben")
+    create_person("cleo")
 
     summary = sync()
 
@@ -112,25 +112,25 @@ def test_people_without_gists_or_account_are_no_trouble(
     assert len(pipedrive.activities) == 1
 
 
-def test_a_renamed_person_keeps_the_gists(
-    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
-) -> None:
-    github.publish("ada")
+def test_a_renamed_person_keeps_the_gists(github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync) -> None:
+    dora = track(github, "dora", gists=1)
     sync()
-    github.rename("ada", "Ada-Lovelace")
-    github.publish("ada-lovelace")
+    github.rename("dora", "Dora-Renamed")
+    github.publish("dora-renamed")
 
     sync()
 
-    ada.refresh_from_db()
-    assert (ada.github_username, ada.gists.count()) == ("Ada-Lovelace", 2)
+    dora.refresh_from_db()
+    assert (dora.github_username, dora.gists.count()) == ("Dora-Renamed", 2)
     assert len(pipedrive.activities) == 2
     assert len(pipedrive.persons) == 1
 
 
-def test_the_spelling_name_and_email_are_github_s(github: GitHubStandIn, sync: Sync, db: None) -> None:
+def test_the_login_s_case_the_name_and_the_email_are_taken_from_github(
+    github: GitHubStandIn, sync: Sync, db: None
+) -> None:
     github.add_account("AdaL", name="Ada Lovelace", email="ada@example.com")
-    Person.objects.create(github_username="adal")
+    create_person("adal")
 
     sync()
 
@@ -138,26 +138,24 @@ def test_the_spelling_name_and_email_are_github_s(github: GitHubStandIn, sync: S
     assert (ada.github_username, ada.name, ada.email) == ("AdaL", "Ada Lovelace", "ada@example.com")
 
 
-def test_a_gist_of_somebody_else_is_never_stored(
+def test_a_gist_of_another_account_with_the_same_login_is_not_stored(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     github.publish("ada")
     sync()
     github.rename("ada", "countess")
     github.add_account("ada")
-    github.publish("ada", "not Ada Lovelace's")
+    github.publish("ada", "Of another account")
 
     sync()
 
-    assert not Gist.objects.filter(description="not Ada Lovelace's").exists()
+    assert not Gist.objects.filter(description="Of another account").exists()
     assert len(pipedrive.activities) == 1
 
 
-def test_a_given_pipedrive_person_is_used(github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync) -> None:
-    github.add_account("ada")
-    github.publish("ada")
+def test_a_given_pipedrive_id_is_used(github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync) -> None:
     known = pipedrive.add_person("The Countess of Lovelace")
-    Person.objects.create(github_username="ada", pipedrive_id=known)
+    track(github, "ada", gists=1, pipedrive_id=known)
 
     sync()
 
@@ -166,29 +164,29 @@ def test_a_given_pipedrive_person_is_used(github: GitHubStandIn, pipedrive: Pipe
 
 
 @pytest.mark.parametrize(
-    ("name", "email"), [("Somebody", "ADA@example.com"), ("Ada L. (@ADA)", None), ("@ada", None)], ids=str
+    ("name", "email"), [("Countess", "ADA@example.com"), ("Ada L. (@ADA)", None), ("@ada", None)], ids=str
 )
 def test_a_pipedrive_person_is_found_by_email_or_by_our_name(
     name: str, email: str | None, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     pipedrive.add_person("@ada-b")
-    there = pipedrive.add_person(name, email=email)
+    existing = pipedrive.add_person(name, email=email)
     github.publish("ada")
 
     sync()
 
-    assert len(pipedrive.activities_of(there)) == 1
+    assert len(pipedrive.activities_of(existing)) == 1
     assert len(pipedrive.persons) == 2
 
 
-def test_a_lost_database_costs_no_second_person_and_no_second_activity(
+def test_a_lost_database_leads_to_no_second_person_or_activity(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     for number in range(3):
         github.publish("ada", f"Gist {number}")
     sync()
     Person.objects.all().delete()
-    Person.objects.create(github_username="ada")
+    create_person("ada")
 
     summary = sync()
 
@@ -198,32 +196,29 @@ def test_a_lost_database_costs_no_second_person_and_no_second_activity(
     assert len(pipedrive.activities) == 3
 
 
-@pytest.mark.parametrize(("choice", "pushed"), [("none", 0), ("2", 2), ("2026-01-01", 3), ("2026-01-02", 0)])
-def test_backfill_decides_which_old_gists_are_exported(
-    choice: str, pushed: int, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+@pytest.mark.parametrize(("backfill", "pushed"), [("none", 0), ("2", 2), ("2026-01-01", 3), ("2026-01-02", 0)])
+def test_backfill_decides_which_old_gists_are_pushed(
+    backfill: str, pushed: int, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
-    Person.objects.update(backfill=choice)
+    Person.objects.update(backfill=backfill)
     ids = [github.publish("ada", f"Old gist {number}") for number in range(3)]
     sync()
-    new = github.publish("ada", "A new gist")
+    new_gist = github.publish("ada", "A new gist")
 
     sync()
 
-    assert pipedrive.gist_ids() == [*ids[3 - pushed :], new]
+    assert pipedrive.gist_ids() == [*ids[3 - pushed :], new_gist]
 
 
-def test_only_the_named_people_are_synced(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
-    github.add_account("ben")
-    Person.objects.create(github_username="ben")
+def test_person_syncs_only_the_named_people(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
+    track(github, "ben")
 
     sync("--person", "@BEN")
 
     assert dict(Person.objects.values_list("github_username", "state")) == {"ada": "new", "ben": "active"}
 
 
-def test_a_dry_run_writes_nothing_anywhere(
-    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
-) -> None:
+def test_a_dry_run_writes_nothing(ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync) -> None:
     github.publish("ada")
     before = list(Person.objects.values())
 
@@ -236,20 +231,20 @@ def test_a_dry_run_writes_nothing_anywhere(
     assert pipedrive.requests == []
 
 
-def test_a_dry_run_that_fails_says_so(
+def test_a_failed_dry_run_is_reported(
     ada: Person, github: GitHubStandIn, sync: Sync, caplog: pytest.LogCaptureFixture
 ) -> None:
     github.fail("account", respond(200, "null"))
     failed = sync("--dry-run")
     github.fail("account", respond(401), times=2)
-    refused = sync("--dry-run")
+    rejected = sync("--dry-run")
 
-    assert (failed.code, refused.code) == (3, 78)
+    assert (failed.code, rejected.code) == (3, 78)
     assert failed.json["problems"][0].startswith("@ada: GitHub GET /users/ada returned 200 with an invalid body")
     assert "GITHUB_TOKEN was refused" in caplog.text
 
 
-def test_without_a_pipedrive_token_it_refuses_to_start(
+def test_a_missing_pipedrive_token_is_a_configuration_error(
     ada: Person, sync: Sync, configured: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configured.PIPEDRIVE_TOKEN = ""
@@ -261,13 +256,13 @@ def test_without_a_pipedrive_token_it_refuses_to_start(
 
 
 def test_an_unknown_person_is_a_usage_error(sync: Sync, db: None) -> None:
-    with pytest.raises(CommandError, match="not tracked") as refusal:
-        sync("--person", "nobody")
+    with pytest.raises(CommandError, match="not tracked") as caught:
+        sync("--person", "cleo")
 
-    assert refusal.value.returncode == 2
+    assert caught.value.returncode == 2
 
 
-def test_a_run_leaves_a_row_and_no_lease(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
+def test_a_run_stores_its_row_and_releases_all_leases(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
     github.publish("ada")
 
     summary = sync()
@@ -279,12 +274,10 @@ def test_a_run_leaves_a_row_and_no_lease(ada: Person, github: GitHubStandIn, syn
     assert not Person.objects.exclude(lease_holder="").exists()
 
 
-def test_statements_do_not_grow_with_the_people(
+def test_the_number_of_statements_does_not_grow_with_the_people(
     github: GitHubStandIn, sync: Sync, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
-    for number in range(100):
-        github.add_account(f"person-{number}")
-        Person.objects.create(github_username=f"person-{number}")
+    track_people(github, 100)
     sync("--person", "person-0")  # Opens the connection.
     sync()
 

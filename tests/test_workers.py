@@ -10,7 +10,8 @@ from django.db.backends.signals import connection_created
 
 from people.models import Person
 from sync.workers import Failed, Workers, map_unordered
-from tests.conftest import Sync
+from tests.conftest import Sync, wait_until
+from tests.factories import track_people
 from tests.standins import GitHubStandIn
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -38,19 +39,20 @@ def test_a_failed_function_does_not_end_its_thread() -> None:
 
 
 def test_leaving_waits_for_begun_items_and_drops_the_others() -> None:
+    """The first item ends after the end mark was queued behind the other two, so the workers are closing."""
     results: SimpleQueue[int | Failed] = SimpleQueue()
-    begun, go_on = threading.Event(), threading.Event()
+    has_begun = threading.Event()
 
     def work(number: int) -> int:
-        begun.set()
-        go_on.wait(30)
+        has_begun.set()
+        wait_until(lambda: workers.waiting == 3)
         return number
 
-    with Workers("test", 1, work, results) as workers:
+    workers = Workers("test", 1, work, results)
+    with workers:
         for number in (1, 2, 3):
             workers.submit(number)
-        begun.wait(30)
-        threading.Timer(0.2, go_on.set).start()
+        assert has_begun.wait(60)
 
     assert (results.get(), results.qsize()) == (1, 0)
 
@@ -65,14 +67,11 @@ def test_a_thread_closes_its_database_connection() -> None:
     list(map_unordered("test", 2, work, range(1, 10)))
 
     assert used
-    assert all(one.connection is None for one in used)
+    assert all(wrapper.connection is None for wrapper in used)
 
 
-def test_a_run_opens_at_most_two_connections_a_thread_and_one_more(github: GitHubStandIn, sync: Sync, db: None) -> None:
-    for number in range(20):
-        github.add_account(f"person-{number}")
-        github.publish(f"person-{number}")
-        Person.objects.create(github_username=f"person-{number}")
+def test_a_run_opens_at_most_two_connections_per_thread_plus_one(github: GitHubStandIn, sync: Sync, db: None) -> None:
+    track_people(github, 20, gists=1)
     opened: list[str] = []
     count = lambda **_: opened.append(threading.current_thread().name)  # noqa: E731
     connection.close()

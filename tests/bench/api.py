@@ -1,7 +1,7 @@
 """`make bench`: does the API stay as fast with 100,000 people and 1,000,000 gists as with 1,000 and 10,000?
 
 Two databases on one MySQL-compatible server, each served by gunicorn as in production; the same requests go to both in
-turn, so that what slows the machine slows both. Printed are the 95th percentiles and their ratio.
+turn, so that other load on the machine slows both. Prints the 95th percentiles and their ratio.
 """
 
 import os
@@ -22,11 +22,11 @@ sys.path.insert(0, str(ROOT))
 
 from tests.with_mysql import free_port  # noqa: E402
 
-chance = random.Random(1)  # noqa: S311  # no secret hangs on it
-GISTS_EACH = 10
+rng = random.Random(1)  # noqa: S311  # not used for secrets
+GISTS_PER_PERSON = 10
 REQUESTS = 150
 SIZES = {"1,000 people": 1_000, "100,000 people": 100_000}
-NUMBERS = "WITH RECURSIVE n AS (SELECT 0 AS i UNION ALL SELECT i + 1 FROM n WHERE i < {most} - 1)"
+NUMBERS = "WITH RECURSIVE n AS (SELECT 0 AS i UNION ALL SELECT i + 1 FROM n WHERE i < {count} - 1)"
 PEOPLE = """
 INSERT INTO people_person (github_username, username_key, github_id, name, email, state, backfill, etag, etag_scope,
     pipedrive_create_name, pipedrive_id, attempted_at, polled_at, full_pass_at, lease_holder, failures, last_error,
@@ -35,60 +35,62 @@ INSERT INTO people_person (github_username, username_key, github_id, name, email
     CONCAT('mail', i, '@example.com'), 'active', 'all', '', '', '', i + 1, NOW(6), NOW(6), NOW(6), '', 0, '', NOW(6),
     NOW(6) FROM n
 """
-WORDS = """
+SEARCH_TERMS = """
 INSERT INTO people_searchterm (person_id, term) SELECT id, username_key FROM people_person UNION ALL
     SELECT id, email FROM people_person UNION ALL SELECT id, LOWER(SUBSTRING_INDEX(name, ' ', -1)) FROM people_person
 """
 GISTS = """
 INSERT INTO people_gist (github_id, person_id, description, html_url, pull_url, truncated, files, github_created_at,
     github_updated_at, created_at, updated_at, push_state, push_attempts, push_error, activity_outdated)
-{numbers} SELECT LPAD(HEX(n.i * {each} + {number}), 32, '0'), person.id, 'Some notes', 'https://gist.github.com/x',
+{numbers} SELECT LPAD(HEX(n.i * {per_person} + {number}), 32, '0'), person.id, 'Some notes', 'https://gist.github.com/x',
     'https://gist.github.com/x.git', 0,
     '[{{"name": "a.md", "raw_url": "https://x.test/a", "language": null, "size": 7}}]',
     NOW(6), NOW(6), NOW(6), NOW(6), IF(n.i % 1000 = 0, 'pending', 'pushed'), 1, '', 0
     FROM n JOIN people_person person ON person.github_id = n.i + 1
 """
 ADDRESSES: dict[str, Callable[[int], str]] = {
-    "list": lambda people: f"/api/v1/people?page={chance.randint(1, 9)}",
-    "search": lambda people: f"/api/v1/people?search=person-{chance.randint(0, people - 1)}",
-    "detail": lambda people: f"/api/v1/people/person-{chance.randint(0, people - 1)}",
+    "list": lambda people: f"/api/v1/people?page={rng.randint(1, 9)}",
+    "search": lambda people: f"/api/v1/people?search=person-{rng.randint(0, people - 1)}",
+    "detail": lambda people: f"/api/v1/people/person-{rng.randint(0, people - 1)}",
     "status": lambda people: "/api/v1/status",
     "metrics": lambda people: "/metrics",
 }
 
 
 def main() -> int:
-    sessions = {}
-    with served("small", SIZES["1,000 people"]) as small, served("large", SIZES["100,000 people"]) as large:
-        sessions = dict(zip(SIZES, (small, large), strict=True))
+    with (
+        serve_database("small", SIZES["1,000 people"]) as small,
+        serve_database("large", SIZES["100,000 people"]) as large,
+    ):
+        servers = dict(zip(SIZES, (small, large), strict=True))
         print(f"| request | {' | '.join(f'p95 with {size}' for size in SIZES)} | ratio |")
         print("| --- | --- | --- | --- |")
         for name, address in ADDRESSES.items():
-            times = measure(sessions, address)
+            times = measure(servers, address)
             p95 = [statistics.quantiles(times[size], n=20)[-1] * 1000 for size in SIZES]
             print(f"| {name} | {p95[0]:.1f} ms | {p95[1]:.1f} ms | {p95[1] / p95[0]:.2f} |", flush=True)
     return 0
 
 
 def measure(servers: dict[str, tuple[str, str]], address: Callable[[int], str]) -> dict[str, list[float]]:
-    """Seconds that each request took, by the size of the database; the two take turns."""
+    """Seconds that each request took, by the size of the database; both servers take turns."""
     times: dict[str, list[float]] = {size: [] for size in servers}
     with requests.Session() as session:
         for number in range(REQUESTS + 10):
             for size, (base, key) in servers.items():
                 url = base + address(SIZES[size])
-                began = time.perf_counter()
-                answer = session.get(url, headers={"Authorization": f"Api-Key {key}"}, timeout=120)
-                took = time.perf_counter() - began
-                answer.raise_for_status()
-                if number >= 10:  # The first ones warm up connections and caches.
-                    times[size].append(took)
+                started = time.perf_counter()
+                response = session.get(url, headers={"Authorization": f"Api-Key {key}"}, timeout=120)
+                seconds = time.perf_counter() - started
+                response.raise_for_status()
+                if number >= 10:  # The first requests warm up connections and caches.
+                    times[size].append(seconds)
     return times
 
 
 @contextmanager
-def served(name: str, people: int) -> Iterator[tuple[str, str]]:
-    """A filled database of its own and a server on it: its address and a key."""
+def serve_database(name: str, people: int) -> Iterator[tuple[str, str]]:
+    """Fill a database and start a server on it. Yields the server's URL and an API key."""
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "gisttracker.settings",
@@ -99,7 +101,7 @@ def served(name: str, people: int) -> Iterator[tuple[str, str]]:
         "LISTEN_PORT": str(free_port()),
     }
     fill(environment, people)
-    made = manage(environment, "create_api_key", "bench")
+    output = manage(environment, "create_api_key", "bench")
     process = subprocess.Popen(
         [sys.executable, "-m", "gunicorn", "-c", "python:gisttracker.gunicorn", "gisttracker.wsgi"],
         cwd=ROOT,
@@ -114,7 +116,7 @@ def served(name: str, people: int) -> Iterator[tuple[str, str]]:
                 break
             except requests.ConnectionError:
                 time.sleep(0.1)
-        yield base, made.split()[-1]
+        yield base, output.split()[-1]
     finally:
         process.terminate()
         process.wait(timeout=30)
@@ -138,14 +140,16 @@ def fill(environment: dict[str, str], people: int) -> None:
         cursor.execute(f"USE {database}")
         limit = "max_recursive_iterations" if "MariaDB" in server.get_server_info() else "cte_max_recursion_depth"
         cursor.execute(f"SET SESSION {limit} = 2000000")
-        cursor.execute(PEOPLE.format(numbers=NUMBERS.format(most=people)))
-        for number in range(GISTS_EACH):
-            cursor.execute(GISTS.format(numbers=NUMBERS.format(most=people), each=GISTS_EACH, number=number))
+        cursor.execute(PEOPLE.format(numbers=NUMBERS.format(count=people)))
+        for number in range(GISTS_PER_PERSON):
+            cursor.execute(
+                GISTS.format(numbers=NUMBERS.format(count=people), per_person=GISTS_PER_PERSON, number=number)
+            )
             server.commit()
-        cursor.execute(WORDS)
+        cursor.execute(SEARCH_TERMS)
         server.commit()
         cursor.execute("ANALYZE TABLE people_person, people_gist, people_searchterm")
-        print(f"{database}: {people} people, {people * GISTS_EACH} gists", file=sys.stderr, flush=True)
+        print(f"{database}: {people} people, {people * GISTS_PER_PERSON} gists", file=sys.stderr, flush=True)
 
 
 def manage(environment: dict[str, str], *arguments: str) -> str:

@@ -1,4 +1,4 @@
-"""A plain `requests` session with a thread pool, which does the same conditional requests as a run and nothing else.
+"""A plain `requests` session with a thread pool, which makes the same conditional requests as a run and nothing else.
 
 `python -m tests.bench.bare_client URL TOKEN CONCURRENCY` reads {login: ETag} and prints wall and CPU seconds as JSON.
 """

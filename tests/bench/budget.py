@@ -1,6 +1,6 @@
-"""How many people can one GitHub token follow? A simulated day, with the accounting of the stand-in.
+"""How many people can one GitHub token follow? A simulated day, with the request counting of the stand-in.
 
-The product's own code decides what is requested (`poll_person`) and what is kept of it (`Store`); the stand-in answers
+The product's own code decides what is requested (`poll_person`) and what is stored (`Store`); the stand-in answers
 in the same process, without HTTP, and counts what GitHub would count. Time is virtual: 900 requests a minute.
 """
 
@@ -18,7 +18,7 @@ from tests.standins.wire import RecordedRequest
 TOKEN = "budget-token"
 REQUESTS_PER_MINUTE = 900
 ROUNDS, HOURS_PER_ROUND = 8, 3
-TWO_PAGES_EVERY = 200  # one of so many people has more gists than fit one page
+TWO_PAGES_EVERY = 200  # one person in this many has more gists than fit one page
 
 
 class DirectApi:
@@ -41,7 +41,7 @@ class DirectApi:
 
 
 def simulate_day(people: int, changing: float) -> Iterator[tuple[str, str, str]]:
-    """Rows (what, measured, limit) for a day in which this part of the people publishes a gist."""
+    """Rows (case, measured value, limit) for a day in which this share of the people publishes a gist."""
     from sync.clients.github import GitHubClient
     from sync.store import Store
 

@@ -3,7 +3,7 @@
 floor      computed from latency, concurrency and the APIs' limits: no client can be faster
 bare       a plain `requests` thread pool that does the same requests and stores nothing
 sequential one request after the other, as the predecessor did (measured on a part and scaled)
-ours       `manage.py sync_gists` as a process; CPU and statements without those of a run that finds nobody due
+ours       `manage.py sync_gists` as a process; CPU and statements minus those of a run without due people
 
 The stand-ins run in a process of their own on the same machine; the database is a MySQL-compatible server.
 `python tests/bench/sync.py CASE ...` runs some of the cases.
@@ -44,7 +44,7 @@ def reset(github: GitHubStandIn, pipedrive: PipedriveStandIn, latencies: tuple[f
     github.used = {True: 0, False: 0}
     github.counts.clear()
     pipedrive.counts.clear()
-    pipedrive.refusals = 0
+    pipedrive.rate_limited_count = 0
     github.latency, pipedrive.latency = latencies
 
 
@@ -79,7 +79,7 @@ def get_stats(github: GitHubStandIn, pipedrive: PipedriveStandIn) -> dict[str, A
         "polls": github.counts["gists"],
         "activities": len(pipedrive.activities),
         "gists": len(set(pipedrive.gist_ids())),
-        "refusals": pipedrive.refusals,
+        "rate_limited": pipedrive.rate_limited_count,
         "push_seconds": max(arrivals) - min(arrivals) if arrivals else 0.0,
         "searches": pipedrive.counts["search_persons"],
         "pipedrive_requests": pipedrive.counts.total(),
@@ -168,7 +168,7 @@ class Bench:
             for login, etag in etags.items()
         ]
         Person.objects.bulk_create(rows, batch_size=5000)
-        # Nobody's weekly full read is due in the middle of the measurement.
+        # No weekly full read is due during the measurement.
         Person.objects.update(full_read_at=datetime(2100, 1, 1, tzinfo=UTC))
         return etags
 
@@ -199,7 +199,7 @@ class Bench:
         return Measured(summary["seconds"], cpu, memory, summary)
 
     def idle(self, *arguments: str) -> tuple[float, int]:
-        """CPU seconds and statements of a run that finds nobody due."""
+        """CPU seconds and statements of a run without due people."""
         from people.models import Person
 
         Person.objects.update(state="paused")
@@ -227,7 +227,7 @@ class Bench:
 def capacity(bench: Bench) -> None:
     etags = bench.track_polled(bench.prepare(5000, 0))
     result = bench.bare(etags, 32)
-    row("stand-in alone, no latency, 32 connections", f"{5000 / result['wall']:.0f} requests a second")
+    print_row("stand-in alone, no latency, 32 connections", f"{5000 / result['wall']:.0f} requests a second")
 
 
 def poll(bench: Bench, people: int = 5000, concurrency: int = 32) -> None:
@@ -249,14 +249,14 @@ def poll(bench: Bench, people: int = 5000, concurrency: int = 32) -> None:
     wall, cpu = statistics.median(walls), statistics.median(cpus)
     sample = dict(list(etags.items())[:100])
     sequential = bench.bare(sample, 1)["wall"] * people / len(sample)
-    row(f"poll {people} unchanged people, {concurrency} at once")
-    row("- time / floor", f"{wall / floor:.2f}", "<= 1.15")
-    row("- bare client / floor", f"{statistics.median(bare_walls) / floor:.2f}")
-    row("- sequential / ours", f"{sequential / wall:.1f}")
-    row("- CPU / bare client's", f"{cpu / statistics.median(bare_cpus):.2f}", "<= 1.25")
-    row("- CPU a person", f"{cpu / people * 1000:.2f} ms")
-    row("- statements a person", f"{statements / people:.3f}", "<= 0.10")
-    row("- paid requests", "0", "0")
+    print_row(f"poll {people} unchanged people, {concurrency} at once")
+    print_row("- time / floor", f"{wall / floor:.2f}", "<= 1.15")
+    print_row("- bare client / floor", f"{statistics.median(bare_walls) / floor:.2f}")
+    print_row("- sequential / ours", f"{sequential / wall:.1f}")
+    print_row("- CPU / bare client's", f"{cpu / statistics.median(bare_cpus):.2f}", "<= 1.25")
+    print_row("- CPU a person", f"{cpu / people * 1000:.2f} ms")
+    print_row("- statements a person", f"{statements / people:.3f}", "<= 0.10")
+    print_row("- paid requests", "0", "0")
 
 
 def first_sync(bench: Bench, people: int = 100, gists: int = 5, concurrency: int = 8) -> None:
@@ -284,11 +284,11 @@ def first_sync(bench: Bench, people: int = 100, gists: int = 5, concurrency: int
         search_floor = (stats["searches"] / 10 - 1) * 2  # 10 searches in 2 s; the first ten need no wait
         floor = max(requests_floor, search_floor, people * 2 * GITHUB_LATENCY / concurrency)
         kind = "Pipedrive persons given" if is_linked else "new Pipedrive persons"
-        row(f"first sync, {people} people x {gists} gists, {concurrency} at once, {kind}")
-        row("- time / floor (the slower API alone)", f"{ours.seconds / floor:.2f}", "<= 1.25")
-        row("- time / floor without the search limit", f"{ours.seconds / requests_floor:.2f}")
-        row("- CPU a gist", f"{(ours.cpu - idle_cpu) / people / gists * 1000:.2f} ms", "<= 5 ms")
-        row("- statements a person", f"{statements / people:.1f}", "<= 20")
+        print_row(f"first sync, {people} people x {gists} gists, {concurrency} at once, {kind}")
+        print_row("- time / floor (the slower API alone)", f"{ours.seconds / floor:.2f}", "<= 1.25")
+        print_row("- time / floor without the search limit", f"{ours.seconds / requests_floor:.2f}")
+        print_row("- CPU a gist", f"{(ours.cpu - idle_cpu) / people / gists * 1000:.2f} ms", "<= 5 ms")
+        print_row("- statements a person", f"{statements / people:.1f}", "<= 20")
 
 
 def store(bench: Bench, people: int = 80, gists: int = 100) -> None:
@@ -300,8 +300,8 @@ def store(bench: Bench, people: int = 80, gists: int = 100) -> None:
         ours = bench.run(BACKFILL="none")
         assert ours.summary["counts"]["gists_new"] == people * gists, ours.summary
         cpus.append((ours.cpu - idle_cpu) / people / gists * 1000)
-    row(f"store {people * gists} new gists, no push")
-    row("- CPU a gist", f"{statistics.median(cpus):.2f} ms", "<= 0.35 ms")
+    print_row(f"store {people * gists} new gists, no push")
+    print_row("- CPU a gist", f"{statistics.median(cpus):.2f} ms", "<= 0.35 ms")
 
 
 def push(bench: Bench, people: int = 100, gists: int = 10) -> None:
@@ -325,9 +325,9 @@ def push(bench: Bench, people: int = 100, gists: int = 10) -> None:
         stats = bench.remote.call(get_stats)
         assert stats["gists"] == stats["activities"] == people * gists, stats
         rate = (people * gists - 20) / stats["push_seconds"]  # The first window is full at once.
-        row(f"push {people * gists} gists at 20 requests per 2 s, {runs} run(s)")
-        row("- part of the allowed rate", f"{rate / 10:.1%}", ">= 95%")
-        row("- responses with 429", str(stats["refusals"]), "0")
+        print_row(f"push {people * gists} gists at 20 requests per 2 s, {runs} run(s)")
+        print_row("- part of the allowed rate", f"{rate / 10:.1%}", ">= 95%")
+        print_row("- responses with 429", str(stats["rate_limited"]), "0")
 
 
 def workers(bench: Bench, people: int = 2000) -> None:
@@ -347,9 +347,9 @@ def workers(bench: Bench, people: int = 2000) -> None:
             bench.finish(process)
         times[count] = time.perf_counter() - started
         assert bench.remote.call(get_stats)["polls"] == people
-    row(f"four workers against one, {people} people, 8 at once each")
-    row("- times as fast", f"{times[1] / times[4]:.2f}", ">= 3.3")
-    row("- people polled twice", "0", "0")
+    print_row(f"four workers against one, {people} people, 8 at once each")
+    print_row("- times as fast", f"{times[1] / times[4]:.2f}", ">= 3.3")
+    print_row("- people polled twice", "0", "0")
 
 
 def scale(bench: Bench) -> None:
@@ -362,18 +362,18 @@ def scale(bench: Bench) -> None:
         cpu_seconds = statistics.median(run.cpu for run in runs) - idle_cpu
         results[people] = (max(run.memory for run in runs), cpu_seconds / people * 1000)
     memory, cpu = zip(*results.values(), strict=True)
-    row("1,000 / 20,000 / 100,000 unchanged people, no latency, 8 at once")
-    row("- peak memory", " / ".join(f"{value:.1f} MB" for value in memory))
-    row("- largest / smallest memory", f"{max(memory) / min(memory):.3f}", "<= 1.05")
-    row("- CPU a person", " / ".join(f"{value:.2f} ms" for value in cpu))
-    row("- largest / smallest CPU", f"{max(cpu) / min(cpu):.2f}", "<= 1.15")
+    print_row("1,000 / 20,000 / 100,000 unchanged people, no latency, 8 at once")
+    print_row("- peak memory", " / ".join(f"{value:.1f} MB" for value in memory))
+    print_row("- largest / smallest memory", f"{max(memory) / min(memory):.3f}", "<= 1.05")
+    print_row("- CPU a person", " / ".join(f"{value:.2f} ms" for value in cpu))
+    print_row("- largest / smallest CPU", f"{max(cpu) / min(cpu):.2f}", "<= 1.15")
 
 
 def budget(bench: Bench) -> None:
     from tests.bench.budget import simulate_day
 
     for line in simulate_day(people=150_000, changing=0.05):
-        row(*line)
+        print_row(*line)
 
 
 def peak_memory(pid: int) -> float:
@@ -385,8 +385,8 @@ def peak_memory(pid: int) -> float:
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), 0.0)
 
 
-def row(what: str, value: str = "", wanted: str = "") -> None:
-    print(f"| {what} | {value} | {wanted} |", flush=True)
+def print_row(case: str, value: str = "", limit: str = "") -> None:
+    print(f"| {case} | {value} | {limit} |", flush=True)
 
 
 CASES: dict[str, Callable[[Bench], None]] = {

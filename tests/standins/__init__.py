@@ -3,8 +3,18 @@
 The tests, the demo and the benchmark share them. They need nothing but Python.
 """
 
-from tests.standins.faults import Fault, cut_body, late, reset, respond, silence, trickle
+from tests.standins.faults import Fault, cut_body, reset, respond, respond_after, silence, trickle
 from tests.standins.github import GitHubStandIn
 from tests.standins.pipedrive import PipedriveStandIn
 
-__all__ = ["Fault", "GitHubStandIn", "PipedriveStandIn", "cut_body", "late", "reset", "respond", "silence", "trickle"]
+__all__ = [
+    "Fault",
+    "GitHubStandIn",
+    "PipedriveStandIn",
+    "cut_body",
+    "reset",
+    "respond",
+    "respond_after",
+    "silence",
+    "trickle",
+]

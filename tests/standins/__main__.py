@@ -1,4 +1,4 @@
-"""`python -m tests.standins`: both stand-ins on fixed ports, with the people of the demo, until somebody stops them."""
+"""`python -m tests.standins`: both stand-ins on fixed ports, with the people of the demo, until SIGTERM or Ctrl-C."""
 
 import signal
 import threading

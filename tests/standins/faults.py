@@ -30,20 +30,20 @@ def silence(seconds: float, *, after: bool = False) -> Fault:
     return Fault("silence", after, play)
 
 
-def late(seconds: float) -> Fault:
-    """The right response, but late."""
+def respond_after(action: Callable[[], object]) -> Fault:
+    """The right response, sent after `action` has returned: something that happens during a request, or a wait."""
 
     def play(connection: Connection, response: Response) -> None:
-        connection.pause(seconds)
+        action()
         connection.send(response)
 
-    return Fault("late", True, play)
+    return Fault("respond after", True, play)
 
 
 def respond(
     code: int, body: bytes | str = b"", headers: Mapping[str, str] | None = None, *, after: bool = False
 ) -> Fault:
-    """Another response than the right one."""
+    """This response instead of the right one."""
     raw = body.encode() if isinstance(body, str) else body
     response = Response(code, raw, {"content-type": "application/json", **(headers or {})})
     return Fault(f"status {code}", after, lambda connection, _: connection.send(response))
@@ -55,7 +55,7 @@ def cut_body(*, after: bool = True) -> Fault:
 
 
 def trickle(seconds: float, *, after: bool = True) -> Fault:
-    """The right headers, then one byte at a time, so slowly that no single wait is long."""
+    """The right headers, then one byte at a time, so that only a limit for the whole response ends it."""
 
     def play(connection: Connection, response: Response) -> None:
         connection.send(Response(response.status, b"", {**response.headers, "x-body": "follows"}), announced=10_000_000)

@@ -43,17 +43,17 @@ class GitHubStandIn(StandIn):
         self._ids = itertools.count(1001)
         self._clock = datetime(2026, 1, 1, tzinfo=UTC)
 
-    # --- what happens at GitHub ---
+    # --- events at GitHub ---
     def add_account(
         self, login: str, *, name: str | None = None, email: str | None = None, type: str = "User"
     ) -> Account:
         with self.lock:
             account = Account(next(self._ids), login, name, email, type)
-            self.accounts[account.id] = self._by_login[login.lower()] = account
+            self.restore_account(account)
             return account
 
     def publish(self, login: str, description: str | None = "", **fields: Any) -> str:
-        """A new gist, one minute younger than the one before; `fields` overrides any part of GitHub's response."""
+        """Publish a gist, one minute after the last event; `fields` overrides any part of GitHub's response."""
         with self.lock:
             account = self._named(login)
             self._clock += timedelta(minutes=1)
@@ -85,6 +85,11 @@ class GitHubStandIn(StandIn):
             }
             return gist_id
 
+    def gist_ids(self, login: str) -> list[str]:
+        """The ids of an account's gists, oldest first."""
+        with self.lock:
+            return list(self._named(login).gists)
+
     def edit(self, login: str, gist_id: str, **fields: Any) -> None:
         with self.lock:
             account = self._named(login)
@@ -103,9 +108,13 @@ class GitHubStandIn(StandIn):
             account.login = new
             self._by_login[new.lower()] = account
 
-    def delete_account(self, login: str) -> None:
+    def delete_account(self, login: str) -> Account:
         with self.lock:
-            del self.accounts[self._by_login.pop(login.lower()).id]
+            return self.accounts.pop(self._by_login.pop(login.lower()).id)
+
+    def restore_account(self, account: Account) -> None:
+        with self.lock:
+            self.accounts[account.id] = self._by_login[account.login.lower()] = account
 
     def new_hour(self) -> None:
         with self.lock:
@@ -113,7 +122,7 @@ class GitHubStandIn(StandIn):
 
     @staticmethod
     def etag(account: Account, token: str, page: int = 1, per_page: int = 100) -> str:
-        """The ETag of a page; as GitHub's, it differs between tokens, and changes with the page's content only."""
+        """The ETag of a page. Like GitHub's, it differs between tokens and changes only with the page's content."""
         listed = sorted(account.gists.values(), key=lambda gist: str(gist["created_at"]), reverse=True)
         content = [gist["updated_at"] + gist["id"] for gist in listed[(page - 1) * per_page : page * per_page]]
         key = f"{account.id}{account.login}{page}{per_page}{content}{token}".encode()
@@ -123,7 +132,7 @@ class GitHubStandIn(StandIn):
     def _named(self, login: str) -> Account:
         return self._by_login[login.lower()]
 
-    # --- what clients get ---
+    # --- responses ---
     def respond(self, request: RecordedRequest) -> Response:
         if not request.headers.get("user-agent"):
             return Response(403, b"Request forbidden by administrative rules.", {"content-type": "text/html"})

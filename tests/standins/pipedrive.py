@@ -1,4 +1,4 @@
-"""A stand-in for Pipedrive's API v2: persons and activities, strict about what it is sent."""
+"""A stand-in for Pipedrive's API v2: persons and activities, strict about the requests it accepts."""
 
 import itertools
 import re
@@ -65,10 +65,10 @@ class PipedriveStandIn(StandIn):
         self.search_lags = False  # The search index does not contain yet what the API created.
         self.limits: dict[str, int] = {}  # requests per rolling 2 s, by "general" and "search"
         self._arrivals: dict[str, deque[float]] = {"general": deque(), "search": deque()}
-        self.refusals = 0  # responses with 429
+        self.rate_limited_count = 0  # responses with 429
         self._ids = itertools.count(1)
 
-    # --- what happens at Pipedrive ---
+    # --- events at Pipedrive ---
     def add_person(self, name: str, *, email: str | None = None) -> int:
         with self.lock:
             emails = [{"value": email, "primary": True}] if email else []
@@ -87,12 +87,12 @@ class PipedriveStandIn(StandIn):
             return [row for row in self.activities.values() if row["person_id"] == person_id and not row["is_deleted"]]
 
     def gist_ids(self) -> list[str]:
-        """The gist that each living activity is about, by the first link in its note."""
+        """The gist of each activity that is not deleted, by the first link in its note."""
         with self.lock:
             notes = [row["note"] for row in self.activities.values() if not row["is_deleted"]]
         return [found.group(1) for note in notes if (found := re.search(r'href="[^"]*/([0-9a-f]+)"', note))]
 
-    # --- what clients get ---
+    # --- responses ---
     def respond(self, request: RecordedRequest) -> Response:
         headers = {"x-ratelimit-limit": "100", "x-ratelimit-remaining": "99", "x-ratelimit-reset": "2"}
         window = "search" if request.operation == "search_persons" else "general"
@@ -118,7 +118,7 @@ class PipedriveStandIn(StandIn):
             arrivals.popleft()
         headers = {"x-ratelimit-limit": str(limit), "x-ratelimit-reset": "2"}
         if len(arrivals) >= limit:
-            self.refusals += 1
+            self.rate_limited_count += 1
             return {**headers, "x-ratelimit-remaining": "0", "retry-after": "2"}
         arrivals.append(now)
         return {**headers, "x-ratelimit-remaining": str(limit - len(arrivals))}
@@ -129,7 +129,7 @@ class PipedriveStandIn(StandIn):
             return rejection("search term is too short")
         by_email = request.query.get("fields") == "email"
         found = []
-        for person in self._living(self.persons):
+        for person in self._not_deleted(self.persons):
             if self.search_lags and person["created_by_api"]:
                 continue
             values = [row["value"] for row in person["emails"]] if by_email else [person["name"]]
@@ -139,30 +139,30 @@ class PipedriveStandIn(StandIn):
         return self._page(found, request, wrap=lambda rows: {"items": rows})
 
     def _list_persons(self, request: RecordedRequest) -> Response:
-        return self._page(self._sorted(self._living(self.persons), request), request)
+        return self._page(self._sorted(self._not_deleted(self.persons), request), request)
 
     def _get_person(self, request: RecordedRequest) -> Response:
         person = self.persons.get(int(request.path.rsplit("/", 1)[1]))
         return json_response(200, {"success": True, "data": person}) if person else not_found()
 
     def _create_person(self, request: RecordedRequest) -> Response:
-        wrong = wrong_body(request.json, PERSON_FIELDS)
-        if wrong or not request.json.get("name"):
-            return rejection(wrong or "name is required")
+        error = find_body_error(request.json, PERSON_FIELDS)
+        if error or not request.json.get("name"):
+            return rejection(error or "name is required")
         return json_response(201, {"success": True, "data": self.persons[self._new_person(request.json)]})
 
     def _list_activities(self, request: RecordedRequest) -> Response:
-        rows = self._living(self.activities)
+        rows = self._not_deleted(self.activities)
         if "person_id" in request.query:
             rows = [row for row in rows if row["person_id"] == int(request.query["person_id"])]
         return self._page(self._sorted(rows, request), request)
 
     def _create_activity(self, request: RecordedRequest) -> Response:
         body = request.json
-        wrong = wrong_activity(body)
-        primary = [one for one in body.get("participants", []) if one.get("primary")] if not wrong else []
-        if wrong or len(primary) != 1:
-            return rejection(wrong or "one primary participant is required")
+        error = find_activity_error(body)
+        primary = [row for row in body.get("participants", []) if row.get("primary")] if not error else []
+        if error or len(primary) != 1:
+            return rejection(error or "one primary participant is required")
         person = self.persons.get(primary[0]["person_id"])
         if person is None or person["is_deleted"]:
             return not_found()
@@ -176,9 +176,9 @@ class PipedriveStandIn(StandIn):
         row = self.activities.get(int(request.path.rsplit("/", 1)[1]))
         if row is None or row["is_deleted"]:
             return not_found()
-        wrong = wrong_activity(request.json)
-        if wrong:
-            return rejection(wrong)
+        error = find_activity_error(request.json)
+        if error:
+            return rejection(error)
         row.update(request.json)
         return json_response(200, {"success": True, "data": row})
 
@@ -196,7 +196,7 @@ class PipedriveStandIn(StandIn):
         return int(row["id"])
 
     @staticmethod
-    def _living(table: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
+    def _not_deleted(table: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
         return [row for row in table.values() if not row["is_deleted"]]
 
     @staticmethod
@@ -223,16 +223,16 @@ def not_found() -> Response:
     return json_response(404, {"success": False, "error": "Entity not found", "code": "ERR_NOT_FOUND"})
 
 
-def wrong_activity(body: Any) -> str:
+def find_activity_error(body: Any) -> str:
     if isinstance(body, dict) and "person_id" in body:
         return READ_ONLY_PERSON
-    wrong = wrong_body(body, ACTIVITY_FIELDS)
-    if not wrong and len(body.get("note", "").encode()) > NOTE_LIMIT:
+    error = find_body_error(body, ACTIVITY_FIELDS)
+    if not error and len(body.get("note", "").encode()) > NOTE_LIMIT:
         return "note is too long"
-    return wrong or ("subject is too long" if len(body.get("subject", "")) > 255 else "")
+    return error or ("subject is too long" if len(body.get("subject", "")) > 255 else "")
 
 
-def wrong_body(body: Any, fields: dict[str, type]) -> str:
+def find_body_error(body: Any, fields: dict[str, type]) -> str:
     """Unknown fields and wrong types are rejected; true is not 1 and "7" is not 7."""
     if not isinstance(body, dict):
         return "body must be an object"

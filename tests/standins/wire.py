@@ -100,7 +100,7 @@ class _Server(ThreadingHTTPServer):
     standin: "StandIn"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Prints nothing: clients that disconnect are expected, since some tests kill them."""
+        """Prints nothing: disconnecting clients are expected, because some tests kill them."""
 
 
 class StandIn:
@@ -137,13 +137,13 @@ class StandIn:
         raise NotImplementedError
 
     def operation_of(self, method: str, path: str) -> str:
-        for name, wanted, pattern in self._routes:
-            if method == wanted and pattern.fullmatch(path):
+        for name, route_method, pattern in self._routes:
+            if method == route_method and pattern.fullmatch(path):
                 return name
         return f"{method} {path}"
 
     def fail(self, operation: str, fault: "Fault", *, nth: int = 1, times: int = 1) -> None:
-        """Let the n-th call of this operation from now on fail, and the times - 1 after it. "" means any operation."""
+        """Apply the fault to `times` requests of this operation, from the n-th next one on. "" means any operation."""
         with self.lock:
             first = (self.counts[operation] if operation else self.counts.total()) + nth
             self._faults.append((operation, range(first, first + times), fault))
@@ -177,8 +177,8 @@ class StandIn:
             connection.send(response)
 
     def _fault_for(self, operation: str) -> "Fault | None":
-        for wanted, calls, fault in self._faults:
-            count = self.counts[operation] if wanted else self.counts.total()
-            if count in calls and wanted in ("", operation):
+        for faulty_operation, numbers, fault in self._faults:
+            count = self.counts[operation] if faulty_operation else self.counts.total()
+            if count in numbers and faulty_operation in ("", operation):
                 return fault
         return None
