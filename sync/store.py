@@ -242,7 +242,8 @@ class Store:
 
 def _free_login(person: Person, username_key: str) -> None:
     """Another row with this login has a login that moved on: that person is found by its id in its next poll."""
-    for other in Person.objects.filter(username_key=username_key).exclude(pk=person.pk):
+    others = Person.objects.filter(username_key=username_key, github_id__isnull=False).exclude(pk=person.pk)
+    for other in others:
         unknown = f"~{other.github_id}"  # no login can look like this
         Person.objects.filter(pk=other.pk).update(github_username=unknown, username_key=unknown)
 

@@ -5,7 +5,14 @@ the truth about accounts that exist, the service, the address or the token is wr
 """
 
 from people.models import Person
-from sync.clients.errors import ConfigurationError, OutageError, RejectedError, SyncError
+from sync.clients.errors import (
+    CircuitOpenError,
+    ConfigurationError,
+    OutageError,
+    RejectedError,
+    RunStoppedError,
+    SyncError,
+)
 from sync.context import RunContext
 from sync.poll import Poll
 from sync.store import NotAttempted, PollFailure, PollResult
@@ -26,7 +33,7 @@ class Verdicts:
 
     def keep_back(self, result: PollResult) -> bool:
         """Returns whether the result has to wait. All results of the run pass through here."""
-        if isinstance(result, Poll) and result.state == Person.State.GONE != result.person.state:
+        if isinstance(result, Poll) and _is_newly_gone(result):
             self._gone += 1
         elif isinstance(result, PollFailure) and isinstance(result.error, RejectedError):
             pass
@@ -67,6 +74,8 @@ class Verdicts:
             return True
         try:
             self._context.github.check_service()
+        except (CircuitOpenError, RunStoppedError):
+            return False  # The run reports why.
         except SyncError as error:
             self._context.summary.problem(
                 f"GitHub returned 404 for {self._gone} of {self._gone} people, and a control request failed, too, so "
@@ -75,3 +84,7 @@ class Verdicts:
             self._context.summary.count("people_failed")
             return False
         return True
+
+
+def _is_newly_gone(poll: Poll) -> bool:
+    return poll.state == Person.State.GONE and poll.person.state != Person.State.GONE
