@@ -1,6 +1,6 @@
 """`make demo`: the whole job on this machine, without tokens and without a database server.
 
-Real programs talk to each other here: the stand-ins for GitHub and Pipedrive run in this process, the API in gunicorn,
+Real programs talk to each other here. The stand-ins for GitHub and Pipedrive run in this process, the API in gunicorn,
 each sync in a process of its own; the database is SQLite in a folder that is deleted at the end.
 """
 
@@ -30,7 +30,7 @@ BOLD, DIM, PLAIN = ("\033[1m", "\033[2m", "\033[0m") if sys.stdout.isatty() else
 
 
 class DemoFailedError(Exception):
-    """The demo did not show what it is to show."""
+    """The demo did not show what it should show."""
 
 
 def main() -> int:
@@ -47,7 +47,7 @@ def main() -> int:
         print(f"\nThe demo failed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nStopped; everything of it is deleted.")
+        print("\nStopped. All data of the demo is deleted.")
     return 0
 
 
@@ -70,14 +70,14 @@ def play(folder: Path, github: GitHubStandIn, pipedrive: PipedriveStandIn) -> No
     for name in ("GITHUB_TOKEN_FILE", "PIPEDRIVE_TOKEN_FILE", "SECRET_KEY_FILE"):
         environment.pop(name, None)
     publish_first_gists(github)
-    say("A database", f"SQLite in {folder}")
+    print_step("A database", f"SQLite in {folder}")
     manage(environment, "migrate", "--verbosity", "0")
     password = secrets.token_urlsafe(9)
     environment["DJANGO_SUPERUSER_PASSWORD"] = password
     manage(environment, "createsuperuser", "--noinput", "--username", "demo", "--email", "demo@example.com")
     with api_server(environment, port, folder):
         base = f"http://127.0.0.1:{port}"
-        tell(base, environment, github, pipedrive)
+        walk_through(base, environment, github, pipedrive)
         if sys.stdout.isatty():
             stay(base, password)
 
@@ -91,34 +91,34 @@ def publish_first_gists(github: GitHubStandIn) -> None:
     github.publish("grace", "The first compiler 🐞", files={"a0.asm": "Assembly"})
 
 
-def tell(base: str, environment: dict[str, str], github: GitHubStandIn, pipedrive: PipedriveStandIn) -> None:
-    say("Three people are tracked", f"POST {base}/api/v1/people")
+def walk_through(base: str, environment: dict[str, str], github: GitHubStandIn, pipedrive: PipedriveStandIn) -> None:
+    print_step("Three people are tracked", f"POST {base}/api/v1/people")
     for name in ("ada", "@Grace", "https://github.com/linus"):
-        answer = requests.post(f"{base}/api/v1/people", json={"username": name}, timeout=10)
-        expect(answer.status_code == 201, f"tracking {name} answered {answer.status_code}: {answer.text[:200]}")
-        print(f"  {name:28} -> 201, {answer.json()['github_username']}, state {answer.json()['state']}")
+        response = requests.post(f"{base}/api/v1/people", json={"username": name}, timeout=10)
+        expect(response.status_code == 201, f"tracking {name} returned {response.status_code}: {response.text[:200]}")
+        print(f"  {name:28} -> 201, {response.json()['github_username']}, state {response.json()['state']}")
 
-    say("The first sync", "manage.py sync_gists")
+    print_step("The first sync", "manage.py sync_gists")
     sync(environment)
     expect(len(pipedrive.activities) == 3, f"3 activities were expected, {len(pipedrive.activities)} arrived")
     show_activities(pipedrive)
 
-    say("A second sync", "nothing is new, so nothing is sent and GitHub counts none of the requests")
+    print_step("A second sync", "nothing is new, so nothing is sent and GitHub counts none of the requests")
     paid, sent = github.used[True], pipedrive.counts.total()
     sync(environment)
     expect(github.used[True] == paid, "the second sync cost GitHub requests")
     expect(pipedrive.counts.total() == sent, "the second sync request Pipedrive")
     print(f"  paid GitHub requests: {github.used[True] - paid}, requests to Pipedrive: 0")
 
-    say("A visit", f"GET {base}/api/v1/people/ada")
+    print_step("A visit", f"GET {base}/api/v1/people/ada")
     show_visit(visit(base), 2)
 
-    say("Ada publishes another gist, and a sync runs")
+    print_step("Ada publishes another gist, and a sync runs")
     github.publish("ada", "Punched cards, revisited", files={"cards.txt": "Text"})
     sync(environment)
-    expect(len(pipedrive.activities) == 4, "the new gist made no activity")
+    expect(len(pipedrive.activities) == 4, "the new gist created no activity")
 
-    say("The next visit", "shows just that one")
+    print_step("The next visit", "shows just that one")
     show_visit(visit(base), 1)
 
 
@@ -147,7 +147,7 @@ def show_visit(person: Any, expected: int) -> None:
 
 
 def stay(base: str, password: str) -> None:
-    say("All of this stays up until Ctrl-C")
+    print_step("Running until Ctrl-C")
     print(f"  API            {base}/api/v1/people")
     print(f"  documentation  {base}/documentation/")
     print(f"  admin          {base}/admin/  (login: demo, password: {password})")
@@ -156,7 +156,7 @@ def stay(base: str, password: str) -> None:
 
 @contextmanager
 def api_server(environment: dict[str, str], port: int, folder: Path) -> Iterator[None]:
-    say("The API", f"http://127.0.0.1:{port}")
+    print_step("The API", f"http://127.0.0.1:{port}")
     with (folder / "api.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "-c", "python:gisttracker.gunicorn", "gisttracker.wsgi"],
@@ -198,7 +198,7 @@ def expect(fulfilled: bool, otherwise: str) -> None:
         raise DemoFailedError(otherwise)
 
 
-def say(headline: str, detail: str = "") -> None:
+def print_step(headline: str, detail: str = "") -> None:
     print(f"\n{BOLD}{headline}{PLAIN}" + (f"  {DIM}{detail}{PLAIN}" if detail else ""), flush=True)
 
 
