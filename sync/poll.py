@@ -21,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 from people.github_names import LOGIN, login_key
 from people.models import Gist, Person
 from sync.clients.errors import InvalidResponseError, NotFoundError, RejectedError, RetryNextRunError
-from sync.clients.github import MAX_LISTED_GISTS, Account, GistPage, GitHubClient, PublicGist
+from sync.clients.github import MAX_LISTED_GISTS, Account, GistPage, GitHubClient, PublicGist, SetAside
 
 MAX_ETAG_LENGTH = 255  # a longer one cannot be stored byte for byte, so it is not stored at all
 MAX_PAGES = 30  # of 100 gists: GitHub lists no more than the newest 3,000
@@ -44,6 +44,7 @@ class Poll:
     account: Account | None = None  # if the profile was requested and had changed
     profile_etag: str | None = None  # if the profile was checked
     gists: list[PublicGist] = field(default_factory=list)
+    set_aside: list[SetAside] = field(default_factory=list)  # listed gists that cannot be read
     etag: str = ""
     page_etags: list[list[str]] | None = None  # see Person.page_etags
     unchanged: bool = False
@@ -212,6 +213,7 @@ def _read_list(poll: Poll, first: GistPage, github: GitHubClient, read_all: bool
         for page, url in _iter_pages(poll, first, github):
             last_page = page
             listed.update((gist.id, gist) for gist in page.gists)
+            poll.set_aside += page.set_aside
             etags += [[url, page.etag]] if url else []
             if page.next_url and not read_all and _is_stored(page):
                 reached_end = False
@@ -240,7 +242,7 @@ def _iter_pages(poll: Poll, first: GistPage, github: GitHubClient) -> Iterator[t
     """
     page, url = first, ""
     visited: set[str] = set()
-    seen = {gist.id for gist in first.gists}
+    seen = _ids(first)
     yield first, ""
     while page.next_url:
         url = page.next_url
@@ -255,7 +257,7 @@ def _iter_pages(poll: Poll, first: GistPage, github: GitHubClient) -> Iterator[t
             raise
         if not _names_only_this_account(poll, page):
             raise InvalidResponseError(f"GitHub lists gists of another account among those of {poll.person}")
-        new = {gist.id for gist in page.gists} - seen
+        new = _ids(page) - seen
         if page.next_url and not new:
             raise InvalidResponseError(f"GitHub repeats the same gists in the list of {poll.person}")
         seen |= new
@@ -274,12 +276,17 @@ def _is_believed(poll: Poll, github: GitHubClient) -> bool:
     if poll.account is None or poll.account.public_gists is None:
         _follow_account(poll, github)
     count = poll.account.public_gists if poll.account else None
-    if count is None or count <= len(poll.gists) or len(poll.gists) >= MAX_LISTED_GISTS:
+    listed = len(poll.gists) + len(poll.set_aside)
+    if count is None or count <= listed or len(poll.gists) >= MAX_LISTED_GISTS:
         return True
-    if not poll.gists:
+    if not listed:
         return False
     again = list(_iter_pages(poll, github.get_first_page(_login(poll)), github))
     return {gist.id for page, _ in again for gist in page.gists} == {gist.id for gist in poll.gists}
+
+
+def _ids(page: GistPage) -> set[str]:
+    return {gist.id for gist in page.gists} | {gist.id for gist in page.set_aside}
 
 
 def _login(poll: Poll) -> str:
@@ -296,4 +303,4 @@ def _further_page_etags(poll: Poll, etags: list[list[str]], last_page: GistPage 
 
 def _is_stored(page: GistPage) -> bool:
     ids = [gist.id for gist in page.gists]
-    return Gist.objects.filter(github_id__in=ids).count() == len(ids)
+    return not page.set_aside and Gist.objects.filter(github_id__in=ids).count() == len(ids)

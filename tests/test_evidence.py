@@ -4,6 +4,8 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.test import Client
+from rest_framework.test import APIClient
 
 from people.models import Gist, Person
 from tests.conftest import Sync
@@ -324,3 +326,83 @@ def test_an_empty_first_list_decides_no_backfill(
     assert lie.code == 3
     assert len(pipedrive.activities) == {"none": 0, "2": 2}[backfill] + 1
     assert new in pipedrive.gist_ids()
+
+
+# --- odd gists ---
+def odd(**fields: object) -> dict[str, object]:
+    return fields
+
+
+ODD_GISTS: dict[str, dict[str, object]] = {
+    "no date": odd(created_at=None),
+    "no zone": odd(created_at="2026-01-01T00:00:00"),
+    "year 0": odd(updated_at="0000-01-01T00:00:00Z"),
+    "year 9999": odd(updated_at="9999-12-31T23:59:59Z"),
+    "no files": odd(files=None),
+    "files as a list": odd(files=[]),
+    "file without a name": odd(files={"a": {"raw_url": "https://x.test/a"}}),
+    "file without a URL": odd(files={"a": {"filename": "a", "raw_url": None}}),
+    "script URL of a file": odd(files={"a": {"filename": "a", "raw_url": "javascript:alert(1)"}}),
+    "huge size": odd(files={"a": {"filename": "a", "raw_url": "https://x.test/a", "size": 10**30}}),
+    "script URL": odd(html_url="javascript:alert(1)"),
+    "no URL": odd(html_url=None),
+    "long URL": odd(html_url="https://x.test/" + "a" * 600),
+    "surrogate": odd(description="half \ud83d"),
+    "number as a description": odd(description=7),
+    "text as a flag": odd(truncated="perhaps"),
+    "number as an id": odd(id=5),
+    "id with a slash": odd(id="../../x"),
+    "huge owner id": odd(owner={"id": 2**70, "login": "ada"}),
+}
+
+
+@pytest.mark.parametrize("name", ODD_GISTS)
+def test_one_odd_gist_is_set_aside_and_the_others_go_on(
+    name: str,
+    ada: Person,
+    github: GitHubStandIn,
+    pipedrive: PipedriveStandIn,
+    sync: Sync,
+    api: APIClient,
+    admin_client: Client,
+) -> None:
+    first = github.publish("ada", "First")
+    odd_id = github.publish("ada", "Odd")
+    next(iter(github.accounts.values())).gists[odd_id].update(ODD_GISTS[name])
+    last = github.publish("ada", "Last")
+
+    summary = sync()
+    again = sync("--full")
+
+    person = api.get("/api/v1/people?search=ada").json()["results"][0]
+    page = admin_client.get(f"/admin/people/person/{ada.pk}/change/").content.decode()
+    assert (summary.code, again.code) == (0, 0)
+    assert sorted(pipedrive.gist_ids()) == sorted([first, last])
+    assert len(person["set_aside"]) == 1
+    assert person["set_aside"][0]["reason"]
+    assert "reason" in page
+    assert Person.objects.get().full_pass_at is not None
+    assert not Gist.objects.exclude(removed_at=None).exists()
+
+
+@pytest.mark.parametrize("item", [None, 5, "text", [], {}], ids=str)
+def test_an_item_that_is_no_gist_is_set_aside(item: object, ada: Person, github: GitHubStandIn, sync: Sync) -> None:
+    github.fail("gists", respond(200, json.dumps([item])))
+
+    summary = sync()
+
+    assert summary.code == 0
+    assert len(Person.objects.get().set_aside or []) == 1
+
+
+def test_a_stored_gist_that_becomes_odd_is_neither_changed_nor_removed(
+    ada: Person, github: GitHubStandIn, sync: Sync
+) -> None:
+    gist_id = github.publish("ada", "Fine")
+    sync()
+    github.edit("ada", gist_id, description="Edited", created_at=None)
+
+    sync()
+
+    gist = Gist.objects.get()
+    assert (gist.description, gist.removed_at) == ("Fine", None)

@@ -17,6 +17,7 @@ class PersonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only i
     fields = [
         "github_username",
         ("state", "last_error", "failures"),
+        "set_aside",
         ("name", "email", "github_id"),
         ("pipedrive_id", "pipedrive_create_started_at", "pipedrive_matched_at"),
         "backfill",

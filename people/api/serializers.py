@@ -57,12 +57,20 @@ class GistSerializer(serializers.ModelSerializer[Gist]):
         read_only_fields = fields
 
 
+class SetAsideSerializer(serializers.Serializer[dict[str, str]]):
+    """A gist that GitHub lists and that cannot be read."""
+
+    id = serializers.CharField(allow_blank=True, help_text="GitHub's gist id, if that is readable")
+    reason = serializers.CharField()
+
+
 class PersonSerializer(serializers.ModelSerializer[Person]):
     """A person in a list: counts instead of gists."""
 
     gist_count = serializers.IntegerField(read_only=True, help_text="stored gists, including removed ones")
     pending_count = serializers.IntegerField(read_only=True, help_text="gists whose activity is not created yet")
     rejected_count = serializers.IntegerField(read_only=True, help_text="gists that Pipedrive rejected")
+    set_aside = serializers.SerializerMethodField(help_text="listed gists that cannot be read")
 
     class Meta:
         model = Person
@@ -73,6 +81,7 @@ class PersonSerializer(serializers.ModelSerializer[Person]):
             "email",
             "state",
             "last_error",
+            "set_aside",
             "pipedrive_id",
             "backfill",
             "polled_at",
@@ -84,6 +93,10 @@ class PersonSerializer(serializers.ModelSerializer[Person]):
             "updated_at",
         ]
         read_only_fields = fields
+
+    @extend_schema_field(SetAsideSerializer(many=True))
+    def get_set_aside(self, person: Person) -> list[dict[str, str]]:
+        return person.set_aside or []
 
 
 class PersonWithGistsSerializer(serializers.ModelSerializer[Person]):

@@ -5,12 +5,15 @@ https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-res
 """
 
 import hashlib
+import json
+import re
 import threading
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urljoin
 
-from pydantic import AwareDatetime, Field, StringConstraints, TypeAdapter
+from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, TypeAdapter, ValidationError
 from requests.utils import parse_header_links
 
 from sync.clients.errors import InvalidResponseError
@@ -21,15 +24,31 @@ API_VERSION = "2026-03-10"
 MAX_SECONDARY_WAIT = 70.0  # seconds; the secondary limit's own minimum is 60
 LIMIT_WORDS = (b"rate limit", b"abuse detection")  # distinguish a rate-limit 403 from a permission 403
 MAX_LISTED_GISTS = 3000  # GitHub lists no more than the newest 3,000 of an account
+GIST_ID = r"^[0-9a-zA-Z]{1,64}$"
+T = TypeVar("T")
 PAGE_SIZE = 100  # gists; the most that GitHub allows
 ANONYMOUS_REQUESTS_PER_HOUR = 60  # from one address without a token
+
+
+HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s\x00-\x1f]+$")]
+Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
+
+
+def _in_range(moment: datetime) -> datetime:
+    """Every database can store it, and later arithmetic with it cannot overflow."""
+    if not 1970 <= moment.year <= 9000:
+        raise ValueError("the year is out of range")
+    return moment
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_range)]
 
 
 @dataclass(frozen=True)
 class Account:
     """A user or an organisation. `id` never changes; `login` can."""
 
-    id: int
+    id: Id
     login: Annotated[str, StringConstraints(max_length=39)]
     type: str = "User"
     name: str | None = None
@@ -47,32 +66,40 @@ class Profile:
 
 @dataclass(frozen=True)
 class Owner:
-    id: int
+    id: Id
     login: str
 
 
 @dataclass(frozen=True)
 class GistFile:
     filename: str
-    raw_url: str
+    raw_url: HttpUrl
     language: str | None = None
-    size: int = 0  # bytes
+    size: Annotated[int, Field(ge=0, le=2**53)] = 0  # bytes
 
 
 @dataclass(frozen=True)
 class PublicGist:
     """A gist as lists contain it, without file contents. `truncated`: it has more files than the 300 listed."""
 
-    id: Annotated[str, StringConstraints(pattern=r"^[0-9a-zA-Z]{1,64}$")]
-    html_url: Annotated[str, StringConstraints(pattern=r"^https?://", max_length=500)]
-    git_pull_url: Annotated[str, StringConstraints(pattern=r"^https?://", max_length=500)]
-    created_at: AwareDatetime
-    updated_at: AwareDatetime
+    id: Annotated[str, StringConstraints(pattern=GIST_ID)]
+    html_url: Annotated[HttpUrl, Field(max_length=500)]
+    git_pull_url: Annotated[HttpUrl, Field(max_length=500)]
+    created_at: Moment
+    updated_at: Moment
     files: dict[str, GistFile | None]
     description: str | None = None
     public: bool = True
     truncated: bool = False
     owner: Owner | None = None
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """A listed gist that cannot be read. `id` is empty if even that is not readable."""
+
+    id: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -88,10 +115,12 @@ class GistPage:
     unchanged: bool = False
     is_full: bool = False
     is_redirected: bool = False
+    set_aside: list[SetAside] = field(default_factory=list)
 
 
 ACCOUNT = TypeAdapter(Account)
-GISTS = TypeAdapter(Annotated[list[PublicGist], Field(max_length=PAGE_SIZE)])
+GIST = TypeAdapter(PublicGist)
+GISTS = TypeAdapter(list[PublicGist])
 
 
 class GitHubClient:
@@ -182,14 +211,14 @@ class GitHubClient:
         next_url = _next_url(link, response.url) if link else ""
         if response.status == 304:
             return GistPage([], next_url=next_url, unchanged=True, is_redirected=response.is_redirected)
-        listed = response.parse(GISTS)
-        gists = [gist for gist in listed if gist.public]
+        gists, set_aside = _parse_gists(response)
         return GistPage(
-            gists,
+            [gist for gist in gists if gist.public],
             response.headers.get("etag", ""),
             next_url,
-            is_full=len(listed) >= PAGE_SIZE,
+            is_full=len(gists) + len(set_aside) >= PAGE_SIZE,
             is_redirected=response.is_redirected,
+            set_aside=set_aside,
         )
 
     def _parse_rate_limit(self, response: Response, window: str) -> Pause | None:
@@ -234,6 +263,50 @@ class GitHubClient:
             self.deprecation = (
                 f"GitHub's API version {API_VERSION} is deprecated{end}. Upgrade gisttracker before then."
             )
+
+
+def _parse_gists(response: Response) -> tuple[list[PublicGist], list[SetAside]]:
+    """The gists of a page. One odd item is set aside with a reason; the others are read.
+
+    InvalidResponseError when the body is not a list of at most PAGE_SIZE items.
+    """
+    try:
+        return _check_size(GISTS.validate_json(response.body), response), []
+    except ValidationError:
+        pass
+    try:
+        # The standard library reads what a strict parser refuses as a whole, such as half of a surrogate pair.
+        rows = json.loads(response.body)
+    except (ValueError, RecursionError):
+        rows = None
+    if not isinstance(rows, list):
+        raise InvalidResponseError(f"{response.call} returned {response.status} with an invalid body: not a list")
+    gists, set_aside = [], []
+    for row in _check_size(rows, response):
+        try:
+            gists.append(GIST.validate_json(json.dumps(row)))
+        except (ValidationError, ValueError) as error:
+            set_aside.append(SetAside(_get_id(row), _format_reason(error)))
+    return gists, set_aside
+
+
+def _check_size(rows: list[T], response: Response) -> list[T]:
+    if len(rows) > PAGE_SIZE:
+        raise InvalidResponseError(f"{response.call} returned {len(rows)} gists on a page of {PAGE_SIZE}")
+    return rows
+
+
+def _get_id(row: Any) -> str:
+    gist_id = row.get("id") if isinstance(row, dict) else None
+    return gist_id if isinstance(gist_id, str) and re.fullmatch(GIST_ID, gist_id) else ""
+
+
+def _format_reason(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return "The gist is not valid JSON."
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where or 'The gist'}: {first['msg']}".encode("utf-8", "replace").decode()[:200]
 
 
 def _window(requests_per_minute: int) -> SlidingWindow:

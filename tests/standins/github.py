@@ -124,7 +124,7 @@ class GitHubStandIn(StandIn):
     def etag(account: Account, token: str, page: int = 1, per_page: int = 100) -> str:
         """The ETag of a page. Like GitHub's, it differs between tokens and changes only with the page's content."""
         listed = sorted(account.gists.values(), key=lambda gist: str(gist["created_at"]), reverse=True)
-        content = [gist["updated_at"] + gist["id"] for gist in listed[(page - 1) * per_page : page * per_page]]
+        content = [f"{gist['updated_at']}{gist['id']}" for gist in listed[(page - 1) * per_page : page * per_page]]
         key = f"{account.id}{account.login}{page}{per_page}{content}{token}".encode()
         digest = hashlib.md5(key, usedforsecurity=False).hexdigest()
         return f'"{digest}"' if token else f'W/"{digest}"'
