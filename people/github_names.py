@@ -3,21 +3,25 @@
 import re
 
 RULE = (
-    "A GitHub user name has at most 39 characters: letters A-Z, digits and single hyphens, no hyphen at the start or "
-    "end (old names may contain underscores). Write it as ada, @ada or https://github.com/ada."
+    "A GitHub user name has 1 to 39 characters: letters A-Z, digits, hyphens and underscores. "
+    "Write it as ada, @ada or https://github.com/ada."
 )
-# Old and enterprise-managed logins contain underscores. No allowed character has a meaning in a URL.
-LOGIN = re.compile(r"(?=.{1,39}$)[A-Za-z0-9_]+(?:-[A-Za-z0-9_]+)*", re.ASCII)
-PROFILE_URL = re.compile(r"(?:https?://)?(?:www\.|gist\.)?github\.com/([^/?#]+)/?", re.IGNORECASE)
+# Old logins have hyphens anywhere; GitHub decides which exist. No allowed character has a meaning in a URL.
+LOGIN = re.compile(r"[A-Za-z0-9_-]{1,39}", re.ASCII)
+PROFILE_URL = re.compile(
+    r"(?:https?://)?(?:www\.|gist\.)?github\.com(?::443)?/(?P<path>[^?#]*)(?:[?#].*)?", re.IGNORECASE
+)
 
 
 def parse_login(text: str) -> str:
-    """Return the login in a name, an @name or a profile URL. Raises ValueError(RULE)."""
+    """Return the login in a name, an @name or a profile URL, with or without a query. Raises ValueError(reason)."""
     text = text.strip()
     url = PROFILE_URL.fullmatch(text)
-    login = url.group(1) if url else text.removeprefix("@")
+    login, _, rest = url["path"].partition("/") if url else (text.removeprefix("@"), "", "")
     if not LOGIN.fullmatch(login):
         raise ValueError(RULE)
+    if rest.strip("/"):
+        raise ValueError(f"{text[:100]} is the URL of a page or repository of @{login}, not of a profile. {RULE}")
     return login
 
 

@@ -183,7 +183,7 @@ def test_a_gist_of_another_person_is_404(api: APIClient) -> None:
 # --- many people ---
 def test_a_bad_row_does_not_affect_the_others(api: APIClient) -> None:
     create_person("Grace")
-    rows = ["ada", {"username": "@grace"}, {"username": "ben", "pipedrive_id": 7, "backfill": 10}, "-", "ADA", 7]
+    rows = ["ada", {"username": "@grace"}, {"username": "ben", "pipedrive_id": 7, "backfill": 10}, "a b", "ADA", 7]
     rows += [{"username": "x", "pipedrive_id": True}, {"username": "x", "backfill": "some"}, {"user": "x"}, None]
 
     response = api.post("/api/v1/people/bulk", rows, format="json")
@@ -256,7 +256,7 @@ def test_5000_people_are_tracked_in_few_queries(
 
 
 def test_people_are_imported_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "people.csv").write_text("username\nada\n-\n", "utf-8-sig")
+    (tmp_path / "people.csv").write_text("username\nada\na b\n", "utf-8-sig")
     (tmp_path / "people.json").write_text(json.dumps(["ada", "ben"]))
 
     with pytest.raises(SystemExit) as end:
@@ -265,7 +265,7 @@ def test_people_are_imported_from_a_file(tmp_path: Path, capsys: pytest.CaptureF
 
     lines = capsys.readouterr().out.splitlines()
     assert end.value.code == 3
-    assert lines[0].startswith("row 2 (-): A GitHub user name")
+    assert lines[0].startswith("row 2 (a b): A GitHub user name")
     assert lines[1:] == [
         "1 created, 0 already tracked, 1 rejected.",
         "1 created, 1 already tracked, 0 rejected.",

@@ -64,7 +64,7 @@ NEW_PERSON = {
     "gist_count": 0,
     "updated_at": "2026-11-19T10:00:00Z",
 }
-BAD_NAME = {"username": ["A GitHub user name has at most 39 characters: letters A-Z, digits and single hyphens, ..."]}
+BAD_NAME = {"username": ["A GitHub user name has 1 to 39 characters: letters A-Z, digits, hyphens and underscores. ..."]}
 ALREADY_TRACKED = {"username": ["@ada is already tracked."]}
 NOT_TRACKED = {"detail": "`bob` is not tracked. Add it with POST /api/v1/people."}
 BAD_QUERY = {"since": ["A valid integer is required."]}
@@ -78,7 +78,7 @@ BULK_REPORT = {
     "results": [
         {"row": 1, "username": "ada", "result": "created", "reason": ""},
         {"row": 2, "username": "grace", "result": "already_tracked", "reason": "@grace is already tracked."},
-        {"row": 3, "username": "-", "result": "rejected", "reason": "A GitHub user name has at most 39 characters..."},
+        {"row": 3, "username": "a b", "result": "rejected", "reason": "A GitHub user name has 1 to 39 characters..."},
     ],
 }
 BAD_CSV = {"detail": "The CSV's first line must be username[,pipedrive_id][,backfill]."}
