@@ -35,7 +35,7 @@ class Lane:
         self.claims = Claims(f"{run_token}-{name}", options.lease_seconds, context.clock)
         self.workers: Workers[Person, Any] = Workers(name, options.concurrency, function, results)
         self.held: dict[int, Person] = {}
-        self.may_find_people = True  # False after a claim that found nobody, until something changes
+        self.may_find_people = True  # False after a claim that found no people, until something changes
         self._context, self._api = context, api
         self._max_waiting = max_waiting
 

@@ -73,7 +73,7 @@ class Run:
         self._deadline = time.monotonic() + (context.options.max_seconds or float("inf"))
 
     def __call__(self) -> None:
-        """Work until nobody is due. Errors of people and gists are in the summary and on their rows."""
+        """Work until no people are due. Errors of people and gists are in the summary and on their rows."""
         try:
             with self.poll_lane.workers, self.push_lane.workers:
                 try:
@@ -209,7 +209,7 @@ class Run:
             self.context.summary.problem(poll.reason, person=poll.person)
 
     def _has_polled_everyone(self) -> bool:
-        """Is nobody left to be claimed, apart from the people whose results are kept back?"""
+        """Are no people left to be claimed, apart from those whose results are kept back?"""
         lane = self.poll_lane
         if not lane.is_open or not self._people_left:
             return True

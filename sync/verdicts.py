@@ -1,7 +1,7 @@
 """Results that need evidence before they are stored: accounts that are gone, and rejected requests.
 
 One account alone may be gone. When many seem to be gone in one run, or when nothing in the run shows that GitHub tells
-the truth about accounts that exist, the service, the address or the token is wrong, and nobody is changed.
+the truth about accounts that exist, the service, the address or the token is wrong, and no person is changed.
 """
 
 from people.models import Person
@@ -19,7 +19,7 @@ from sync.store import NotAttempted, PollFailure, PollResult
 
 MAX_GONE = 5  # people whose accounts may be gone in one run, whatever part of the polled people they are
 MAX_GONE_PART = 0.2  # of the polled people
-ENOUGH_GONE = 50  # people after whom the run does not ask GitHub about more before it decides
+ENOUGH_GONE = 50  # people; with so many, the run decides before it polls more
 
 
 class Verdicts:
@@ -29,7 +29,7 @@ class Verdicts:
         self.pending: list[PollResult] = []
         self._context = context
         self._gone = 0
-        self._confirmed = 0  # people about whom GitHub gave a well-formed response
+        self._confirmed = 0  # people with a well-formed response of GitHub
 
     def keep_back(self, result: PollResult) -> bool:
         """Returns whether the result has to wait. All results of the run pass through here."""

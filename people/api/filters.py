@@ -27,7 +27,7 @@ class StrictBooleanFilter(filters.TypedChoiceFilter):  # type: ignore[misc]  # d
 
 
 class PrefixSearch(SearchFilter):
-    """Selects people for whom each term is the prefix of a word of the login, name or e-mail address, in any case."""
+    """Selects people where each term is the prefix of a word of the login, name or e-mail address, in any case."""
 
     search_description = "prefixes of words of the login, name or e-mail address; all of them must match"
 

@@ -181,7 +181,7 @@ class Command(BaseCommand):
             return
         self.stdout.write(
             f"Run {record.pk} {record.get_outcome_display().lower()} in {seconds:.1f} s: "
-            f"{context.summary.format_counts() or 'nobody was polled'}; "
+            f"{context.summary.format_counts() or 'no people were polled'}; "
             f"{requests['github']} requests to GitHub, {requests['pipedrive']} to Pipedrive."
         )
 
