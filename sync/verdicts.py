@@ -77,11 +77,11 @@ class Verdicts:
         except (CircuitOpenError, RunStoppedError):
             return False  # The run reports why.
         except SyncError as error:
-            self._context.summary.problem(
-                f"GitHub returned 404 for {self._gone} of {self._gone} people, and a control request failed, too, so "
-                f"none of them was marked as gone. Check GITHUB_API_URL and GITHUB_TOKEN. {error}"
+            message = (
+                f"GitHub returned 404 for all {self._gone} people, and a control request failed, so none was "
+                f"marked as gone. Check GITHUB_API_URL, GITHUB_TOKEN and GitHub's status page. {error}"
             )
-            self._context.summary.count("people_failed")
+            self._context.github.api.circuit.open(OutageError(message))
             return False
         return True
 

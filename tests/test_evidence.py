@@ -50,6 +50,7 @@ def test_a_404_for_everyone_marks_nobody_as_gone(
     truth = sync()
 
     assert (lie.code, after_lie) == (3, before)
+    assert lie.json["requests"]["github"] <= 3 * count + 1  # Nobody is polled twice.
     assert lie.counts["people_gone"] == 0
     assert "GITHUB_API_URL" in " ".join(lie.json["problems"])
     assert "GITHUB_TOKEN" in " ".join(lie.json["problems"])

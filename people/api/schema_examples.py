@@ -64,7 +64,7 @@ NEW_PERSON = {
     "gist_count": 0,
     "updated_at": "2026-11-19T10:00:00Z",
 }
-BAD_NAME = {"username": ["A GitHub user name has 1 to 39 characters: letters A-Z, digits, hyphens and underscores. ..."]}
+BAD_NAME = {"username": ["A GitHub user name has 1 to 39 characters: letters A-Z, digits, hyphens ..."]}
 ALREADY_TRACKED = {"username": ["@ada is already tracked."]}
 NOT_TRACKED = {"detail": "`bob` is not tracked. Add it with POST /api/v1/people."}
 BAD_QUERY = {"since": ["A valid integer is required."]}
