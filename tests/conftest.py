@@ -103,7 +103,7 @@ def configured(github: GitHubStandIn, pipedrive: PipedriveStandIn, settings: Set
 @pytest.fixture
 def sync(configured: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Sync:
     """Run `sync_gists --json` in this process, with short retries."""
-    monkeypatch.setattr(Command, "timing", Timing(retry=0.001))
+    monkeypatch.setattr(Command, "timing", Timing(retry=0.001, secondary_pause=0.001))
 
     def run(*arguments: str) -> Summary:
         capsys.readouterr()

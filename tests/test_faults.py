@@ -25,8 +25,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 TOKENS = {"github": GITHUB_TOKEN, "pipedrive": PIPEDRIVE_TOKEN}
 HTML = {"content-type": "text/html"}
 FOREVER = 600.0  # seconds; longer than any run of these tests
-SHORT_TIMEOUTS = Timing(read=0.5, total=0.5, retry=0.001, burst_pause=0.001)
-TIMING = Timing(retry=0.001, burst_pause=0.001)
+SHORT_TIMEOUTS = Timing(read=0.5, total=0.5, retry=0.001, burst_pause=0.001, secondary_pause=0.001)
+TIMING = Timing(retry=0.001, burst_pause=0.001, secondary_pause=0.001)
 
 
 @dataclass

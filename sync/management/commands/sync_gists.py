@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import Q, QuerySet
+from django.utils import timezone
 from tqdm import tqdm
 
 from gisttracker import logs
@@ -28,6 +29,7 @@ from sync.clients.transport import Timing
 from sync.context import Options, RunContext
 from sync.dry_run import forecast_run
 from sync.models import SyncRun
+from sync.poll import PROFILE_CHECK_EVERY
 from sync.run import Run
 from sync.runs import Outcome, close_run, open_run
 from sync.summary import Summary
@@ -224,7 +226,8 @@ def get_trigger(options: dict[str, Any]) -> str:
 def format_token_warning(due: QuerySet[Person]) -> str:
     """What a run without GITHUB_TOKEN can do."""
     people = due.count()
-    needed = people + due.filter(github_id=None).count()  # A new person's profile is requested, too.
+    profiles = due.filter(Q(profile_checked_at=None) | Q(profile_checked_at__lt=timezone.now() - PROFILE_CHECK_EVERY))
+    needed = people + profiles.count()  # The profile is requested, too, of new people and once a day.
     hours = -(-needed // ANONYMOUS_REQUESTS_PER_HOUR)
     return (
         f"GITHUB_TOKEN is not set: GitHub allows {ANONYMOUS_REQUESTS_PER_HOUR} requests an hour from this address. "
