@@ -13,6 +13,7 @@ import requests
 
 from gisttracker import logs
 from people.models import Person
+from sync import poll
 from tests.conftest import GITHUB_TOKEN, PIPEDRIVE_TOKEN, ROOT, Sync, wait_until
 from tests.factories import create_key, create_person
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
@@ -137,7 +138,7 @@ def test_an_unexpected_error_of_one_person_does_not_affect_others(
     github.add_account("ben")
     create_person("ben")
     github.publish("ada")
-    monkeypatch.setattr("sync.poll._check_owner", lambda poll, page: fails() if page.gists else None)
+    monkeypatch.setattr(poll, "_names_only_this_account", lambda poll, page: fails() if page.gists else True)
 
     summary = sync()
 

@@ -174,7 +174,7 @@ def test_a_full_run_ignores_etags(ada: Person, github: GitHubStandIn, sync: Sync
 
     sync("--full")
 
-    assert ["if-none-match" in request.headers for request in github.requests] == [False]
+    assert ["if-none-match" in request.headers for request in github.requests_to("gists")] == [False]
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_the_status_is_unhealthy_when_the_last_successful_run_is_too_old(
 ) -> None:
     sync()
     SyncRun.objects.update(finished_at=timezone.now() - timedelta(hours=hours))
-    github.fail("gists", respond(401))
+    github.fail("gists", respond(401), times=2)
     sync()
 
     code, output = status(capsys, *arguments)
