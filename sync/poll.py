@@ -7,8 +7,9 @@ How much is read:
 - Once a day (a full pass) the further pages are requested with their own ETags, and read again if one changed.
 - Once in seven days (a full read) everything is read without ETags.
 
-Who it is about: a login proves nothing. Once a day, and whenever a response could be about another account, the account
-is requested by its numeric id, and followed to its present login.
+Who it is about: a login proves nothing. Each listed gist names its owner. Once a day while the list is empty, once in
+two days otherwise, and whenever a response could be about another account, the account is requested by its numeric id
+and followed to its present login.
 
 What is believed: a list is complete only when it was read to its documented end. From an incomplete one its gists are
 stored, and nothing else is concluded.
@@ -28,6 +29,7 @@ MAX_PAGES = 30  # of 100 gists: GitHub lists no more than the newest 3,000
 FULL_PASS_EVERY = timedelta(days=1)
 FULL_READ_EVERY = timedelta(days=7)
 PROFILE_CHECK_EVERY = timedelta(days=1)
+PROFILE_REFRESH_EVERY = timedelta(days=2)  # of people whose list names its owner
 END_OF_LIST = "pagination is limited"  # GitHub's words in a 422 for a page beyond the listed gists
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 SPREAD = 7919  # a prime number of minutes: people added together get moments all over the week
@@ -67,12 +69,21 @@ def is_full_pass_due(person: Person, now: datetime) -> bool:
 
 
 def is_full_read_due(person: Person, now: datetime) -> bool:
-    """Each person has a fixed moment in the week, so that the full reads are spread evenly over it."""
     if person.state != Person.State.ACTIVE or person.full_read_at is None:
         return True
-    offset = timedelta(minutes=person.pk * SPREAD) % FULL_READ_EVERY
-    latest = now - (now - EPOCH - offset) % FULL_READ_EVERY
-    return person.full_read_at < latest
+    return person.full_read_at < _latest_moment(person, now, FULL_READ_EVERY)
+
+
+def is_profile_check_due(person: Person, now: datetime) -> bool:
+    """Daily while the list is empty. Otherwise every response with gists, also a 304, confirms whose login it is."""
+    every = PROFILE_CHECK_EVERY if person.list_is_empty else PROFILE_REFRESH_EVERY
+    return person.profile_checked_at is None or person.profile_checked_at < _latest_moment(person, now, every)
+
+
+def _latest_moment(person: Person, now: datetime, every: timedelta) -> datetime:
+    """Each person has a fixed moment in each interval, so that the requests are spread evenly over it."""
+    offset = timedelta(minutes=person.pk * SPREAD) % every
+    return now - (now - EPOCH - offset) % every
 
 
 def poll_person(person: Person, github: GitHubClient, *, now: datetime, full: bool) -> Poll:
@@ -96,11 +107,11 @@ def poll_person(person: Person, github: GitHubClient, *, now: datetime, full: bo
 
 # --- who it is ---
 def _check_profile(poll: Poll, github: GitHubClient) -> None:
-    """Once a day: does the account still have this login? Free while the profile does not change."""
+    """Does the account still have this login? Free while the profile does not change."""
     person = poll.person
     if person.github_id is None:
         _set_account(poll, _get_new_account(person, github))
-    elif not person.profile_checked_at or person.profile_checked_at < poll.attempted_at - PROFILE_CHECK_EVERY:
+    elif is_profile_check_due(person, poll.attempted_at):
         etag = person.profile_etag if person.etag_scope == github.etag_scope else ""
         try:
             profile = github.check_account(person.github_id, etag)

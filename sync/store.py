@@ -173,6 +173,10 @@ class Store:
         if poll.is_full_read:
             columns["full_read_at"] = now
             columns["backfill_settled_at"] = person.backfill_settled_at or now
+        if poll.is_full_read:
+            columns["list_is_empty"] = not poll.gists
+        elif poll.gists:
+            columns["list_is_empty"] = False
         if not poll.unchanged:
             columns["etag"] = poll.etag if len(poll.etag) <= MAX_ETAG_LENGTH else ""
             columns["etag_scope"], columns["page_etags"] = self.context.github.etag_scope, poll.page_etags

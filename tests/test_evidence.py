@@ -28,7 +28,7 @@ def states() -> dict[str, str]:
 
 
 def a_day_passes() -> None:
-    yesterday = datetime.now(UTC) - timedelta(days=2)
+    yesterday = datetime.now(UTC) - timedelta(days=3)
     Person.objects.update(profile_checked_at=yesterday, full_pass_at=yesterday, attempted_at=yesterday)
 
 

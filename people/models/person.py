@@ -86,6 +86,8 @@ class Person(models.Model):
     # The profile by its numeric id: its ETag, and when it was last checked that the account still has this login.
     profile_etag = models.CharField(max_length=255, blank=True, editable=False)
     profile_checked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # An empty list names no owner, so it does not show whether the login still belongs to this account.
+    list_is_empty = models.BooleanField(default=True, editable=False)
     attempted_at = models.DateTimeField(null=True, blank=True, editable=False, db_index=True)  # any outcome
     polled_at = models.DateTimeField(null=True, blank=True, editable=False)  # successfully
     # [{id, reason}, ...] of listed gists that cannot be read; they are tried again whenever the list is read.

@@ -34,7 +34,8 @@ class DirectApi:
         parts = urlsplit(url)
         sent = {"user-agent": "x", "authorization": f"Bearer {TOKEN}", "host": "standin"}
         sent |= {name.lower(): value for name, value in (headers or {}).items()}
-        request = RecordedRequest("gists", "GET", parts.path, dict(parse_qsl(parts.query)), sent, b"")
+        operation = self.standin.operation_of("GET", parts.path)
+        request = RecordedRequest(operation, "GET", parts.path, dict(parse_qsl(parts.query)), sent, b"")
         response = self.standin.respond(request)
         assert response.status in (200, 304), response
         return Response("GitHub GET", response.status, CaseInsensitiveDict(response.headers), response.body)

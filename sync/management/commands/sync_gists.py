@@ -227,7 +227,7 @@ def format_token_warning(due: QuerySet[Person]) -> str:
     """What a run without GITHUB_TOKEN can do."""
     people = due.count()
     profiles = due.filter(Q(profile_checked_at=None) | Q(profile_checked_at__lt=timezone.now() - PROFILE_CHECK_EVERY))
-    needed = people + profiles.count()  # The profile is requested, too, of new people and once a day.
+    needed = people + profiles.count()  # The profile is requested, too, of new people and regularly.
     hours = -(-needed // ANONYMOUS_REQUESTS_PER_HOUR)
     return (
         f"GITHUB_TOKEN is not set: GitHub allows {ANONYMOUS_REQUESTS_PER_HOUR} requests an hour from this address. "
