@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from django.utils.translation import ngettext
+
 from people.github_names import LOGIN, login_key
 from people.models import Gist, Person
 from sync.clients.errors import InvalidResponseError, NotFoundError, RejectedError, RetryNextRunError
@@ -233,7 +235,10 @@ def _read_list(poll: Poll, first: GistPage, github: GitHubClient, read_all: bool
         poll.incomplete_because = f"The list of gists could not be read to its end: {error}"
     poll.gists = list(listed.values())
     if not poll.incomplete_because and reached_end and not _is_believed(poll, github):
-        poll.incomplete_because = f"GitHub listed {len(listed)} gists, but the profile counts more; read again later."
+        count = ngettext("%d gist", "%d gists", len(listed)) % len(listed)
+        poll.incomplete_because = (
+            f"GitHub listed {count}, but the profile counts more; it is read again in the next run."
+        )
     if poll.incomplete_because:
         return
     poll.etag = first.etag

@@ -4,6 +4,8 @@ One account alone may be gone. When many seem to be gone in one run, or when not
 the truth about accounts that exist, the service, the address or the token is wrong, and no person is changed.
 """
 
+from django.utils.translation import ngettext
+
 from people.models import Person
 from sync.clients.errors import (
     CircuitOpenError,
@@ -63,7 +65,7 @@ class Verdicts:
         polled = self._gone + self._confirmed
         self._context.github.api.circuit.open(
             OutageError(
-                f"GitHub returned 404 for {self._gone} of {polled} people, so none of them was marked as gone. "
+                f"GitHub returned 404 for {self._gone} of {polled} people, so none was marked as gone. "
                 "Check GITHUB_API_URL, GITHUB_TOKEN and GitHub's status page."
             )
         )
@@ -77,8 +79,9 @@ class Verdicts:
         except (CircuitOpenError, RunStoppedError):
             return False  # The run reports why.
         except SyncError as error:
+            people = ngettext("%d person", "all %d people", self._gone) % self._gone
             message = (
-                f"GitHub returned 404 for all {self._gone} people, and a control request failed, so none was "
+                f"GitHub returned 404 for {people}, and a control request failed, so nobody was "
                 f"marked as gone. Check GITHUB_API_URL, GITHUB_TOKEN and GitHub's status page. {error}"
             )
             self._context.github.api.circuit.open(OutageError(message))

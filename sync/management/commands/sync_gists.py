@@ -15,6 +15,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import Q, QuerySet
 from django.utils import timezone
+from django.utils.translation import ngettext
 from tqdm import tqdm
 
 from gisttracker import logs
@@ -181,10 +182,11 @@ class Command(BaseCommand):
         if as_json:
             self._print_json(record.pk, record.outcome, round(seconds, 3), context.summary, requests)
             return
+        requests_to_github = ngettext("%d request", "%d requests", requests["github"]) % requests["github"]
         self.stdout.write(
             f"Run {record.pk} {record.get_outcome_display().lower()} in {seconds:.1f} s: "
             f"{context.summary.format_counts() or 'no people were polled'}; "
-            f"{requests['github']} requests to GitHub, {requests['pipedrive']} to Pipedrive."
+            f"{requests_to_github} to GitHub, {requests['pipedrive']} to Pipedrive."
         )
 
     def _print_json(
@@ -229,10 +231,12 @@ def format_token_warning(due: QuerySet[Person]) -> str:
     profiles = due.filter(Q(profile_checked_at=None) | Q(profile_checked_at__lt=timezone.now() - PROFILE_CHECK_EVERY))
     needed = people + profiles.count()  # The profile is requested, too, of new people and regularly.
     hours = -(-needed // ANONYMOUS_REQUESTS_PER_HOUR)
+    subject = "1 person needs" if people == 1 else f"{people} people need"
+    duration = "1 hour" if hours == 1 else f"{hours} hours"
     return (
         f"GITHUB_TOKEN is not set: GitHub allows {ANONYMOUS_REQUESTS_PER_HOUR} requests an hour from this address. "
-        f"{people} people need at least {needed}: about {hours} hours until everyone was polled, the longest "
-        "unpolled first. E-mail addresses are not visible either."
+        f"{subject} at least {needed}: about {duration} until everyone was polled, the longest unpolled first. "
+        "E-mail addresses are not visible either."
     )
 
 
