@@ -35,9 +35,9 @@ log = logging.getLogger(__name__)
 GROUP_SIZE = 64  # results written together
 GROUP_SECONDS = 0.2  # how long a result waits for others
 MAX_GROUP_GISTS = 2000  # polled gists kept in memory before they are written
-TICK_SECONDS = 1.0
+TICK_SECONDS = 0.5
 HEARTBEAT_SECONDS = 10.0
-JOIN_SECONDS = 3.2  # for running runs to notice a new one, plus one window of Pipedrive's rate limit
+JOIN_SECONDS = 2.6  # for running runs to notice a new one, plus one window of Pipedrive's rate limit
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,9 @@ class Run:
     def _collect(self) -> None:
         """Wait for a result, or until a group or the next tick is due; then take all results that are there."""
         now = time.monotonic()
-        until = min(self._next_tick, self._group_started_at + GROUP_SECONDS if self._group_started_at else now + 1)
+        until = min(
+            self._next_tick, self._group_started_at + GROUP_SECONDS if self._group_started_at else now + TICK_SECONDS
+        )
         try:
             self._add(self._results.get(timeout=max(until - now, 0.001)))
             while True:
@@ -238,7 +240,7 @@ class Run:
             self.context.pipedrive.api.limiter.pause(pause)
 
     def _tick(self) -> None:
-        """About every second: end when the time is over; keep leases and heartbeat."""
+        """Twice a second: end when the time is over; keep leases and heartbeat."""
         now, lease_seconds = time.monotonic(), self.context.options.lease_seconds
         if now < self._next_tick:
             return
