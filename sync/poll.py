@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from django.db.models import Q
 from django.utils.translation import ngettext
 
 from people.github_names import LOGIN, login_key
@@ -154,9 +155,8 @@ def _check_not_tracked(person: Person, account: Account) -> None:
 
     A row with the same login and another id only has a login that moved on; storing this poll takes the login from it.
     """
-    others = Person.objects.exclude(pk=person.pk)
-    same_login = others.filter(username_key=login_key(account.login), github_id=None)
-    other = others.filter(github_id=account.id).first() or same_login.first()
+    same = Q(github_id=account.id) | Q(username_key=login_key(account.login), github_id=None)
+    other = Person.objects.filter(same).exclude(pk=person.pk).first()
     if other:
         raise _UnpollableError(
             Person.State.CONFLICT,

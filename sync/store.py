@@ -131,7 +131,7 @@ class Store:
         """One UPDATE a person: Django's bulk_update() costs more CPU for so many columns."""
         for poll in polls:
             columns = {**self.columns(poll, held[poll.person.pk], now), "lease_holder": "", "leased_until": None}
-            if poll.account:
+            if columns.get("username_key", poll.person.username_key) != poll.person.username_key:
                 _free_login(poll.person, columns["username_key"])
             Person.objects.filter(pk=poll.person.pk).update(**columns)
             for name, value in columns.items():
