@@ -31,6 +31,7 @@ from tests.standins import GitHubStandIn, PipedriveStandIn  # noqa: E402
 
 GITHUB_LATENCY, PIPEDRIVE_LATENCY = 0.100, 0.150  # seconds
 DATABASE = "bench_sync"
+FAR_FUTURE = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 # --- functions that run in the process of the stand-ins ---
@@ -172,7 +173,7 @@ class Bench:
         ]
         Person.objects.bulk_create(rows, batch_size=5000)
         # No weekly full read is due during the measurement.
-        Person.objects.update(full_read_at=datetime(2100, 1, 1, tzinfo=UTC))
+        Person.objects.update(full_read_at=FAR_FUTURE, profile_checked_at=FAR_FUTURE)
         return etags
 
     def start(self, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
