@@ -256,7 +256,8 @@ class Run:
             for lane in (self.poll_lane, self.push_lane):
                 lane.claims.renew(lane.held)
         self._count_runs()
-        self.poll_lane.may_find_people = self.push_lane.may_find_people = True
+        if self._is_polling:
+            self.poll_lane.may_find_people = self.push_lane.may_find_people = True
 
     def _count_runs(self) -> None:
         self._runs = count_running(self.context.clock(), self.context.options.lease_seconds)
