@@ -123,7 +123,9 @@ class Claims:
         return keys
 
     def _free(self, due: Q) -> QuerySet[Person]:
-        return Person.objects.filter(due).filter(Q(leased_until=None) | Q(leased_until__lt=self._clock()))
+        # Without our own people: after a suspend or a clock step, a lease may have expired before it was renewed.
+        free = Q(leased_until=None) | Q(leased_until__lt=self._clock())
+        return Person.objects.filter(due).filter(free).exclude(lease_holder=self.token)
 
     def _new_lease(self) -> dict[str, Any]:
         return {"lease_holder": self.token, "leased_until": self._clock() + self._lease}

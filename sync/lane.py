@@ -65,5 +65,5 @@ class Lane:
     def forget(self, people: list[Person]) -> None:
         """These people are released; others may be due now."""
         for person in people:
-            del self.held[person.pk]
+            self.held.pop(person.pk, None)
         self.may_find_people = True

@@ -124,3 +124,13 @@ def test_a_lane_without_due_people_claims_again_only_after_a_change(context: Run
     poll_lane.forget([])
 
     assert (before_change, poll_lane.claim(Q, 1, 10**9)) == (0, 1)
+
+
+def test_a_lane_does_not_claim_its_own_people_again_after_their_lease_expired(context: RunContext) -> None:
+    create_people(2)
+    poll_lane = create_lane(context)
+    poll_lane.claim(Q, 1, 2)
+    Person.objects.update(leased_until=datetime(2020, 1, 1, tzinfo=UTC))
+    poll_lane.may_find_people = True
+
+    assert poll_lane.claim(Q, 1, 10**9) == 0
