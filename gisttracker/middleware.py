@@ -1,4 +1,4 @@
-"""Middleware for all requests: a request id in response and logs, and a maximum body size."""
+"""Middleware for all requests: a request id in the response and the logs, a maximum body size, the client's address."""
 
 import re
 import uuid
@@ -14,7 +14,10 @@ VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestIdMiddleware:
-    """Takes the client's X-Request-ID if it is valid, or generates one, and adds it to the response and all logs."""
+    """Takes the client's X-Request-ID if it is valid, or generates one, and adds it to the response and the logs.
+
+    Records logged while a response is streamed (the CSV export) have no request id.
+    """
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -48,7 +51,7 @@ class BodyLimitMiddleware:
 
 
 def get_client_address(request: HttpRequest) -> str:
-    """Return the client's IP address.
+    """Return the client's IP address. Used by django-axes (AXES_CLIENT_IP_CALLABLE).
 
     Each trusted proxy appends one entry to X-Forwarded-For. Entries before those come from the client and are ignored.
     """

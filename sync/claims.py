@@ -1,6 +1,10 @@
-"""Leases: one run at a time works on a person, for a limited time.
+"""Leases: only one run at a time works on a person, and only for a limited time.
 
-All times are the database's clock, so that machines whose clocks differ share the people all the same.
+A run claims people by writing its token into their rows; the lease ends when it is released or not renewed in time.
+All times come from the database's clock, so that runs on machines with different clocks can share the people.
+
+A round is what must happen once every three hours: every due person is attempted once. Runs that overlap share one
+round, so its start is the start of the oldest of them.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,27 +21,27 @@ from people.models import Gist, GistQuerySet, Person
 from sync.clients.errors import LeaseLostError
 
 Clock = Callable[[], datetime]
-GONE_RECHECK_AFTER = timedelta(days=1)
+UNAVAILABLE_RECHECK_EVERY = timedelta(days=1)
 
 
 def database_clock() -> Clock:
-    """A clock that shows the database's time; its difference to this machine's clock is measured once."""
+    """Returns a clock that shows the database's time. Its offset from this machine's clock is measured once."""
     # Both as text with microseconds, which does not depend on how the driver converts times.
     sql = "STRFTIME('%Y-%m-%d %H:%M:%f', 'NOW')" if connection.vendor == "sqlite" else "CAST(UTC_TIMESTAMP(6) AS CHAR)"
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {sql}")  # one of the two constants above
         (text,) = cursor.fetchone()
-    difference = datetime.fromisoformat(text).replace(tzinfo=UTC) - timezone.now()
-    return lambda: timezone.now() + difference
+    offset = datetime.fromisoformat(text).replace(tzinfo=UTC) - timezone.now()
+    return lambda: timezone.now() + offset
 
 
 def due_for_poll(round_start: datetime, now: datetime) -> Q:
-    """People not attempted in this round, requested people, and once a day those whose account is gone."""
+    """People not attempted in this round, requested people, and once a day those whose account is unavailable."""
     tracked = Q(state__in=[Person.State.NEW, Person.State.ACTIVE])
-    absent = Q(state__in=[Person.State.GONE, Person.State.CONFLICT])
+    unavailable = Q(state__in=[Person.State.GONE, Person.State.CONFLICT])
     return (
         (tracked & attempted_before(round_start))
-        | (absent & Q(attempted_at__lt=min(now - GONE_RECHECK_AFTER, round_start)))
+        | (unavailable & Q(attempted_at__lt=min(now - UNAVAILABLE_RECHECK_EVERY, round_start)))
         | requested()
     )
 
@@ -50,8 +54,8 @@ def requested() -> Q:
     return Q(state=Person.State.NEW, attempted_at=None) | (is_requested & ~Q(state=Person.State.PAUSED))
 
 
-def named(logins: Iterable[str], run_start: datetime) -> Q:
-    """These people, once in this run, also when their account is gone."""
+def due_by_login(logins: Iterable[str], run_start: datetime) -> Q:
+    """These people, once in this run, even if their account is unavailable."""
     return has_login(logins) & attempted_before(run_start) & ~Q(state=Person.State.PAUSED)
 
 
@@ -64,12 +68,12 @@ def attempted_before(moment: datetime) -> Q:
 
 
 def due_for_push(round_start: datetime, *, edits: bool) -> Q:
-    """People with unfinished gists whose push was not attempted in this round, or not since their last poll."""
+    """People with gists to push whose push was not attempted in this round, or not since their last poll."""
     return has_gists_to_push(edits=edits) & (Q(push_attempted_at__lt=round_start) | not_pushed_since_poll())
 
 
-def polled_since(moment: datetime, *, edits: bool) -> Q:
-    """People with unfinished gists who were polled after `moment` and whose push was not attempted since."""
+def due_for_push_since(moment: datetime, *, edits: bool) -> Q:
+    """People with gists to push who were polled after `moment` and whose push was not attempted since that poll."""
     return has_gists_to_push(edits=edits) & Q(attempted_at__gte=moment) & not_pushed_since_poll()
 
 
@@ -89,7 +93,7 @@ def gists_to_push(*, edits: bool) -> GistQuerySet:
 
 
 class Claims:
-    """The leases of one lane of a run; `token` names their holder. Every write under a lease is a method here."""
+    """The leases of one lane of a run (`token` is the holder), and the writes that need a lease."""
 
     def __init__(self, token: str, lease_seconds: int, clock: Clock) -> None:
         self.token = token
@@ -98,7 +102,7 @@ class Claims:
         self._clock = clock
 
     def take(self, due: Q, limit: int) -> list[Person]:
-        """Claim up to `limit` people that are due and free: requested people first, then the longest unattempted."""
+        """Claim up to `limit` due and free people, with a requested sync first, then by time of the last attempt."""
         while True:
             candidates = self._candidates(due, limit)
             if not candidates:
@@ -123,49 +127,59 @@ class Claims:
         return keys
 
     def _free(self, due: Q) -> QuerySet[Person]:
-        # Without our own people: after a suspend or a clock step, a lease may have expired before it was renewed.
+        # Our own people are excluded: after a suspend or a clock step, a lease may have expired before it was renewed.
         free = Q(leased_until=None) | Q(leased_until__lt=self._clock())
         return Person.objects.filter(due).filter(free).exclude(lease_holder=self.token)
 
     def _new_lease(self) -> dict[str, Any]:
         return {"lease_holder": self.token, "leased_until": self._clock() + self._lease}
 
-    def _held(self, people: Iterable[int]) -> QuerySet[Person]:
-        return Person.objects.filter(pk__in=list(people), lease_holder=self.token)
+    def _held(self, person_ids: Iterable[int]) -> QuerySet[Person]:
+        return Person.objects.filter(pk__in=list(person_ids), lease_holder=self.token)
 
-    def renew(self, people: Iterable[int]) -> None:
-        """Extend the leases of these people that are still ours."""
-        self._held(people).filter(leased_until__isnull=False).update(**self._new_lease())
+    def renew(self, person_ids: Iterable[int]) -> None:
+        """Extend the leases of these people that this lane still holds."""
+        self._held(person_ids).filter(leased_until__isnull=False).update(**self._new_lease())
 
-    def release(self, people: Iterable[int], **columns: Any) -> int:
-        """Write these columns and end the leases, in one statement. Returns how many people were still ours."""
-        return self._held(people).update(lease_holder="", leased_until=None, **columns)
+    def release(self, person_ids: Iterable[int], **columns: Any) -> int:
+        """Write these columns and end the leases, in one statement. Returns how many of the people were still held."""
+        return self._held(person_ids).update(lease_holder="", leased_until=None, **columns)
+
+    def _as_read(self, person: Person) -> QuerySet[Person]:
+        return self._held([person.pk]).filter(pipedrive_id=person.pipedrive_id)
+
+    def check(self, person: Person) -> None:
+        """LeaseLostError unless this lane holds the person, and its Pipedrive person is the one that was read."""
+        if not self._as_read(person).exists():
+            raise _lost(person)
 
     def update(self, person: Person, **columns: Any) -> None:
-        """Write columns of a person. LeaseLostError unless it is still ours and linked as it was when read."""
-        row = self._held([person.pk]).filter(pipedrive_id=person.pipedrive_id)
-        if not row.update(**columns):
-            raise LeaseLostError(f"{person} was taken over, relinked or deleted")
+        """Write columns of a person. LeaseLostError as in `check`."""
+        if not self._as_read(person).update(**columns):
+            raise _lost(person)
         for name, value in columns.items():
             setattr(person, name, value)
 
-    def start_push(self, person: Person, gist: Gist, **columns: Any) -> None:
-        """Mark a pending gist as started, under the same conditions as `update`, in one statement."""
-        held = self._held([person.pk]).filter(pipedrive_id=person.pipedrive_id)
-        pending = Gist.objects.filter(pk=gist.pk, push_state=Gist.PushState.PENDING, person__in=held)
-        if not pending.update(push_state=Gist.PushState.STARTED, **columns):
-            raise LeaseLostError(f"gist {gist.github_id} of {person} was taken over, relinked or deleted")
+    def update_gist(self, person: Person, gist: Gist, **columns: Any) -> None:
+        """Write columns of a pending gist, in one statement. LeaseLostError as in `check`, or if it is not pending."""
+        pending = Gist.objects.filter(pk=gist.pk, push_state=Gist.PushState.PENDING, person__in=self._as_read(person))
+        if not pending.update(**columns):
+            raise _lost(person)
 
     @contextmanager
-    def lock(self, people: Iterable[int]) -> Iterator[dict[int, Person]]:
-        """A transaction with those of these people locked that are still ours; the others were taken or deleted."""
+    def lock(self, person_ids: Iterable[int]) -> Iterator[dict[int, Person]]:
+        """A transaction in which those of these people are locked that are still held; they are returned by id."""
         with transaction.atomic():
-            yield self._held(people).select_for_update().order_by("pk").in_bulk()
+            yield self._held(person_ids).select_for_update().order_by("pk").in_bulk()
 
     @contextmanager
     def lock_linked(self, person: Person) -> Iterator[None]:
-        """A transaction with the person locked. LeaseLostError under the same conditions as `update`."""
+        """A transaction in which the person is locked. LeaseLostError as in `check`."""
         with self.lock([person.pk]) as held:
             if person.pk not in held or held[person.pk].pipedrive_id != person.pipedrive_id:
-                raise LeaseLostError(f"{person} was taken over, relinked or deleted")
+                raise _lost(person)
             yield
+
+
+def _lost(person: Person) -> LeaseLostError:
+    return LeaseLostError(f"{person} was claimed by another run, relinked or deleted")

@@ -15,24 +15,24 @@ class Options:
     """What a run does. A `max_...` of 0 means unlimited."""
 
     people: tuple[str, ...] = ()  # logins; empty means everyone
-    requested_only: bool = False
-    full: bool = False
+    requested_only: bool = False  # only new people and requested syncs
+    full: bool = False  # read every list without ETags
     max_people: int = 0
     max_activities: int = 0
     max_activities_per_day: int = 0
     max_seconds: float = 0
     concurrency: int = 8
-    backfill: str = "all"
+    backfill: str = "all"  # of people without a choice of their own; see people.backfill
     activity_type: str = "task"
     activity_done: bool = True
     push_edits: bool = False
-    reconcile_after_seconds: int = 120
+    reconcile_after_seconds: int = 120  # the settle delay: when a push with unknown outcome is looked up
     lease_seconds: int = 600
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """Shared by all threads of a run; everything in it is safe under threads."""
+    """Shared by all threads of a run; everything in it is thread-safe."""
 
     options: Options
     github: GitHubClient
@@ -42,7 +42,7 @@ class RunContext:
     summary: Summary = field(default_factory=Summary)
 
     @property
-    def open_circuits(self) -> list[CircuitOpenError]:
-        """Why the run stopped calling an API."""
+    def circuit_errors(self) -> list[CircuitOpenError]:
+        """Why the run stopped calling an API, for each API that it stopped calling."""
         errors = (api.circuit.error for api in (self.github.api, self.pipedrive.api))
         return [error for error in errors if error]

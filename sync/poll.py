@@ -25,7 +25,7 @@ from django.utils.translation import ngettext
 from people.github_names import LOGIN, login_key
 from people.models import Gist, Person
 from sync.clients.errors import InvalidResponseError, NotFoundError, RejectedError, RetryNextRunError
-from sync.clients.github import MAX_LISTED_GISTS, Account, GistPage, GitHubClient, PublicGist, SetAside
+from sync.clients.github import MAX_LISTED_GISTS, Account, GistPage, GitHubClient, PublicGist, UnreadableGist
 
 MAX_ETAG_LENGTH = 255  # a longer one cannot be stored byte for byte, so it is not stored at all
 MAX_PAGES = 30  # of 100 gists: GitHub lists no more than the newest 3,000
@@ -49,7 +49,7 @@ class Poll:
     account: Account | None = None  # if the profile was requested and had changed
     profile_etag: str | None = None  # if the profile was checked
     gists: list[PublicGist] = field(default_factory=list)
-    set_aside: list[SetAside] = field(default_factory=list)  # listed gists that cannot be read
+    unreadable_gists: list[UnreadableGist] = field(default_factory=list)  # listed gists that cannot be read
     etag: str = ""
     page_etags: list[list[str]] | None = None  # see Person.page_etags
     unchanged: bool = False
@@ -226,7 +226,7 @@ def _read_list(poll: Poll, first: GistPage, github: GitHubClient, read_all: bool
         for page, url in _iter_pages(poll, first, github):
             last_page = page
             listed.update((gist.id, gist) for gist in page.gists)
-            poll.set_aside += page.set_aside
+            poll.unreadable_gists += page.unreadable_gists
             etags += [[url, page.etag]] if url else []
             if page.next_url and not read_all and _is_stored(page):
                 reached_end = False
@@ -292,7 +292,7 @@ def _is_believed(poll: Poll, github: GitHubClient) -> bool:
     if poll.account is None or poll.account.public_gists is None:
         _follow_account(poll, github)
     count = poll.account.public_gists if poll.account else None
-    listed = len(poll.gists) + len(poll.set_aside)
+    listed = len(poll.gists) + len(poll.unreadable_gists)
     if count is None or count <= listed or len(poll.gists) >= MAX_LISTED_GISTS:
         return True
     if not listed:
@@ -302,7 +302,7 @@ def _is_believed(poll: Poll, github: GitHubClient) -> bool:
 
 
 def _ids(page: GistPage) -> set[str]:
-    return {gist.id for gist in page.gists} | {gist.id for gist in page.set_aside}
+    return {gist.id for gist in page.gists} | {gist.id for gist in page.unreadable_gists}
 
 
 def _login(poll: Poll) -> str:
@@ -319,4 +319,4 @@ def _further_page_etags(poll: Poll, etags: list[list[str]], last_page: GistPage 
 
 def _is_stored(page: GistPage) -> bool:
     ids = [gist.id for gist in page.gists]
-    return not page.set_aside and Gist.objects.filter(github_id__in=ids).count() == len(ids)
+    return not page.unreadable_gists and Gist.objects.filter(github_id__in=ids).count() == len(ids)

@@ -1,16 +1,16 @@
-"""One person's gists become Pipedrive activities, exactly one each. Plain functions, called in the push lane's threads.
+"""Create one Pipedrive activity for each of a person's gists. Called in the threads of the push lane.
 
     pending -> started -> pushed | rejected | pending again
 
-`started` is committed before the POST, so whoever finds a started gist knows that Pipedrive may have its activity, and
-checks before sending another (see reconcile).
+`started` is committed before the POST: Pipedrive may have the activity of a started gist, so the activity is searched
+(see sync.reconcile) before another POST is sent.
 """
 
 import threading
 from collections.abc import Iterator
 from datetime import datetime
 
-from django.db.models import F
+from django.db.models import Case, F, When
 
 from people.models import Gist, Person
 from sync.activity import new_activity
@@ -19,7 +19,6 @@ from sync.claims import Claims
 from sync.clients.errors import (
     CircuitOpenError,
     ConfigurationError,
-    LeaseLostError,
     NotFoundError,
     NotSentError,
     OutcomeUnknownError,
@@ -38,8 +37,8 @@ BATCH_SIZE = 50  # gists read at once
 State = Gist.PushState
 
 
-class Push:
-    """Pushes people's gists under the leases of the push lane. Its methods may run in several threads."""
+class Pusher:
+    """Pushes people's gists under the leases of the push lane. Thread-safe."""
 
     def __init__(self, context: RunContext, claims: Claims) -> None:
         self._context, self._claims = context, claims
@@ -53,7 +52,7 @@ class Push:
     def push_person(self, person: Person) -> None:
         """Link the person, resolve pushes with unknown outcome, push pending gists oldest first; then the edits."""
         self._check_activity_type()
-        self._prepare(person)
+        self._link_and_match(person)
         may_relink = True
         already_pushed: set[int] = set()
         for gist in self._pending(person):
@@ -73,35 +72,34 @@ class Push:
 
     def _check_activity_type(self) -> None:
         """Once a run: open the circuit when there is no such activity type, before every gist is rejected for it."""
-        with self._type_lock:
+        with self._type_lock:  # The other threads wait for the result.
             if self._is_type_checked:
                 return
             activity_type = self._context.options.activity_type
             try:
                 types = self._pipedrive.get_activity_types()
             except (RejectedError, RetryNextRunError) as error:
-                self._is_type_checked = True
                 self._summary.problem(f"The activity type could not be checked: {error}")
-                return
+            else:
+                if activity_type not in types:
+                    self._pipedrive.api.open_circuit(
+                        ConfigurationError(
+                            f"PIPEDRIVE_ACTIVITY_TYPE is {activity_type!r}, which does not exist at Pipedrive. "
+                            f"Available: {', '.join(sorted(types))}"
+                        )
+                    )
             self._is_type_checked = True
-        if activity_type not in types:
-            self._pipedrive.api.open_circuit(
-                ConfigurationError(
-                    f"PIPEDRIVE_ACTIVITY_TYPE is {activity_type!r}, which does not exist at Pipedrive. "
-                    f"Available: {', '.join(sorted(types))}"
-                )
-            )
 
-    def _prepare(self, person: Person, lost: int = 0) -> set[int]:
-        """Link the person. Returns the gists for which its Pipedrive person already has activities."""
+    def _link_and_match(self, person: Person, lost: int = 0) -> set[int]:
+        """Link the person. Returns the primary keys of the gists whose activities its Pipedrive person already has."""
         pipedrive_id = link(person, self._context, self._claims, lost=lost)
         return self._reconciler.match_existing(person, pipedrive_id) if person.pipedrive_matched_at is None else set()
 
     def _relink(self, person: Person) -> set[int]:
-        """Replace a deleted Pipedrive person. Returns what `_prepare` returns."""
-        lost = person.pipedrive_id or 0
+        """Replace a deleted Pipedrive person. Returns what `_link_and_match` returns."""
+        lost = _pipedrive_id(person)
         unlink(person, self._claims)
-        already_pushed = self._prepare(person, lost=lost)
+        already_pushed = self._link_and_match(person, lost=lost)
         message = f"Pipedrive person {lost} was deleted or merged; {person.pipedrive_id} replaces it."
         self._summary.problem(message, person=person)
         return already_pushed
@@ -115,12 +113,12 @@ class Push:
             self._reject(person, gist, error)
 
     def _pending(self, person: Person) -> Iterator[Gist]:
-        """The person's pending gists, oldest first. Gists with unknown outcome are resolved before they are passed."""
+        """The person's pending gists, oldest first. Pushes with unknown outcome are resolved on the way."""
         last = 0
         while batch := self._unfinished(person, last):
             started = [gist for gist in batch if gist.push_state == State.STARTED]
             if started:
-                self._reconciler.resolve_unknown(person, person.pipedrive_id or 0, started)
+                self._reconciler.resolve_unknown(person, _pipedrive_id(person), started)
             yield from (gist for gist in batch if gist.push_state == State.PENDING)
             if len(batch) < BATCH_SIZE:
                 return
@@ -133,18 +131,18 @@ class Push:
     def _push_gist(self, person: Person, gist: Gist) -> None:
         """Create the activity of a pending gist. RejectedError when Pipedrive refuses it; the gist is then pending."""
         self._pipedrive.api.raise_if_stopping()
-        pipedrive_id = person.pipedrive_id or 0
-        self._book()
+        pipedrive_id, activity = _pipedrive_id(person), self._build_activity(gist)
+        self._book_activity()
         try:
             started = self._start(person, gist, pipedrive_id)
-        except LeaseLostError:
+        except BaseException:
             self._budget.cancel()
             raise
         not_after = boot_clock() + min(MAX_SEND_DELAY, self._claims.lease_seconds / 2)
         try:
-            activity_id = self._pipedrive.create_activity(pipedrive_id, self._activity(gist), not_after=not_after)
+            activity_id = self._pipedrive.create_activity(pipedrive_id, activity, not_after=not_after)
         except OutcomeUnknownError as error:
-            self._finish(gist, started, push_error=str(error)[:500])  # It stays started; see reconcile.
+            self._finish(gist, started, push_error=str(error)[:500])  # It stays started; see sync.reconcile.
             self._summary.count("gists_unknown")
             self._summary.problem(str(error), person=person, gist=gist)
         except (RejectedError, NotSentError, CircuitOpenError, RunStoppedError) as error:
@@ -153,26 +151,30 @@ class Push:
             self._budget.cancel()
             raise
         else:
-            self._finish(gist, started, activity_outdated=False, **pushed_columns(activity_id, self._context.clock()))
+            self._finish(gist, started, **pushed_columns(activity_id, self._context.clock()))
             self._summary.count("gists_pushed")
 
-    def _book(self) -> None:
+    def _book_activity(self) -> None:
+        """Open the circuit when the run, or all runs of today, have created as many activities as they may."""
         try:
             self._budget.book()
         except CircuitOpenError as error:
             self._pipedrive.api.open_circuit(error)
 
-    def _activity(self, gist: Gist) -> NewActivity:
+    def _build_activity(self, gist: Gist) -> NewActivity:
         options = self._context.options
         return new_activity(gist, type=options.activity_type, done=options.activity_done)
 
     def _start(self, person: Person, gist: Gist, pipedrive_id: int) -> datetime:
-        """Commit that the POST may be sent from now on. Only the lease's holder may."""
+        """Commit that the POST will be sent. Returns the time that identifies this attempt."""
         now = self._context.clock()
-        self._claims.start_push(
+        is_as_read = When(github_updated_at=gist.github_updated_at, then=False)
+        self._claims.update_gist(
             person,
             gist,
+            push_state=State.STARTED,
             push_started_at=now,
+            activity_outdated=Case(is_as_read, default=True),  # A later edit sets it, too (see sync.store).
             push_attempts=F("push_attempts") + 1,
             push_error="",
             pipedrive_person_id=pipedrive_id,
@@ -181,21 +183,20 @@ class Push:
 
     @staticmethod
     def _finish(gist: Gist, started: datetime, **columns: object) -> None:
-        """Record the outcome of the attempt that began at `started`.
+        """Record the outcome of the attempt that began at `started`, and of no later one.
 
-        It holds whoever has the lease by now, and for this attempt only; a deleted gist has nothing to record.
+        No lease is needed: what Pipedrive has done stays true when another run has taken the person over.
         """
         Gist.objects.filter(pk=gist.pk, push_state=State.STARTED, push_started_at=started).update(**columns)
 
     def _reject(self, person: Person, gist: Gist, error: RejectedError) -> None:
-        Gist.objects.filter(pk=gist.pk, push_state=State.PENDING).update(
-            push_state=State.REJECTED, push_error=str(error)[:500], updated_at=self._context.clock()
-        )
+        columns = {"push_error": str(error)[:500], "updated_at": self._context.clock()}
+        self._claims.update_gist(person, gist, push_state=State.REJECTED, **columns)
         self._summary.count("gists_rejected")
         self._summary.problem(str(error), person=person, gist=gist)
 
     def _push_edits(self, person: Person) -> None:
-        """Update outdated activities. Repeating an update is harmless, so nothing is committed before."""
+        """Update outdated activities. Nothing is committed before, because an update may be repeated."""
         outdated = Gist.objects.filter(person=person, push_state=State.PUSHED, activity_outdated=True)
         last = 0
         while batch := list(outdated.filter(pk__gt=last).order_by("pk")[:BATCH_SIZE]):
@@ -204,14 +205,21 @@ class Push:
             last = batch[-1].pk
 
     def _push_edit(self, person: Person, gist: Gist) -> None:
-        activity = self._activity(gist)
+        activity = self._build_activity(gist)
         columns: dict[str, object] = {"activity_outdated": False, "push_error": ""}
+        self._claims.check(person)
         try:
             self._pipedrive.update_activity(gist.pipedrive_activity_id or 0, activity.subject, activity.note)
             self._summary.count("activities_edited")
         except NotFoundError:
             columns["push_error"] = "The activity was deleted at Pipedrive; it is not created again."
-        except RejectedError as error:
-            columns["push_error"] = f"The activity could not be updated: {error}"[:500]
+        except RejectedError as error:  # It stays outdated, and is tried again in the next round.
+            columns = {"push_error": f"The activity could not be updated: {error}"[:500]}
             self._summary.problem(str(error), person=person, gist=gist)
         Gist.objects.filter(pk=gist.pk, github_updated_at=gist.github_updated_at).update(**columns)
+
+
+def _pipedrive_id(person: Person) -> int:
+    if person.pipedrive_id is None:
+        raise ValueError(f"{person} is not linked yet")
+    return person.pipedrive_id

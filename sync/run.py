@@ -9,7 +9,6 @@ the push lane takes the people that were polled in this run; afterwards everyone
 """
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -18,14 +17,16 @@ from typing import Any
 from django.db.models import F, Q
 
 from people.models import Person
-from sync import claims as due
+from sync.claims import due_by_login, due_for_poll, due_for_push, due_for_push_since, has_login, requested
 from sync.clients.errors import CircuitOpenError, LeaseLostError, RunStoppedError, SyncError
+from sync.clients.pipedrive import WINDOW_MARGIN, WINDOW_SECONDS
 from sync.clients.rate_limit import Pause
+from sync.clients.transport import Api, boot_clock
 from sync.context import RunContext
 from sync.lane import Lane
 from sync.models import SyncRun
 from sync.poll import Poll, poll_person
-from sync.push import Push
+from sync.push import Pusher
 from sync.runs import count_running, write_heartbeat
 from sync.store import NotAttempted, PollFailure, PollResult, Store
 from sync.verdicts import Verdicts
@@ -37,12 +38,12 @@ GROUP_SECONDS = 0.2  # how long a result waits for others
 MAX_GROUP_GISTS = 2000  # polled gists kept in memory before they are written
 TICK_SECONDS = 0.5
 HEARTBEAT_SECONDS = 10.0
-JOIN_SECONDS = 2.6  # for running runs to notice a new one, plus one window of Pipedrive's rate limit
+JOIN_SECONDS = TICK_SECONDS + WINDOW_SECONDS + WINDOW_MARGIN  # until the requests of the other runs have expired
 
 
 @dataclass(frozen=True)
 class PushResult:
-    """`reason`: why the push failed, if it did."""
+    """`reason`: why the push failed, if it did. Who was not attempted, or was relinked meanwhile, stays due."""
 
     person: Person
     is_attempted: bool = True
@@ -50,18 +51,18 @@ class PushResult:
 
 
 class Run:
-    """One run with its leases. `progress` is called with the number of people polled since the last call."""
+    """One run with its leases. `progress` is called with the number of people whose poll was finished."""
 
     def __init__(
         self, record: SyncRun, context: RunContext, progress: Callable[[int], object] = lambda people: None
     ) -> None:
         self.record, self.context, self.progress = record, context, progress
         self._results: SimpleQueue[Any] = SimpleQueue()
-        threads, lane = context.options.concurrency, (record.token, context)
-        self.poll_lane = Lane("poll", *lane, context.github.api, self._poll, self._results, max_waiting=4 * threads)
-        self.push_lane = Lane("push", *lane, context.pipedrive.api, self._push, self._results, max_waiting=threads)
+        # Pushes take longer than polls, so fewer people wait for them.
+        self.poll_lane = self._new_lane("poll", context.github.api, self._poll, waiting_per_thread=4)
+        self.push_lane = self._new_lane("push", context.pipedrive.api, self._push, waiting_per_thread=1)
         self._store = Store(context, self.poll_lane.claims)
-        self._pusher = Push(context, self.push_lane.claims)
+        self._pusher = Pusher(context, self.push_lane.claims)
         self._verdicts = Verdicts(context)
         self._polled: list[PollResult] = []
         self._pushed: list[PushResult] = []
@@ -70,7 +71,11 @@ class Run:
         self._people_left = context.options.max_people or float("inf")
         self._runs = 1
         self._next_tick = self._next_heartbeat = self._next_renewal = 0.0
-        self._deadline = time.monotonic() + (context.options.max_seconds or float("inf"))
+        self._deadline = boot_clock() + (context.options.max_seconds or float("inf"))
+
+    def _new_lane(self, name: str, api: Api, function: Callable[[Person], Any], *, waiting_per_thread: int) -> Lane:
+        max_waiting = waiting_per_thread * self.context.options.concurrency
+        return Lane(name, self.record.token, self.context, api, function, self._results, max_waiting=max_waiting)
 
     def __call__(self) -> None:
         """Work until no people are due. Errors of people and gists are in the summary and on their rows."""
@@ -89,39 +94,40 @@ class Run:
                     raise
         finally:
             for lane in (self.poll_lane, self.push_lane):
-                lane.claims.release(lane.held)
+                lane.release_all()
         deprecation = self.context.github.deprecation
-        for problem in [*map(str, self.context.open_circuits), *([deprecation] if deprecation else [])]:
+        for problem in [*map(str, self.context.circuit_errors), *([deprecation] if deprecation else [])]:
             self.context.summary.problem(problem)
 
     # --- claim ---
     def _claim(self) -> None:
         if self._is_polling:
-            claimed = self.poll_lane.claim(self._due_for_poll, self._runs, int(min(self._people_left, 10**9)))
-            self._people_left -= claimed
+            self._people_left -= self.poll_lane.claim(self._due_for_poll, self._runs, self._people_left)
             if not self.poll_lane.held:
-                self._is_polling = False
-                self.push_lane.may_find_people = True
-                self.context.summary.limit_reached |= not self._people_left
-        self.push_lane.claim(self._due_for_push, self._runs, 10**9)
+                self._end_polling()
+        self.push_lane.claim(self._due_for_push, self._runs)
+
+    def _end_polling(self) -> None:
+        self._is_polling = False
+        self.push_lane.may_find_people = True
+        if not self._people_left and self.poll_lane.claims.count_free(self._due_for_poll(), 1):
+            self.context.summary.limit_reached = True
 
     def _due_for_poll(self) -> Q:
         options = self.context.options
-        if not self._people_left:
-            return Q(pk__in=[])
         if options.people:
-            return due.named(options.people, self.record.started_at)
+            return due_by_login(options.people, self.record.started_at)
         if options.requested_only:
-            return due.requested()
-        return due.due_for_poll(self.record.round_started_at, self.context.clock())
+            return requested()
+        return due_for_poll(self.record.round_started_at, self.context.clock())
 
     def _due_for_push(self) -> Q:
         options = self.context.options
         if self._is_polling or options.requested_only or self.context.summary.limit_reached:
-            people = due.polled_since(self.record.started_at, edits=options.push_edits)
+            people = due_for_push_since(self.record.started_at, edits=options.push_edits)
         else:
-            people = due.due_for_push(self.record.round_started_at, edits=options.push_edits)
-        return people & due.has_login(options.people) if options.people else people
+            people = due_for_push(self.record.round_started_at, edits=options.push_edits)
+        return people & has_login(options.people) if options.people else people
 
     # --- poll and push: called in the threads of the lanes ---
     def _poll(self, person: Person) -> PollResult:
@@ -140,11 +146,9 @@ class Run:
     def _push(self, person: Person) -> PushResult:
         try:
             self._pusher.push_person(person)
-        except (CircuitOpenError, RunStoppedError):
+        except (CircuitOpenError, RunStoppedError, LeaseLostError):
             return PushResult(person, is_attempted=False)
-        except LeaseLostError:
-            return PushResult(person)
-        except Exception as error:  # As above.
+        except Exception as error:  # Whatever it is, it affects this person only.
             reason = _describe(person, error)
             self._report_failure(person, reason)
             return PushResult(person, reason=reason)
@@ -157,7 +161,7 @@ class Run:
     # --- finish results in groups ---
     def _collect(self) -> None:
         """Wait for a result, or until a group or the next tick is due; then take all results that are there."""
-        now = time.monotonic()
+        now = boot_clock()
         until = min(
             self._next_tick, self._group_started_at + GROUP_SECONDS if self._group_started_at else now + TICK_SECONDS
         )
@@ -173,12 +177,12 @@ class Run:
             raise result.error
         if isinstance(result, PushResult):
             self._pushed.append(result)
-        elif not self._verdicts.keep_back(result):
+        elif not self._verdicts.keep_back(result):  # Otherwise it waits until `settle` (see sync.verdicts).
             self._polled.append(result)
-        self._group_started_at = self._group_started_at or time.monotonic()
+        self._group_started_at = self._group_started_at or boot_clock()
 
     def _finish_groups(self) -> None:
-        is_late = self._group_started_at and time.monotonic() - self._group_started_at >= GROUP_SECONDS
+        is_late = self._group_started_at and boot_clock() - self._group_started_at >= GROUP_SECONDS
         gists = sum(len(result.gists) for result in self._polled if isinstance(result, Poll))
         has_polled_all = len(self._polled) + len(self._verdicts.pending) == len(self.poll_lane.held)
         if has_polled_all and self._verdicts.pending and self._has_polled_everyone():
@@ -221,10 +225,8 @@ class Run:
         results, self._pushed = self._pushed, []
         release, now = self.push_lane.claims.release, self.context.clock()
         release(result.person.pk for result in results if not result.is_attempted)
-        release(
-            (result.person.pk for result in results if result.is_attempted and not result.reason),
-            push_attempted_at=now,
-        )
+        pushed = [result.person.pk for result in results if result.is_attempted and not result.reason]
+        release(pushed, push_attempted_at=now)
         for result in results:
             if result.reason:
                 failure = {"failures": F("failures") + 1, "last_error": result.reason[:500]}
@@ -233,7 +235,7 @@ class Run:
 
     # --- time ---
     def _join_running_runs(self) -> None:
-        """Other runs notice this one within a tick and leave it its share of Pipedrive's rate limit."""
+        """Wait until the other runs have noticed this one, and leave it its share of Pipedrive's rate limit."""
         self._count_runs()
         if self._runs > 1:
             pause = Pause(JOIN_SECONDS, False, "other runs make room for this one")
@@ -241,7 +243,7 @@ class Run:
 
     def _tick(self) -> None:
         """Twice a second: end when the time is over; keep leases and heartbeat."""
-        now, lease_seconds = time.monotonic(), self.context.options.lease_seconds
+        now, lease_seconds = boot_clock(), self.context.options.lease_seconds
         if now < self._next_tick:
             return
         self._next_tick = now + TICK_SECONDS

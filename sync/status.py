@@ -13,16 +13,16 @@ from sync.claims import Clock
 from sync.models import ROUND_TRIGGERS, SUCCESSFUL_OUTCOMES, SyncRun
 
 MAX_REJECTED = 20
-MAX_COUNT_AGE_SECONDS = 30  # of cached counts, so that any number of dashboards costs the same
+CACHE_SECONDS = 30  # Each process counts at most this often, however many dashboards ask it.
 CACHE_KEY = "sync.status.counts"
 
 
 @dataclass(frozen=True)
 class ApiLimit:
-    """What a run knows about one API's rate limit. A run that is still going on has not recorded it."""
+    """One API's rate limit at the end of a run. Empty for a run that has not ended."""
 
-    remaining: float | None = None  # of the budget that the API reported last
-    reset: float | None = None  # of that budget. GitHub: Unix time; Pipedrive: seconds from the response
+    remaining: float | None = None  # requests or tokens, as the API reported last
+    reset: float | None = None  # as the API reported it. GitHub: Unix time; Pipedrive: seconds from the response
     requests: int = 0  # sent in the run
     stopped: str = ""  # why the run stopped calling this API; "" if it did not
     resets_at: datetime | None = None  # when requests are possible again; None if unknown or if the run did not stop
@@ -74,19 +74,19 @@ class Status:
 
     now: datetime
     last_run: SyncRun | None
-    last_successful_run: SyncRun | None  # among the runs for all people: a run for one person proves nothing
+    last_successful_run: SyncRun | None  # among the runs for all people
     counts: Counts
     rejected: list[Gist] = field(default_factory=list)  # the newest MAX_REJECTED
 
     @property
-    def age(self) -> timedelta | None:
+    def time_since_success(self) -> timedelta | None:
         """The time since the last successful run finished."""
         finished_at = self.last_successful_run and self.last_successful_run.finished_at
         return self.now - finished_at if finished_at else None
 
     @property
     def age_seconds(self) -> int | None:
-        return round(self.age.total_seconds()) if self.age is not None else None
+        return round(self.time_since_success.total_seconds()) if self.time_since_success is not None else None
 
     @property
     def backlog(self) -> int:
@@ -98,10 +98,10 @@ class Status:
         return RunLimits.of(self.last_run)
 
 
-def get_status(clock: Clock, *, max_count_age: int = 0) -> Status:
+def get_status(clock: Clock, *, use_cache: bool = False) -> Status:
     """Read the status, with a number of statements that does not depend on the number of people and gists.
 
-    The counts may come from a cache and be up to `max_count_age` seconds old; 0 bypasses the cache.
+    `use_cache`: the counts may be up to CACHE_SECONDS old.
     """
     rejected = Gist.objects.filter(push_state=Gist.PushState.REJECTED).select_related("person").order_by("-id")
     successful = SyncRun.objects.filter(outcome__in=SUCCESSFUL_OUTCOMES, trigger__in=ROUND_TRIGGERS)
@@ -109,16 +109,16 @@ def get_status(clock: Clock, *, max_count_age: int = 0) -> Status:
         now=clock(),
         last_run=SyncRun.objects.order_by("-id").first(),
         last_successful_run=successful.order_by("-finished_at").first(),
-        counts=_get_cached_counts(max_count_age) if max_count_age else _count(),
+        counts=_get_cached_counts() if use_cache else _count(),
         rejected=list(rejected[:MAX_REJECTED]),
     )
 
 
-def _get_cached_counts(max_age: int) -> Counts:
+def _get_cached_counts() -> Counts:
     counts: Counts | None = cache.get(CACHE_KEY)
     if counts is None:
         counts = _count()
-        cache.set(CACHE_KEY, counts, max_age)
+        cache.set(CACHE_KEY, counts, CACHE_SECONDS)
     return counts
 
 

@@ -181,9 +181,9 @@ class Store:
             columns["etag"] = poll.etag if len(poll.etag) <= MAX_ETAG_LENGTH else ""
             columns["etag_scope"], columns["page_etags"] = self.context.github.etag_scope, poll.page_etags
             # A page that was not read keeps its gists that were set aside.
-            kept = [] if poll.is_full_read else person.set_aside or []
-            found = [{"id": gist.id, "reason": gist.reason} for gist in poll.set_aside]
-            columns["set_aside"] = found + [row for row in kept if row not in found]
+            kept = [] if poll.is_full_read else person.unreadable_gists or []
+            found = [{"id": gist.id, "reason": gist.reason} for gist in poll.unreadable_gists]
+            columns["unreadable_gists"] = found + [row for row in kept if row not in found]
         return columns
 
     def _answer_requests(self, polls: list[Poll], held: dict[int, Person]) -> None:
@@ -290,7 +290,7 @@ def _update(row: Gist, gist: PublicGist, now: datetime) -> bool:
 def _mark_removed(polls: list[Poll], known: list[Gist], now: datetime) -> int:
     """Mark gists that a complete list no longer contains. Returns how many."""
     listed = {
-        poll.person.pk: {gist.id for gist in poll.gists} | {gist.id for gist in poll.set_aside}
+        poll.person.pk: {gist.id for gist in poll.gists} | {gist.id for gist in poll.unreadable_gists}
         for poll in polls
         if poll.complete
     }

@@ -74,15 +74,15 @@ class Summary:
         parts = [f"{counts[name]} {words[counts[name] != 1]}" for name, words in COUNTERS.items() if counts[name]]
         return ", ".join(parts)
 
-    def outcome(self, open_circuits: list[CircuitOpenError], *, was_stopped: bool) -> Outcome:
+    def outcome(self, circuit_errors: list[CircuitOpenError], *, was_stopped: bool) -> Outcome:
         """The run's outcome; the most severe one wins."""
         has_failures = any(self.counts()[name] for name in FAILURE_COUNTERS)
-        if any(isinstance(error, ConfigurationError) for error in open_circuits):
+        if any(isinstance(error, ConfigurationError) for error in circuit_errors):
             return Outcome.MISCONFIGURED
         if was_stopped:
             return Outcome.STOPPED
-        if has_failures or any(isinstance(error, OutageError) for error in open_circuits):
+        if has_failures or any(isinstance(error, OutageError) for error in circuit_errors):
             return Outcome.FAILED
-        if open_circuits:
+        if circuit_errors:
             return Outcome.RATE_LIMITED
         return Outcome.STOPPED if self.limit_reached else Outcome.SUCCEEDED

@@ -4,9 +4,11 @@ import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.test.client import encode_multipart
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
@@ -112,6 +114,18 @@ def test_a_changed_pipedrive_person_is_matched_again(api: APIClient) -> None:
 
     person = Person.objects.get()
     assert (response.status_code, person.pipedrive_id, person.pipedrive_matched_at) == (200, 7, None)
+
+
+@pytest.mark.parametrize("content_type", ["multipart/form-data; boundary=x", "application/x-www-form-urlencoded"])
+def test_an_empty_field_of_a_form_changes_nothing(content_type: str, api: APIClient) -> None:
+    create_person("ada", pipedrive_id=7, backfill="10")
+    body = {"pipedrive_id": "", "backfill": "", "state": "paused"}
+    encoded = encode_multipart("x", body) if content_type.startswith("multipart") else urlencode(body)
+
+    response = api.patch("/api/v1/people/ada", encoded, content_type=content_type)
+
+    ada = Person.objects.get()
+    assert (response.status_code, ada.pipedrive_id, ada.backfill, ada.state) == (200, 7, "10", "paused")
 
 
 def test_a_wider_backfill_makes_skipped_gists_pending(api: APIClient) -> None:

@@ -1,12 +1,14 @@
 """Leases: which run may work on a person."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from people.models import Person
+from people.models import Gist, Person
 from sync.claims import Claims, database_clock, due_for_poll
-from tests.factories import create_person
+from sync.clients.errors import LeaseLostError
+from tests.factories import create_gist, create_person
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -122,6 +124,32 @@ def test_a_person_is_due_once_in_a_round() -> None:
     create_person("polled", state="active", attempted_at=NOW)
 
     assert Claims("run", 600, Clock()).take(DUE, 10) == []
+
+
+@pytest.mark.parametrize(
+    ("person_changes", "gist_changes"),
+    [
+        ({"lease_holder": "other"}, {}),
+        ({"pipedrive_id": 2}, {}),
+        ({"pipedrive_id": None}, {}),
+        ({}, {"push_state": "pushed"}),
+        ({}, {"push_state": "skipped"}),
+    ],
+)
+def test_a_gist_is_written_only_while_it_is_pending_and_its_person_held_and_linked_as_read(
+    person_changes: dict[str, Any], gist_changes: dict[str, Any]
+) -> None:
+    gist = create_gist(create_person("ada", pipedrive_id=1))
+    claims = Claims("run", 600, Clock())
+    (ada,) = claims.take(DUE, 1)
+    claims.update_gist(ada, gist, push_error="written")
+    Person.objects.update(**person_changes or {"name": "Ada"})
+    Gist.objects.update(**gist_changes or {"description": "odd"})
+
+    with pytest.raises(LeaseLostError):
+        claims.update_gist(ada, gist, push_error="written again")
+
+    assert Gist.objects.get().push_error == "written"
 
 
 def test_the_clock_shows_the_database_s_time() -> None:

@@ -379,8 +379,8 @@ def test_one_odd_gist_is_set_aside_and_the_others_go_on(
     page = admin_client.get(f"/admin/people/person/{ada.pk}/change/").content.decode()
     assert (summary.code, again.code) == (0, 0)
     assert sorted(pipedrive.gist_ids()) == sorted([first, last])
-    assert len(person["set_aside"]) == 1
-    assert person["set_aside"][0]["reason"]
+    assert len(person["unreadable_gists"]) == 1
+    assert person["unreadable_gists"][0]["reason"]
     assert "reason" in page
     assert Person.objects.get().full_pass_at is not None
     assert not Gist.objects.exclude(removed_at=None).exists()
@@ -393,7 +393,7 @@ def test_an_item_that_is_no_gist_is_set_aside(item: object, ada: Person, github:
     summary = sync()
 
     assert summary.code == 0
-    assert len(Person.objects.get().set_aside or []) == 1
+    assert len(Person.objects.get().unreadable_gists or []) == 1
 
 
 def test_a_stored_gist_that_becomes_odd_is_neither_changed_nor_removed(

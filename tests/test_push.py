@@ -1,5 +1,7 @@
 """Pushes that do not simply succeed."""
 
+from datetime import timedelta
+
 import pytest
 from pytest_django import Settings
 from rest_framework.test import APIClient
@@ -153,3 +155,72 @@ def test_a_pipedrive_id_set_during_the_run_is_kept(
     ada.refresh_from_db()
     assert ada.pipedrive_id == chosen
     assert len(pipedrive.activities_of(chosen)) == len(pipedrive.activities) == 1
+
+
+def test_a_person_relinked_between_two_pushes_is_continued_in_the_same_run(
+    ada: Person,
+    github: GitHubStandIn,
+    pipedrive: PipedriveStandIn,
+    sync: Sync,
+    api: APIClient,
+    during_request: DuringRequest,
+) -> None:
+    """The push that notices the new link is not sent, so it does not count for the limit."""
+    for description in ("First", "Second"):
+        github.publish("ada", description)
+    chosen = pipedrive.add_person("Chosen by a user")
+    during_request(
+        pipedrive,
+        "create_activity",
+        lambda: api.patch("/api/v1/people/ada", {"pipedrive_id": chosen}, format="json"),
+    )
+
+    summary = sync("--max-activities", "2")
+
+    assert (summary.code, summary.json["problems"]) == (0, [])
+    assert [row["subject"] for row in pipedrive.activities_of(chosen)] == ["Second"]
+    assert set(Gist.objects.values_list("push_state", flat=True)) == {"pushed"}
+
+
+@pytest.mark.parametrize("nth", [1, 2], ids=["before the push", "during the push"])
+def test_an_edit_stored_after_the_gist_was_read_reaches_the_activity(
+    nth: int,
+    ada: Person,
+    github: GitHubStandIn,
+    pipedrive: PipedriveStandIn,
+    sync: Sync,
+    configured: Settings,
+    during_request: DuringRequest,
+) -> None:
+    configured.PUSH_EDITS = True
+    github.publish("ada", "First")
+    github.publish("ada", "Draft")
+
+    def store_edit() -> None:  # As the poll of a run would that has claimed Ada meanwhile.
+        gist = Gist.objects.get(description="Draft")
+        gist.description, gist.github_updated_at = "Final", gist.github_updated_at + timedelta(hours=1)
+        gist.activity_outdated = gist.push_state == "started"
+        gist.save(update_fields=["description", "github_updated_at", "activity_outdated"])
+
+    during_request(pipedrive, "create_activity", store_edit, nth=nth)
+    sync()
+    sync()
+
+    assert [activity["subject"] for activity in pipedrive.activities.values()] == ["First", "Final"]
+    assert not Gist.objects.filter(activity_outdated=True).exists()
+
+
+def test_a_rejected_edit_is_tried_again_in_the_next_run(
+    linked: int, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, configured: Settings
+) -> None:
+    configured.PUSH_EDITS = True
+    github.edit("ada", Gist.objects.get().github_id, description="Final")
+    pipedrive.fail("edit_activity", respond(400, '{"error": "odd"}'))
+
+    rejected = sync()
+    error = Gist.objects.get().push_error
+    sync()
+
+    (activity,) = pipedrive.activities.values()
+    assert ("odd" in error, "odd" in rejected.json["problems"][0]) == (True, True)
+    assert (activity["subject"], Gist.objects.get().push_error) == ("Final", "")

@@ -135,14 +135,14 @@ def test_a_sync_requested_during_the_poll_leads_to_another_poll(
     assert Person.objects.get().sync_requested_at is None
 
 
-def test_a_run_stops_after_max_people(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
+def test_a_run_stops_after_max_people_if_more_are_due(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
     track_people(github, 5)
 
     summary = sync("--max-people", "4")
-    rest = sync("--max-people", "2")
+    rest = sync("--max-people", "6")
 
     assert (summary.code, summary.counts["people_polled"], summary.json["outcome"]) == (0, 4, "stopped")
-    assert rest.counts["people_polled"] == 2
+    assert (rest.counts["people_polled"], rest.json["outcome"]) == (6, "succeeded")
     assert not Person.objects.filter(polled_at=None).exists()
 
 

@@ -17,7 +17,7 @@ class PersonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only i
     fields = [
         "github_username",
         ("state", "last_error", "failures"),
-        "set_aside",
+        "unreadable_gists",
         ("name", "email", "github_id"),
         ("pipedrive_id", "pipedrive_create_started_at", "pipedrive_matched_at"),
         "backfill",

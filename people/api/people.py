@@ -21,14 +21,14 @@ from people.api.filters import PersonFilter, PrefixSearch, StrictOrdering
 from people.api.pagination import PagePagination
 from people.api.parsers import CsvParser, JsonParser
 from people.api.serializers import (
-    ALL_GISTS_PAGE_SIZE,
     DEFAULT_PAGE_SIZE,
+    MAX_PAGE_SIZE,
     BulkReportSerializer,
     NewPersonSerializer,
     PersonChangesSerializer,
     PersonSerializer,
     PersonWithGistsSerializer,
-    WindowQuerySerializer,
+    VisitQuerySerializer,
 )
 from people.api.validation import PAGING, filter_names, validate_query
 from people.models import Person, PersonQuerySet
@@ -76,31 +76,34 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiV
 
     @schema.visit_person
     def retrieve(self, request: Request, username: str) -> Response:
-        validate_query(request, set(WindowQuerySerializer().fields))
-        query = WindowQuerySerializer(data=request.query_params)
+        validate_query(request, set(VisitQuerySerializer().fields))
+        query = VisitQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
         options = query.validated_data
-        person, window = self._get_window(get_tracked_person(username), options)
-        context = {"window": window, "next": self._get_next_url(window, options) if window.has_more else None}
+        person, gist_slice = self._get_slice(get_tracked_person(username), options)
+        context = {
+            "slice": gist_slice,
+            "next": self._get_next_url(gist_slice, options) if gist_slice.has_more else None,
+        }
         return Response(PersonWithGistsSerializer(person, context=context).data)
 
-    def _get_window(self, person: Person, options: dict[str, Any]) -> tuple[Person, visits.Window]:
+    def _get_slice(self, person: Person, options: dict[str, Any]) -> tuple[Person, visits.GistSlice]:
         consumer, all_gists = get_consumer(self.request), options["getAllGists"]
-        limit = options.get("page_size", ALL_GISTS_PAGE_SIZE if all_gists else DEFAULT_PAGE_SIZE)
+        limit = options.get("page_size", MAX_PAGE_SIZE if all_gists else DEFAULT_PAGE_SIZE)
         if all_gists or "since" in options:
-            return person, visits.replay(person, consumer, options.get("since", 0), limit)
+            return person, visits.read_since(person, consumer, options.get("since", 0), limit)
         if self.request.method == "HEAD":
-            return person, visits.peek(person, consumer, limit)
+            return person, visits.preview_visit(person, consumer, limit)
         try:
             return visits.visit(person.pk, consumer, limit)
         except Person.DoesNotExist:  # deleted since it was found
             raise PersonNotTrackedError(person.github_username) from None
 
-    def _get_next_url(self, window: visits.Window, options: dict[str, Any]) -> str:
-        """After a visit: the same URL, because the marker moved. After a replay: the URL with the next cursor."""
+    def _get_next_url(self, gist_slice: visits.GistSlice, options: dict[str, Any]) -> str:
+        """After a visit: the same URL, because the marker moved. Otherwise: the URL with the next cursor."""
         url = self.request.build_absolute_uri()
         if options["getAllGists"] or "since" in options:
-            return replace_query_param(url, "since", window.cursor)
+            return replace_query_param(url, "since", gist_slice.cursor)
         return url
 
     @schema.change_person

@@ -11,12 +11,15 @@ from rest_framework.request import Request
 from people.api.authentication import SCHEME
 from people.models import ApiKey
 
-if TYPE_CHECKING:  # rest_framework.views imports this module.
+if TYPE_CHECKING:  # rest_framework.views imports the permissions, so importing it here would be a cycle.
     from rest_framework.views import APIView
 
 
 class HasApiAccess(BasePermission):
-    """Allows keys and staff. A read-only key, and staff without `change_person`, may only read."""
+    """Allows API keys and staff. A read-only key, and staff without `change_person`, may only read.
+
+    A visit is a GET that moves the consumer's own visit marker, so it is allowed to them.
+    """
 
     message = "Your key is read-only, or your account may not change people."
 
@@ -35,7 +38,7 @@ class HasApiAccess(BasePermission):
 
 
 class HasMetricsAccess(HasApiAccess):
-    """Like HasApiAccess, and allows all requests with METRICS_PUBLIC."""
+    """As HasApiAccess; with the setting METRICS_PUBLIC, everybody has access."""
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
         return settings.METRICS_PUBLIC or super().has_permission(request, view)

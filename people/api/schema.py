@@ -17,7 +17,7 @@ from people.api.serializers import (
     PersonChangesSerializer,
     PersonSerializer,
     PersonWithGistsSerializer,
-    WindowQuerySerializer,
+    VisitQuerySerializer,
 )
 from people.bulk import MAX_ROWS
 
@@ -110,7 +110,7 @@ visit_person = extend_schema(
         "last one. The first visit returns all gists. With `getAllGists=true`, with `since`, and for HEAD, the marker "
         "does not move. Each API key has its own markers."
     ),
-    parameters=[USERNAME, WindowQuerySerializer],
+    parameters=[USERNAME, VisitQuerySerializer],
     responses={
         200: describe("The person with the gists.", examples.PERSON_WITH_GISTS, PersonWithGistsSerializer),
         400: describe("An invalid query parameter.", examples.BAD_QUERY, BAD_REQUEST),

@@ -33,7 +33,7 @@ _COMMON: dict[str, Any] = {
     "email": "ada@example.com",
     "state": "active",
     "last_error": "",
-    "set_aside": [],
+    "unreadable_gists": [],
     "pipedrive_id": 311,
     "created_at": "2026-11-19T10:00:00Z",
     "updated_at": "2026-11-20T09:00:12Z",

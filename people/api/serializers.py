@@ -1,4 +1,4 @@
-"""Shapes of the responses, and rules for the input."""
+"""The fields of the responses, and the validation of the input."""
 
 from datetime import datetime
 from typing import Any
@@ -7,16 +7,17 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.utils import html
 
 from people.api.validation import StrictMixin, validate_backfill
 from people.bulk import BulkReport, RowOutcome, RowResult
 from people.github_names import login_key, parse_login
 from people.models import Gist, Person
-from people.visits import Window
+from people.visits import GistSlice
 
-MAX_CURSOR = 2**63 - 1
+MAX_BIGINT = 2**63 - 1
 DEFAULT_PAGE_SIZE = 100  # gists of a visit
-ALL_GISTS_PAGE_SIZE = 5000
+MAX_PAGE_SIZE = 5000  # gists; the default of getAllGists
 
 
 class ErrorSerializer(serializers.Serializer[dict[str, str]]):
@@ -57,7 +58,7 @@ class GistSerializer(serializers.ModelSerializer[Gist]):
         read_only_fields = fields
 
 
-class SetAsideSerializer(serializers.Serializer[dict[str, str]]):
+class UnreadableGistSerializer(serializers.Serializer[dict[str, str]]):
     """A gist that GitHub lists and that cannot be read."""
 
     id = serializers.CharField(allow_blank=True, help_text="GitHub's gist id, if that is readable")
@@ -70,7 +71,7 @@ class PersonSerializer(serializers.ModelSerializer[Person]):
     gist_count = serializers.IntegerField(read_only=True, help_text="stored gists, including removed ones")
     pending_count = serializers.IntegerField(read_only=True, help_text="gists whose activity is not created yet")
     rejected_count = serializers.IntegerField(read_only=True, help_text="gists that Pipedrive rejected")
-    set_aside = serializers.SerializerMethodField(help_text="listed gists that cannot be read")
+    unreadable_gists = serializers.SerializerMethodField(help_text="listed gists that cannot be read")
 
     class Meta:
         model = Person
@@ -81,7 +82,7 @@ class PersonSerializer(serializers.ModelSerializer[Person]):
             "email",
             "state",
             "last_error",
-            "set_aside",
+            "unreadable_gists",
             "pipedrive_id",
             "backfill",
             "polled_at",
@@ -94,15 +95,15 @@ class PersonSerializer(serializers.ModelSerializer[Person]):
         ]
         read_only_fields = fields
 
-    @extend_schema_field(SetAsideSerializer(many=True))
-    def get_set_aside(self, person: Person) -> list[dict[str, str]]:
-        return person.set_aside or []
+    @extend_schema_field(UnreadableGistSerializer(many=True))
+    def get_unreadable_gists(self, person: Person) -> list[dict[str, str]]:
+        return person.unreadable_gists or []
 
 
 class PersonWithGistsSerializer(serializers.ModelSerializer[Person]):
     """A person with some of their gists."""
 
-    # The context contains the `window` (people.visits) and `next`, the URL of the next window or None.
+    # The context contains the `slice` (people.visits) and `next`, the URL of the next slice or None.
 
     last_visit = serializers.SerializerMethodField(help_text="your visit before this one")
     cursor = serializers.SerializerMethodField(help_text="send it as `since` to get the gists after these")
@@ -129,10 +130,10 @@ class PersonWithGistsSerializer(serializers.ModelSerializer[Person]):
         read_only_fields = fields
 
     def get_last_visit(self, person: Person) -> datetime | None:
-        return self._window.last_visit
+        return self._slice.last_visit
 
     def get_cursor(self, person: Person) -> int:
-        return self._window.cursor
+        return self._slice.cursor
 
     def get_next(self, person: Person) -> str | None:
         url: str | None = self.context["next"]
@@ -140,12 +141,12 @@ class PersonWithGistsSerializer(serializers.ModelSerializer[Person]):
 
     @extend_schema_field(GistSerializer(many=True))
     def get_gists(self, person: Person) -> list[dict[str, Any]]:
-        return list(GistSerializer(self._window.gists, many=True).data)
+        return list(GistSerializer(self._slice.gists, many=True).data)
 
     @property
-    def _window(self) -> Window:
-        window: Window = self.context["window"]
-        return window
+    def _slice(self) -> GistSlice:
+        gist_slice: GistSlice = self.context["slice"]
+        return gist_slice
 
 
 @extend_schema_field(
@@ -168,7 +169,7 @@ class NewPersonSerializer(StrictMixin, serializers.ModelSerializer[Person]):
         required=False,
         allow_null=True,
         min_value=1,
-        max_value=MAX_CURSOR,
+        max_value=MAX_BIGINT,
         help_text="id of the Pipedrive person who gets the activities; by default one is found or created",
     )
     backfill = BackfillField(
@@ -210,7 +211,7 @@ class PersonChangesSerializer(StrictMixin, serializers.Serializer[dict[str, Any]
         required=False,
         allow_null=True,
         min_value=1,
-        max_value=MAX_CURSOR,
+        max_value=MAX_BIGINT,
         help_text="id of the Pipedrive person who gets further activities; null: one is found or created",
     )
     state = serializers.ChoiceField(
@@ -224,8 +225,13 @@ class PersonChangesSerializer(StrictMixin, serializers.Serializer[dict[str, Any]
         help_text="a wider choice exports gists that were skipped before",
     )
 
+    def to_internal_value(self, data: Any) -> Any:
+        if html.is_html_input(data):  # An empty form field counts as absent, as an empty backfill choice does.
+            data = {name: value for name, value in data.items() if value != ""}
+        return super().to_internal_value(data)
+
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        attrs = {name: value for name, value in attrs.items() if value != ""}  # An empty form field counts as absent.
+        attrs = {name: value for name, value in attrs.items() if value != ""}
         if not attrs:
             raise serializers.ValidationError(f"Send at least one of: {', '.join(self.fields)}.")
         return attrs
@@ -234,7 +240,7 @@ class PersonChangesSerializer(StrictMixin, serializers.Serializer[dict[str, Any]
 class BulkRowSerializer(serializers.Serializer[dict[str, Any]]):
     """One row of POST /people/bulk."""
 
-    # Only for the OpenAPI description: people.bulk validates the rows, so that one row cannot fail the request.
+    # Only for the OpenAPI description: people.bulk validates row by row, so that one invalid row does not reject all.
 
     username = serializers.CharField()
     pipedrive_id = serializers.IntegerField(required=False, allow_null=True)
@@ -263,7 +269,7 @@ def already_tracked_error(login: str) -> serializers.ValidationError:
     return serializers.ValidationError(f"@{login} is already tracked.", code="unique")
 
 
-class WindowQuerySerializer(serializers.Serializer[dict[str, Any]]):
+class VisitQuerySerializer(serializers.Serializer[dict[str, Any]]):
     """The query parameters of GET /people/{username}."""
 
     getAllGists = serializers.BooleanField(  # noqa: N815  # the contract fixes this name
@@ -272,12 +278,12 @@ class WindowQuerySerializer(serializers.Serializer[dict[str, Any]]):
     since = serializers.IntegerField(
         required=False,
         min_value=0,
-        max_value=MAX_CURSOR,
+        max_value=MAX_BIGINT,
         help_text="return all gists after this cursor; does not move the visit marker",
     )
     page_size = serializers.IntegerField(
         required=False,
         min_value=1,
-        max_value=500,
-        help_text=f"maximum number of gists; default {DEFAULT_PAGE_SIZE}, with getAllGists {ALL_GISTS_PAGE_SIZE}",
+        max_value=MAX_PAGE_SIZE,
+        help_text=f"maximum number of gists; default {DEFAULT_PAGE_SIZE}, with getAllGists {MAX_PAGE_SIZE}",
     )

@@ -97,7 +97,7 @@ class Migration(migrations.Migration):
                 ("list_is_empty", models.BooleanField(default=True, editable=False)),
                 ("attempted_at", models.DateTimeField(blank=True, db_index=True, editable=False, null=True)),
                 ("polled_at", models.DateTimeField(blank=True, editable=False, null=True)),
-                ("set_aside", models.JSONField(blank=True, editable=False, null=True)),
+                ("unreadable_gists", models.JSONField(blank=True, editable=False, null=True)),
                 ("full_pass_at", models.DateTimeField(blank=True, editable=False, null=True)),
                 ("full_read_at", models.DateTimeField(blank=True, editable=False, null=True)),
                 ("push_attempted_at", models.DateTimeField(blank=True, editable=False, null=True)),

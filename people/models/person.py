@@ -91,7 +91,7 @@ class Person(models.Model):
     attempted_at = models.DateTimeField(null=True, blank=True, editable=False, db_index=True)  # any outcome
     polled_at = models.DateTimeField(null=True, blank=True, editable=False)  # successfully
     # [{id, reason}, ...] of listed gists that cannot be read; they are tried again whenever the list is read.
-    set_aside = models.JSONField(null=True, blank=True, editable=False)
+    unreadable_gists = models.JSONField(null=True, blank=True, editable=False)
     full_pass_at = models.DateTimeField(null=True, blank=True, editable=False)  # every page was read or unchanged
     full_read_at = models.DateTimeField(null=True, blank=True, editable=False)  # every page was read, without ETags
     push_attempted_at = models.DateTimeField(null=True, blank=True, editable=False)

@@ -14,7 +14,7 @@ from people.api.base import ApiView
 from people.api.permissions import HasMetricsAccess
 from sync.claims import database_clock
 from sync.models import SyncRun
-from sync.status import MAX_COUNT_AGE_SECONDS, Status, get_status
+from sync.status import Status, get_status
 
 
 class MetricsView(ApiView):
@@ -23,7 +23,7 @@ class MetricsView(ApiView):
     @extend_schema(exclude=True)
     def get(self, request: Request) -> HttpResponse:
         registry = CollectorRegistry()
-        registry.register(StatusCollector(get_status(database_clock(), max_count_age=MAX_COUNT_AGE_SECONDS)))
+        registry.register(StatusCollector(get_status(database_clock(), use_cache=True)))
         return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 

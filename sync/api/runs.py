@@ -15,11 +15,11 @@ from sync.api import schema
 from sync.api.serializers import SyncRunSerializer
 from sync.models import SyncRun
 
-MAX_ID_DIGITS = 18  # a longer number does not fit the database's type
+MAX_ID_DIGITS = 18  # all such numbers fit into 64 bits
 
 
 class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[SyncRun], ApiView):
-    """The runs of the last 90 days."""
+    """The runs of the last 90 days (sync.runs.KEEP_FOR)."""
 
     queryset = SyncRun.objects.all()
     serializer_class = SyncRunSerializer

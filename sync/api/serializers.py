@@ -1,4 +1,4 @@
-"""Shapes of runs and of the status. `sync_status --json` prints the same shapes."""
+"""The fields of runs and of the status. `sync_status --json` prints the same."""
 
 from typing import Any
 
@@ -36,11 +36,14 @@ class RunCountsSerializer(serializers.Serializer[dict[str, int]]):
 
 
 class ApiLimitSerializer(serializers.Serializer[ApiLimit]):
-    """What a run knows about one API's rate limit."""
+    """One API's rate limit at the end of a run."""
 
-    remaining = serializers.FloatField(allow_null=True, help_text="remaining budget, as the API reported it last")
+    remaining = serializers.FloatField(
+        allow_null=True, help_text="remaining requests (Pipedrive: tokens), as the API reported last"
+    )
     reset = serializers.FloatField(
-        allow_null=True, help_text="when that budget resets; GitHub: Unix time, Pipedrive: seconds from the response"
+        allow_null=True,
+        help_text="when they reset, as reported; GitHub: Unix time, Pipedrive: seconds from the response",
     )
     requests = serializers.IntegerField(help_text="requests that the run sent")
     stopped = serializers.CharField(allow_blank=True, help_text="why the run stopped calling this API, if it did")

@@ -8,7 +8,7 @@ from people.api.validation import validate_query
 from sync.api import schema
 from sync.api.serializers import StatusSerializer
 from sync.claims import database_clock
-from sync.status import MAX_COUNT_AGE_SECONDS, get_status
+from sync.status import get_status
 
 
 class StatusView(ApiView):
@@ -17,5 +17,5 @@ class StatusView(ApiView):
     @schema.get_status
     def get(self, request: Request) -> Response:
         validate_query(request, set())
-        status = get_status(database_clock(), max_count_age=MAX_COUNT_AGE_SECONDS)
+        status = get_status(database_clock(), use_cache=True)
         return Response(StatusSerializer(status).data)

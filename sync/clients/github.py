@@ -95,7 +95,7 @@ class PublicGist:
 
 
 @dataclass(frozen=True)
-class SetAside:
+class UnreadableGist:
     """A listed gist that cannot be read. `id` is empty if even that is not readable."""
 
     id: str
@@ -115,7 +115,7 @@ class GistPage:
     unchanged: bool = False
     is_full: bool = False
     is_redirected: bool = False
-    set_aside: list[SetAside] = field(default_factory=list)
+    unreadable_gists: list[UnreadableGist] = field(default_factory=list)
 
 
 ACCOUNT = TypeAdapter(Account)
@@ -211,14 +211,14 @@ class GitHubClient:
         next_url = _next_url(link, response.url) if link else ""
         if response.status == 304:
             return GistPage([], next_url=next_url, unchanged=True, is_redirected=response.is_redirected)
-        gists, set_aside = _parse_gists(response)
+        gists, unreadable_gists = _parse_gists(response)
         return GistPage(
             [gist for gist in gists if gist.public],
             response.headers.get("etag", ""),
             next_url,
-            is_full=len(gists) + len(set_aside) >= PAGE_SIZE,
+            is_full=len(gists) + len(unreadable_gists) >= PAGE_SIZE,
             is_redirected=response.is_redirected,
-            set_aside=set_aside,
+            unreadable_gists=unreadable_gists,
         )
 
     def _parse_rate_limit(self, response: Response, window: str) -> Pause | None:
@@ -265,7 +265,7 @@ class GitHubClient:
             )
 
 
-def _parse_gists(response: Response) -> tuple[list[PublicGist], list[SetAside]]:
+def _parse_gists(response: Response) -> tuple[list[PublicGist], list[UnreadableGist]]:
     """The gists of a page. One odd item is set aside with a reason; the others are read.
 
     InvalidResponseError when the body is not a list of at most PAGE_SIZE items.
@@ -281,13 +281,13 @@ def _parse_gists(response: Response) -> tuple[list[PublicGist], list[SetAside]]:
         rows = None
     if not isinstance(rows, list):
         raise InvalidResponseError(f"{response.call} returned {response.status} with an invalid body: not a list")
-    gists, set_aside = [], []
+    gists, unreadable_gists = [], []
     for row in _check_size(rows, response):
         try:
             gists.append(GIST.validate_json(json.dumps(row)))
         except (ValidationError, ValueError) as error:
-            set_aside.append(SetAside(_get_id(row), _format_reason(error)))
-    return gists, set_aside
+            unreadable_gists.append(UnreadableGist(_get_id(row), _format_reason(error)))
+    return gists, unreadable_gists
 
 
 def _check_size(rows: list[T], response: Response) -> list[T]:

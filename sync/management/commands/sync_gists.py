@@ -131,7 +131,7 @@ class Command(BaseCommand):
     def _due(logins: tuple[str, ...], requested: bool, clock: Clock) -> Q:
         now = clock()
         if logins:
-            return claims.named(logins, now)
+            return claims.due_by_login(logins, now)
         return claims.requested() if requested else claims.due_for_poll(now, now)
 
     def _dry_run(self, due: Q, github: GitHubClient, options: dict[str, Any]) -> None:
@@ -164,7 +164,7 @@ class Command(BaseCommand):
                 close_run(record, context, Outcome.FAILED)
                 raise
         was_stopped = context.stopping.is_set() and not context.summary.limit_reached
-        close_run(record, context, context.summary.outcome(context.open_circuits, was_stopped=was_stopped))
+        close_run(record, context, context.summary.outcome(context.circuit_errors, was_stopped=was_stopped))
         self._print_summary(record, context, time.monotonic() - started, options["json"])
         code = EXIT_CODES.get(Outcome(record.outcome), 0)
         if code:

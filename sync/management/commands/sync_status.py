@@ -47,7 +47,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         status, max_age = get_status(database_clock()), options["max_age"]
-        is_healthy = status.age is not None and status.age <= max_age
+        is_healthy = status.time_since_success is not None and status.time_since_success <= max_age
         if options["json"]:
             self.stdout.write(json.dumps({"healthy": is_healthy, **StatusSerializer(status).data}))
         else:
@@ -60,7 +60,7 @@ def format_status(status: Status, max_age: timedelta) -> list[str]:
     """Return the status as lines of text."""
     return [
         *_format_run(status.last_run),
-        _format_age(status.age, max_age),
+        _format_age(status.time_since_success, max_age),
         f"people: {_format_counts(status.counts.people)}",
         f"gists: {_format_counts(status.counts.gists)}",
         _format_backlog(status),
