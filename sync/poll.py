@@ -287,7 +287,7 @@ def _is_believed(poll: Poll, github: GitHubClient) -> bool:
     the same result, confirms a short list; an empty one needs the profile.
     """
     person = poll.person
-    if poll.gists and person.backfill_settled_at:
+    if poll.gists and person.backfill_decided_at:
         return True
     if poll.account is None or poll.account.public_gists is None:
         _follow_account(poll, github)

@@ -177,7 +177,7 @@ class Run:
             raise result.error
         if isinstance(result, PushResult):
             self._pushed.append(result)
-        elif not self._verdicts.keep_back(result):  # Otherwise it waits until `settle` (see sync.verdicts).
+        elif not self._verdicts.keep_back(result):  # Otherwise it waits until `decide` (see sync.verdicts).
             self._polled.append(result)
         self._group_started_at = self._group_started_at or boot_clock()
 
@@ -186,7 +186,7 @@ class Run:
         gists = sum(len(result.gists) for result in self._polled if isinstance(result, Poll))
         has_polled_all = len(self._polled) + len(self._verdicts.pending) == len(self.poll_lane.held)
         if has_polled_all and self._verdicts.pending and self._has_polled_everyone():
-            self._polled += self._verdicts.settle()
+            self._polled += self._verdicts.decide()
         if self._polled and (is_late or has_polled_all or len(self._polled) >= GROUP_SIZE or gists >= MAX_GROUP_GISTS):
             self._finish_polled()
         has_pushed_all = len(self._pushed) == len(self.push_lane.held)

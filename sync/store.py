@@ -172,7 +172,7 @@ class Store:
             columns["full_pass_at"] = now
         if poll.is_full_read:
             columns["full_read_at"] = now
-            columns["backfill_settled_at"] = person.backfill_settled_at or now
+            columns["backfill_decided_at"] = person.backfill_decided_at or now
         if poll.is_full_read:
             columns["list_is_empty"] = not poll.gists
         elif poll.gists:
@@ -205,7 +205,7 @@ class Store:
         for poll in polls:
             new += self._new_gists(poll, held[poll.person.pk], known)
             edited += [known[gist.id] for gist in poll.gists if gist.id in known and _update(known[gist.id], gist, now)]
-            self._settle_backfill(poll, held[poll.person.pk], known)
+            self._decide_backfill(poll, held[poll.person.pk], known)
         Gist.objects.bulk_create(new, batch_size=BATCH_SIZE)
         fields = [*GIST_FIELDS, "removed_at", "updated_at", "activity_outdated"]
         Gist.objects.bulk_update(edited, fields, batch_size=BATCH_SIZE)
@@ -229,7 +229,7 @@ class Store:
 
         From an incomplete one nothing is exported unless everything is: the newest are not known yet.
         """
-        if person.backfill_settled_at:
+        if person.backfill_decided_at:
             return {gist.id for gist in poll.gists}
         choice = person.backfill or self.context.options.backfill
         if not poll.is_full_read and choice != "all":
@@ -237,9 +237,9 @@ class Store:
         selected = select(choice, [gist.created_at for gist in poll.gists])
         return {gist.id for gist, is_selected in zip(poll.gists, selected, strict=True) if is_selected}
 
-    def _settle_backfill(self, poll: Poll, person: Person, known: dict[str, Gist]) -> None:
+    def _decide_backfill(self, poll: Poll, person: Person, known: dict[str, Gist]) -> None:
         """The first complete list decides also about gists that earlier, incomplete lists have stored as skipped."""
-        if person.backfill_settled_at or not poll.is_full_read:
+        if person.backfill_decided_at or not poll.is_full_read:
             return
         selected = self._selected(poll, person)
         rows = [row.pk for row in known.values() if row.person_id == person.pk and row.github_id in selected]

@@ -25,7 +25,7 @@ ENOUGH_GONE = 50  # people; with so many, the run decides before it polls more
 
 
 class Verdicts:
-    """Keeps such results back until `settle`. Called in the main thread only."""
+    """Keeps such results back until `decide`. Called in the main thread only."""
 
     def __init__(self, context: RunContext) -> None:
         self.pending: list[PollResult] = []
@@ -47,7 +47,7 @@ class Verdicts:
             self._open_circuit()
         return True
 
-    def settle(self) -> list[PollResult]:
+    def decide(self) -> list[PollResult]:
         """The results that were kept back; people who may not be judged are returned as not attempted."""
         results, self.pending = self.pending, []
         if self._is_mass():

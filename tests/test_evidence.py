@@ -247,7 +247,7 @@ def test_a_list_that_is_cut_short_decides_nothing(
     lie = sync("--max-activities", "2")
     github.heal()
     ada.refresh_from_db()
-    during = (ada.etag, ada.full_pass_at, ada.polled_at, ada.backfill_settled_at)
+    during = (ada.etag, ada.full_pass_at, ada.polled_at, ada.backfill_decided_at)
     exported_early = [gist_id for gist_id in pipedrive.gist_ids() if gist_id not in ids[-3:]] if backfill == "3" else []
     sync("--max-activities", "3")
     sync("--max-activities", "3")
@@ -258,7 +258,7 @@ def test_a_list_that_is_cut_short_decides_nothing(
     assert Gist.objects.count() == 103
     wanted = {"all": 103, "none": 0, "3": 3}[backfill]
     assert Gist.objects.exclude(push_state="skipped").count() == wanted
-    assert Person.objects.get().backfill_settled_at is not None
+    assert Person.objects.get().backfill_decided_at is not None
 
 
 def test_links_that_never_end_stop_the_reading(ada: Person, github: GitHubStandIn, sync: Sync) -> None:

@@ -84,7 +84,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("backfill", models.CharField(blank=True, max_length=10)),
-                ("backfill_settled_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("backfill_decided_at", models.DateTimeField(blank=True, editable=False, null=True)),
                 ("pipedrive_id", models.PositiveBigIntegerField(blank=True, null=True)),
                 ("pipedrive_create_started_at", models.DateTimeField(blank=True, editable=False, null=True)),
                 ("pipedrive_create_name", models.CharField(blank=True, editable=False, max_length=255)),

@@ -68,7 +68,7 @@ class Person(models.Model):
     state = models.CharField(max_length=10, choices=State.choices, default=State.NEW, db_index=True)
     backfill = models.CharField(max_length=10, blank=True)
     # The first list that was read to its end and believed: gists that appear later are not a matter of `backfill`.
-    backfill_settled_at = models.DateTimeField(null=True, blank=True, editable=False)
+    backfill_decided_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     pipedrive_id = models.PositiveBigIntegerField(null=True, blank=True)
     # Written before the POST that creates the Pipedrive person; stays when the outcome of that POST is unknown.
