@@ -22,6 +22,8 @@ from sync.clients.errors import LeaseLostError
 
 Clock = Callable[[], datetime]
 UNAVAILABLE_RECHECK_EVERY = timedelta(days=1)
+MIN_FAILURES_TO_PAUSE = 3  # in a row; before, a person is tried again in the next round
+FIRST_PAUSE, MAX_PAUSE = timedelta(hours=6), timedelta(days=1)  # doubled with each failure
 
 
 def database_clock() -> Clock:
@@ -35,12 +37,23 @@ def database_clock() -> Clock:
     return lambda: timezone.now() + offset
 
 
+def next_attempt(failures: int, now: datetime) -> datetime | None:
+    """When a person is due again after this many failures in a row. None: in the next round."""
+    if failures < MIN_FAILURES_TO_PAUSE:
+        return None
+    doublings = min(failures - MIN_FAILURES_TO_PAUSE, 10)
+    return now + min(FIRST_PAUSE * (1 << doublings), MAX_PAUSE)
+
+
 def due_for_poll(round_start: datetime, now: datetime) -> Q:
-    """People not attempted in this round, requested people, and once a day those whose account is unavailable."""
+    """People not attempted in this round, requested people, and once a day those whose account is unavailable.
+
+    People who failed repeatedly are due when their pause is over.
+    """
     tracked = Q(state__in=[Person.State.NEW, Person.State.ACTIVE])
     unavailable = Q(state__in=[Person.State.GONE, Person.State.CONFLICT])
     return (
-        (tracked & attempted_before(round_start))
+        (tracked & attempted_before(round_start) & is_over("next_attempt_at", now))
         | (unavailable & Q(attempted_at__lt=min(now - UNAVAILABLE_RECHECK_EVERY, round_start)))
         | requested()
     )
@@ -67,14 +80,21 @@ def attempted_before(moment: datetime) -> Q:
     return Q(attempted_at=None) | Q(attempted_at__lt=moment)
 
 
-def due_for_push(round_start: datetime, *, edits: bool) -> Q:
+def is_over(column: str, now: datetime) -> Q:
+    """Is the pause over that ends at this column's time?"""
+    return Q(**{column: None}) | Q(**{f"{column}__lte": now})
+
+
+def due_for_push(round_start: datetime, now: datetime, *, edits: bool) -> Q:
     """People with gists to push whose push was not attempted in this round, or not since their last poll."""
-    return has_gists_to_push(edits=edits) & (Q(push_attempted_at__lt=round_start) | not_pushed_since_poll())
+    is_due = Q(push_attempted_at__lt=round_start) | not_pushed_since_poll()
+    return has_gists_to_push(edits=edits) & is_due & is_over("next_push_at", now)
 
 
-def due_for_push_since(moment: datetime, *, edits: bool) -> Q:
+def due_for_push_since(moment: datetime, now: datetime, *, edits: bool) -> Q:
     """People with gists to push who were polled after `moment` and whose push was not attempted since that poll."""
-    return has_gists_to_push(edits=edits) & Q(attempted_at__gte=moment) & not_pushed_since_poll()
+    is_due = Q(attempted_at__gte=moment) & not_pushed_since_poll()
+    return has_gists_to_push(edits=edits) & is_due & is_over("next_push_at", now)
 
 
 def not_pushed_since_poll() -> Q:

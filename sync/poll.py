@@ -25,7 +25,16 @@ from django.utils.translation import ngettext
 from people.github_names import LOGIN, login_key
 from people.models import Gist, Person
 from sync.clients.errors import InvalidResponseError, NotFoundError, RejectedError, RetryNextRunError
-from sync.clients.github import MAX_LISTED_GISTS, Account, GistPage, GitHubClient, PublicGist, UnreadableGist
+from sync.clients.github import (
+    MAX_LISTED_GISTS,
+    PAGE_SIZE,
+    SMALL_PAGE_SIZE,
+    Account,
+    GistPage,
+    GitHubClient,
+    PublicGist,
+    UnreadableGist,
+)
 
 MAX_ETAG_LENGTH = 255  # a longer one cannot be stored byte for byte, so it is not stored at all
 MAX_PAGES = 30  # of 100 gists: GitHub lists no more than the newest 3,000
@@ -262,7 +271,8 @@ def _iter_pages(poll: Poll, first: GistPage, github: GitHubClient) -> Iterator[t
     yield first, ""
     while page.next_url:
         url = page.next_url
-        if url in visited or len(visited) >= MAX_PAGES:
+        max_pages = MAX_PAGES * (PAGE_SIZE // SMALL_PAGE_SIZE if page.is_small else 1)
+        if url in visited or len(visited) >= max_pages:
             raise InvalidResponseError(f"GitHub's links of the list of {poll.person} do not end")
         visited.add(url)
         try:

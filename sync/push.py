@@ -144,6 +144,7 @@ class Pusher:
         except OutcomeUnknownError as error:
             self._finish(gist, started, push_error=str(error)[:500])  # It stays started; see sync.reconcile.
             self._summary.count("gists_unknown")
+            self._summary.record("gist", failed=1)
             self._summary.problem(str(error), person=person, gist=gist)
         except (RejectedError, NotSentError, CircuitOpenError, RunStoppedError) as error:
             # Nothing was created, so the gist is pending as before.
@@ -153,6 +154,7 @@ class Pusher:
         else:
             self._finish(gist, started, **pushed_columns(activity_id, self._context.clock()))
             self._summary.count("gists_pushed")
+            self._summary.record("gist", succeeded=1)
 
     def _book_activity(self) -> None:
         """Open the circuit when the run, or all runs of today, have created as many activities as they may."""
@@ -193,6 +195,7 @@ class Pusher:
         columns = {"push_error": str(error)[:500], "updated_at": self._context.clock()}
         self._claims.update_gist(person, gist, push_state=State.REJECTED, **columns)
         self._summary.count("gists_rejected")
+        self._summary.record("gist", failed=1)
         self._summary.problem(str(error), person=person, gist=gist)
 
     def _push_edits(self, person: Person) -> None:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from django.db.models import F, Q
+from django.db.models import Q
 
 from people.models import Person
-from sync.claims import due_by_login, due_for_poll, due_for_push, due_for_push_since, has_login, requested
+from sync.claims import due_by_login, due_for_poll, due_for_push, due_for_push_since, has_login, next_attempt, requested
 from sync.clients.errors import CircuitOpenError, LeaseLostError, RunStoppedError, SyncError
 from sync.clients.pipedrive import WINDOW_MARGIN, WINDOW_SECONDS
 from sync.clients.rate_limit import Pause
@@ -124,9 +124,9 @@ class Run:
     def _due_for_push(self) -> Q:
         options = self.context.options
         if self._is_polling or options.requested_only or self.context.summary.limit_reached:
-            people = due_for_push_since(self.record.started_at, edits=options.push_edits)
+            people = due_for_push_since(self.record.started_at, self.context.clock(), edits=options.push_edits)
         else:
-            people = due_for_push(self.record.round_started_at, edits=options.push_edits)
+            people = due_for_push(self.record.round_started_at, self.context.clock(), edits=options.push_edits)
         return people & has_login(options.people) if options.people else people
 
     # --- poll and push: called in the threads of the lanes ---
@@ -150,13 +150,9 @@ class Run:
             return PushResult(person, is_attempted=False)
         except Exception as error:  # Whatever it is, it affects this person only.
             reason = _describe(person, error)
-            self._report_failure(person, reason)
+            self.context.summary.fail("push", person, reason)
             return PushResult(person, reason=reason)
         return PushResult(person)
-
-    def _report_failure(self, person: Person, reason: str) -> None:
-        self.context.summary.count("people_failed")
-        self.context.summary.problem(reason, person=person)
 
     # --- finish results in groups ---
     def _collect(self) -> None:
@@ -199,7 +195,7 @@ class Run:
         results, self._polled = self._polled, []
         for result in results:
             if isinstance(result, PollFailure):
-                self._report_failure(result.person, result.reason)
+                self.context.summary.fail("poll", result.person, result.reason)
             elif isinstance(result, Poll) and (result.incomplete_because or result.state != Person.State.ACTIVE):
                 self._report_unfinished(result)
         if self._store.save(results):
@@ -210,7 +206,7 @@ class Run:
     def _report_unfinished(self, poll: Poll) -> None:
         """A person whose list is incomplete has failed; one whose account is gone or in conflict has not."""
         if poll.incomplete_because:
-            self._report_failure(poll.person, poll.incomplete_because)
+            self.context.summary.fail("poll", poll.person, poll.incomplete_because)
         else:
             self.context.summary.problem(poll.reason, person=poll.person)
 
@@ -226,11 +222,13 @@ class Run:
         release, now = self.push_lane.claims.release, self.context.clock()
         release(result.person.pk for result in results if not result.is_attempted)
         pushed = [result.person.pk for result in results if result.is_attempted and not result.reason]
-        release(pushed, push_attempted_at=now)
+        release(pushed, push_attempted_at=now, push_failures=0, push_error="", next_push_at=None)
+        self.context.summary.record("push", succeeded=len(pushed))
         for result in results:
             if result.reason:
-                failure = {"failures": F("failures") + 1, "last_error": result.reason[:500]}
-                release([result.person.pk], push_attempted_at=now, **failure)
+                failures = result.person.push_failures + 1
+                pause = {"push_failures": failures, "next_push_at": next_attempt(failures, now)}
+                release([result.person.pk], push_attempted_at=now, push_error=result.reason[:500], **pause)
         self.push_lane.forget([result.person for result in results])
 
     # --- time ---

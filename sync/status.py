@@ -13,6 +13,7 @@ from sync.claims import Clock
 from sync.models import ROUND_TRIGGERS, SUCCESSFUL_OUTCOMES, SyncRun
 
 MAX_REJECTED = 20
+MAX_IN_TROUBLE = 20
 CACHE_SECONDS = 30  # Each process counts at most this often, however many dashboards ask it.
 CACHE_KEY = "sync.status.counts"
 
@@ -64,6 +65,8 @@ class Counts:
     people: dict[str, int]  # by Person.State
     gists: dict[str, int]  # by Gist.PushState
     runs: dict[str, int]  # by SyncRun.Outcome
+    in_trouble: int  # people whose last poll or push failed
+    people_in_trouble: list[Person]  # up to MAX_IN_TROUBLE of them, those with the most failures first
     oldest_poll_at: datetime | None  # of the active people
     oldest_backlog_at: datetime | None
 
@@ -125,10 +128,13 @@ def _get_cached_counts() -> Counts:
 def _count() -> Counts:
     rows = Person.objects.order_by().values("state").annotate(number=Count("pk"), oldest_poll_at=Min("polled_at"))
     by_state = {row["state"]: row for row in rows}
+    in_trouble = Person.objects.in_trouble().order_by("-failures", "-push_failures", "pk")
     return Counts(
         people={state: by_state[state]["number"] if state in by_state else 0 for state in Person.State.values},
         gists=_count_by(Gist.objects, "push_state", Gist.PushState.values),
         runs=_count_by(SyncRun.objects, "outcome", SyncRun.Outcome.values),
+        in_trouble=Person.objects.in_trouble().count(),
+        people_in_trouble=list(in_trouble[:MAX_IN_TROUBLE]),
         oldest_poll_at=by_state[Person.State.ACTIVE]["oldest_poll_at"] if Person.State.ACTIVE in by_state else None,
         oldest_backlog_at=Gist.objects.unfinished().aggregate(oldest=Min("created_at"))["oldest"],
     )

@@ -1,25 +1,25 @@
 """Write the results of many polls with a few statements, and release the people. Runs in the main thread."""
 
 import itertools
+import json
 import logging
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import DatabaseError
-from django.db.models import F
-
 from people.backfill import select
 from people.github_names import login_key
 from people.models import Gist, Person, SearchTerm
-from sync.claims import Claims
+from sync.claims import Claims, next_attempt
 from sync.clients.github import PublicGist
 from sync.context import RunContext
 from sync.poll import MAX_ETAG_LENGTH, Poll
 
 log = logging.getLogger(__name__)
-BATCH_SIZE = 200  # rows in one statement; a row may hold 300 files
+BATCH_SIZE = 200  # rows in one statement
+MAX_BATCH_BYTES = 2 * 1024 * 1024  # of one statement; MariaDB accepts 16 MB, and one row may have 1 MB
 GIST_FIELDS = ["description", "html_url", "pull_url", "truncated", "files", "github_created_at", "github_updated_at"]
 SHOWN_FIELDS = {"description", "html_url", "pull_url", "truncated", "files"}  # what an activity shows of a gist
 
@@ -73,11 +73,13 @@ class Store:
         return bool(others)
 
     def _save_failure(self, failure: PollFailure) -> None:
+        failures = failure.person.failures + 1
         self.claims.release(
             [failure.person.pk],
             attempted_at=failure.attempted_at,
-            failures=F("failures") + 1,
+            failures=failures,
             last_error=failure.reason[:500],
+            next_attempt_at=next_attempt(failures, self.context.clock()),
         )
 
     def _save_unchanged(self, polls: list[Poll], *times: str) -> None:
@@ -91,27 +93,27 @@ class Store:
             polled_at=now,
             failures=0,
             last_error="",
+            next_attempt_at=None,
             **dict.fromkeys(times, now),
         )
         self.context.summary.add({"people_polled": saved, "people_unchanged": saved})
+        self.context.summary.record("poll", succeeded=saved)
 
     def _save_changed(self, polls: list[Poll]) -> None:
-        """All in one transaction; if the database refuses that, one by one, so that a bad poll affects one person."""
-        summary = self.context.summary
+        """All in one transaction; if that fails, one by one, so that a bad poll affects one person."""
         try:
-            summary.add(self._write(polls))
-        except DatabaseError:
+            self._write(polls)
+        except Exception:
             for poll in polls:
                 try:
-                    summary.add(self._write([poll]))
-                except DatabaseError as error:
+                    self._write([poll])
+                except Exception as error:  # Whatever it is, it affects this person only.
                     log.exception("%s: the gists could not be stored", poll.person)
-                    reason = f"The gists could not be stored: {error}"
+                    reason = f"The gists could not be stored ({type(error).__name__}); the log has the traceback."
                     self._save_failure(PollFailure(poll.person, poll.attempted_at, reason))
-                    summary.count("people_failed")
-                    summary.problem(reason, person=poll.person)
+                    self.context.summary.fail("poll", poll.person, reason)
 
-    def _write(self, polls: list[Poll]) -> Counter[str]:
+    def _write(self, polls: list[Poll]) -> None:
         counts: Counter[str] = Counter()
         now = self.context.clock()
         with self.claims.lock(poll.person.pk for poll in polls) as held:
@@ -125,7 +127,8 @@ class Store:
             counts["people_unchanged"] += len(ours) - len(changed)
             counts["people_gone"] += sum(poll.state == Person.State.GONE for poll in ours)
             counts["people_conflict"] += sum(poll.state == Person.State.CONFLICT for poll in ours)
-        return counts
+        self.context.summary.add(counts)
+        self.context.summary.record("poll", succeeded=sum(not poll.incomplete_because for poll in ours))
 
     def _write_people(self, polls: list[Poll], held: dict[int, Person], now: datetime) -> None:
         """One UPDATE a person: Django's bulk_update() costs more CPU for so many columns."""
@@ -140,7 +143,12 @@ class Store:
 
     def columns(self, poll: Poll, person: Person, now: datetime) -> dict[str, Any]:
         """What a poll changes on its person's row."""
-        columns: dict[str, Any] = {"attempted_at": poll.attempted_at, "failures": 0, "updated_at": now}
+        columns: dict[str, Any] = {
+            "attempted_at": poll.attempted_at,
+            "failures": 0,
+            "next_attempt_at": None,
+            "updated_at": now,
+        }
         columns["last_error"] = (poll.incomplete_because or poll.reason)[:500]
         if person.state != Person.State.PAUSED:  # It may have been paused during the poll.
             columns["state"] = poll.state
@@ -206,9 +214,10 @@ class Store:
             new += self._new_gists(poll, held[poll.person.pk], known)
             edited += [known[gist.id] for gist in poll.gists if gist.id in known and _update(known[gist.id], gist, now)]
             self._decide_backfill(poll, held[poll.person.pk], known)
-        Gist.objects.bulk_create(new, batch_size=BATCH_SIZE)
-        fields = [*GIST_FIELDS, "removed_at", "updated_at", "activity_outdated"]
-        Gist.objects.bulk_update(edited, fields, batch_size=BATCH_SIZE)
+        for batch in _batches(new):
+            Gist.objects.bulk_create(batch)
+        for batch in _batches(edited):
+            Gist.objects.bulk_update(batch, [*GIST_FIELDS, "removed_at", "updated_at", "activity_outdated"])
         counts["gists_new"] += len(new)
         counts["gists_skipped"] += sum(gist.push_state == Gist.PushState.SKIPPED for gist in new)
         counts["gists_edited"] += len(edited)
@@ -246,6 +255,21 @@ class Store:
         if rows:
             skipped = Gist.objects.filter(pk__in=rows, push_state=Gist.PushState.SKIPPED)
             skipped.update(push_state=Gist.PushState.PENDING)
+
+
+def _batches(rows: list[Gist]) -> Iterator[list[Gist]]:
+    """At most BATCH_SIZE rows and about MAX_BATCH_BYTES each."""
+    batch: list[Gist] = []
+    size = 0
+    for row in rows:
+        row_size = len(json.dumps(row.files)) + 4 * len(row.description)
+        if batch and (len(batch) == BATCH_SIZE or size + row_size > MAX_BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(row)
+        size += row_size
+    if batch:
+        yield batch
 
 
 def _free_login(person: Person, username_key: str) -> None:

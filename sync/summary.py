@@ -4,6 +4,9 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Mapping
+from typing import Literal
+
+from django.utils.translation import ngettext
 
 from people.models import Gist, Person
 from sync.clients.errors import CircuitOpenError, ConfigurationError, OutageError
@@ -30,7 +33,8 @@ COUNTERS = {
     "gists_unknown": ("push with unknown outcome", "pushes with unknown outcome"),
     "gists_rejected": ("gist rejected", "gists rejected"),
 }
-FAILURE_COUNTERS = ("people_failed", "gists_rejected", "gists_unknown")
+MAX_FAILED, MAX_FAILED_PART = 5, 0.2  # with more failures, in number and as a part of the attempts, the run has failed
+Work = Literal["poll", "push", "gist"]
 
 
 class Summary:
@@ -42,7 +46,10 @@ class Summary:
     def __init__(self) -> None:
         self.problems: list[str] = []
         self.limit_reached = False
+        self.people_in_trouble: dict[str, str] = {}  # "@login": why the poll or push failed; at most MAX_PROBLEMS
         self._counts: Counter[str] = Counter()
+        self._succeeded: Counter[Work] = Counter()
+        self._failed: Counter[Work] = Counter()
         self._lock = threading.Lock()
 
     def add(self, counts: Mapping[str, int]) -> None:
@@ -51,6 +58,21 @@ class Summary:
 
     def count(self, counter: str) -> None:
         self.add({counter: 1})
+
+    def record(self, work: Work, *, succeeded: int = 0, failed: int = 0) -> None:
+        """Count attempts by their result; together they decide whether the run has failed."""
+        with self._lock:
+            self._succeeded[work] += succeeded
+            self._failed[work] += failed
+
+    def fail(self, work: Work, person: Person, reason: str) -> None:
+        """The poll or the push of a person failed."""
+        self.count("people_failed")
+        self.record(work, failed=1)
+        self.problem(reason, person=person)
+        with self._lock:
+            if len(self.people_in_trouble) < MAX_PROBLEMS:
+                self.people_in_trouble[str(person)] = reason
 
     def problem(self, message: str, person: Person | None = None, gist: Gist | None = None) -> None:
         """Log a problem and keep its line; the same line is kept once."""
@@ -74,15 +96,38 @@ class Summary:
         parts = [f"{counts[name]} {words[counts[name] != 1]}" for name, words in COUNTERS.items() if counts[name]]
         return ", ".join(parts)
 
+    def format_trouble(self) -> list[str]:
+        """ "2 people in trouble:", then a line for each reason with the people it is about."""
+        with self._lock:
+            trouble = dict(self.people_in_trouble)
+        if not trouble:
+            return []
+        people_by_reason: dict[str, list[str]] = {}
+        for person, reason in trouble.items():
+            people_by_reason.setdefault(reason.replace(person.removeprefix("@"), "LOGIN"), []).append(person)
+        title = ngettext("%d person in trouble:", "%d people in trouble:", len(trouble)) % len(trouble)
+        return [title, *(f"  {', '.join(sorted(people))}: {reason}" for reason, people in people_by_reason.items())]
+
     def outcome(self, circuit_errors: list[CircuitOpenError], *, was_stopped: bool) -> Outcome:
         """The run's outcome; the most severe one wins."""
-        has_failures = any(self.counts()[name] for name in FAILURE_COUNTERS)
         if any(isinstance(error, ConfigurationError) for error in circuit_errors):
             return Outcome.MISCONFIGURED
         if was_stopped:
             return Outcome.STOPPED
-        if has_failures or any(isinstance(error, OutageError) for error in circuit_errors):
+        if self._has_failed() or any(isinstance(error, OutageError) for error in circuit_errors):
             return Outcome.FAILED
         if circuit_errors:
             return Outcome.RATE_LIMITED
         return Outcome.STOPPED if self.limit_reached else Outcome.SUCCEEDED
+
+    def _has_failed(self) -> bool:
+        """Has a kind of work failed for all, or for more than a few? Single people in trouble are not a failed run."""
+        with self._lock:
+            return any(
+                failed
+                and (not self._succeeded[work] or failed > max(MAX_FAILED, MAX_FAILED_PART * self._attempts(work)))
+                for work, failed in self._failed.items()
+            )
+
+    def _attempts(self, work: Work) -> int:
+        return self._succeeded[work] + self._failed[work]

@@ -102,14 +102,14 @@ def configured(github: GitHubStandIn, pipedrive: PipedriveStandIn, settings: Set
 
 @pytest.fixture
 def sync(configured: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Sync:
-    """Run `sync_gists --json` in this process, with short retries."""
+    """Run `sync_gists`, by default with --json, in this process and with short retries."""
     monkeypatch.setattr(Command, "timing", Timing(retry=0.001, secondary_pause=0.001))
 
-    def run(*arguments: str) -> Summary:
+    def run(*arguments: str, as_json: bool = True) -> Summary:
         capsys.readouterr()
         code = 0
         try:
-            call_command("sync_gists", "--json", *arguments)
+            call_command("sync_gists", *(["--json"] if as_json else []), *arguments)
         except SystemExit as error:
             code = int(error.code or 0)
         captured = capsys.readouterr()

@@ -20,6 +20,7 @@ from sync.clients.errors import (
     OutageError,
     OutcomeUnknownError,
     RejectedError,
+    RepeatedServerError,
     RetryNextRunError,
     RunStoppedError,
     SyncError,
@@ -154,8 +155,8 @@ def call_post(github: GitHubClient, pipedrive: PipedriveClient) -> object:
         (call_get, {"status_code": 404}, NotFoundError, 1),
         (call_get, {"status_code": 410}, RejectedError, 1),
         (call_get, {"status_code": 422}, RejectedError, 1),
-        (call_get, {"status_code": 500}, RetryNextRunError, 4),
-        (call_get, {"status_code": 502, "text": "<html>"}, RetryNextRunError, 4),
+        (call_get, {"status_code": 500}, RepeatedServerError, 4),
+        (call_get, {"status_code": 502, "text": "<html>"}, RepeatedServerError, 4),
         (call_get, {"exc": requests.ConnectTimeout}, RetryNextRunError, 4),
         (call_get, {"exc": requests.ReadTimeout}, RetryNextRunError, 4),
         (call_get, {"exc": requests.ConnectionError}, RetryNextRunError, 4),
@@ -229,7 +230,20 @@ def test_five_failures_in_a_row_open_the_circuit(http: requests_mock.Mocker, git
     with pytest.raises(OutageError, match="failed 5 times in a row"):
         github.get_account("cleo")
 
-    assert http.call_count == 5
+    assert http.call_count == 6  # with one probe of something that exists
+
+
+def test_failures_of_few_objects_are_not_an_outage_while_the_probe_succeeds(
+    http: requests_mock.Mocker, github: GitHubClient
+) -> None:
+    http.get(requests_mock.ANY, status_code=500)
+    http.get(f"{GITHUB}/user", json={"id": 1, "login": "me"})
+    for number in range(10):
+        with pytest.raises(RepeatedServerError):
+            github.get_account(f"person-{number}")
+
+    with pytest.raises(OutageError, match="failed 40 times in a row"):
+        github.get_account("person-10")
 
 
 def test_an_activity_is_sent_as_pipedrive_documents_it(http: requests_mock.Mocker, pipedrive: PipedriveClient) -> None:

@@ -82,7 +82,7 @@ def test_a_pipedrive_person_that_the_token_may_not_see_rejects_no_gist(
 
     ada.refresh_from_db()
     assert (summary.code, ada.pipedrive_id) == (3, linked)
-    assert "may the token's user see it?" in ada.last_error
+    assert "may the token's user see it?" in ada.push_error
     assert Gist.objects.latest("id").push_state == "pending"
 
 

@@ -11,12 +11,13 @@ from people.models import Person, PersonQuerySet
 
 @admin.register(Person)
 class PersonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
-    list_display = ["github_username", "name", "state", "pipedrive_id", "polled_at", "failures", "last_error"]
+    list_display = ["github_username", "name", "state", "pipedrive_id", "polled_at", "last_error", "push_error"]
     list_filter = ["state"]
     search_fields = ["github_username", "name", "email"]
     fields = [
         "github_username",
-        ("state", "last_error", "failures"),
+        ("state", "last_error", "failures", "next_attempt_at"),
+        ("push_error", "push_failures", "next_push_at"),
         "unreadable_gists",
         ("name", "email", "github_id"),
         ("pipedrive_id", "pipedrive_create_started_at", "pipedrive_matched_at"),
@@ -50,7 +51,13 @@ class PersonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only i
             person.relink(person.pipedrive_id)
             # Only these columns, because a sync may write the others at the same time.
             person.save(
-                update_fields=["pipedrive_id", "pipedrive_matched_at", "pipedrive_create_started_at", "updated_at"]
+                update_fields=[
+                    "pipedrive_id",
+                    "pipedrive_matched_at",
+                    "pipedrive_create_started_at",
+                    "next_push_at",
+                    "updated_at",
+                ]
             )
 
     def get_readonly_fields(self, request: HttpRequest, person: Person | None = None) -> list[str]:

@@ -33,6 +33,7 @@ _COMMON: dict[str, Any] = {
     "email": "ada@example.com",
     "state": "active",
     "last_error": "",
+    "push_error": "",
     "unreadable_gists": [],
     "pipedrive_id": 311,
     "created_at": "2026-11-19T10:00:00Z",

@@ -32,7 +32,12 @@ class PersonQuerySet(BatchQuerySet["Person"]):
 
     def request_sync(self) -> int:
         """Put these people first in the next run. Returns how many. Uses the database's clock, as the runs do."""
-        return sum(batch.update(sync_requested_at=Now()) for batch in self.in_batches())
+        columns = {"sync_requested_at": Now(), "next_attempt_at": None, "next_push_at": None}
+        return sum(batch.update(**columns) for batch in self.in_batches())
+
+    def in_trouble(self) -> "PersonQuerySet":
+        """People whose last poll or push failed, and who are polled."""
+        return self.filter(Q(failures__gt=0) | Q(push_failures__gt=0)).exclude(state=Person.State.PAUSED)
 
     def pause(self) -> int:
         """Stop polling these people. Returns how many."""
@@ -96,10 +101,14 @@ class Person(models.Model):
     full_read_at = models.DateTimeField(null=True, blank=True, editable=False)  # every page was read, without ETags
     push_attempted_at = models.DateTimeField(null=True, blank=True, editable=False)
     sync_requested_at = models.DateTimeField(null=True, blank=True, editable=False, db_index=True)
+    next_attempt_at = models.DateTimeField(null=True, blank=True, editable=False)  # after repeated failures
+    next_push_at = models.DateTimeField(null=True, blank=True, editable=False)  # after repeated failures
     lease_holder = models.CharField(max_length=36, blank=True, editable=False)
     leased_until = models.DateTimeField(null=True, blank=True, editable=False)
-    failures = models.PositiveIntegerField(default=0, editable=False)  # in a row
-    last_error = models.CharField(max_length=500, blank=True, editable=False)
+    failures = models.PositiveIntegerField(default=0, editable=False)  # of polls, in a row
+    last_error = models.CharField(max_length=500, blank=True, editable=False)  # of the last poll, or a remark about it
+    push_failures = models.PositiveIntegerField(default=0, editable=False)  # in a row
+    push_error = models.CharField(max_length=500, blank=True, editable=False)  # of the last push of this person
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -124,6 +133,7 @@ class Person(models.Model):
     def relink(self, pipedrive_id: int | None) -> None:
         """Set another Pipedrive person, or None to find or create one in the next run. Does not save."""
         self.pipedrive_id, self.pipedrive_matched_at, self.pipedrive_create_started_at = pipedrive_id, None, None
+        self.next_push_at = None
 
     def apply(self, changes: dict[str, Any]) -> None:
         """Apply and save the changes of a PATCH (pipedrive_id, backfill, state). The row must be locked."""

@@ -49,6 +49,8 @@ STATUS = {
     "backlog": 1,
     "oldest_backlog_at": "2026-11-24T09:00:03Z",
     "oldest_poll_at": "2026-11-24T09:00:02Z",
+    "in_trouble": 0,
+    "people_in_trouble": [],
     "rejected": [{"person": "ada", "gist": "2decf6c462d9b4418f2d", "reason": "Pipedrive responded 400: ..."}],
     "limits": LIMITS,
 }

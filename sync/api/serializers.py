@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from people.models import Gist
+from people.models import Gist, Person
 from sync.models import SyncRun
 from sync.status import ApiLimit, RunLimits, Status
 
@@ -112,6 +112,17 @@ class RejectedGistSerializer(serializers.Serializer[Gist]):
     reason = serializers.CharField(source="push_error", allow_blank=True)
 
 
+class PersonInTroubleSerializer(serializers.Serializer[Person]):
+    """A person whose last poll or push failed."""
+
+    person = serializers.CharField(source="github_username")
+    failures = serializers.IntegerField(help_text="failed polls in a row")
+    push_failures = serializers.IntegerField(help_text="failed pushes in a row")
+    last_error = serializers.CharField(allow_blank=True, help_text="why the last poll failed")
+    push_error = serializers.CharField(allow_blank=True, help_text="why the last push failed")
+    polled_at = serializers.DateTimeField(allow_null=True, help_text="the last successful poll")
+
+
 class StatusSerializer(serializers.Serializer[Status]):
     """The state of the sync. The counts of people and gists may be up to 30 seconds old."""
 
@@ -123,5 +134,9 @@ class StatusSerializer(serializers.Serializer[Status]):
     backlog = serializers.IntegerField(help_text="gists that are pending or started")
     oldest_backlog_at = serializers.DateTimeField(source="counts.oldest_backlog_at", allow_null=True)
     oldest_poll_at = serializers.DateTimeField(source="counts.oldest_poll_at", allow_null=True)
+    in_trouble = serializers.IntegerField(source="counts.in_trouble", help_text="people whose last poll or push failed")
+    people_in_trouble = PersonInTroubleSerializer(
+        source="counts.people_in_trouble", many=True, help_text="twenty of them, those with the most failures first"
+    )
     rejected = RejectedGistSerializer(many=True, help_text="the newest twenty rejected gists")
     limits = RunLimitsSerializer(help_text="the rate limits of both APIs at the end of the last run")

@@ -1,10 +1,12 @@
 """A circuit breaker: after repeated failures, or one decisive error, an API gets no more requests in this run."""
 
 import threading
+from collections.abc import Callable
 
 from sync.clients.errors import CircuitOpenError, ConfigurationError, CredentialsError, OutageError, SyncError
 
 MAX_FAILURES = 5  # failed attempts in a row
+MAX_FAILED_CALLS = 10  # different calls failed in a row, although the API responds to a probe
 MAX_REJECTIONS = 5  # rejections with the same status in a row, for different objects
 MAX_UNAUTHORIZED = 2  # 401 in a row: one alone happens with valid tokens, too
 
@@ -16,6 +18,7 @@ class Circuit:
         self.error: CircuitOpenError | None = None  # why the circuit is open
         self._api = api
         self._failures = 0  # in a row
+        self._failed_calls: set[str] = set()  # in a row
         self._unauthorized = 0  # in a row
         self._rejected: tuple[int, set[str]] = (0, set())  # status, and the paths rejected with it in a row
         self._lock = threading.Lock()
@@ -33,17 +36,21 @@ class Circuit:
         """A complete response below 500 arrived: the API is not down."""
         with self._lock:
             self._failures = 0
+            self._failed_calls.clear()
 
     def record_success(self) -> None:
         with self._lock:
             self._failures = self._unauthorized = 0
+            self._failed_calls.clear()
             self._rejected = (0, set())
 
-    def record_failure(self, failure: SyncError) -> None:
+    def record_failure(self, call: str, failure: SyncError, is_alive: Callable[[], bool]) -> None:
+        """Count a failed attempt. `is_alive` is a probe: failures of a few objects only are not an outage."""
         with self._lock:
             self._failures += 1
-            failures = self._failures
-        if failures >= MAX_FAILURES:
+            self._failed_calls.add(call)
+            failures, calls = self._failures, len(self._failed_calls)
+        if failures % MAX_FAILURES == 0 and (calls >= MAX_FAILED_CALLS or not is_alive()):
             self.open(OutageError(f"{self._api} failed {failures} times in a row; last error: {failure}"))
 
     def record_unauthorized(self, error: CredentialsError) -> None:

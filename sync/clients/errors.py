@@ -7,7 +7,8 @@ SyncError
 │   └── OutageError             ... because it failed repeatedly
 ├── RateLimitedError            the request was not processed: wait, then resend it
 ├── RetryNextRunError           leave this person to the next run
-│   └── InvalidResponseError    the response is not what the API documents
+│   ├── InvalidResponseError    the response is not what the API documents
+│   └── RepeatedServerError     every try of the request ended with a 5xx
 ├── RejectedError               the API refused this one request: record the reason and continue
 │   └── NotFoundError           the requested object does not exist (any more)
 ├── OutcomeUnknownError         a POST was sent and may have been processed: check before repeating it
@@ -52,6 +53,10 @@ class RetryNextRunError(SyncError):
 
 
 class InvalidResponseError(RetryNextRunError):
+    pass
+
+
+class RepeatedServerError(RetryNextRunError):
     pass
 
 

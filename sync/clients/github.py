@@ -11,12 +11,12 @@ import threading
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
-from urllib.parse import urljoin
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
 from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, TypeAdapter, ValidationError
 from requests.utils import parse_header_links
 
-from sync.clients.errors import InvalidResponseError
+from sync.clients.errors import InvalidResponseError, RepeatedServerError
 from sync.clients.rate_limit import MAX_PAUSE, MAX_WAIT, Pause, RateLimiter, SlidingWindow, parse_number, server_time
 from sync.clients.transport import Api, Response, Timing
 
@@ -24,9 +24,12 @@ API_VERSION = "2026-03-10"
 MAX_SECONDARY_WAIT = 70.0  # seconds; the secondary limit's own minimum is 60
 LIMIT_WORDS = (b"rate limit", b"abuse detection")  # distinguish a rate-limit 403 from a permission 403
 MAX_LISTED_GISTS = 3000  # GitHub lists no more than the newest 3,000 of an account
+MAX_FILES = 1000  # of a gist; GitHub lists at most 300
+MAX_DESCRIPTION_LENGTH = 100_000  # characters
 GIST_ID = r"^[0-9a-zA-Z]{1,64}$"
 T = TypeVar("T")
 PAGE_SIZE = 100  # gists; the most that GitHub allows
+SMALL_PAGE_SIZE = 20  # gists; a divisor of PAGE_SIZE
 ANONYMOUS_REQUESTS_PER_HOUR = 60  # from one address without a token
 
 
@@ -72,9 +75,9 @@ class Owner:
 
 @dataclass(frozen=True)
 class GistFile:
-    filename: str
-    raw_url: HttpUrl
-    language: str | None = None
+    filename: Annotated[str, StringConstraints(max_length=1000)]
+    raw_url: Annotated[HttpUrl, Field(max_length=2000)]
+    language: Annotated[str, StringConstraints(max_length=100)] | None = None
     size: Annotated[int, Field(ge=0, le=2**53)] = 0  # bytes
 
 
@@ -87,8 +90,8 @@ class PublicGist:
     git_pull_url: Annotated[HttpUrl, Field(max_length=500)]
     created_at: Moment
     updated_at: Moment
-    files: dict[str, GistFile | None]
-    description: str | None = None
+    files: Annotated[dict[str, GistFile | None], Field(max_length=MAX_FILES)]
+    description: Annotated[str, StringConstraints(max_length=MAX_DESCRIPTION_LENGTH)] | None = None
     public: bool = True
     truncated: bool = False
     owner: Owner | None = None
@@ -107,6 +110,7 @@ class GistPage:
     """One page of a list. `unchanged`: the response was 304, which has no gists. `next_url` is empty on the last.
 
     `is_full`: a page after it may appear without a change of this one. `is_redirected`: the login was renamed.
+    `is_small`: it has at most SMALL_PAGE_SIZE gists, because GitHub fails to return the whole page; no ETag covers it.
     """
 
     gists: list[PublicGist]
@@ -115,6 +119,7 @@ class GistPage:
     unchanged: bool = False
     is_full: bool = False
     is_redirected: bool = False
+    is_small: bool = False
     unreadable_gists: list[UnreadableGist] = field(default_factory=list)
 
 
@@ -143,6 +148,7 @@ class GitHubClient:
         }
         if token:
             headers["Authorization"] = f"Bearer {token}"
+        control_path = "/user" if token else "/users/ghost"  # something that exists
         self.remaining: dict[str, float | None] = {}
         self.api = Api(
             "GitHub",
@@ -156,8 +162,9 @@ class GitHubClient:
             timing=timing,
             not_found=(404,),  # 410 means that the API version is not supported any more.
             advice="Check GITHUB_API_URL, GITHUB_TOKEN, and whether GitHub still supports this API version.",
+            probe_path=control_path,
         )
-        self._has_token = bool(token)
+        self._control_path = control_path
         self._secondary_pause = (timing or Timing()).secondary_pause
         self._has_waited = False  # for the secondary limit
         self.deprecation = ""  # what GitHub announced about this API version
@@ -188,7 +195,7 @@ class GitHubClient:
 
         Raises what the request raises, when the service does not tell the truth about it.
         """
-        self.api.get("/user" if self._has_token else "/users/ghost").parse(ACCOUNT)
+        self.api.get(self._control_path).parse(ACCOUNT)
 
     def get_first_page(self, login: str, etag: str = "") -> GistPage:
         """https://docs.github.com/rest/gists/gists#list-gists-for-a-user - `unchanged` if the ETag still matches.
@@ -206,17 +213,31 @@ class GitHubClient:
         return f"/users/{login}/gists?per_page={PAGE_SIZE}"
 
     def _get_page(self, url: str, etag: str) -> GistPage:
+        """If every try fails with a 5xx, the same gists are requested once more as smaller pages."""
+        small_url = _small_page_url(url)
+        if small_url == url:
+            return self._request_page(url, "")
+        try:
+            return self._request_page(url, etag)
+        except RepeatedServerError:
+            if not small_url:
+                raise
+            return self._request_page(small_url, "")
+
+    def _request_page(self, url: str, etag: str) -> GistPage:
         response = self.api.get(url, headers={"If-None-Match": etag} if etag else None)
         link = response.headers.get("link")
         next_url = _next_url(link, response.url) if link else ""
         if response.status == 304:
             return GistPage([], next_url=next_url, unchanged=True, is_redirected=response.is_redirected)
         gists, unreadable_gists = _parse_gists(response)
+        is_small = _small_page_url(url) == url
         return GistPage(
             [gist for gist in gists if gist.public],
-            response.headers.get("etag", ""),
+            "" if is_small else response.headers.get("etag", ""),
             next_url,
             is_full=len(gists) + len(unreadable_gists) >= PAGE_SIZE,
+            is_small=is_small,
             is_redirected=response.is_redirected,
             unreadable_gists=unreadable_gists,
         )
@@ -315,6 +336,20 @@ def _window(requests_per_minute: int) -> SlidingWindow:
         return SlidingWindow(0, 1.0)
     limit = max(requests_per_minute // 60, 1)
     return SlidingWindow(limit, limit * 60 / requests_per_minute)
+
+
+def _small_page_url(url: str) -> str:
+    """The first of the small pages with the same gists; the URL itself if it is one. Empty if that cannot be known."""
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    page, size = query.get("page", "1"), query.get("per_page", "")
+    if size == str(SMALL_PAGE_SIZE):
+        return url
+    if size != str(PAGE_SIZE) or not re.fullmatch("[1-9][0-9]{0,2}", page):
+        return ""
+    first = (int(page) - 1) * (PAGE_SIZE // SMALL_PAGE_SIZE) + 1
+    numbers = {"per_page": str(SMALL_PAGE_SIZE), "page": str(first)}
+    return urlunsplit(parts._replace(query=urlencode({**query, **numbers})))
 
 
 def _seconds_until(reset: float | None, response: Response) -> float:

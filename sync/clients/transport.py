@@ -33,6 +33,7 @@ from sync.clients.errors import (
     OutcomeUnknownError,
     RateLimitedError,
     RejectedError,
+    RepeatedServerError,
     RetryNextRunError,
     RunStoppedError,
     SyncError,
@@ -95,7 +96,8 @@ class Api:
 
     `parse_rate_limit` reads a pause from a response; how an API announces its limits is the client's knowledge.
     `not_found` are the statuses that mean so. With `advice`, the same rejection of several requests in a row opens the
-    circuit, and the advice is part of the message.
+    circuit, and the advice is part of the message. `probe_path` is requested to tell an outage from a few objects that
+    fail; without it, all failures in a row are an outage.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class Api:
         timing: Timing | None = None,
         not_found: tuple[int, ...] = (404, 410),
         advice: str = "",
+        probe_path: str = "",
     ) -> None:
         self.name = name
         self.circuit = Circuit(name)
@@ -120,7 +123,7 @@ class Api:
         self._base_url = base_url
         self._secrets = tuple(secret for secret in secrets if secret)
         self._parse_rate_limit = parse_rate_limit
-        self._not_found, self._advice = not_found, advice
+        self._not_found, self._advice, self._probe_path = not_found, advice, probe_path
         self._stopping = stopping or threading.Event()
         self._timing = timing or Timing()
         self._lock = threading.Lock()
@@ -163,9 +166,12 @@ class Api:
             except (RateLimitedError, ResendError):
                 continue
             except TransportError as error:
+                self._record_failure(call, error)
                 # A connection that was never established carried nothing; anything else may have arrived.
                 raise NotSentError(str(error)) if error.unsent else OutcomeUnknownError(str(error)) from None
             except (ServerError, InvalidResponseError) as error:
+                if isinstance(error, ServerError):
+                    self._record_failure(call, error)
                 raise OutcomeUnknownError(str(error)) from None
         raise self._still_limited()
 
@@ -191,8 +197,11 @@ class Api:
             except RateLimitedError:
                 continue
             except (TransportError, ServerError, ResendError) as error:
+                if not isinstance(error, ResendError):
+                    self._record_failure(call, error)
                 if attempt == MAX_RETRIES:
-                    raise RetryNextRunError(str(error)) from None
+                    kind = RepeatedServerError if isinstance(error, ServerError) else RetryNextRunError
+                    raise kind(str(error)) from None
                 jitter = 1 + random.random()  # noqa: S311  # not a secret
                 self._sleep(self._timing.retry * 2**attempt * jitter)
         raise self._still_limited()
@@ -240,9 +249,7 @@ class Api:
                         raise requests.Timeout
                 return Response(call, response.status_code, response.headers, bytes(body), url)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            failure = TransportError(call, error)
-            self.circuit.record_failure(failure)
-            raise failure from None
+            raise TransportError(call, error) from None
 
     def _raise_for_status(self, response: Response, window: str) -> Response:
         """The table of statuses and errors."""
@@ -255,9 +262,7 @@ class Api:
             return response
         message = f"{response.call} returned {status}: {self._excerpt(response)}"
         if status >= 500:
-            failure = ServerError(message)
-            self.circuit.record_failure(failure)
-            raise failure
+            raise ServerError(message)
         self.circuit.record_response()
         token = f"{self.name.upper()}_TOKEN"
         if status == 401:
@@ -274,6 +279,19 @@ class Api:
             self._record_rejection(response, message)
             raise RejectedError(message, status)
         raise InvalidResponseError(message)
+
+    def _record_failure(self, call: str, failure: SyncError) -> None:
+        self.circuit.record_failure(call, failure, self._is_alive)
+
+    def _is_alive(self) -> bool:
+        """Does the API respond to the probe? One attempt, outside the circuit."""
+        if not self._probe_path:
+            return False
+        try:
+            self.limiter.hit(GENERAL)
+            return self._send(f"{self.name} probe", "GET", self._url(self._probe_path)).status < 500
+        except SyncError:
+            return False
 
     def _record_rejection(self, response: Response, message: str) -> None:
         """Blocked content (DMCA) and invalid pages are about one object, however many of them there are."""

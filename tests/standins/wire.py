@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 if TYPE_CHECKING:
     from tests.standins.faults import Fault
@@ -118,6 +118,7 @@ class StandIn:
         self.hold = threading.Event()  # Responses wait while it is not set.
         self.hold.set()
         self._faults: list[tuple[str, range, Fault]] = []
+        self._url_faults: list[tuple[re.Pattern[str], Fault]] = []
         self._routes = [(name, method, re.compile(pattern)) for name, method, pattern in self.operations]
         self._server = _Server((host, port), Connection)
         self._server.standin = self
@@ -148,10 +149,16 @@ class StandIn:
             first = (self.counts[operation] if operation else self.counts.total()) + nth
             self._faults.append((operation, range(first, first + times), fault))
 
+    def fail_always(self, url: str, fault: "Fault") -> None:
+        """Apply the fault to all requests whose path and query contain this pattern."""
+        with self.lock:
+            self._url_faults.append((re.compile(url), fault))
+
     def heal(self) -> None:
         """Remove all faults."""
         with self.lock:
             self._faults.clear()
+            self._url_faults.clear()
 
     def clear_requests(self) -> None:
         with self.lock:
@@ -166,7 +173,7 @@ class StandIn:
             self.counts[request.operation] += 1
             if self.keeps_requests:
                 self.requests.append(request)
-            fault = self._fault_for(request.operation)
+            fault = self._fault_for(request)
             response = Response(500) if fault and not fault.after else self.respond(request)
         self.hold.wait(60)
         if self.latency:
@@ -176,7 +183,11 @@ class StandIn:
         else:
             connection.send(response)
 
-    def _fault_for(self, operation: str) -> "Fault | None":
+    def _fault_for(self, request: RecordedRequest) -> "Fault | None":
+        operation, url = request.operation, f"{request.path}?{urlencode(request.query)}"
+        for pattern, fault in self._url_faults:
+            if pattern.search(url):
+                return fault
         for faulty_operation, numbers, fault in self._faults:
             count = self.counts[operation] if faulty_operation else self.counts.total()
             if count in numbers and faulty_operation in ("", operation):

@@ -188,12 +188,22 @@ class Command(BaseCommand):
             f"{context.summary.format_counts() or 'no people were polled'}; "
             f"{requests_to_github} to GitHub, {requests['pipedrive']} to Pipedrive."
         )
+        for line in context.summary.format_trouble():
+            self.stdout.write(line)
 
     def _print_json(
         self, run: int | None, outcome: str, seconds: float, summary: Summary, requests: dict[str, int]
     ) -> None:
-        content = {"run": run, "outcome": outcome, "seconds": seconds, "counts": summary.counts()}
-        self.stdout.write(json.dumps({**content, "requests": requests, "problems": summary.problems}))
+        content = {
+            "run": run,
+            "outcome": outcome,
+            "seconds": seconds,
+            "counts": summary.counts(),
+            "requests": requests,
+            "problems": summary.problems,
+            "people_in_trouble": summary.people_in_trouble,
+        }
+        self.stdout.write(json.dumps(content))
 
 
 def build_options(logins: tuple[str, ...], options: dict[str, Any]) -> Options:

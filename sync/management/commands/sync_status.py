@@ -65,6 +65,7 @@ def format_status(status: Status, max_age: timedelta) -> list[str]:
         f"gists: {_format_counts(status.counts.gists)}",
         _format_backlog(status),
         *[_format_limit(api, limit) for api, limit in status.limits.by_api().items() if status.last_run],
+        *_format_in_trouble(status),
         *_format_rejected(status),
     ]
 
@@ -103,6 +104,14 @@ def _format_limit(api: str, limit: ApiLimit) -> str:
     remaining = "unknown" if limit.remaining is None else f"{limit.remaining:.0f}"
     stopped = f"; stopped: {limit.stopped}" if limit.stopped else ""
     return f"{api}: remaining budget {remaining}{stopped}"
+
+
+def _format_in_trouble(status: Status) -> list[str]:
+    lines = [
+        f"in trouble: {person}: {person.last_error or person.push_error}" for person in status.counts.people_in_trouble
+    ]
+    more = status.counts.in_trouble - len(status.counts.people_in_trouble)
+    return [*lines, f"in trouble: {more} more"] if more > 0 else lines
 
 
 def _format_rejected(status: Status) -> list[str]:

@@ -1,0 +1,153 @@
+"""Trouble of single people and gists: it stays theirs, is listed by reason, and does not grow."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.core.management import call_command
+from django.utils import timezone
+
+from people.models import Gist, Person
+from sync.claims import next_attempt
+from tests.conftest import Sync
+from tests.factories import create_person, track, track_people
+from tests.standins import GitHubStandIn, PipedriveStandIn, respond
+from tests.standins.faults import cut_body
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_five_people_broken_in_five_ways_do_not_affect_495_others(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, capsys: pytest.CaptureFixture[str]
+) -> None:
+    track_people(github, 494)
+    for login in ("blocked", "failing", "invalid", "twin", "cut"):
+        track(github, login, gists=1)
+    github.fail_always("/blocked/gists", respond(403, '{"message": "blocked", "block": {"reason": "dmca"}}'))
+    github.fail_always("/failing/gists", respond(502, "<html>"))
+    github.fail_always("/invalid/gists", respond(200, '{"data": []}'))
+    github.fail_always("/cut/gists", cut_body())
+    original = github.publish("ada")
+    sync("--person", "ada")
+    github.publish("twin", id=original)  # GitHub lists the same gist for two accounts: storing it fails.
+
+    summaries = [sync() for _ in range(3)]
+    call_command("sync_status", "--json")
+    status = json.loads(capsys.readouterr().out)
+
+    assert [(summary.code, summary.json["outcome"]) for summary in summaries] == [(0, "succeeded")] * 3
+    assert summaries[0].counts["people_polled"] == 495
+    assert sorted(summaries[0].json["people_in_trouble"]) == ["@blocked", "@cut", "@failing", "@invalid", "@twin"]
+    assert summaries[2].counts["people_failed"] == 5
+    assert (status["healthy"], status["in_trouble"]) == (True, 5)
+    assert sorted(row["person"] for row in status["people_in_trouble"]) == [
+        "blocked",
+        "cut",
+        "failing",
+        "invalid",
+        "twin",
+    ]
+    assert all(row["last_error"] for row in status["people_in_trouble"])
+    assert not Person.objects.exclude(lease_holder="").exists()
+
+
+def test_the_summary_groups_people_in_trouble_by_reason(
+    github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    track_people(github, 3)
+    github.fail_always("/person-[12]/gists", respond(403, '{"message": "no"}'))
+
+    output = sync(as_json=False).output
+
+    assert "2 people in trouble:\n  @person-1, @person-2: GitHub GET /users/LOGIN/gists returned 403: no" in output
+
+
+def test_a_run_in_which_nobody_succeeds_has_failed(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
+    github.fail_always("/ada/gists", respond(403, '{"message": "no"}'))
+
+    assert sync().code == 3
+
+
+def test_a_person_who_fails_repeatedly_is_tried_after_growing_pauses(
+    ada: Person, github: GitHubStandIn, sync: Sync
+) -> None:
+    track(github, "ben", gists=1)
+    github.fail_always("/ada/gists", respond(403, '{"message": "no"}'))
+    for _ in range(3):
+        sync()
+    paused_until = Person.objects.get(github_username="ada").next_attempt_at
+    github.heal()
+
+    paused = sync()
+    Person.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
+    after_pause = sync()
+
+    assert paused_until is not None
+    assert (paused.counts["people_polled"], after_pause.counts["people_polled"]) == (1, 2)
+    ada.refresh_from_db()
+    assert (ada.failures, ada.next_attempt_at) == (0, None)
+
+
+def test_a_requested_sync_ends_the_pause(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
+    Person.objects.update(failures=9, next_attempt_at=timezone.now() + timedelta(days=1))
+
+    Person.objects.request_sync()
+
+    assert sync().counts["people_polled"] == 1
+
+
+@pytest.mark.parametrize(("failures", "hours"), [(0, None), (2, None), (3, 6), (4, 12), (5, 24), (6, 24), (10**6, 24)])
+def test_pauses_grow_to_a_day(failures: int, hours: int | None) -> None:
+    now = timezone.now()
+
+    assert next_attempt(failures, now) == (now + timedelta(hours=hours) if hours else None)
+
+
+@pytest.mark.parametrize("count", [3, 99, 101, 230])
+@pytest.mark.parametrize("status", [500, 502, 504])
+def test_a_page_that_always_fails_is_read_as_smaller_pages(
+    status: int, count: int, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    for number in range(count):
+        github.publish("ada", f"Gist {number}")
+    github.fail_always(f"per_page=100{'&page=2' if count > 200 else ''}", respond(status, "<html>"))
+
+    summary = sync("--max-activities", "1")
+
+    ada.refresh_from_db()
+    assert summary.counts["gists_new"] == Gist.objects.count() == count
+    assert ada.full_read_at is not None
+    assert summary.counts["people_failed"] == 0
+
+
+def test_gists_with_many_files_are_stored_in_small_statements(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    """200 gists with 300 files each are more than MariaDB accepts in one packet."""
+    files = {f"{number}-{'x' * 200}.md": "Markdown" for number in range(300)}  # The names are in the URLs, too.
+    Person.objects.update(backfill="none")
+    for number in range(200):
+        github.publish("ada", f"Gist {number}", files=files)
+
+    stored = sync()
+    for gist_id in github.gist_ids("ada"):
+        github.edit("ada", gist_id, description="Edited")
+    edited = sync("--full")
+
+    assert (stored.code, stored.counts["gists_new"], edited.counts["gists_edited"]) == (0, 200, 200)
+
+
+def test_the_trouble_of_a_push_is_kept_while_polls_succeed(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    create_person("ben")
+    github.add_account("ben")
+    github.publish("ada")
+    pipedrive.fail("search_persons", respond(403, '{"error": "no"}'), times=100)
+    for _ in range(3):
+        sync()
+
+    ada.refresh_from_db()
+    assert (ada.failures, ada.push_failures, ada.last_error) == (0, 3, "")
+    assert "403" in ada.push_error
+    assert ada.next_push_at is not None
