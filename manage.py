@@ -29,4 +29,8 @@ if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gisttracker.settings")
     environment.apply_flags(sys.argv[2:])
     sys.excepthook = logs.log_uncaught
-    CommandLine(sys.argv).execute()
+    try:
+        CommandLine(sys.argv).execute()
+    except Exception as error:
+        logs.log_uncaught(type(error), error, error.__traceback__)
+        sys.exit(environment.EX_UNAVAILABLE if logs.is_database_error(error) else 1)

@@ -1,8 +1,69 @@
-"""Rules for the MySQL connection that the client library does not enforce."""
+"""The database connection: required encryption and character set, and errors that pass."""
 
-from typing import Any
+import functools
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
-from django.db.utils import OperationalError
+from django.db import connection
+from django.db.utils import InterfaceError, OperationalError
+
+log = logging.getLogger(__name__)
+P = ParamSpec("P")
+R = TypeVar("R")
+LOCK_TIMEOUT = 1205  # https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
+# Too many connections (of all users, of this one), shutdown, deadlock, killed connection, timeouts.
+TRANSIENT_SERVER_ERRORS = {1040, 1053, 1203, 1213, 1226, 1927, 3024, 4031}
+READ_ONLY_ERRORS = {1290, 1792, 1836}  # during a failover, for example
+# https://dev.mysql.com/doc/mysql-errors/8.4/en/client-error-reference.html: no connection, or a lost one
+TRANSIENT_CLIENT_ERRORS = {2002, 2003, 2006, 2013, 2055}
+RETRY_SECONDS = 60.0  # A restart of the server takes up to 30 s.
+MAX_PAUSE = 2.0  # seconds
+
+
+def error_code(error: BaseException) -> int:
+    """MySQL's error number; 0 if there is none."""
+    code = error.args[0] if error.args else 0
+    return code if isinstance(code, int) else 0
+
+
+def is_read_only(error: BaseException) -> bool:
+    return error_code(error) in READ_ONLY_ERRORS or "readonly database" in str(error)
+
+
+def is_transient(error: BaseException) -> bool:
+    """May the same statement, or transaction, succeed in a moment?"""
+    if isinstance(error, InterfaceError):
+        return True
+    if not isinstance(error, OperationalError):
+        return False
+    is_busy = any(word in str(error) for word in ("database is locked", "database table is locked"))
+    return is_busy or error_code(error) in TRANSIENT_SERVER_ERRORS | TRANSIENT_CLIENT_ERRORS | READ_ONLY_ERRORS
+
+
+def retried(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorates a function that may run twice: it is repeated, on a new connection, after errors that pass.
+
+    Inside a transaction it is not repeated, because the transaction is lost; whoever began it repeats it.
+    """
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        deadline, pause = time.monotonic() + RETRY_SECONDS, 0.05
+        while True:
+            try:
+                return function(*args, **kwargs)
+            except (OperationalError, InterfaceError) as error:
+                if connection.in_atomic_block or not is_transient(error) or time.monotonic() > deadline:
+                    raise
+                log.warning("The database failed and is tried again: %s", error)
+            connection.close()
+            time.sleep(pause * (1 + random.random()))  # noqa: S311  # not a secret
+            pause = min(pause * 2, MAX_PAUSE)
+
+    return call
 
 
 def require_encryption(connection: Any, **_: Any) -> None:

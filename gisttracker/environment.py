@@ -19,6 +19,7 @@ from dotenv import dotenv_values
 from people import backfill
 
 EX_CONFIG = 78  # from sysexits.h: configuration error
+EX_UNAVAILABLE = 69  # from sysexits.h: a service is unavailable; here the database
 
 # Settings renamed before 1.0.0. In a .env file an old name is an error. In the environment it is ignored, because
 # HTTPS, HOST and PORT are also set by other software.

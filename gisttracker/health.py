@@ -7,6 +7,10 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import ngettext
 
+from gisttracker import checks
+from gisttracker.database import error_code, is_read_only
+from people.models import RequestCount
+
 
 class HealthMiddleware:
     """Serves the probes before any other middleware runs: without authentication, for any Host header."""
@@ -23,13 +27,31 @@ class HealthMiddleware:
         return self.get_response(request)
 
 
+def _write() -> None:
+    """A write that changes nothing. It fails when the database is read-only or the user has no right to write."""
+    RequestCount.objects.filter(pk=0).update(count=0)
+
+
+def _describe(error: Error) -> str:
+    """Without the error's text, which names the server: everybody may read the probes."""
+    if is_read_only(error):
+        return "it is read-only"
+    code = error_code(error)
+    return f"{type(error).__name__} {code}" if code else type(error).__name__
+
+
 def find_problem() -> str:
     """Return why this process cannot serve requests, or "" if it can."""
     try:
         executor = MigrationExecutor(connection)
         unapplied = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+        errors = checks.check_character_set(None, databases=["default"])
+        if not unapplied:
+            _write()
     except Error as error:
-        return f"The database is not reachable ({type(error).__name__})."
+        return f"The database cannot be used: {_describe(error)}."
+    if errors:
+        return f"{errors[0].msg} {errors[0].hint}"
     if unapplied:
         sentence = ngettext("%d migration is not applied", "%d migrations are not applied", unapplied) % unapplied
         return f"{sentence}. Run `manage.py migrate`."

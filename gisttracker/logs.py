@@ -100,7 +100,12 @@ def log_uncaught(kind: type[BaseException], error: BaseException, traceback: Tra
     if issubclass(kind, KeyboardInterrupt):
         sys.exit(130)
     log = logging.getLogger("gisttracker")
-    if kind.__name__ in ("OperationalError", "ProgrammingError"):  # by name: importing Django may be what failed
+    if is_database_error(error):
         log.critical("%s - is the database reachable, and was `manage.py migrate` run?", error)
     else:
         log.critical("%s", error, exc_info=(kind, error, traceback))
+
+
+def is_database_error(error: BaseException) -> bool:
+    """Is the database unreachable, or not migrated? By name, because importing Django may be what failed."""
+    return type(error).__name__ in ("OperationalError", "InterfaceError", "ProgrammingError")

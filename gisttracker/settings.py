@@ -155,7 +155,10 @@ def mysql() -> dict[str, Any]:
             "connect_timeout": 5,
             **({"ssl_mode": "REQUIRED"} if ENV["DATABASE_TLS"] else {}),
             "isolation_level": "read committed",
-            "init_command": "SET sql_mode = 'STRICT_TRANS_TABLES', time_zone = '+00:00'",
+            "init_command": (
+                "SET sql_mode = 'STRICT_TRANS_TABLES', time_zone = '+00:00', "
+                "innodb_lock_wait_timeout = 5"  # seconds; no transaction of ours takes as long
+            ),
         },
         "TEST": {"NAME": ENV["TEST_DATABASE_NAME"] or None, "CHARSET": "utf8mb4"},
     }

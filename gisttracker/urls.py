@@ -8,7 +8,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from sync.api.metrics import MetricsView
 
 handler404 = "gisttracker.errors.not_found"
-handler500 = "rest_framework.exceptions.server_error"
+handler500 = "gisttracker.errors.server_error"
 handler400 = "rest_framework.exceptions.bad_request"
 admin.site.site_header = admin.site.site_title = "gisttracker"
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, time, timedelta
 
 from django.db.models import F
 
+from gisttracker.database import retried
 from people.models import Gist
 from sync.claims import Clock
 from sync.clients.errors import CircuitOpenError
@@ -33,8 +34,13 @@ class Budget:
         with self._lock:
             self._booked -= 1
         if self._per_day:
-            ActivityDay.objects.filter(day=self._clock().date(), count__gt=0).update(count=F("count") - 1)
+            self._cancel_today()
 
+    @retried
+    def _cancel_today(self) -> None:
+        ActivityDay.objects.filter(day=self._clock().date(), count__gt=0).update(count=F("count") - 1)
+
+    @retried
     def _book_today(self) -> None:
         today = self._clock().date()
         midnight = datetime.combine(today, time(), UTC)

@@ -8,33 +8,35 @@ round, so its start is the start of the oldest of them.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import F, Q, QuerySet
-from django.utils import timezone
 
+from gisttracker.database import LOCK_TIMEOUT, error_code, retried
 from people.github_names import login_key
 from people.models import Gist, GistQuerySet, Person
 from sync.clients.errors import LeaseLostError
+from sync.clients.transport import boot_clock
 
 Clock = Callable[[], datetime]
 UNAVAILABLE_RECHECK_EVERY = timedelta(days=1)
 MIN_FAILURES_TO_PAUSE = 3  # in a row; before, a person is tried again in the next round
+MAX_CLOCK_ERROR = timedelta(minutes=1)
 FIRST_PAUSE, MAX_PAUSE = timedelta(hours=6), timedelta(days=1)  # doubled with each failure
 
 
 def database_clock() -> Clock:
-    """Returns a clock that shows the database's time. Its offset from this machine's clock is measured once."""
-    # Both as text with microseconds, which does not depend on how the driver converts times.
+    """Returns a clock that shows the database's time: read once, and continued without this machine's time of day."""
+    # As text with microseconds, which does not depend on how the driver converts times.
     sql = "STRFTIME('%Y-%m-%d %H:%M:%f', 'NOW')" if connection.vendor == "sqlite" else "CAST(UTC_TIMESTAMP(6) AS CHAR)"
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {sql}")  # one of the two constants above
         (text,) = cursor.fetchone()
-    offset = datetime.fromisoformat(text).replace(tzinfo=UTC) - timezone.now()
-    return lambda: timezone.now() + offset
+    now, measured_at = datetime.fromisoformat(text).replace(tzinfo=UTC), boot_clock()
+    return lambda: now + timedelta(seconds=boot_clock() - measured_at)
 
 
 def next_attempt(failures: int, now: datetime) -> datetime | None:
@@ -53,41 +55,43 @@ def due_for_poll(round_start: datetime, now: datetime) -> Q:
     tracked = Q(state__in=[Person.State.NEW, Person.State.ACTIVE])
     unavailable = Q(state__in=[Person.State.GONE, Person.State.CONFLICT])
     return (
-        (tracked & attempted_before(round_start) & is_over("next_attempt_at", now))
-        | (unavailable & Q(attempted_at__lt=min(now - UNAVAILABLE_RECHECK_EVERY, round_start)))
-        | requested()
+        (tracked & attempted_before(round_start, now) & is_over("next_attempt_at", now))
+        | (unavailable & attempted_before(min(now - UNAVAILABLE_RECHECK_EVERY, round_start), now))
+        | requested(now)
     )
 
 
-def requested() -> Q:
+def requested(now: datetime) -> Q:
     """New people, and people whose sync was requested after their last attempt."""
-    is_requested = Q(sync_requested_at__isnull=False) & (
+    is_requested = Q(sync_requested_at__lte=now + MAX_CLOCK_ERROR) & (
         Q(attempted_at=None) | Q(attempted_at__lt=F("sync_requested_at"))
     )
     return Q(state=Person.State.NEW, attempted_at=None) | (is_requested & ~Q(state=Person.State.PAUSED))
 
 
-def due_by_login(logins: Iterable[str], run_start: datetime) -> Q:
+def due_by_login(logins: Iterable[str], run_start: datetime, now: datetime) -> Q:
     """These people, once in this run, even if their account is unavailable."""
-    return has_login(logins) & attempted_before(run_start) & ~Q(state=Person.State.PAUSED)
+    return has_login(logins) & attempted_before(run_start, now) & ~Q(state=Person.State.PAUSED)
 
 
 def has_login(logins: Iterable[str]) -> Q:
     return Q(username_key__in=[login_key(login) for login in logins])
 
 
-def attempted_before(moment: datetime) -> Q:
-    return Q(attempted_at=None) | Q(attempted_at__lt=moment)
+def attempted_before(moment: datetime, now: datetime) -> Q:
+    """A time in the future is wrong and counts as old: a wrong clock must not hide anybody."""
+    return Q(attempted_at=None) | Q(attempted_at__lt=moment) | Q(attempted_at__gt=now + MAX_CLOCK_ERROR)
 
 
 def is_over(column: str, now: datetime) -> Q:
-    """Is the pause over that ends at this column's time?"""
-    return Q(**{column: None}) | Q(**{f"{column}__lte": now})
+    """Is the pause over that ends at this column's time? One that is too long is a mistake of a clock."""
+    return Q(**{column: None}) | Q(**{f"{column}__lte": now}) | Q(**{f"{column}__gt": now + MAX_PAUSE})
 
 
 def due_for_push(round_start: datetime, now: datetime, *, edits: bool) -> Q:
     """People with gists to push whose push was not attempted in this round, or not since their last poll."""
-    is_due = Q(push_attempted_at__lt=round_start) | not_pushed_since_poll()
+    latest = now + MAX_CLOCK_ERROR
+    is_due = Q(push_attempted_at__lt=round_start) | not_pushed_since_poll() | Q(push_attempted_at__gt=latest)
     return has_gists_to_push(edits=edits) & is_due & is_over("next_push_at", now)
 
 
@@ -120,6 +124,7 @@ class Claims:
         self.lease_seconds = lease_seconds
         self._lease = timedelta(seconds=lease_seconds)
         self._clock = clock
+        self._skips_locked = False  # since a row stayed locked
 
     def take(self, due: Q, limit: int) -> list[Person]:
         """Claim up to `limit` due and free people, with a requested sync first, then by time of the last attempt."""
@@ -129,22 +134,47 @@ class Claims:
                 return []
             # This one statement decides: of several runs that want a person, one finds the row still free. It checks
             # `due` again, because another run may have finished and released a person since the query above.
-            self._free(due).filter(pk__in=candidates).update(**self._new_lease())
-            claimed = Person.objects.filter(lease_holder=self.token).in_bulk(candidates)
-            if claimed:
+            self._write(self._free(due).filter(pk__in=candidates), **self._new_lease())
+            claimed = self._claimed(candidates)
+            if claimed or self._skips_locked:
                 return [claimed[key] for key in candidates if key in claimed]
 
+    @retried
+    def _claimed(self, candidates: list[int]) -> dict[int, Person]:
+        return Person.objects.filter(lease_holder=self.token).in_bulk(candidates)
+
+    @retried
+    def _write(self, people: QuerySet[Person], **columns: Any) -> int:
+        """One UPDATE. From the first row on that somebody else keeps locked, locked rows are left out."""
+        if not self._skips_locked:
+            try:
+                return people.update(**columns)
+            except OperationalError as error:
+                can_skip = connection.features.has_select_for_update_skip_locked
+                if error_code(error) != LOCK_TIMEOUT or connection.in_atomic_block or not can_skip:
+                    raise
+                self._skips_locked = True
+        with transaction.atomic():
+            unlocked = list(people.select_for_update(skip_locked=True).order_by("pk").values_list("pk", flat=True))
+            return Person.objects.filter(pk__in=unlocked).update(**columns)
+
+    @retried
     def count_free(self, due: Q, limit: int) -> int:
         """How many people are due and free, counted up to `limit`."""
         return self._free(due).order_by()[:limit].count()
 
+    @retried
     def _candidates(self, due: Q, limit: int) -> list[int]:
-        first = self._free(due).filter(sync_requested_at__isnull=False).order_by("sync_requested_at", "pk")
-        keys = list(first.values_list("pk", flat=True)[:limit])
-        if len(keys) < limit:
-            others = self._free(due).filter(sync_requested_at=None).order_by("attempted_at", "pk")
-            keys += others.values_list("pk", flat=True)[: limit - len(keys)]
-        return keys
+        free = self._free(due)
+        with transaction.atomic() if self._skips_locked else nullcontext():
+            if self._skips_locked:
+                free = free.select_for_update(skip_locked=True)
+            first = free.filter(sync_requested_at__isnull=False).order_by("sync_requested_at", "pk")
+            keys = list(first.values_list("pk", flat=True)[:limit])
+            if len(keys) < limit:
+                others = free.filter(sync_requested_at=None).order_by("attempted_at", "pk")
+                keys += others.values_list("pk", flat=True)[: limit - len(keys)]
+            return keys
 
     def _free(self, due: Q) -> QuerySet[Person]:
         # Our own people are excluded: after a suspend or a clock step, a lease may have expired before it was renewed.
@@ -159,20 +189,22 @@ class Claims:
 
     def renew(self, person_ids: Iterable[int]) -> None:
         """Extend the leases of these people that this lane still holds."""
-        self._held(person_ids).filter(leased_until__isnull=False).update(**self._new_lease())
+        self._write(self._held(person_ids).filter(leased_until__isnull=False), **self._new_lease())
 
     def release(self, person_ids: Iterable[int], **columns: Any) -> int:
         """Write these columns and end the leases, in one statement. Returns how many of the people were still held."""
-        return self._held(person_ids).update(lease_holder="", leased_until=None, **columns)
+        return self._write(self._held(person_ids), lease_holder="", leased_until=None, **columns)
 
     def _as_read(self, person: Person) -> QuerySet[Person]:
         return self._held([person.pk]).filter(pipedrive_id=person.pipedrive_id)
 
+    @retried
     def check(self, person: Person) -> None:
         """LeaseLostError unless this lane holds the person, and its Pipedrive person is the one that was read."""
         if not self._as_read(person).exists():
             raise _lost(person)
 
+    @retried
     def update(self, person: Person, **columns: Any) -> None:
         """Write columns of a person. LeaseLostError as in `check`."""
         if not self._as_read(person).update(**columns):
@@ -180,6 +212,7 @@ class Claims:
         for name, value in columns.items():
             setattr(person, name, value)
 
+    @retried
     def update_gist(self, person: Person, gist: Gist, **columns: Any) -> None:
         """Write columns of a pending gist, in one statement. LeaseLostError as in `check`, or if it is not pending."""
         pending = Gist.objects.filter(pk=gist.pk, push_state=Gist.PushState.PENDING, person__in=self._as_read(person))

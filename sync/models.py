@@ -27,6 +27,7 @@ class SyncRun(models.Model):
     errors = models.TextField(blank=True, help_text="problems, one shortened line each")
     trigger = models.CharField(max_length=20, default="manual")
     host = models.CharField(max_length=255)
+    pid = models.PositiveBigIntegerField(null=True, help_text="process id on that host")
     version = models.CharField(max_length=40, blank=True, help_text="gisttracker version")
 
     class Meta:

@@ -22,8 +22,10 @@ from datetime import UTC, datetime, timedelta
 from django.db.models import Q
 from django.utils.translation import ngettext
 
+from gisttracker.database import retried
 from people.github_names import LOGIN, login_key
 from people.models import Gist, Person
+from sync.claims import MAX_CLOCK_ERROR
 from sync.clients.errors import InvalidResponseError, NotFoundError, RejectedError, RetryNextRunError
 from sync.clients.github import (
     MAX_LISTED_GISTS,
@@ -77,19 +79,24 @@ class _UnpollableError(Exception):
 
 
 def is_full_pass_due(person: Person, now: datetime) -> bool:
-    return person.full_pass_at is None or person.full_pass_at < now - FULL_PASS_EVERY
+    return not _is_recent(person.full_pass_at, now - FULL_PASS_EVERY, now)
 
 
 def is_full_read_due(person: Person, now: datetime) -> bool:
-    if person.state != Person.State.ACTIVE or person.full_read_at is None:
+    if person.state != Person.State.ACTIVE:
         return True
-    return person.full_read_at < _latest_moment(person, now, FULL_READ_EVERY)
+    return not _is_recent(person.full_read_at, _latest_moment(person, now, FULL_READ_EVERY), now)
 
 
 def is_profile_check_due(person: Person, now: datetime) -> bool:
     """Daily while the list is empty. Otherwise every response with gists, also a 304, confirms whose login it is."""
     every = PROFILE_CHECK_EVERY if person.list_is_empty else PROFILE_REFRESH_EVERY
-    return person.profile_checked_at is None or person.profile_checked_at < _latest_moment(person, now, every)
+    return not _is_recent(person.profile_checked_at, _latest_moment(person, now, every), now)
+
+
+def _is_recent(time: datetime | None, since: datetime, now: datetime) -> bool:
+    """A time in the future is wrong and counts as old."""
+    return time is not None and since <= time <= now + MAX_CLOCK_ERROR
 
 
 def _latest_moment(person: Person, now: datetime, every: timedelta) -> datetime:
@@ -159,6 +166,7 @@ def _set_account(poll: Poll, account: Account) -> None:
     poll.account = account
 
 
+@retried
 def _check_not_tracked(person: Person, account: Account) -> None:
     """Is the account, or its login, tracked by a second row?
 
@@ -327,6 +335,7 @@ def _further_page_etags(poll: Poll, etags: list[list[str]], last_page: GistPage 
     return etags if is_covered else None
 
 
+@retried
 def _is_stored(page: GistPage) -> bool:
     ids = [gist.id for gist in page.gists]
     return not page.unreadable_gists and Gist.objects.filter(github_id__in=ids).count() == len(ids)

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from django.db.models import Case, F, When
 
+from gisttracker.database import retried
 from people.models import Gist, Person
 from sync.activity import new_activity
 from sync.budget import Budget
@@ -125,6 +126,7 @@ class Pusher:
             last = batch[-1].pk
 
     @staticmethod
+    @retried
     def _unfinished(person: Person, after: int) -> list[Gist]:
         return list(Gist.objects.unfinished().filter(person=person, pk__gt=after).order_by("pk")[:BATCH_SIZE])
 
@@ -184,6 +186,7 @@ class Pusher:
         return now
 
     @staticmethod
+    @retried
     def _finish(gist: Gist, started: datetime, **columns: object) -> None:
         """Record the outcome of the attempt that began at `started`, and of no later one.
 

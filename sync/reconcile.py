@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from gisttracker.database import retried
 from people.models import Gist, Person
 from sync.activity import gist_id_in
 from sync.claims import Claims
@@ -27,7 +28,12 @@ class Reconciler:
 
         Returns the primary keys of the gists that are pushed now.
         """
-        found = self._get_activities(pipedrive_id)
+        matched = self._store_matches(person, self._get_activities(pipedrive_id))
+        self.context.summary.add({"gists_found": len(matched)})
+        return matched
+
+    @retried
+    def _store_matches(self, person: Person, found: dict[str, int]) -> set[int]:
         now = self.context.clock()
         with self.claims.lock_linked(person):
             open_gists = Gist.objects.filter(person=person).exclude(push_state=State.PUSHED)
@@ -36,7 +42,6 @@ class Reconciler:
                 Gist.objects.filter(pk=pk).update(**pushed_columns(activity_id, now))
             Person.objects.filter(pk=person.pk).update(pipedrive_matched_at=now)
         person.pipedrive_matched_at = now
-        self.context.summary.add({"gists_found": len(matched)})
         return set(matched)
 
     def resolve_unknown(self, person: Person, pipedrive_id: int, started: list[Gist]) -> None:
@@ -50,15 +55,19 @@ class Reconciler:
         for filed_under, gists in unknown.items():
             oldest = min(gist.push_started_at or settled for gist in gists) - MAX_CLOCK_DIFFERENCE
             found = self._get_activities(filed_under, oldest)
-            with self.claims.lock_linked(person):
-                for gist in gists:
-                    self._resolve(gist, found.get(gist.github_id))
+            self._store_outcomes(person, gists, found)
+            for gist in gists:
+                gist.push_state = State.PUSHED if gist.github_id in found else State.PENDING
+                self.context.summary.count("gists_found" if gist.github_id in found else "gists_retried")
 
-    def _resolve(self, gist: Gist, activity_id: int | None) -> None:
-        columns = pushed_columns(activity_id, self.context.clock()) if activity_id else {"push_state": State.PENDING}
-        Gist.objects.filter(pk=gist.pk, push_state=State.STARTED).update(**columns)
-        gist.push_state = State.PUSHED if activity_id else State.PENDING
-        self.context.summary.count("gists_found" if activity_id else "gists_retried")
+    @retried
+    def _store_outcomes(self, person: Person, gists: list[Gist], found: dict[str, int]) -> None:
+        now = self.context.clock()
+        with self.claims.lock_linked(person):
+            for gist in gists:
+                activity_id = found.get(gist.github_id)
+                columns = pushed_columns(activity_id, now) if activity_id else {"push_state": State.PENDING}
+                Gist.objects.filter(pk=gist.pk, push_state=State.STARTED).update(**columns)
 
     def _get_activities(self, pipedrive_id: int, since: datetime | None = None) -> dict[str, int]:
         try:

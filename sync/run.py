@@ -15,6 +15,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from django.db.models import Q
+from django.utils.translation import ngettext
 
 from people.models import Person
 from sync.claims import due_by_login, due_for_poll, due_for_push, due_for_push_since, has_login, next_attempt, requested
@@ -27,7 +28,7 @@ from sync.lane import Lane
 from sync.models import SyncRun
 from sync.poll import Poll, poll_person
 from sync.push import Pusher
-from sync.runs import count_running, write_heartbeat
+from sync.runs import count_held_by_others, count_running, write_heartbeat
 from sync.store import NotAttempted, PollFailure, PollResult, Store
 from sync.verdicts import Verdicts
 from sync.workers import Failed
@@ -110,15 +111,23 @@ class Run:
     def _end_polling(self) -> None:
         self._is_polling = False
         self.push_lane.may_find_people = True
+        if not self.context.summary.has_attempted("poll"):
+            held = count_held_by_others(self.record, self._due_for_poll())
+            if held:
+                people = ngettext("%d due person is", "%d due people are", held) % held
+                self.context.summary.problem(
+                    f"{people} claimed by other runs; those of a run that died are free after two minutes."
+                )
+                self.context.summary.record("poll", failed=1)
         if not self._people_left and self.poll_lane.claims.count_free(self._due_for_poll(), 1):
             self.context.summary.limit_reached = True
 
     def _due_for_poll(self) -> Q:
         options = self.context.options
         if options.people:
-            return due_by_login(options.people, self.record.started_at)
+            return due_by_login(options.people, self.record.started_at, self.context.clock())
         if options.requested_only:
-            return requested()
+            return requested(self.context.clock())
         return due_for_poll(self.record.round_started_at, self.context.clock())
 
     def _due_for_push(self) -> Q:

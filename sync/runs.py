@@ -1,13 +1,16 @@
 """The row of a run: opened at its start, closed at its end, or closed by the next run when it crashed."""
 
+import os
 import platform
 import uuid
 from datetime import datetime, timedelta
 
-from django.db.models import Min, QuerySet
+from django.db.models import Min, Q, QuerySet
 
 from gisttracker import __version__
-from sync.claims import Clock
+from gisttracker.database import retried
+from people.models import Person
+from sync.claims import MAX_CLOCK_ERROR, Clock
 from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import PipedriveClient
 from sync.context import RunContext
@@ -15,19 +18,19 @@ from sync.models import ROUND_TRIGGERS, ActivityDay, SyncRun
 
 Outcome = SyncRun.Outcome
 KEEP_FOR = timedelta(days=90)
+DEAD_AFTER = timedelta(minutes=2)  # without a heartbeat, of which there are several a minute
 TOKEN_LENGTH = 28  # characters; a lane adds its name, and a lease holder has room for 36
 
 
+@retried
 def open_run(clock: Clock, lease_seconds: int, trigger: str) -> SyncRun:
-    """Create a run's row. Runs without a heartbeat for a full lease are marked as crashed.
+    """Create a run's row. Runs that have died are marked as crashed, and their people are free again.
 
     Overlapping runs for everyone share one round, so that nobody is polled twice in a round.
     """
     now = clock()
+    _close_dead_runs(now, lease_seconds)
     running = SyncRun.objects.filter(outcome=Outcome.RUNNING)
-    running.filter(heartbeat_at__lt=now - timedelta(seconds=lease_seconds)).update(
-        outcome=Outcome.CRASHED, finished_at=now
-    )
     round_start = None
     if trigger in ROUND_TRIGGERS:
         round_start = running.filter(trigger__in=ROUND_TRIGGERS).aggregate(start=Min("round_started_at"))["start"]
@@ -38,24 +41,62 @@ def open_run(clock: Clock, lease_seconds: int, trigger: str) -> SyncRun:
         heartbeat_at=now,
         trigger=trigger,
         host=platform.node()[:255],
+        pid=os.getpid(),
         version=__version__,
     )
 
 
+@retried
 def count_running(now: datetime, lease_seconds: int) -> int:
     """How many runs are alive; at least 1, the one that asks."""
     return max(_alive(now, lease_seconds).count(), 1)
 
 
 def _alive(now: datetime, lease_seconds: int) -> QuerySet[SyncRun]:
-    return SyncRun.objects.filter(outcome=Outcome.RUNNING, heartbeat_at__gte=now - timedelta(seconds=lease_seconds))
+    """A heartbeat in the future is wrong, and no sign of life."""
+    oldest = now - min(DEAD_AFTER, timedelta(seconds=lease_seconds))
+    heartbeat = (oldest, now + MAX_CLOCK_ERROR)
+    return SyncRun.objects.filter(outcome=Outcome.RUNNING, heartbeat_at__range=heartbeat)
 
 
+def _close_dead_runs(now: datetime, lease_seconds: int) -> None:
+    # The holders are read before the runs, so that the run of each holder is already visible.
+    holders = list(Person.objects.exclude(lease_holder="").order_by().values_list("lease_holder", flat=True).distinct())
+    alive = [run for run in _alive(now, lease_seconds) if not _is_dead_here(run)]
+    running = SyncRun.objects.filter(outcome=Outcome.RUNNING)
+    running.exclude(pk__in=[run.pk for run in alive]).update(outcome=Outcome.CRASHED, finished_at=now)
+    tokens = tuple(run.token for run in alive)
+    for holder in [holder for holder in holders if not holder.startswith(tokens)]:
+        Person.objects.filter(lease_holder=holder).update(lease_holder="", leased_until=None)
+
+
+def _is_dead_here(run: SyncRun) -> bool:
+    """Was it a process of this machine that does not exist any more?"""
+    if run.pid is None or run.host != platform.node()[:255]:
+        return False
+    if run.pid == os.getpid():
+        return True  # In containers, each process has the same id as the one before.
+    try:
+        os.kill(run.pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass  # It belongs to another user.
+    return False
+
+
+def count_held_by_others(run: SyncRun, due: Q) -> int:
+    """How many due people are leased by other runs."""
+    return Person.objects.filter(due).exclude(lease_holder="").exclude(lease_holder__startswith=run.token).count()
+
+
+@retried
 def write_heartbeat(run: SyncRun, context: RunContext) -> None:
     """Show that the run is alive and what it has done so far, also for the case that it crashes."""
     SyncRun.objects.filter(pk=run.pk).update(heartbeat_at=context.clock(), counts=context.summary.counts())
 
 
+@retried
 def close_run(run: SyncRun, context: RunContext, outcome: Outcome) -> None:
     """Write the run's outcome, counters, limits and problems. Then delete the oldest runs."""
     run.outcome, run.finished_at = outcome, context.clock()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from gisttracker.database import retried
 from people.backfill import select
 from people.github_names import login_key
 from people.models import Gist, Person, SearchTerm
@@ -113,6 +114,7 @@ class Store:
                     self._save_failure(PollFailure(poll.person, poll.attempted_at, reason))
                     self.context.summary.fail("poll", poll.person, reason)
 
+    @retried
     def _write(self, polls: list[Poll]) -> None:
         counts: Counter[str] = Counter()
         now = self.context.clock()

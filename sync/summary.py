@@ -65,6 +65,9 @@ class Summary:
             self._succeeded[work] += succeeded
             self._failed[work] += failed
 
+    def has_attempted(self, work: Work) -> bool:
+        return bool(self._succeeded[work] or self._failed[work])
+
     def fail(self, work: Work, person: Person, reason: str) -> None:
         """The poll or the push of a person failed."""
         self.count("people_failed")

@@ -37,5 +37,5 @@ def test_readyz_is_503_without_the_database(client: Client, monkeypatch: pytest.
 
     assert (response.status_code, response.json()) == (
         503,
-        {"status": "The database is not reachable (OperationalError)."},
+        {"status": "The database cannot be used: OperationalError."},
     )

@@ -24,7 +24,7 @@ from people.models import Gist, Person
 from sync.activity import gist_id_in
 from sync.clients.circuit import Circuit
 from sync.clients.errors import NotFoundError, OutcomeUnknownError, RejectedError
-from sync.clients.github import Account, GistFile, GistPage, Owner, PublicGist
+from sync.clients.github import Account, GistFile, GistPage, Owner, Profile, PublicGist
 from sync.clients.pipedrive import Activity, NewActivity, PipedrivePerson
 from sync.clients.rate_limit import RateLimiter, SlidingWindow
 from sync.context import Options, RunContext
@@ -72,6 +72,9 @@ class FakeGitHub:
 
     def get_account_by_id(self, account_id: int) -> Account:
         return Account(account_id, self.accounts[account_id])
+
+    def check_account(self, account_id: int, etag: str) -> Profile:
+        return Profile(self.get_account_by_id(account_id), "")
 
     def get_first_page(self, login: str, etag: str = "") -> GistPage:
         return self.get_page(f"{self._id_of(login)}/0", etag)

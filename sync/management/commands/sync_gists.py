@@ -19,6 +19,7 @@ from django.utils.translation import ngettext
 from tqdm import tqdm
 
 from gisttracker import logs
+from gisttracker.database import retried
 from gisttracker.environment import EX_CONFIG, exit_with_config_error
 from people.models import Person
 from sync import claims
@@ -85,8 +86,8 @@ class Command(BaseCommand):
             exit_with_config_error(
                 "PIPEDRIVE_TOKEN is not set. sync_gists needs it to create activities (or use --dry-run)."
             )
+        clock = retried(claims.database_clock)()  # The first statement: the database may just be starting.
         logins = self._check_logins(options["person"])
-        clock = claims.database_clock()
         due = self._due(logins, options["requested"], clock)
         if not settings.GITHUB_TOKEN:
             log.warning("%s", format_token_warning(Person.objects.filter(due)))
@@ -131,8 +132,8 @@ class Command(BaseCommand):
     def _due(logins: tuple[str, ...], requested: bool, clock: Clock) -> Q:
         now = clock()
         if logins:
-            return claims.due_by_login(logins, now)
-        return claims.requested() if requested else claims.due_for_poll(now, now)
+            return claims.due_by_login(logins, now, now)
+        return claims.requested(now) if requested else claims.due_for_poll(now, now)
 
     def _dry_run(self, due: Q, github: GitHubClient, options: dict[str, Any]) -> None:
         lines: list[str] = []

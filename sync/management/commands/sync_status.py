@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 
 from people.models import Gist
 from sync.api.serializers import StatusSerializer
-from sync.claims import database_clock
+from sync.claims import MAX_CLOCK_ERROR, database_clock
 from sync.models import SyncRun
 from sync.status import ApiLimit, Status, get_status
 
@@ -47,7 +47,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         status, max_age = get_status(database_clock()), options["max_age"]
-        is_healthy = status.time_since_success is not None and status.time_since_success <= max_age
+        age = status.time_since_success
+        is_healthy = age is not None and -MAX_CLOCK_ERROR <= age <= max_age
         if options["json"]:
             self.stdout.write(json.dumps({"healthy": is_healthy, **StatusSerializer(status).data}))
         else:
@@ -81,6 +82,8 @@ def _format_run(run: SyncRun | None) -> list[str]:
 def _format_age(age: timedelta | None, max_age: timedelta) -> str:
     if age is None:
         return "last successful run: none yet"
+    if age < -MAX_CLOCK_ERROR:
+        return "last successful run: in the future - check the clock of the database server"
     suffix = f" - older than the maximum of {_format_duration(max_age)}" if age > max_age else ""
     return f"last successful run: {_format_duration(age)} ago{suffix}"
 
