@@ -115,9 +115,8 @@ class Run:
             held = count_held_by_others(self.record, self._due_for_poll())
             if held:
                 people = ngettext("%d due person is", "%d due people are", held) % held
-                self.context.summary.problem(
-                    f"{people} claimed by other runs; those of a run that died are free after two minutes."
-                )
+                message = f"{people} claimed by other runs. A run that died frees them within two minutes."
+                self.context.summary.problem(message)
                 self.context.summary.record("poll", failed=1)
         if not self._people_left and self.poll_lane.claims.count_free(self._due_for_poll(), 1):
             self.context.summary.limit_reached = True

@@ -300,7 +300,7 @@ class OutboxMachine(RuleBasedStateMachine):
         if not hasattr(self, "github"):
             return
         for _ in range(3):
-            self.time_passes(15)
+            self.time_passes(25 * 60)  # longer than any pause after failures
             Gist.objects.push_again()
             self.poll_and_push("succeeds", full=True, edits=True)
         self.no_gist_has_two_activities()
