@@ -25,7 +25,7 @@ from people.models import Gist, Person
 from sync import claims
 from tests.conftest import DuringRequest, Sync, Worker
 from tests.factories import create_run, track_people
-from tests.standins import GitHubStandIn, PipedriveStandIn
+from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 
 pytestmark = pytest.mark.django_db(transaction=True)
 needs_server = pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no connections and no row locks")
@@ -73,9 +73,9 @@ class Proxy:
         self.server.server_close()
 
     def restart(self, seconds: float) -> None:
+        """Stop at once, and start after this time."""
         self.stop()
-        time.sleep(seconds)
-        self.start()
+        threading.Timer(seconds, self.start).start()
 
 
 @pytest.fixture
@@ -288,8 +288,9 @@ def test_a_request_in_the_future_does_not_repeat_the_poll_for_ever(
     ada: Person, github: GitHubStandIn, sync: Sync
 ) -> None:
     Person.objects.update(sync_requested_at=timezone.now() + timedelta(days=1))
+    github.fail_always("/ada", respond(403, '{"message": "no"}'))
 
-    assert sync().counts["people_polled"] == 1
+    assert sync("--max-people", "5").counts["people_failed"] == 1
 
 
 def test_a_success_in_the_future_is_not_healthy(ada: Person, capsys: pytest.CaptureFixture[str]) -> None:
