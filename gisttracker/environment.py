@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
@@ -74,14 +75,41 @@ def comma_separated(value: str) -> list[str]:
 
 def http_url(value: str) -> str:
     """Parse an http(s) URL of a host. A path is rejected, because the clients append the paths of the API."""
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError("must be a URL such as https://api.example.com")
-    if parts.path.strip("/"):
+    if urlsplit(url_with_path(value)).path:
         raise ValueError("must have no path: the paths of the API are appended to the host")
-    if parts.username or parts.password:
+    return value.rstrip("/")
+
+
+def url_with_path(value: str) -> str:
+    """Parse an http(s) URL that may have a path, as GitHub Enterprise Server's API has."""
+    try:
+        parts = urlsplit(value)
+        is_url = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        is_url = False
+    if not is_url or parts.query or parts.fragment or re.search(r"[\s\\]", value):
+        raise ValueError("must be a URL such as https://api.example.com")
+    if parts.username is not None or parts.password is not None:
         raise ValueError("must not contain a user name or password")
     return value.rstrip("/")
+
+
+def date_version(value: str) -> str:
+    """Parse a version of GitHub's REST API, which is a date."""
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+        raise ValueError("must be a date such as 2022-11-28")
+    return value
+
+
+def is_plain_http(url: str) -> bool:
+    """Would a token sent to this URL be readable on the network? Not on the loopback interface."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    try:
+        is_loopback = ip_address(host).is_loopback
+    except ValueError:
+        is_loopback = host == "localhost" or host.endswith(".localhost")
+    return parts.scheme == "http" and not is_loopback
 
 
 def token(value: str) -> str:
@@ -118,7 +146,18 @@ VARIABLES = (
     Variable("GITHUB_TOKEN", "", "GitHub token; without it GitHub allows 60 requests an hour", token, secret=True),
     Variable("TEST_DATABASE_NAME", "", "database that the tests create and drop; empty: test_ + DATABASE_NAME"),
     Variable("SQLITE_PATH", "gisttracker.sqlite3", "SQLite file, used when DATABASE_HOST is empty"),
-    Variable("GITHUB_API_URL", "https://api.github.com", "URL of GitHub's REST API", http_url),
+    Variable(
+        "GITHUB_API_URL",
+        "https://api.github.com",
+        "URL of GitHub's REST API; GitHub Enterprise Server: https://HOST/api/v3",
+        url_with_path,
+    ),
+    Variable(
+        "GITHUB_API_VERSION",
+        "2026-03-10",
+        "version of GitHub's REST API; GitHub Enterprise Server may support older ones only, such as 2022-11-28",
+        date_version,
+    ),
     Variable(
         "PIPEDRIVE_API_URL",
         "https://api.pipedrive.com",
@@ -204,7 +243,12 @@ VARIABLES = (
         "number of proxies in front, whose X-Forwarded-For and X-Forwarded-Proto headers are trusted",
         whole_number(0, 10),
     ),
-    Variable("ALLOW_INSECURE", "false", "start with a missing or weak SECRET_KEY, or with ALLOWED_HOSTS=*", boolean),
+    Variable(
+        "ALLOW_INSECURE",
+        "false",
+        "start with a missing or weak SECRET_KEY, with ALLOWED_HOSTS=*, or with tokens sent over plain HTTP",
+        boolean,
+    ),
     Variable("LISTEN_HOST", "127.0.0.1", "address that the web service listens on; the image sets 0.0.0.0"),
     Variable("LISTEN_PORT", "3000", "port that the web service listens on", whole_number(1, 65535), fallback="PORT"),
     Variable("WEB_WORKERS", "1", "number of web processes, with 8 threads each", whole_number(1, 64)),
@@ -233,7 +277,8 @@ def _value(variable: Variable, values: Mapping[str, str], environ: Mapping[str, 
     try:
         return variable.parse(given or variable.default) if given or variable.default else ""
     except ValueError as error:
-        shown = "" if variable.secret else f" (it is {given[:80]!r})"
+        may_have_password = "://" in given and "@" in given
+        shown = "" if variable.secret or may_have_password else f" (it is {given[:80]!r})"
         exit_with_config_error(f"{source} {error}{shown}.")
 
 

@@ -1,27 +1,42 @@
 """Parsing of GitHub logins."""
 
 import re
+from urllib.parse import urlsplit
+
+from django.conf import settings
 
 RULE = (
     "A GitHub user name has 1 to 39 characters: letters A-Z, digits, hyphens and underscores. "
-    "Write it as ada, @ada or https://github.com/ada."
+    "Write it as ada, @ada or https://{host}/ada."
 )
 # Old logins have hyphens anywhere; GitHub decides which exist. No allowed character has a meaning in a URL.
 LOGIN = re.compile(r"[A-Za-z0-9_-]{1,39}", re.ASCII)
-PROFILE_URL = re.compile(
-    r"(?:https?://)?(?:www\.|gist\.)?github\.com(?::443)?/(?P<path>[^?#]*)(?:[?#].*)?", re.IGNORECASE
+URL = re.compile(
+    r"(?:https?://)?(?P<host>[^/?#@]+\.[^/?#@]+?)(?::(?:80|443))?/(?P<path>[^?#]*)(?:[?#].*)?", re.IGNORECASE
 )
+
+
+def web_host() -> str:
+    """The host of profile pages, which follows from GITHUB_API_URL."""
+    api = urlsplit(settings.GITHUB_API_URL)
+    host = (api.hostname or "").lower()
+    if api.path.startswith("/api/v3"):  # GitHub Enterprise Server
+        return host
+    return host.removeprefix("api.") if host.endswith(".ghe.com") else "github.com"
 
 
 def parse_login(text: str) -> str:
     """Return the login in a name, an @name or a profile URL, with or without a query. Raises ValueError(reason)."""
     text = text.strip()
-    url = PROFILE_URL.fullmatch(text)
+    rule = RULE.format(host=web_host())
+    url = URL.fullmatch(text)
+    if url and url["host"].lower() not in {f"{prefix}{web_host()}" for prefix in ("", "www.", "gist.")}:
+        raise ValueError(f"{text[:100]} is not a profile on {web_host()}. {rule}")
     login, _, rest = url["path"].partition("/") if url else (text.removeprefix("@"), "", "")
     if not LOGIN.fullmatch(login):
-        raise ValueError(RULE)
+        raise ValueError(rule)
     if rest.strip("/"):
-        raise ValueError(f"{text[:100]} is the URL of a page or repository of @{login}, not of a profile. {RULE}")
+        raise ValueError(f"{text[:100]} is the URL of a page or repository of @{login}, not of a profile. {rule}")
     return login
 
 

@@ -112,14 +112,20 @@ class Run:
         self._is_polling = False
         self.push_lane.may_find_people = True
         if not self.context.summary.has_attempted("poll"):
-            held = count_held_by_others(self.record, self._due_for_poll())
-            if held:
-                people = ngettext("%d due person is", "%d due people are", held) % held
-                message = f"{people} claimed by other runs. A run that died frees them within two minutes."
-                self.context.summary.problem(message)
-                self.context.summary.record("poll", failed=1)
+            self._report_people_of_other_runs()
         if not self._people_left and self.poll_lane.claims.count_free(self._due_for_poll(), 1):
             self.context.summary.limit_reached = True
+
+    def _report_people_of_other_runs(self) -> None:
+        """A run that found work and could do none of it has not succeeded."""
+        held, is_silent = count_held_by_others(self.record, self._due_for_poll(), self.context.clock())
+        if not held:
+            return
+        people = ngettext("%d due person is", "%d due people are", held) % held
+        self.context.summary.problem(f"{people} claimed by other runs. A run that died frees them within two minutes.")
+        self.context.summary.limit_reached = True
+        if is_silent:
+            self.context.summary.record("poll", failed=1)
 
     def _due_for_poll(self) -> Q:
         options = self.context.options

@@ -19,6 +19,7 @@ from sync.models import ROUND_TRIGGERS, ActivityDay, SyncRun
 Outcome = SyncRun.Outcome
 KEEP_FOR = timedelta(days=90)
 DEAD_AFTER = timedelta(minutes=2)  # without a heartbeat, of which there are several a minute
+SILENT_AFTER = timedelta(seconds=30)  # It may have died.
 TOKEN_LENGTH = 28  # characters; a lane adds its name, and a lease holder has room for 36
 
 
@@ -85,9 +86,11 @@ def _is_dead_here(run: SyncRun) -> bool:
     return False
 
 
-def count_held_by_others(run: SyncRun, due: Q) -> int:
-    """How many due people are leased by other runs."""
-    return Person.objects.filter(due).exclude(lease_holder="").exclude(lease_holder__startswith=run.token).count()
+def count_held_by_others(run: SyncRun, due: Q, now: datetime) -> tuple[int, bool]:
+    """How many due people other runs have claimed, and whether one of those runs has missed its last heartbeats."""
+    held = Person.objects.filter(due).exclude(lease_holder="").exclude(lease_holder__startswith=run.token)
+    running = SyncRun.objects.filter(outcome=Outcome.RUNNING).exclude(pk=run.pk)
+    return held.count(), running.filter(heartbeat_at__lt=now - SILENT_AFTER).exists()
 
 
 @retried

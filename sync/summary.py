@@ -40,7 +40,7 @@ Work = Literal["poll", "push", "gist"]
 class Summary:
     """Counters and problems of a run, shared by its threads. `problems` has at most MAX_PROBLEMS lines.
 
-    `limit_reached`: one of the run's own limits (--max-people, --max-minutes) ended it.
+    `limit_reached`: one of the run's own limits (--max-people, --max-minutes) ended it, or other runs had all people.
     """
 
     def __init__(self) -> None:

@@ -24,7 +24,12 @@ LAYERS = [
     {"management"},
 ]
 LAYER_OF = {module: number for number, modules in enumerate(LAYERS) for module in modules}
-CLIENT_LAYERS = [{"errors"}, {"rate_limit", "circuit"}, {"transport"}, {"github", "pipedrive"}]
+CLIENT_LAYERS = [
+    {"errors"},
+    {"rate_limit", "circuit", "session", "network_errors"},
+    {"transport"},
+    {"github", "pipedrive"},
+]
 
 
 def imported(file: Path) -> set[str]:

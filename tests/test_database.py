@@ -254,13 +254,16 @@ def test_a_lease_of_a_run_that_does_not_exist_is_freed(ada: Person, github: GitH
     assert sync().counts["people_polled"] == 1
 
 
-def test_a_run_that_finds_everybody_claimed_has_not_succeeded(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
-    run = create_run()
+@pytest.mark.parametrize(("seconds", "expected"), [(5, (0, "stopped")), (60, (3, "failed"))])
+def test_a_run_that_finds_everybody_claimed_has_not_succeeded(
+    seconds: int, expected: tuple[int, str], ada: Person, github: GitHubStandIn, sync: Sync
+) -> None:
+    run = create_run(heartbeat_at=timezone.now() - timedelta(seconds=seconds))
     lease_everybody(f"{run.token}-poll")
 
     summary = sync()
 
-    assert (summary.code, summary.counts["people_polled"]) == (3, 0)
+    assert (summary.code, summary.json["outcome"]) == expected
     assert summary.json["problems"][0].startswith("1 due person is claimed by other runs.")
 
 

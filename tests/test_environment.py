@@ -61,6 +61,13 @@ def test_a_secret_can_be_read_from_a_file(tmp_path: Path) -> None:
         ({"BACKFILL": "some"}, "BACKFILL must be all, none, a number"),
         ({"LOG_FORMAT": "xml"}, "LOG_FORMAT must be one of: text, json"),
         ({"GITHUB_API_URL": "api.github.com"}, "GITHUB_API_URL must be a URL such as https://"),
+        ({"GITHUB_API_URL": "https://user:two words@x.test"}, "GITHUB_API_URL must be a URL such as https://"),
+        ({"GITHUB_API_URL": "https://x.test:99999/api/v3"}, "GITHUB_API_URL must be a URL such as https://"),
+        ({"GITHUB_API_URL": "https://x.test/api/v3?a=b"}, "GITHUB_API_URL must be a URL such as https://"),
+        ({"GITHUB_API_URL": "https://user:two%20words@x.test"}, "GITHUB_API_URL must not contain a user name"),
+        ({"GITHUB_API_URL": "https://user@x.test/api/v3"}, "GITHUB_API_URL must not contain a user name"),
+        ({"PIPEDRIVE_API_URL": "https://x.test/api/v2"}, "PIPEDRIVE_API_URL must have no path"),
+        ({"GITHUB_API_VERSION": "3"}, "GITHUB_API_VERSION must be a date"),
         ({"GITHUB_TOKEN": "two words"}, "GITHUB_TOKEN must be one word"),
         ({"GITHUB_TOKEN_FILE": "/nonexistent"}, "GITHUB_TOKEN_FILE must name a readable file"),
         ({"GITHUB_TOKEN": "a", "GITHUB_TOKEN_FILE": "b"}, "GITHUB_TOKEN and GITHUB_TOKEN_FILE are both set"),
@@ -77,7 +84,7 @@ def test_an_invalid_value_ends_the_process_with_one_line(
     assert end.value.code == 78
     assert message in output
     assert output.count("\n") == 1
-    assert "two words" not in output
+    assert "two words" not in output.replace("%20", " ")
 
 
 @pytest.mark.parametrize(("old", "new"), RENAMED.items())

@@ -20,7 +20,6 @@ from sync.clients.errors import InvalidResponseError, RepeatedServerError
 from sync.clients.rate_limit import MAX_PAUSE, MAX_WAIT, Pause, RateLimiter, SlidingWindow, parse_number, server_time
 from sync.clients.transport import Api, Response, Timing
 
-API_VERSION = "2026-03-10"
 MAX_SECONDARY_WAIT = 70.0  # seconds; the secondary limit's own minimum is 60
 LIMIT_WORDS = (b"rate limit", b"abuse detection")  # distinguish a rate-limit 403 from a permission 403
 MAX_LISTED_GISTS = 3000  # GitHub lists no more than the newest 3,000 of an account
@@ -137,13 +136,14 @@ class GitHubClient:
         token: str = "",
         *,
         requests_per_minute: int = 900,
+        api_version: str = "2026-03-10",
         concurrency: int = 8,
         stopping: threading.Event | None = None,
         timing: Timing | None = None,
     ) -> None:
         headers = {
             "Accept": "application/vnd.github+json",
-            "X-GitHub-Api-Version": API_VERSION,
+            "X-GitHub-Api-Version": api_version,
             "User-Agent": "gisttracker",
         }
         if token:
@@ -161,15 +161,15 @@ class GitHubClient:
             concurrency=concurrency,
             timing=timing,
             not_found=(404,),  # 410 means that the API version is not supported any more.
-            advice="Check GITHUB_API_URL, GITHUB_TOKEN, and whether GitHub still supports this API version.",
+            advice=f"Check GITHUB_API_URL, GITHUB_TOKEN and GITHUB_API_VERSION ({api_version}).",
             probe_path=control_path,
         )
-        self._control_path = control_path
+        self._control_path, self._api_version = control_path, api_version
         self._secondary_pause = (timing or Timing()).secondary_pause
         self._has_waited = False  # for the secondary limit
         self.deprecation = ""  # what GitHub announced about this API version
         # An ETag is valid for this URL, token and version only. Not reversible: the token is long and random.
-        scope = f"{base_url} {API_VERSION} {token} {self._gists_url('{login}')}"
+        scope = f"{base_url} {api_version} {token} {self._gists_url('{login}')}"
         self.etag_scope = hashlib.sha256(scope.encode()).hexdigest()
 
     def get_account(self, login: str) -> Account:
@@ -282,7 +282,7 @@ class GitHubClient:
         if sunset or deprecation:
             end = f" and stops working on {sunset}" if sunset else ""
             self.deprecation = (
-                f"GitHub's API version {API_VERSION} is deprecated{end}. Upgrade gisttracker before then."
+                f"GitHub's API version {self._api_version} is deprecated{end}. Upgrade gisttracker before then."
             )
 
 

@@ -5,23 +5,19 @@ response is classified.
 """
 
 import json
-import os
 import random
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
 from pydantic import TypeAdapter, ValidationError
-from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
-from requests.utils import get_environ_proxies
 
 from sync.clients.circuit import Circuit
 from sync.clients.errors import (
@@ -38,7 +34,9 @@ from sync.clients.errors import (
     RunStoppedError,
     SyncError,
 )
+from sync.clients.network_errors import describe
 from sync.clients.rate_limit import GENERAL, Hit, Pause, RateLimiter
+from sync.clients.session import new_session, time_limit
 
 MAX_BODY_BYTES = 64 * 1024 * 1024  # a page of 100 gists with 300 files each has about 12 MB
 MAX_RETRIES = 3
@@ -127,7 +125,7 @@ class Api:
         self._stopping = stopping or threading.Event()
         self._timing = timing or Timing()
         self._lock = threading.Lock()
-        self._session = _new_session(base_url, headers, concurrency)
+        self._session = new_session(base_url, headers, concurrency)
 
     def get(
         self,
@@ -233,23 +231,29 @@ class Api:
     def _send(self, call: str, method: str, url: str, **parts: Any) -> Response:
         with self._lock:
             self.request_count += 1
-        started = time.monotonic()
         timing = self._timing
-        try:
-            with self._session.request(
-                method, url, timeout=(timing.connect, timing.read), allow_redirects=False, stream=True, **parts
-            ) as response:
-                body = bytearray()
-                # read1 returns what has arrived; other ways of reading wait for a full buffer, however long it takes.
-                while chunk := response.raw.read1(READ_CHUNK_BYTES, decode_content=True):
-                    body += chunk
-                    if len(body) > MAX_BODY_BYTES:
-                        raise InvalidResponseError(f"{call} returned more than {MAX_BODY_BYTES >> 20} MB")
-                    if time.monotonic() - started > timing.total:
-                        raise requests.Timeout
-                return Response(call, response.status_code, response.headers, bytes(body), url)
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise TransportError(call, error) from None
+        with time_limit(timing.total, self._stopping) as limit:
+            try:
+                with self._session.request(
+                    method, url, timeout=(timing.connect, timing.read), allow_redirects=False, stream=True, **parts
+                ) as response:
+                    body = self._read_body(call, response)
+                if limit.is_ended:  # Some bodies end with their connection, so a shortened one looks complete.
+                    raise requests.ConnectionError
+                return Response(call, response.status_code, response.headers, body, url)
+            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+                late = f"no complete response within {timing.total:.0f} s" if limit.is_ended else ""
+                raise TransportError(call, error, late or describe(error, url)) from None
+
+    @staticmethod
+    def _read_body(call: str, response: requests.Response) -> bytes:
+        body = bytearray()
+        # read1 returns what has arrived; other ways of reading wait for a full buffer, however long it takes.
+        while chunk := response.raw.read1(READ_CHUNK_BYTES, decode_content=True):
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                raise InvalidResponseError(f"{call} returned more than {MAX_BODY_BYTES >> 20} MB")
+        return bytes(body)
 
     def _raise_for_status(self, response: Response, window: str) -> Response:
         """The table of statuses and errors."""
@@ -339,10 +343,12 @@ class Api:
 class TransportError(SyncError):
     """No complete response arrived. `unsent`: the request certainly did not reach the server."""
 
-    def __init__(self, call: str, error: Exception) -> None:
-        super().__init__(f"{call} failed in transit ({type(error).__name__})")
-        reason = getattr(error.args[0], "reason", None) if error.args else None
-        self.unsent = isinstance(error, requests.ConnectTimeout) or type(reason).__name__ == "NewConnectionError"
+    def __init__(self, call: str, error: Exception, reason: str) -> None:
+        super().__init__(f"{call} failed: {reason}")
+        cause = getattr(error.args[0], "reason", None) if error.args else None
+        self.unsent = isinstance(error, requests.ConnectTimeout) or isinstance(
+            cause, urllib3.exceptions.NewConnectionError
+        )
 
 
 class ResendError(SyncError):
@@ -361,21 +367,3 @@ def _origin(url: str) -> tuple[str, str, int | None]:
         return parts.scheme, parts.hostname or "", parts.port or default
     except ValueError:  # not a URL
         return "", url, None
-
-
-def _new_session(base_url: str, headers: Mapping[str, str], concurrency: int) -> requests.Session:
-    """A session that keeps `concurrency` connections and no cookies.
-
-    The environment's proxies and certificates are read once here: `trust_env` would read them for every request, and
-    would also put a login of ~/.netrc in the place of our token.
-    """
-    session = requests.Session()
-    session.trust_env = False
-    session.proxies.update(get_environ_proxies(base_url))
-    session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    session.headers.update(headers)
-    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=concurrency)
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
-    return session

@@ -32,9 +32,16 @@ class GitHubStandIn(StandIn):
     )
 
     def __init__(
-        self, port: int = 0, *, tokens: tuple[str, ...] = (), hourly: int = 5000, host: str = "127.0.0.1"
+        self,
+        port: int = 0,
+        *,
+        tokens: tuple[str, ...] = (),
+        hourly: int = 5000,
+        host: str = "127.0.0.1",
+        prefix: str = "",
     ) -> None:
-        super().__init__(port, host=host)
+        super().__init__(port, host=host, prefix=prefix)
+        self.versions: tuple[str, ...] = VERSIONS
         self.tokens = set(tokens)
         self.hourly = {True: hourly, False: 60}  # with a token, without
         self.used = {True: 0, False: 0}
@@ -139,7 +146,7 @@ class GitHubStandIn(StandIn):
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
         if token and token not in self.tokens:
             return json_response(401, {"message": "Bad credentials", "status": "401"})
-        if request.headers.get("x-github-api-version", VERSIONS[0]) not in VERSIONS:
+        if request.headers.get("x-github-api-version", VERSIONS[0]) not in self.versions:
             return json_response(400, {"message": "Unsupported API version"})
         if self.used[bool(token)] >= self.hourly[bool(token)]:
             message = {"message": "API rate limit exceeded for user ID 1."}
@@ -196,7 +203,7 @@ class GitHubStandIn(StandIn):
         last = max(-(-min(len(public), MAX_LISTED_GISTS) // per_page), 1)
         if page < last:
             # GitHub may send links in the numeric form; clients must follow links, not build them.
-            link = f"<http://{request.headers['host']}/user/{account.id}/gists?per_page={per_page}&page="
+            link = f"<http://{request.headers['host']}{self.prefix}/user/{account.id}/gists?per_page={per_page}&page="
             headers["link"] = f'{link}{page + 1}>; rel="next", {link}{last}>; rel="last"'
         owner = {"login": account.login, "id": account.id, "type": account.type}
         rows = [{"owner": owner, **gist} for gist in public[(page - 1) * per_page : page * per_page]]

@@ -59,8 +59,12 @@ class Connection(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         standin = self.server.standin
-        operation = standin.operation_of(self.command, parts.path)
-        standin.handle(self, RecordedRequest(operation, self.command, parts.path, query, headers, body))
+        if not parts.path.startswith(standin.prefix):
+            self.send(Response(404, b"<html>Not Found</html>", {"content-type": "text/html"}))
+            return
+        path = parts.path.removeprefix(standin.prefix)
+        operation = standin.operation_of(self.command, path)
+        standin.handle(self, RecordedRequest(operation, self.command, path, query, headers, body))
 
     # The names are the library's.
     do_GET = do_HEAD = do_POST = do_PATCH = do_PUT = do_DELETE = _serve
@@ -108,7 +112,7 @@ class StandIn:
 
     operations: tuple[tuple[str, str, str], ...] = ()  # name, method, pattern of the path
 
-    def __init__(self, port: int = 0, *, host: str = "127.0.0.1") -> None:
+    def __init__(self, port: int = 0, *, host: str = "127.0.0.1", prefix: str = "") -> None:
         self.lock = threading.RLock()
         self.closing = threading.Event()
         self.requests: list[RecordedRequest] = []
@@ -122,7 +126,8 @@ class StandIn:
         self._routes = [(name, method, re.compile(pattern)) for name, method, pattern in self.operations]
         self._server = _Server((host, port), Connection)
         self._server.standin = self
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.prefix = prefix  # of all paths
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}{prefix}"
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from gisttracker import logs
 from gisttracker.database import retried
-from gisttracker.environment import EX_CONFIG, exit_with_config_error
+from gisttracker.environment import EX_CONFIG, exit_with_config_error, is_plain_http
 from people.models import Person
 from sync import claims
 from sync.claims import Clock
@@ -86,6 +86,7 @@ class Command(BaseCommand):
             exit_with_config_error(
                 "PIPEDRIVE_TOKEN is not set. sync_gists needs it to create activities (or use --dry-run)."
             )
+        check_urls()
         clock = retried(claims.database_clock)()  # The first statement: the database may just be starting.
         logins = self._check_logins(options["person"])
         due = self._due(logins, options["requested"], clock)
@@ -95,6 +96,7 @@ class Command(BaseCommand):
         github = GitHubClient(
             settings.GITHUB_API_URL,
             settings.GITHUB_TOKEN,
+            api_version=settings.GITHUB_API_VERSION,
             requests_per_minute=settings.GITHUB_REQUESTS_PER_MINUTE,
             concurrency=options["concurrency"],
             stopping=stopping,
@@ -205,6 +207,17 @@ class Command(BaseCommand):
             "people_in_trouble": summary.people_in_trouble,
         }
         self.stdout.write(json.dumps(content))
+
+
+def check_urls() -> None:
+    """Ends the process with exit code 78 if a token would be sent in plain text over a network."""
+    for name in ("GITHUB", "PIPEDRIVE"):
+        url, token = getattr(settings, f"{name}_API_URL"), getattr(settings, f"{name}_TOKEN")
+        if token and is_plain_http(url) and not settings.ALLOW_INSECURE:
+            exit_with_config_error(
+                f"{name}_API_URL is {url}, so {name}_TOKEN would be sent unencrypted. Use https, "
+                "or set ALLOW_INSECURE=true for a test network."
+            )
 
 
 def build_options(logins: tuple[str, ...], options: dict[str, Any]) -> Options:

@@ -69,8 +69,9 @@ spec:
   egress:
     - to: [{podSelector: {}}]
 END
+kube patch configmap database --type merge --patch '{"data": {"GITHUB_API_URL": "http://stand-ins:8081"}}'
 kube patch configmap sync --type merge --patch \
-    '{"data": {"GITHUB_API_URL": "http://stand-ins:8081", "PIPEDRIVE_API_URL": "http://stand-ins:8082"}}'
+    '{"data": {"PIPEDRIVE_API_URL": "http://stand-ins:8082", "ALLOW_INSECURE": "true"}}'
 
 kube wait --for=condition=complete job/migrate --timeout=300s
 kube rollout status deployment/web --timeout=180s

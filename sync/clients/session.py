@@ -1,0 +1,137 @@
+"""HTTP sessions whose requests have a limit for the whole response, however slowly it trickles.
+
+Timeouts of `requests` limit each read only, and a response may have many. A watching thread therefore shuts down the
+connections of requests that take too long, or that still go on a few seconds after the run was told to stop.
+"""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+CHECK_SECONDS = 0.2
+STOP_GRACE_SECONDS = 5.0  # that a request gets to finish after the run was told to stop
+
+
+def new_session(base_url: str, headers: Mapping[str, str], concurrency: int) -> requests.Session:
+    """A session that keeps `concurrency` connections and no cookies.
+
+    The environment's proxies and certificates are read once here: `trust_env` would read them for every request, and
+    would also put a login of ~/.netrc in the place of our token.
+    """
+    session = requests.Session()
+    session.trust_env = False
+    session.proxies.update(get_environ_proxies(base_url))
+    session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    session.headers.update(headers)
+    adapter = _Adapter(pool_connections=1, pool_maxsize=concurrency)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
+
+
+@dataclass
+class _Request:
+    """A request that is going on in a thread."""
+
+    deadline: float
+    stopping: threading.Event
+    stop_deadline: float = float("inf")
+    sock: socket.socket | None = None
+    is_ended: bool = False
+
+    def check(self, now: float) -> None:
+        if self.stopping.is_set():
+            self.stop_deadline = min(self.stop_deadline, now + STOP_GRACE_SECONDS)
+        if now < min(self.deadline, self.stop_deadline):
+            return
+        self.is_ended = True
+        if self.sock:
+            with suppress(OSError):
+                self.sock.shutdown(socket.SHUT_RDWR)  # The thread that reads gets the end of the stream.
+
+
+_requests: dict[int, _Request] = {}  # by thread
+_lock = threading.Lock()
+_current = threading.local()
+
+
+@contextmanager
+def time_limit(seconds: float, stopping: threading.Event) -> Iterator[_Request]:
+    """Ends the request inside the with block after this time; `is_ended` of the result tells whether it did."""
+    request = _Request(time.monotonic() + seconds, stopping)
+    _current.request = request
+    with _lock:
+        if not _requests:
+            threading.Thread(target=_watch, name="request-watch", daemon=True).start()
+        _requests[threading.get_ident()] = request
+    try:
+        yield request
+    finally:
+        _current.request = None
+        with _lock:
+            _requests.pop(threading.get_ident(), None)
+
+
+def _watch() -> None:
+    """Runs as long as there are requests."""
+    while True:
+        time.sleep(CHECK_SECONDS)
+        with _lock:
+            if not _requests:
+                return
+            going_on = list(_requests.values())
+        now = time.monotonic()
+        for request in going_on:
+            request.check(now)
+
+
+def _remember(connection: HTTPConnection) -> None:
+    request: _Request | None = getattr(_current, "request", None)
+    if request:
+        request.sock = connection.sock  # The connection itself forgets it when the response has no length.
+
+
+class _Connection(HTTPConnection):
+    def getresponse(self) -> Any:
+        _remember(self)
+        return super().getresponse()
+
+
+class _SecureConnection(HTTPSConnection):
+    def getresponse(self) -> Any:
+        _remember(self)
+        return super().getresponse()
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+class _Adapter(HTTPAdapter):
+    """Uses the connections above, directly and through a proxy."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+        return manager
