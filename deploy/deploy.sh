@@ -162,5 +162,5 @@ done
 
 # --- CronJobs ---
 log "CronJobs"
-apply 'app.kubernetes.io/component=sync'
+apply 'app.kubernetes.io/component in (sync, prune)'
 printf 'https://%s/\n' "$domain"

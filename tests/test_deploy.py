@@ -178,6 +178,18 @@ def test_cron_jobs_have_the_expected_schedule_and_command(name: str, schedule: s
     assert minutes * 60 < job["activeDeadlineSeconds"]
 
 
+def test_old_rows_are_deleted_once_a_day_by_a_pod_that_reaches_the_database_only() -> None:
+    job = find("CronJob", "prune")
+    (container,) = pod_spec(job)["containers"]
+    labels = job["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]
+    (reaches_database,) = find("NetworkPolicy", "database")["spec"]["podSelector"]["matchExpressions"]
+
+    assert job["spec"]["schedule"] == "30 4 * * *"
+    assert container["command"] == ["python", "manage.py", "prune"]
+    assert labels["app.kubernetes.io/component"] in reaches_database["values"]
+    assert not find("NetworkPolicy", "sync")["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+
+
 def test_network_policies_deny_by_default_and_allow_only_public_https_to_sync() -> None:
     assert find("NetworkPolicy", "default-deny")["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     (egress,) = find("NetworkPolicy", "sync")["spec"]["egress"]

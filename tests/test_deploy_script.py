@@ -109,7 +109,7 @@ def test_a_deployment_runs_its_steps_in_order_and_prints_the_url(deploy: Deploy)
 
     assert (result.exit_code, result.stdout) == (0, "https://gists.example.org/\n"), result.stderr
     steps = ["images describe", "get-credentials cluster", "create secret", "delete job migrate", "component=migrate"]
-    steps += ["get job migrate", "component=web", "rollout status", "/readyz", "component=sync"]
+    steps += ["get job migrate", "component=web", "rollout status", "/readyz", "component in (sync, prune)"]
     positions = [result.position(step) for step in steps]
     assert positions == sorted(positions)
     assert all("--project project" in line for line in result.commands() if line.startswith("gcloud"))
@@ -137,7 +137,7 @@ def test_manifests_use_the_image_digest(deploy: Deploy, monkeypatch: pytest.Monk
     result = deploy("project", "cluster", "europe-west1", "--dry-run")
 
     image = f"image: europe-west1-docker.pkg.dev/project/gisttracker/gisttracker@sha256:{'a' * 64}"
-    assert result.stdout.count(image) == 4
+    assert result.stdout.count(image) == 5
     assert "gists.example.org" in result.stdout
     assert "cidr: 10.1.2.3/32" in result.stdout
 
@@ -179,7 +179,7 @@ def test_a_failed_rollout_or_smoke_test_is_rolled_back(scenario: dict[str, str],
     assert message in result.stderr
     undo = result.position("rollout undo deployment/web")
     assert "rollout status" in result.commands()[undo + 1]  # The script waits for the rollback to finish.
-    assert not result.ran("component=sync")
+    assert not result.ran("component in (sync, prune)")
 
 
 def test_an_unchanged_release_is_not_rolled_back(deploy: Deploy) -> None:

@@ -1,0 +1,62 @@
+"""`manage.py prune`: delete rows that are not needed any more. Once a day is enough."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from axes.models import AccessAttempt, AccessFailureLog, AccessLog
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.core.management.base import BaseCommand
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from people.models import ApiKey, RequestCount, Visit
+
+KEEP_LOGINS_FOR = timedelta(days=90)
+KEEP_ADMIN_LOG_FOR = timedelta(days=365)
+BATCH_SIZE = 1000  # rows in one statement, so that no lock is kept for long
+
+
+class Command(BaseCommand):
+    help = (
+        "Delete expired sessions, old logs of logins and of the admin, visit markers of deleted consumers, and old "
+        "request counts. Run it once a day."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        for name, rows in find_old_rows():
+            self.stdout.write(f"{name}: {delete(rows)} deleted")
+
+
+def find_old_rows() -> Iterator[tuple[str, QuerySet[Any]]]:
+    """What to delete, by table."""
+    now = timezone.now()
+    yield "sessions", Session.objects.filter(expire_date__lt=now)
+    for name, model in (
+        ("login attempts", AccessAttempt),
+        ("logins", AccessLog),
+        ("locked logins", AccessFailureLog),
+    ):
+        yield name, model.objects.filter(attempt_time__lt=now - KEEP_LOGINS_FOR)
+    yield "admin log", LogEntry.objects.filter(action_time__lt=now - KEEP_ADMIN_LOG_FOR)
+    yield "visits of deleted consumers", _visits_of_deleted_consumers()
+    yield "request counts", RequestCount.objects.filter(minute__lt=now.timestamp() // 60 - 1)
+
+
+def _visits_of_deleted_consumers() -> QuerySet[Visit]:
+    """Consumers are named in people.api.authentication. A revoked key still exists; only deleted ones are gone."""
+    consumers = [f"key:{prefix}" for prefix in ApiKey.objects.values_list("prefix", flat=True)]
+    consumers += [f"user:{pk}" for pk in User.objects.values_list("pk", flat=True)]
+    named = Visit.objects.filter(consumer__startswith="key:") | Visit.objects.filter(consumer__startswith="user:")
+    return named.exclude(consumer__in=consumers)
+
+
+def delete(rows: QuerySet[Any]) -> int:
+    """Delete in batches. Returns how many there were."""
+    count = 0
+    while keys := list(rows.order_by("pk").values_list("pk", flat=True)[:BATCH_SIZE]):
+        rows.model.objects.filter(pk__in=keys).delete()
+        count += len(keys)
+    return count
