@@ -12,6 +12,9 @@ MAX_NOTE_BYTES = 100_000  # Pipedrive accepts 100 KB
 MAX_DESCRIPTION_BYTES = 60_000  # of the note, escaped
 FIRST_LINK = re.compile(r"""<a\b[^>]*?\bhref=["']([^"']+)["']""", re.IGNORECASE)
 
+# https://gist.github.com/LOGIN/ID; GitHub Enterprise Server: https://gist.HOST/LOGIN/ID or https://HOST/gist/LOGIN/ID
+GIST_PAGE = re.compile(r"https?://(?:gist\.[^/]+|[^/]+/gist)/(?:[^/]+/)?[0-9a-zA-Z]{1,64}/?")
+
 
 def person_name(person: Person) -> str:
     """ "Ada Lovelace (@ada)" or "@ada": readable, and recognised by the login at its end."""
@@ -126,3 +129,9 @@ def gist_id_in(note: str | None) -> str:
     """
     found = FIRST_LINK.search(note or "")
     return found.group(1).rstrip("/").rsplit("/", 1)[-1] if found else ""
+
+
+def page_of_gist_in(note: str | None) -> str:
+    """As `gist_id_in`, but empty if the first link is not the page of a gist: anybody writes notes with links."""
+    found = FIRST_LINK.search(note or "")
+    return gist_id_in(note) if found and GIST_PAGE.fullmatch(found.group(1)) else ""

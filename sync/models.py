@@ -42,6 +42,16 @@ SUCCESSFUL_OUTCOMES = [SyncRun.Outcome.SUCCEEDED, SyncRun.Outcome.RATE_LIMITED, 
 ROUND_TRIGGERS = ["schedule", "manual"]  # of runs that cover all people
 
 
+class FoundActivity(models.Model):
+    """An activity of a gist that is not stored, or not pushed: the database is older than it (see sync.restore)."""
+
+    gist_id = models.CharField(max_length=64, unique=True)
+    activity_id = models.PositiveBigIntegerField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.gist_id}: activity {self.activity_id}"
+
+
 class ActivityDay(models.Model):
     """How many activities all runs of one UTC day have created or booked."""
 

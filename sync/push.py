@@ -32,6 +32,7 @@ from sync.clients.transport import boot_clock
 from sync.context import RunContext
 from sync.link import is_lost, link, unlink
 from sync.reconcile import Reconciler, pushed_columns
+from sync.restore import RestoreCheck
 
 MAX_SEND_DELAY = 60.0  # seconds from "started" to the POST; a process that was suspended longer must not send it
 BATCH_SIZE = 50  # gists read at once
@@ -45,6 +46,7 @@ class Pusher:
         self._context, self._claims = context, claims
         self._summary, self._pipedrive = context.summary, context.pipedrive
         self._reconciler = Reconciler(context, claims)
+        self._restore_check = RestoreCheck(context)
         options = context.options
         self._budget = Budget(context.clock, per_run=options.max_activities, per_day=options.max_activities_per_day)
         self._type_lock = threading.Lock()
@@ -53,6 +55,7 @@ class Pusher:
     def push_person(self, person: Person) -> None:
         """Link the person, resolve pushes with unknown outcome, push pending gists oldest first; then the edits."""
         self._check_activity_type()
+        self._restore_check.check()
         self._link_and_match(person)
         may_relink = True
         already_pushed: set[int] = set()
@@ -120,6 +123,7 @@ class Pusher:
             started = [gist for gist in batch if gist.push_state == State.STARTED]
             if started:
                 self._reconciler.resolve_unknown(person, _pipedrive_id(person), started)
+            self._restore_check.match(person, batch, self._claims)
             yield from (gist for gist in batch if gist.push_state == State.PENDING)
             if len(batch) < BATCH_SIZE:
                 return

@@ -18,6 +18,7 @@ LAYERS = [
     {"context"},
     {"lane", "link", "runs", "store", "dry_run"},
     {"reconcile", "verdicts"},
+    {"restore"},
     {"push"},
     {"run"},
     {"api", "admin"},

@@ -120,6 +120,10 @@ class FakePipedrive:
             raise OutcomeUnknownError("no response")
         return created
 
+    def iter_last_activities(self) -> list[Activity]:
+        rows = [row for _, row in self.activities.values() if gist_id_in(row.note) not in self.deleted]
+        return sorted(rows, key=lambda row: row.id, reverse=True)
+
     def get_activity_types(self) -> list[str]:
         return ["task"]
 

@@ -63,7 +63,7 @@ class Gist(models.Model):
     push_attempts = models.PositiveIntegerField(default=0)
     push_error = models.CharField(max_length=500, blank=True)
     pushed_at = models.DateTimeField(null=True, blank=True)
-    pipedrive_activity_id = models.PositiveBigIntegerField(null=True, blank=True)
+    pipedrive_activity_id = models.PositiveBigIntegerField(null=True, blank=True, db_index=True)
     # The Pipedrive person of the last attempt: the activity is searched there, even if the person was relinked since.
     pipedrive_person_id = models.PositiveBigIntegerField(null=True, blank=True)
     # The gist was edited after its activity was created; with PUSH_EDITS the activity is updated.

@@ -39,6 +39,10 @@ class PersonQuerySet(BatchQuerySet["Person"]):
         """People whose last poll or push failed, and who are polled."""
         return self.filter(Q(failures__gt=0) | Q(push_failures__gt=0)).exclude(state=Person.State.PAUSED)
 
+    def compare_again(self) -> int:
+        """Compare these people's gists with the activities in Pipedrive before the next push. Returns how many."""
+        return sum(batch.update(pipedrive_matched_at=None) for batch in self.in_batches())
+
     def pause(self) -> int:
         """Stop polling these people. Returns how many."""
         columns = {"state": Person.State.PAUSED, "updated_at": timezone.now()}

@@ -160,6 +160,10 @@ class PipedriveClient:
         query = {"person_id": str(person_id), "sort_by": "add_time", "sort_direction": "desc"}
         return self._iter_pages("/api/v2/activities", ACTIVITIES, query)
 
+    def iter_last_activities(self) -> Iterator[Activity]:
+        """GET /activities of all persons, the highest id first. Deleted ones are not listed."""
+        return self._iter_pages("/api/v2/activities", ACTIVITIES, {"sort_by": "id", "sort_direction": "desc"})
+
     def create_activity(self, person_id: int, activity: NewActivity, *, not_after: float | None = None) -> int:
         """POST /activities - returns the new activity's id. OutcomeUnknownError if it may have been created.
 

@@ -1,0 +1,23 @@
+"""`manage.py after_restore`: once after a backup of the database was restored, before the next run."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.utils.translation import ngettext
+
+from people.models import Person
+from sync.models import SyncRun
+
+
+class Command(BaseCommand):
+    help = (
+        "Run it once after a backup was restored: everybody's gists are compared with the activities in Pipedrive "
+        "before the next push, and people that a run had claimed when the backup was made are free."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        people = Person.objects.compare_again()
+        Person.objects.exclude(lease_holder="").update(lease_holder="", leased_until=None)
+        SyncRun.objects.filter(outcome=SyncRun.Outcome.RUNNING).update(outcome=SyncRun.Outcome.CRASHED)
+        number = ngettext("%d person", "%d people", people) % people
+        self.stdout.write(f"Before the next push, the gists of {number} are compared with Pipedrive.")
