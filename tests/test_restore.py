@@ -23,8 +23,8 @@ class Backup:
         self.rows: list[list[Any]] = [list(Person.objects.all()), list(Gist.objects.all()), list(SyncRun.objects.all())]
 
     def restore(self) -> None:
-        for rows in (SyncRun.objects.all(), Gist.objects.all(), Person.objects.all(), FoundActivity.objects.all()):
-            rows.delete()
+        for table in (SyncRun.objects, Gist.objects, Person.objects, FoundActivity.objects):
+            table.all().delete()
         for rows in self.rows:
             type(rows[0]).objects.bulk_create(rows)
 
@@ -105,17 +105,26 @@ def test_a_restore_is_reported_once(
     assert not FoundActivity.objects.exists()
 
 
+NOTES = [
+    None,
+    "",
+    "called",
+    '<a href="https://example.com/report">a</a>',
+    '<a href="https://github.com/ada/abc123">a</a>',
+    '<a href="https://example.com/?x=gist.github.com/ada/abc123">a</a>',
+    '<p><a href="mailto:ada@example.com">a</a> <a href="https://gist.github.com/ada/abc123">b</a></p>',
+]
+
+
 def test_other_activities_are_no_sign_of_a_restore(
     github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     track(github, "ada", gists=1)
     sync()
-    for number, note in enumerate([None, "", "called", '<a href="https://example.com/a-b/">a</a>', "<p>https://x</p>"]):
-        pipedrive.activities[1000 + number] = {
-            **next(iter(pipedrive.activities.values())),
-            "id": 1000 + number,
-            "note": note,
-        }
+    (first,) = pipedrive.activities.values()
+    pipedrive.activities.update(
+        {number: {**first, "id": number, "note": note} for number, note in enumerate(NOTES, 1000)}
+    )
     github.publish("ada")
 
     summary = sync()
