@@ -292,6 +292,8 @@ def _iter_pages(poll: Poll, first: GistPage, github: GitHubClient) -> Iterator[t
         if not _names_only_this_account(poll, page):
             raise InvalidResponseError(f"GitHub lists gists of another account among those of {poll.person}")
         new = _ids(page) - seen
+        if not _ids(page):  # GitHub links pages that have gists only.
+            raise InvalidResponseError(f"GitHub lists no gists on a further page of {poll.person}")
         if page.next_url and not new:
             raise InvalidResponseError(f"GitHub repeats the same gists in the list of {poll.person}")
         seen |= new

@@ -1,7 +1,8 @@
-"""Results that need evidence before they are stored: accounts that are gone, and rejected requests.
+"""Results that need evidence before they are stored: accounts that are gone or in conflict, and rejected requests.
 
-One account alone may be gone. When many seem to be gone in one run, or when nothing in the run shows that GitHub tells
-the truth about accounts that exist, the service, the address or the token is wrong, and no person is changed.
+One account alone may be gone. When many seem to be gone, or to be the account of another person, in one run, or when
+nothing in the run shows that GitHub tells the truth about accounts that exist, the service, the address or the token is
+wrong, and no person is changed.
 """
 
 from django.utils.translation import ngettext
@@ -19,8 +20,12 @@ from sync.context import RunContext
 from sync.poll import Poll
 from sync.store import NotAttempted, PollFailure, PollResult
 
-MAX_GONE = 5  # people whose accounts may be gone in one run, whatever part of the polled people they are
+MAX_GONE = 5  # people whose accounts may be gone or in conflict in one run, whatever part of the people they are
 MAX_GONE_PART = 0.2  # of the polled people
+WRONG = (
+    "GitHub returned 404, or the account of another person, for {people}, so nobody was marked as gone or in conflict. "
+    "Check GITHUB_API_URL, GITHUB_TOKEN and GitHub's status page."
+)
 ENOUGH_GONE = 50  # people; with so many, the run decides before it polls more
 
 
@@ -35,7 +40,7 @@ class Verdicts:
 
     def keep_back(self, result: PollResult) -> bool:
         """Returns whether the result has to wait. All results of the run pass through here."""
-        if isinstance(result, Poll) and _is_newly_gone(result):
+        if isinstance(result, Poll) and _is_newly_unavailable(result):
             self._gone += 1
         elif isinstance(result, PollFailure) and isinstance(result.error, RejectedError):
             pass
@@ -63,12 +68,7 @@ class Verdicts:
 
     def _open_circuit(self) -> None:
         polled = self._gone + self._confirmed
-        self._context.github.api.circuit.open(
-            OutageError(
-                f"GitHub returned 404 for {self._gone} of {polled} people, so none was marked as gone. "
-                "Check GITHUB_API_URL, GITHUB_TOKEN and GitHub's status page."
-            )
-        )
+        self._context.github.api.circuit.open(OutageError(WRONG.format(people=f"{self._gone} of {polled} people")))
 
     def _has_control(self) -> bool:
         """Does GitHub tell the truth about an account that exists?"""
@@ -80,14 +80,12 @@ class Verdicts:
             return False  # The run reports why.
         except SyncError as error:
             people = ngettext("%d person", "all %d people", self._gone) % self._gone
-            message = (
-                f"GitHub returned 404 for {people}, and a control request failed, so nobody was "
-                f"marked as gone. Check GITHUB_API_URL, GITHUB_TOKEN and GitHub's status page. {error}"
-            )
+            message = f"{WRONG.format(people=people)} A control request failed, too: {error}"
             self._context.github.api.circuit.open(OutageError(message))
             return False
         return True
 
 
-def _is_newly_gone(poll: Poll) -> bool:
-    return poll.state == Person.State.GONE and poll.person.state != Person.State.GONE
+def _is_newly_unavailable(poll: Poll) -> bool:
+    unavailable = (Person.State.GONE, Person.State.CONFLICT)
+    return poll.state in unavailable and poll.person.state not in unavailable

@@ -185,7 +185,7 @@ class GitHubClient:
 
     def check_account(self, account_id: int, etag: str) -> Profile | None:
         """As `get_account_by_id`, but free when the profile did not change since the ETag: None then."""
-        response = self.api.get(f"/user/{account_id}", headers={"If-None-Match": etag} if etag else None)
+        response = self._get_if_changed(f"/user/{account_id}", etag)
         if response.status == 304:
             return None
         return Profile(_check_id(response, account_id), response.headers.get("etag", ""))
@@ -224,8 +224,14 @@ class GitHubClient:
                 raise
             return self._request_page(small_url, "")
 
-    def _request_page(self, url: str, etag: str) -> GistPage:
+    def _get_if_changed(self, url: str, etag: str) -> Response:
         response = self.api.get(url, headers={"If-None-Match": etag} if etag else None)
+        if response.status == 304 and not etag:
+            raise InvalidResponseError(f"{response.call} returned 304 although the request had no ETag")
+        return response
+
+    def _request_page(self, url: str, etag: str) -> GistPage:
+        response = self._get_if_changed(url, etag)
         link = response.headers.get("link")
         next_url = _next_url(link, response.url) if link else ""
         if response.status == 304:
