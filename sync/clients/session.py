@@ -21,6 +21,7 @@ from requests.utils import get_environ_proxies
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 CHECK_SECONDS = 0.2
+MAX_IDLE_CHECKS = 50
 STOP_GRACE_SECONDS = 5.0  # that a request gets to finish after the run was told to stop
 
 
@@ -63,8 +64,41 @@ class _Request:
                 self.sock.shutdown(socket.SHUT_RDWR)  # The thread that reads gets the end of the stream.
 
 
-_requests: dict[int, _Request] = {}  # by thread
-_lock = threading.Lock()
+class _Watcher:
+    """The requests that are going on, by thread, and the thread that ends them. It stops when there are none."""
+
+    def __init__(self) -> None:
+        self._requests: dict[int, _Request] = {}
+        self._lock = threading.Lock()
+        self._is_running = False
+
+    def add(self, request: _Request) -> None:
+        with self._lock:
+            self._requests[threading.get_ident()] = request
+            if not self._is_running:
+                self._is_running = True
+                threading.Thread(target=self._watch, name="request-watch", daemon=True).start()
+
+    def remove(self) -> None:
+        with self._lock:
+            self._requests.pop(threading.get_ident(), None)
+
+    def _watch(self) -> None:
+        idle_checks = 0
+        while True:
+            time.sleep(CHECK_SECONDS)
+            with self._lock:
+                going_on = list(self._requests.values())
+                idle_checks = 0 if going_on else idle_checks + 1
+                if idle_checks > MAX_IDLE_CHECKS:
+                    self._is_running = False
+                    return
+            now = time.monotonic()
+            for request in going_on:
+                request.check(now)
+
+
+_watcher = _Watcher()
 _current = threading.local()
 
 
@@ -73,29 +107,12 @@ def time_limit(seconds: float, stopping: threading.Event) -> Iterator[_Request]:
     """Ends the request inside the with block after this time; `is_ended` of the result tells whether it did."""
     request = _Request(time.monotonic() + seconds, stopping)
     _current.request = request
-    with _lock:
-        if not _requests:
-            threading.Thread(target=_watch, name="request-watch", daemon=True).start()
-        _requests[threading.get_ident()] = request
+    _watcher.add(request)
     try:
         yield request
     finally:
         _current.request = None
-        with _lock:
-            _requests.pop(threading.get_ident(), None)
-
-
-def _watch() -> None:
-    """Runs as long as there are requests."""
-    while True:
-        time.sleep(CHECK_SECONDS)
-        with _lock:
-            if not _requests:
-                return
-            going_on = list(_requests.values())
-        now = time.monotonic()
-        for request in going_on:
-            request.check(now)
+        _watcher.remove()
 
 
 def _remember(connection: HTTPConnection) -> None:

@@ -32,8 +32,8 @@ INSERT INTO people_person (github_username, username_key, github_id, name, email
     profile_etag, list_is_empty, push_failures, push_error, pipedrive_create_name, pipedrive_id, attempted_at,
     polled_at, full_pass_at, lease_holder, failures, last_error, created_at, updated_at)
 {numbers} SELECT CONCAT('person-', i), CONCAT('person-', i), i + 1, CONCAT('First', i, ' Last', i),
-    CONCAT('mail', i, '@example.com'), 'active', 'all', '', '', '', 0, 0, '', '', i + 1, NOW(6), NOW(6), NOW(6), '', 0, '', NOW(6),
-    NOW(6) FROM n
+    CONCAT('mail', i, '@example.com'), 'active', 'all', '', '', '', 0, 0, '', '', i + 1, NOW(6), NOW(6), NOW(6), '', 0,
+    '', NOW(6), NOW(6) FROM n
 """
 SEARCH_TERMS = """
 INSERT INTO people_searchterm (person_id, term) SELECT id, username_key FROM people_person UNION ALL
