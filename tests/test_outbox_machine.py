@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 from people.models import Gist, Person
 from sync.activity import gist_id_in
 from sync.clients.circuit import Circuit
-from sync.clients.errors import NotFoundError, OutcomeUnknownError, RejectedError
+from sync.clients.errors import NotFoundError, OutcomeUnknownError, RejectedError, RetryNextRunError
 from sync.clients.github import Account, GistFile, GistPage, Owner, Profile, PublicGist
 from sync.clients.pipedrive import Activity, NewActivity, PipedrivePerson
 from sync.clients.rate_limit import RateLimiter, SlidingWindow
@@ -55,8 +55,11 @@ class FakeApi:
             raise KilledError
 
 
+LIES = ["", "everybody is gone", "lists are empty", "lists are cut short", "lists name another owner"]
+
+
 class FakeGitHub:
-    """Accounts by their ids; gists newest first, two on a page."""
+    """Accounts by their ids; gists newest first, two on a page. `lie` is what it says wrongly, one of LIES."""
 
     etag_scope, deprecation = "scope", ""
 
@@ -66,12 +69,18 @@ class FakeGitHub:
         self.accounts = dict(enumerate(NAMES, start=1))
         self.gists: dict[int, dict[str, PublicGist]] = {number: {} for number in self.accounts}
         self.version = 0
+        self.lie = ""
+
+    def check_service(self) -> None:
+        if self.lie == "everybody is gone":
+            raise NotFoundError("no such account", 404)
 
     def get_account(self, login: str) -> Account:
         return self.get_account_by_id(self._id_of(login))
 
     def get_account_by_id(self, account_id: int) -> Account:
-        return Account(account_id, self.accounts[account_id])
+        self.check_service()
+        return Account(account_id, self.accounts[account_id], public_gists=len(self.gists[account_id]))
 
     def check_account(self, account_id: int, etag: str) -> Profile:
         return Profile(self.get_account_by_id(account_id), "")
@@ -81,9 +90,16 @@ class FakeGitHub:
 
     def get_page(self, url: str, etag: str = "") -> GistPage:
         self.api.raise_if_stopping()
-        if etag == str(self.version):
-            return GistPage([], unchanged=True)
+        self.check_service()
         account_id, start = map(int, url.split("/"))
+        if start and self.lie == "lists are cut short":
+            raise RetryNextRunError("the connection was closed")
+        if self.lie == "lists are empty":
+            return GistPage([], "lie")
+        if self.lie == "lists name another owner":
+            account_id = 3 - account_id
+        elif etag == str(self.version):
+            return GistPage([], unchanged=True)
         rows = sorted(self.gists[account_id].values(), key=lambda gist: gist.created_at, reverse=True)
         next_url = f"{account_id}/{start + 2}" if start + 2 < len(rows) else ""
         return GistPage(rows[start : start + 2], str(self.version), next_url)
@@ -249,9 +265,11 @@ class OutboxMachine(RuleBasedStateMachine):
         ),
         full=st.booleans(),
         edits=st.booleans(),
+        lie=st.sampled_from(LIES),
     )
-    def poll_and_push(self, next_post: str, full: bool, edits: bool) -> None:
-        self.pipedrive.next_post = next_post
+    def poll_and_push(self, next_post: str, full: bool, edits: bool, lie: str) -> None:
+        self.pipedrive.next_post, self.github.lie = next_post, lie
+        self.github.api.circuit, self.pipedrive.api.circuit = Circuit("GitHub"), Circuit("Pipedrive")
         record = open_run(self.clock, 600, "schedule")
         options = Options(
             concurrency=1, full=full, push_edits=edits, reconcile_after_seconds=int(SETTLE_DELAY.total_seconds())
@@ -277,6 +295,12 @@ class OutboxMachine(RuleBasedStateMachine):
         self.now += timedelta(minutes=minutes)
 
     # --- guarantees ---
+    @invariant()
+    def nobody_is_gone_and_no_gist_is_removed(self) -> None:
+        assert set(Person.objects.values_list("state", flat=True)) <= {"new", "active"}
+        existing = {gist.id for gist in self.all_gists()}
+        assert not Gist.objects.filter(github_id__in=existing).exclude(removed_at=None).exists()
+
     @invariant()
     def no_gist_has_two_activities(self) -> None:
         created = Counter(gist_id_in(row.note) for _, row in self.pipedrive.activities.values())
@@ -306,7 +330,7 @@ class OutboxMachine(RuleBasedStateMachine):
         for _ in range(3):
             self.time_passes(25 * 60)  # longer than any pause after failures
             Gist.objects.push_again()
-            self.poll_and_push("succeeds", full=True, edits=True)
+            self.poll_and_push("succeeds", full=True, edits=True, lie="")
         self.no_gist_has_two_activities()
         created = {gist_id_in(row.note) for _, row in self.pipedrive.activities.values()}
         assert created | self.pipedrive.deleted == {gist.id for gist in self.all_gists()}
