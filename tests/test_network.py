@@ -166,7 +166,7 @@ TRICKLES = {
 
 @pytest.mark.parametrize("kind", TRICKLES)
 def test_a_response_that_trickles_ends_after_the_total_timeout(kind: str, serve: Serve) -> None:
-    assert "no complete response within 1 s" in get(serve(TRICKLES[kind]), total=1)
+    assert "no complete response within 0.5 s" in get(serve(TRICKLES[kind]), total=0.5)
 
 
 @pytest.mark.parametrize("kind", TRICKLES)

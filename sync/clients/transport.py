@@ -242,7 +242,7 @@ class Api:
                     raise requests.ConnectionError
                 return Response(call, response.status_code, response.headers, body, url)
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-                late = f"no complete response within {timing.total:.0f} s" if limit.is_ended else ""
+                late = f"no complete response within {timing.total:g} s" if limit.is_ended else ""
                 raise TransportError(call, error, late or describe(error, url)) from None
 
     @staticmethod
