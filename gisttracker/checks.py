@@ -58,7 +58,8 @@ def check_character_set(
             "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() "
             "AND table_type = 'BASE TABLE' AND table_collation NOT LIKE 'utf8mb4%%' ORDER BY table_name"
         )
-        tables = [row[0] for row in cursor.fetchall()]
+        ours = set(connection.introspection.django_table_names())  # The database may have tables of other software.
+        tables = [row[0] for row in cursor.fetchall() if row[0] in ours]
     statements = [f"ALTER DATABASE `{name}` CHARACTER SET utf8mb4;"] if of_database != "utf8mb4" else []
     statements += [f"ALTER TABLE `{name}`.`{table}` CONVERT TO CHARACTER SET utf8mb4;" for table in tables]
     if statements:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.core.management.base import SystemCheckError
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.test import Client
 from django.utils import timezone
@@ -323,21 +324,27 @@ def test_a_character_set_other_than_utf8mb4_is_refused_with_the_statement_that_f
     name = connection.settings_dict["NAME"]
     assert checks.check_character_set(None, databases=["default"]) == []
     with connection.cursor() as cursor:
-        cursor.execute("CREATE TABLE odd (text VARCHAR(10)) CHARACTER SET latin1")
+        cursor.execute("CREATE TABLE of_other_software (text VARCHAR(10)) CHARACTER SET latin1")
+        cursor.execute("ALTER TABLE sync_syncrun CONVERT TO CHARACTER SET latin1")
         cursor.execute(f"ALTER DATABASE `{name}` CHARACTER SET latin1")
     try:
         (error,) = checks.check_character_set(None, databases=["default"])
         readyz = client.get("/readyz")
+        with pytest.raises(SystemCheckError) as migrate:
+            call_command("migrate", verbosity=0, skip_checks=False)
         with connection.cursor() as cursor:
             for statement in str(error.hint).removeprefix("Run as its administrator: ").strip(";").split(";"):
                 cursor.execute(statement)
         fixed = checks.check_character_set(None, databases=["default"])
     finally:
         with connection.cursor() as cursor:
-            cursor.execute("DROP TABLE odd")
+            cursor.execute("DROP TABLE of_other_software")
+            cursor.execute("ALTER TABLE sync_syncrun CONVERT TO CHARACTER SET utf8mb4")
             cursor.execute(f"ALTER DATABASE `{name}` CHARACTER SET utf8mb4")
 
-    assert f"ALTER TABLE `{name}`.`odd` CONVERT TO CHARACTER SET utf8mb4" in str(error.hint)
+    assert f"ALTER TABLE `{name}`.`sync_syncrun` CONVERT TO CHARACTER SET utf8mb4" in str(error.hint)
+    assert "of_other_software" not in str(error.hint)
+    assert "utf8mb4" in str(migrate.value)
     assert (readyz.status_code, "utf8mb4" in readyz.json()["status"], fixed) == (503, True, [])
 
 

@@ -118,14 +118,14 @@ def test_one_blocked_account_fails_alone(ada: Person, github: GitHubStandIn, syn
 
 
 # --- identity ---
-def test_a_renamed_person_is_followed_when_a_stranger_takes_the_login(
+def test_a_renamed_person_is_followed_when_somebody_else_takes_the_login(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     github.publish("ada", "Hers")
     sync()
     github.rename("ada", "countess")
     github.add_account("ada")
-    github.publish("ada", "A stranger's")
+    github.publish("ada", "Of somebody else")
     hers = github.publish("countess", "Hers, too")
 
     summary = sync()
@@ -137,7 +137,7 @@ def test_a_renamed_person_is_followed_when_a_stranger_takes_the_login(
 
 
 @pytest.mark.parametrize("gists", [0, 1])
-def test_a_renamed_person_is_followed_within_a_day_when_the_stranger_has_no_gists(
+def test_a_renamed_person_is_followed_within_a_day_when_they_have_no_gists(
     gists: int, ada: Person, github: GitHubStandIn, sync: Sync
 ) -> None:
     for _ in range(gists):

@@ -1,4 +1,4 @@
-"""Lie, then truth: whatever GitHub says wrongly, in whichever call, nothing is lost, doubled or gone."""
+"""Lie, then truth: whatever is wrong in GitHub's responses, in whichever call, nothing is lost, doubled or gone."""
 
 from collections.abc import Callable
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Requests that get no response: what the message says, and when they end. Real sockets on loopback."""
+"""Requests that get no response: the message, and when they end. Real sockets on loopback."""
 
 import http.server
 import shutil

@@ -59,7 +59,7 @@ LIES = ["", "everybody is gone", "lists are empty", "lists are cut short", "list
 
 
 class FakeGitHub:
-    """Accounts by their ids; gists newest first, two on a page. `lie` is what it says wrongly, one of LIES."""
+    """Accounts by their ids; gists newest first, two on a page. `lie` is one of LIES."""
 
     etag_scope, deprecation = "scope", ""
 

@@ -1,4 +1,4 @@
-"""When the next request to an API may be sent: a window of real send times, and pauses that the API asked for."""
+"""When the next request to an API may be sent: a window of real send times, and pauses that the API requires."""
 
 import math
 import threading

@@ -1,7 +1,7 @@
 """HTTP sessions whose requests have a limit for the whole response, however slowly it trickles.
 
 Timeouts of `requests` limit each read only, and a response may have many. A watching thread therefore shuts down the
-connections of requests that take too long, or that still go on a few seconds after the run was told to stop.
+connections of requests that take too long, or that still go on a few seconds after the run was stopped.
 """
 
 import os
@@ -22,7 +22,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 CHECK_SECONDS = 0.2
 MAX_IDLE_CHECKS = 50
-STOP_GRACE_SECONDS = 5.0  # that a request gets to finish after the run was told to stop
+STOP_GRACE_SECONDS = 5.0  # that a request gets to finish after the run was stopped
 
 
 def new_session(base_url: str, headers: Mapping[str, str], concurrency: int) -> requests.Session:
