@@ -61,12 +61,14 @@ def _alive(now: datetime, lease_seconds: int) -> QuerySet[SyncRun]:
 
 
 def _close_dead_runs(now: datetime, lease_seconds: int) -> None:
-    # The holders are read before the runs, so that the run of each holder is already visible.
+    # The holders are read before the runs, so that the run of each holder is already visible. Only runs that were read
+    # are closed: others may begin at any moment.
     holders = list(Person.objects.exclude(lease_holder="").order_by().values_list("lease_holder", flat=True).distinct())
-    alive = [run for run in _alive(now, lease_seconds) if not _is_dead_here(run)]
-    running = SyncRun.objects.filter(outcome=Outcome.RUNNING)
-    running.exclude(pk__in=[run.pk for run in alive]).update(outcome=Outcome.CRASHED, finished_at=now)
-    tokens = tuple(run.token for run in alive)
+    running = list(SyncRun.objects.filter(outcome=Outcome.RUNNING))
+    alive_ids = set(_alive(now, lease_seconds).values_list("pk", flat=True))
+    dead = [run.pk for run in running if run.pk not in alive_ids or _is_dead_here(run)]
+    SyncRun.objects.filter(pk__in=dead, outcome=Outcome.RUNNING).update(outcome=Outcome.CRASHED, finished_at=now)
+    tokens = tuple(run.token for run in running if run.pk not in dead)
     for holder in [holder for holder in holders if not holder.startswith(tokens)]:
         Person.objects.filter(lease_holder=holder).update(lease_holder="", leased_until=None)
 

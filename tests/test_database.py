@@ -24,6 +24,8 @@ from gisttracker import checks
 from gisttracker.database import retried
 from people.models import Gist, Person
 from sync import claims
+from sync.models import SyncRun
+from sync.runs import open_run
 from tests.conftest import DuringRequest, Sync, Worker
 from tests.factories import create_run, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
@@ -247,6 +249,27 @@ def test_a_run_without_a_heartbeat_for_two_minutes_frees_its_people(
     assert sync().counts["people_polled"] == 1
     run.refresh_from_db()
     assert run.outcome == "crashed"
+
+
+def test_a_run_that_begins_while_another_one_looks_for_dead_runs_is_not_closed(
+    ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other run appears between the moment when the runs are read and the moment when dead ones are closed."""
+    create_run(heartbeat_at=timezone.now() - timedelta(minutes=3))
+    began = []
+
+    def begin_another_run(run: SyncRun) -> bool:
+        began.append(create_run(token=f"begins-{len(began)}"))
+        return False
+
+    create_run()
+    monkeypatch.setattr("sync.runs._is_dead_here", begin_another_run)
+
+    open_run(claims.database_clock(), 600, "schedule")
+
+    assert began
+    assert set(SyncRun.objects.filter(token__startswith="begins").values_list("outcome", flat=True)) == {"running"}
+    assert SyncRun.objects.filter(outcome="crashed").count() == 1
 
 
 def test_a_lease_of_a_run_that_does_not_exist_is_freed(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
