@@ -256,7 +256,7 @@ def test_a_run_that_begins_while_another_one_looks_for_dead_runs_is_not_closed(
 ) -> None:
     """The other run appears between the moment when the runs are read and the moment when dead ones are closed."""
     create_run(heartbeat_at=timezone.now() - timedelta(minutes=3))
-    began = []
+    began: list[SyncRun] = []
 
     def begin_another_run(run: SyncRun) -> bool:
         began.append(create_run(token=f"begins-{len(began)}"))
