@@ -7,9 +7,8 @@ How much is read:
 - Once a day (a full pass) the further pages are requested with their own ETags, and read again if one changed.
 - Once in seven days (a full read) everything is read without ETags.
 
-Who it is about: a login proves nothing. Each listed gist names its owner. Once a day while the list is empty, once in
-two days otherwise, and whenever a response could be about another account, the account is requested by its numeric id
-and followed to its present login.
+Who it is about: a login proves nothing. Each listed gist names its owner. Once a day, and whenever a response could be
+about another account, the account is requested by its numeric id and followed to its present login.
 
 What is believed: a list is complete only when it was read to its documented end. From an incomplete one its gists are
 stored, and nothing else is concluded.
@@ -43,7 +42,8 @@ MAX_PAGES = 30  # of 100 gists: GitHub lists no more than the newest 3,000
 FULL_PASS_EVERY = timedelta(days=1)
 FULL_READ_EVERY = timedelta(days=7)
 PROFILE_CHECK_EVERY = timedelta(days=1)
-PROFILE_REFRESH_EVERY = timedelta(days=2)  # of people whose list names its owner
+RARE_PROFILE_CHECK_EVERY = timedelta(days=2)  # with more than MAX_CHECKED_DAILY people, if the list names its owner
+MAX_CHECKED_DAILY = 140_000  # people; one token has 162,000 requests in a round of three hours
 END_OF_LIST = "pagination is limited"  # GitHub's words in a 422 for a page beyond the listed gists
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 SPREAD = 7919  # a prime number of minutes: people added together get moments all over the week
@@ -88,9 +88,10 @@ def is_full_read_due(person: Person, now: datetime) -> bool:
     return not _is_recent(person.full_read_at, _latest_moment(person, now, FULL_READ_EVERY), now)
 
 
-def is_profile_check_due(person: Person, now: datetime) -> bool:
-    """Daily while the list is empty. Otherwise every response with gists, also a 304, confirms whose login it is."""
-    every = PROFILE_CHECK_EVERY if person.list_is_empty else PROFILE_REFRESH_EVERY
+def is_profile_check_due(person: Person, now: datetime, *, is_crowded: bool = False) -> bool:
+    """Daily. With too many people for that (`is_crowded`), rarely if every response names whose login it is."""
+    is_rare = is_crowded and not person.list_is_empty
+    every = RARE_PROFILE_CHECK_EVERY if is_rare else PROFILE_CHECK_EVERY
     return not _is_recent(person.profile_checked_at, _latest_moment(person, now, every), now)
 
 
@@ -105,15 +106,15 @@ def _latest_moment(person: Person, now: datetime, every: timedelta) -> datetime:
     return now - (now - EPOCH - offset) % every
 
 
-def poll_person(person: Person, github: GitHubClient, *, now: datetime, full: bool) -> Poll:
-    """Read what is new. `full` reads every page without ETags.
+def poll_person(person: Person, github: GitHubClient, *, now: datetime, full: bool, is_crowded: bool = False) -> Poll:
+    """Read what is new. `full` reads every page without ETags; `is_crowded`: see `is_profile_check_due`.
 
     Raises what the client raises: RejectedError, CircuitOpenError, RetryNextRunError, RunStoppedError.
     """
     poll = Poll(person, now)
     read_all = full or is_full_read_due(person, now)
     try:
-        _check_profile(poll, github)
+        _check_profile(poll, github, is_crowded)
         page = _get_first_page(poll, github, read_all)
         if page.unchanged:
             _check_further_pages(poll, page, github)
@@ -125,12 +126,12 @@ def poll_person(person: Person, github: GitHubClient, *, now: datetime, full: bo
 
 
 # --- who it is ---
-def _check_profile(poll: Poll, github: GitHubClient) -> None:
+def _check_profile(poll: Poll, github: GitHubClient, is_crowded: bool) -> None:
     """Does the account still have this login? Free while the profile does not change."""
     person = poll.person
     if person.github_id is None:
         _set_account(poll, _get_new_account(person, github))
-    elif is_profile_check_due(person, poll.attempted_at):
+    elif is_profile_check_due(person, poll.attempted_at, is_crowded=is_crowded):
         etag = person.profile_etag if person.etag_scope == github.etag_scope else ""
         try:
             profile = github.check_account(person.github_id, etag)

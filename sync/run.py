@@ -148,7 +148,8 @@ class Run:
         context = self.context
         started = context.clock()
         try:
-            poll = poll_person(person, context.github, now=started, full=context.options.full)
+            options = context.options
+            poll = poll_person(person, context.github, now=started, full=options.full, is_crowded=options.is_crowded)
         except (CircuitOpenError, RunStoppedError):
             return NotAttempted(person)
         except Exception as error:  # Whatever it is, it affects this person only.

@@ -31,7 +31,7 @@ from sync.clients.transport import Timing
 from sync.context import Options, RunContext
 from sync.dry_run import forecast_run
 from sync.models import SyncRun
-from sync.poll import PROFILE_CHECK_EVERY
+from sync.poll import MAX_CHECKED_DAILY, PROFILE_CHECK_EVERY
 from sync.run import Run
 from sync.runs import Outcome, close_run, open_run
 from sync.summary import Summary
@@ -226,6 +226,7 @@ def build_options(logins: tuple[str, ...], options: dict[str, Any]) -> Options:
         people=logins,
         requested_only=options["requested"],
         full=options["full"],
+        is_crowded=Person.objects.count() > MAX_CHECKED_DAILY,
         max_people=options["max_people"],
         max_activities=options["max_activities"],
         max_activities_per_day=settings.PIPEDRIVE_DAILY_ACTIVITIES,
