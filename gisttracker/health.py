@@ -33,7 +33,7 @@ def _write() -> None:
 
 
 def _describe(error: Error) -> str:
-    """Without the error's text, which names the server: everybody may read the probes."""
+    """Without the error's text, which names the server: the probes are public."""
     if is_read_only(error):
         return "it is read-only"
     code = error_code(error)

@@ -132,6 +132,6 @@ def gist_id_in(note: str | None) -> str:
 
 
 def page_of_gist_in(note: str | None) -> str:
-    """As `gist_id_in`, but empty if the first link is not the page of a gist: anybody writes notes with links."""
+    """As `gist_id_in`, but empty if the first link is not the page of a gist: people write notes with links, too."""
     found = FIRST_LINK.search(note or "")
     return gist_id_in(note) if found and GIST_PAGE.fullmatch(found.group(1)) else ""

@@ -79,13 +79,15 @@ def has_login(logins: Iterable[str]) -> Q:
 
 
 def attempted_before(moment: datetime, now: datetime) -> Q:
-    """A time in the future is wrong and counts as old: a wrong clock must not hide anybody."""
+    """A time in the future is wrong and counts as old: a wrong clock must not hide people."""
     return Q(attempted_at=None) | Q(attempted_at__lt=moment) | Q(attempted_at__gt=now + MAX_CLOCK_ERROR)
 
 
 def is_over(column: str, now: datetime) -> Q:
     """Is the pause over that ends at this column's time? One that is too long is a mistake of a clock."""
-    return Q(**{column: None}) | Q(**{f"{column}__lte": now}) | Q(**{f"{column}__gt": now + MAX_PAUSE})
+    return (
+        Q(**{column: None}) | Q(**{f"{column}__lte": now}) | Q(**{f"{column}__gt": now + MAX_PAUSE + MAX_CLOCK_ERROR})
+    )
 
 
 def due_for_push(round_start: datetime, now: datetime, *, edits: bool) -> Q:
@@ -145,7 +147,7 @@ class Claims:
 
     @retried
     def _write(self, people: QuerySet[Person], **columns: Any) -> int:
-        """One UPDATE. From the first row on that somebody else keeps locked, locked rows are left out."""
+        """One UPDATE. After the first timeout at a row that another connection has locked, locked rows are left out."""
         if not self._skips_locked:
             try:
                 return people.update(**columns)

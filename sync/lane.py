@@ -16,7 +16,7 @@ from sync.workers import Workers
 
 log = logging.getLogger(__name__)
 REFILL_BELOW = 0.25  # of `max_waiting`: with more people waiting, none are claimed
-CLAIM_PARTS = 4
+CLAIM_PARTS = 4  # of a fair share, so that runs beside each other end at about the same time
 
 
 class Lane:

@@ -2,7 +2,7 @@
 
 Once a run, the newest activities of Pipedrive are read back to the newest one that the database knows. An activity of a
 gist that the database would push again shows that the database was restored. Such activities are kept in a table until
-their gist is stored, whoever it is filed under, and everybody's activities are compared again.
+their gist is stored, whichever person they are filed under, and the activities of all people are compared again.
 """
 
 import logging

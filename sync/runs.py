@@ -27,7 +27,7 @@ TOKEN_LENGTH = 28  # characters; a lane adds its name, and a lease holder has ro
 def open_run(clock: Clock, lease_seconds: int, trigger: str) -> SyncRun:
     """Create a run's row. Runs that have died are marked as crashed, and their people are free again.
 
-    Overlapping runs for everyone share one round, so that nobody is polled twice in a round.
+    Overlapping runs for everyone share one round, so that each person is polled once in a round.
     """
     now = clock()
     _close_dead_runs(now, lease_seconds)
@@ -80,11 +80,11 @@ def _is_dead_here(run: SyncRun) -> bool:
     if run.pid == os.getpid():
         return True  # In containers, each process has the same id as the one before.
     try:
-        os.kill(run.pid, 0)
+        os.kill(run.pid, 0)  # Signal 0 only checks that the process exists.
     except ProcessLookupError:
         return True
     except PermissionError:
-        pass  # It belongs to another user.
+        return False  # It exists, and belongs to another user.
     return False
 
 

@@ -1,7 +1,7 @@
 """Results that need evidence before they are stored: accounts that are gone or in conflict, and rejected requests.
 
 One account alone may be gone. When many seem to be gone, or to be the account of another person, in one run, or when
-nothing in the run shows that GitHub tells the truth about accounts that exist, the service, the address or the token is
+no response in the run shows that GitHub is right about accounts that exist, the service, the address or the token is
 wrong, and no person is changed.
 """
 
@@ -22,9 +22,9 @@ from sync.store import NotAttempted, PollFailure, PollResult
 
 MAX_GONE = 5  # people whose accounts may be gone or in conflict in one run, whatever part of the people they are
 MAX_GONE_PART = 0.2  # of the polled people
-WRONG = (
-    "GitHub returned 404, or the account of another person, for {people}, so nobody was marked as gone or in conflict. "
-    "Check GITHUB_API_URL, GITHUB_TOKEN and GitHub's status page."
+IMPLAUSIBLE = (
+    "GitHub returned 404, or the account of another person, for {people}, so no person was marked as gone or in "
+    "conflict. Check GITHUB_API_URL, GITHUB_TOKEN and GitHub's status page."
 )
 ENOUGH_GONE = 50  # people; with so many, the run decides before it polls more
 
@@ -68,7 +68,9 @@ class Verdicts:
 
     def _open_circuit(self) -> None:
         polled = self._gone + self._confirmed
-        self._context.github.api.circuit.open(OutageError(WRONG.format(people=f"{self._gone} of {polled} people")))
+        self._context.github.api.circuit.open(
+            OutageError(IMPLAUSIBLE.format(people=f"{self._gone} of {polled} people"))
+        )
 
     def _has_control(self) -> bool:
         """Does GitHub tell the truth about an account that exists?"""
@@ -80,7 +82,7 @@ class Verdicts:
             return False  # The run reports why.
         except SyncError as error:
             people = ngettext("%d person", "all %d people", self._gone) % self._gone
-            message = f"{WRONG.format(people=people)} A control request failed, too: {error}"
+            message = f"{IMPLAUSIBLE.format(people=people)} A control request failed, too: {error}"
             self._context.github.api.circuit.open(OutageError(message))
             return False
         return True

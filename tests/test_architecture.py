@@ -93,6 +93,7 @@ def test_migrations_import_no_live_code() -> None:
 
 @pytest.mark.django_db
 def test_no_migration_is_missing() -> None:
+    """`--check` raises SystemExit if one is missing."""
     call_command("makemigrations", "--check", "--dry-run", verbosity=0)
 
 

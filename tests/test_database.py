@@ -164,7 +164,7 @@ def test_nothing_is_repeated_inside_a_transaction() -> None:
 # --- locks ---
 @contextmanager
 def locked(person: Person) -> Iterator[None]:
-    """Somebody else keeps the person's row locked."""
+    """Another connection keeps the person's row locked."""
     is_locked, may_end = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -187,7 +187,7 @@ def locked(person: Person) -> Iterator[None]:
 
 
 @needs_server
-def test_a_locked_row_stops_nobody_else(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
+def test_a_locked_row_stops_no_other_person(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
     track_people(github, 20)
     with connection.cursor() as cursor:
         cursor.execute("SET SESSION innodb_lock_wait_timeout = 1")
@@ -201,7 +201,7 @@ def test_a_locked_row_stops_nobody_else(ada: Person, github: GitHubStandIn, sync
 
 
 @needs_server
-def test_a_row_locked_during_the_poll_stops_nobody_else(
+def test_a_row_locked_during_the_poll_stops_no_other_person(
     ada: Person, github: GitHubStandIn, sync: Sync, during_request: DuringRequest
 ) -> None:
     track_people(github, 20, gists=1)
@@ -218,7 +218,7 @@ def test_a_row_locked_during_the_poll_stops_nobody_else(
 
 
 # --- runs that died ---
-def lease_everybody(holder: str) -> None:
+def lease_all_people(holder: str) -> None:
     Person.objects.update(lease_holder=holder, leased_until=timezone.now() + timedelta(minutes=9))
 
 
@@ -244,7 +244,7 @@ def test_a_run_without_a_heartbeat_for_two_minutes_frees_its_people(
     ada: Person, github: GitHubStandIn, sync: Sync
 ) -> None:
     run = create_run(heartbeat_at=timezone.now() - timedelta(minutes=3))
-    lease_everybody(f"{run.token}-poll")
+    lease_all_people(f"{run.token}-poll")
 
     assert sync().counts["people_polled"] == 1
     run.refresh_from_db()
@@ -273,17 +273,17 @@ def test_a_run_that_begins_while_another_one_looks_for_dead_runs_is_not_closed(
 
 
 def test_a_lease_of_a_run_that_does_not_exist_is_freed(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
-    lease_everybody("a run whose row was deleted")
+    lease_all_people("a run whose row was deleted")
 
     assert sync().counts["people_polled"] == 1
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(5, (0, "stopped")), (60, (3, "failed"))])
-def test_a_run_that_finds_everybody_claimed_has_not_succeeded(
+def test_a_run_that_finds_all_people_claimed_has_not_succeeded(
     seconds: int, expected: tuple[int, str], ada: Person, github: GitHubStandIn, sync: Sync
 ) -> None:
     run = create_run(heartbeat_at=timezone.now() - timedelta(seconds=seconds))
-    lease_everybody(f"{run.token}-poll")
+    lease_all_people(f"{run.token}-poll")
 
     summary = sync()
 
@@ -293,7 +293,7 @@ def test_a_run_that_finds_everybody_claimed_has_not_succeeded(
 
 # --- clocks ---
 @pytest.mark.parametrize("days", [1, 400])
-def test_times_in_the_future_hide_nobody(
+def test_times_in_the_future_hide_no_people(
     days: int, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     """As after a clock that was a day ahead during a run."""

@@ -35,7 +35,7 @@ def a_day_passes() -> None:
 # --- a verdict about many people ---
 @pytest.mark.parametrize("count", [1, 3, 20])
 @pytest.mark.parametrize("is_known", [True, False], ids=["polled before", "new"])
-def test_a_404_for_everyone_marks_nobody_as_gone(
+def test_a_404_for_all_people_marks_none_as_gone(
     count: int, is_known: bool, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     track(github, *[f"person-{number}" for number in range(count)])
@@ -50,7 +50,7 @@ def test_a_404_for_everyone_marks_nobody_as_gone(
     truth = sync()
 
     assert (lie.code, after_lie) == (3, before)
-    assert lie.json["requests"]["github"] <= 3 * count + 1  # Nobody is polled twice.
+    assert lie.json["requests"]["github"] <= 3 * count + 1  # No person is polled twice.
     assert lie.counts["people_gone"] == 0
     assert "GITHUB_API_URL" in " ".join(lie.json["problems"])
     assert "GITHUB_TOKEN" in " ".join(lie.json["problems"])
@@ -89,7 +89,7 @@ def test_a_fifth_of_the_people_may_be_gone_but_not_more(github: GitHubStandIn, s
 
 
 @pytest.mark.parametrize("status", [400, 403, 406, 410])
-def test_the_same_rejection_of_everyone_counts_against_nobody(
+def test_the_same_rejection_of_all_people_counts_against_none(
     status: int, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     track(github, *[f"person-{number}" for number in range(12)])
@@ -118,14 +118,14 @@ def test_one_blocked_account_fails_alone(ada: Person, github: GitHubStandIn, syn
 
 
 # --- identity ---
-def test_a_renamed_person_is_followed_when_somebody_else_takes_the_login(
+def test_a_renamed_person_is_followed_when_another_account_takes_the_login(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     github.publish("ada", "Hers")
     sync()
     github.rename("ada", "countess")
     github.add_account("ada")
-    github.publish("ada", "Of somebody else")
+    github.publish("ada", "Of another account")
     hers = github.publish("countess", "Hers, too")
 
     summary = sync()

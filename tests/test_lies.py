@@ -58,14 +58,14 @@ def test_the_calls_cover_all_requests(github: GitHubStandIn, pipedrive: Pipedriv
 
 
 def first_sync(github: GitHubStandIn, pipedrive: PipedriveStandIn) -> None:
-    """Everybody is linked, because searches have a low limit, which would make this test slow."""
+    """All people are linked, because searches have a low limit, which would make this test slow."""
     people = [*track_people(github, 7, gists=1), track(github, "prolific", gists=102, backfill="1")]
     for person in people:
         Person.objects.filter(pk=person.pk).update(pipedrive_id=pipedrive.add_person(person.github_username))
 
 
 def a_day_passes(github: GitHubStandIn, pipedrive: PipedriveStandIn) -> None:
-    """Everybody has a new gist, and everything that is checked daily or weekly is due."""
+    """All people have a new gist, and everything that is checked daily or weekly is due."""
     past = timedelta(days=8)
     for person in Person.objects.all():
         for name in ("attempted_at", "polled_at", "full_pass_at", "full_read_at", "profile_checked_at"):

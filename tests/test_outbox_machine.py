@@ -55,7 +55,7 @@ class FakeApi:
             raise KilledError
 
 
-LIES = ["", "everybody is gone", "lists are empty", "lists are cut short", "lists name another owner"]
+LIES = ["", "all accounts are gone", "lists are empty", "lists are cut short", "lists name another owner"]
 
 
 class FakeGitHub:
@@ -72,7 +72,7 @@ class FakeGitHub:
         self.lie = ""
 
     def check_service(self) -> None:
-        if self.lie == "everybody is gone":
+        if self.lie == "all accounts are gone":
             raise NotFoundError("no such account", 404)
 
     def get_account(self, login: str) -> Account:
@@ -296,7 +296,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
     # --- guarantees ---
     @invariant()
-    def nobody_is_gone_and_no_gist_is_removed(self) -> None:
+    def no_person_is_gone_and_no_gist_is_removed(self) -> None:
         assert set(Person.objects.values_list("state", flat=True)) <= {"new", "active"}
         existing = {gist.id for gist in self.all_gists()}
         assert not Gist.objects.filter(github_id__in=existing).exclude(removed_at=None).exists()

@@ -62,7 +62,7 @@ def test_the_summary_groups_people_in_trouble_by_reason(
     assert "2 people in trouble:\n  @person-1, @person-2: GitHub GET /users/LOGIN/gists returned 403: no" in output
 
 
-def test_a_run_in_which_nobody_succeeds_has_failed(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
+def test_a_run_in_which_no_poll_succeeds_has_failed(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
     github.fail_always("/ada/gists", respond(403, '{"message": "no"}'))
 
     assert sync().code == 3

@@ -38,7 +38,7 @@ class HasApiAccess(BasePermission):
 
 
 class HasMetricsAccess(HasApiAccess):
-    """As HasApiAccess; with the setting METRICS_PUBLIC, everybody has access."""
+    """As HasApiAccess; with the setting METRICS_PUBLIC, access is public."""
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
         return settings.METRICS_PUBLIC or super().has_permission(request, view)

@@ -27,9 +27,7 @@ def describe(error: Exception, url: str) -> str:
     """For example "the host name of api.example.com was not found (DNS)". Never contains the login of a proxy."""
     host = urlsplit(url).netloc.rpartition("@")[2]
     causes = list(_causes(error))
-    is_proxy = any(
-        isinstance(cause, (requests.exceptions.ProxyError, urllib3.exceptions.ProxyError)) for cause in causes
-    )
+    is_proxy = any(isinstance(cause, PROXY_ERRORS) for cause in causes)
     if is_proxy and any("407" in str(cause) for cause in causes):
         return "the proxy asks for a user name and a password (see HTTPS_PROXY)"
     for cause in causes:

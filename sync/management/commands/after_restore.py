@@ -11,8 +11,8 @@ from sync.models import SyncRun
 
 class Command(BaseCommand):
     help = (
-        "Run it once after a backup was restored: everybody's gists are compared with the activities in Pipedrive "
-        "before the next push, and people that a run had claimed when the backup was made are free."
+        "Run it once after a backup was restored: the gists of all people are compared with the activities in "
+        "Pipedrive before the next push, and people that a run had claimed when the backup was made are free."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
