@@ -6,17 +6,25 @@ the .env file, the default. An empty value counts as not set.
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
+from gisttracker.parsers import (
+    boolean,
+    comma_separated,
+    date_version,
+    http_url,
+    one_of,
+    text,
+    token,
+    url_with_path,
+    whole_number,
+)
 from people import backfill
 
 EX_CONFIG = 78  # from sysexits.h: configuration error
@@ -32,91 +40,6 @@ RENAMED = {
     "HOST": "LISTEN_HOST",
     "PORT": "LISTEN_PORT",
 }
-
-
-# --- parsers: each returns the typed value, or raises ValueError with a phrase that follows the setting's name ---
-def text(value: str) -> str:
-    return value
-
-
-def boolean(value: str) -> bool:
-    """Parse true/false, yes/no, on/off or 1/0."""
-    values = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
-    if value.lower() not in values:
-        raise ValueError("must be true or false")
-    return values[value.lower()]
-
-
-def whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
-    """Return a parser for whole numbers from `minimum` to `maximum`."""
-
-    def parse(value: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,12}", value) or not minimum <= int(value) <= maximum:
-            raise ValueError(f"must be a whole number from {minimum} to {maximum}")
-        return int(value)
-
-    return parse
-
-
-def one_of(*allowed: str) -> Callable[[str], str]:
-    """Return a parser that accepts these values only."""
-
-    def parse(value: str) -> str:
-        if value not in allowed:
-            raise ValueError(f"must be one of: {', '.join(allowed)}")
-        return value
-
-    return parse
-
-
-def comma_separated(value: str) -> list[str]:
-    return [item.strip() for item in value.split(",") if item.strip()]
-
-
-def http_url(value: str) -> str:
-    """Parse an http(s) URL of a host. A path is rejected, because the clients append the paths of the API."""
-    if urlsplit(url_with_path(value)).path:
-        raise ValueError("must have no path: the paths of the API are appended to the host")
-    return value.rstrip("/")
-
-
-def url_with_path(value: str) -> str:
-    """Parse an http(s) URL that may have a path, as GitHub Enterprise Server's API has."""
-    try:
-        parts = urlsplit(value)
-        is_url = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
-    except ValueError:
-        is_url = False
-    if not is_url or parts.query or parts.fragment or re.search(r"[\s\\]", value):
-        raise ValueError("must be a URL such as https://api.example.com")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("must not contain a user name or password")
-    return value.rstrip("/")
-
-
-def date_version(value: str) -> str:
-    """Parse a version of GitHub's REST API, which is a date."""
-    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
-        raise ValueError("must be a date such as 2022-11-28")
-    return value
-
-
-def is_plain_http(url: str) -> bool:
-    """Would a token sent to this URL be readable on the network? Not on the loopback interface."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    try:
-        is_loopback = ip_address(host).is_loopback
-    except ValueError:
-        is_loopback = host == "localhost" or host.endswith(".localhost")
-    return parts.scheme == "http" and not is_loopback
-
-
-def token(value: str) -> str:
-    """Parse a secret that is sent in an HTTP header."""
-    if not re.fullmatch(r"[\x21-\x7e]+", value):
-        raise ValueError("must be one word of plain ASCII characters, without spaces or line breaks")
-    return value
 
 
 @dataclass(frozen=True)

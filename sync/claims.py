@@ -18,8 +18,8 @@ from django.db.models import F, Q, QuerySet
 from gisttracker.database import LOCK_TIMEOUT, error_code, retried
 from people.github_names import login_key
 from people.models import Gist, GistQuerySet, Person
+from sync.clients.boot_clock import boot_clock
 from sync.clients.errors import LeaseLostError
-from sync.clients.transport import boot_clock
 
 Clock = Callable[[], datetime]
 UNAVAILABLE_RECHECK_EVERY = timedelta(days=1)

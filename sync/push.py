@@ -17,6 +17,7 @@ from people.models import Gist, Person
 from sync.activity import new_activity
 from sync.budget import Budget
 from sync.claims import Claims
+from sync.clients.boot_clock import boot_clock
 from sync.clients.errors import (
     CircuitOpenError,
     ConfigurationError,
@@ -28,7 +29,6 @@ from sync.clients.errors import (
     RunStoppedError,
 )
 from sync.clients.pipedrive import NewActivity
-from sync.clients.transport import boot_clock
 from sync.context import RunContext
 from sync.link import is_lost, link, unlink
 from sync.reconcile import Reconciler, pushed_columns

@@ -19,10 +19,11 @@ from django.utils.translation import ngettext
 
 from people.models import Person
 from sync.claims import due_by_login, due_for_poll, due_for_push, due_for_push_since, has_login, next_attempt, requested
+from sync.clients.boot_clock import boot_clock
 from sync.clients.errors import CircuitOpenError, LeaseLostError, RunStoppedError, SyncError
 from sync.clients.pipedrive import WINDOW_MARGIN, WINDOW_SECONDS
 from sync.clients.rate_limit import Pause
-from sync.clients.transport import Api, boot_clock
+from sync.clients.transport import Api
 from sync.context import RunContext
 from sync.lane import Lane
 from sync.models import SyncRun

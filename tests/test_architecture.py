@@ -26,7 +26,7 @@ LAYERS = [
 ]
 LAYER_OF = {module: number for number, modules in enumerate(LAYERS) for module in modules}
 CLIENT_LAYERS = [
-    {"errors"},
+    {"errors", "boot_clock"},
     {"rate_limit", "circuit", "session", "network_errors"},
     {"transport"},
     {"github", "pipedrive"},

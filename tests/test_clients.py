@@ -10,6 +10,7 @@ import pytest
 import requests
 import requests_mock
 
+from sync.clients.boot_clock import boot_clock
 from sync.clients.errors import (
     CircuitOpenError,
     ConfigurationError,
@@ -27,7 +28,7 @@ from sync.clients.errors import (
 )
 from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import NewActivity, PipedriveClient
-from sync.clients.transport import Timing, boot_clock
+from sync.clients.transport import Timing
 
 GITHUB = "https://api.github.test"
 NO_WAITS = Timing(retry=0.0, burst_pause=0.0, secondary_pause=0.0)

@@ -7,7 +7,6 @@ response is classified.
 import json
 import random
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,7 @@ import urllib3
 from pydantic import TypeAdapter, ValidationError
 from requests.structures import CaseInsensitiveDict
 
+from sync.clients.boot_clock import boot_clock
 from sync.clients.circuit import Circuit
 from sync.clients.errors import (
     CircuitOpenError,
@@ -59,11 +59,6 @@ class Timing:
     retry: float = 0.5
     burst_pause: float = 2.0
     secondary_pause: float = 60.0  # GitHub documents "at least one minute"
-
-
-def boot_clock() -> float:
-    """Seconds of a clock that continues while the machine sleeps, unlike time.monotonic() on Linux."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 from gisttracker import logs
 from gisttracker.database import retried
-from gisttracker.environment import EX_CONFIG, exit_with_config_error, is_plain_http
+from gisttracker.environment import EX_CONFIG, exit_with_config_error
+from gisttracker.parsers import is_plain_http
 from people.models import Person
 from sync import claims
 from sync.claims import Clock
