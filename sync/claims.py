@@ -216,9 +216,12 @@ class Claims:
 
     @retried
     def update_gist(self, person: Person, gist: Gist, **columns: Any) -> None:
-        """Write columns of a pending gist, in one statement. LeaseLostError as in `check`, or if it is not pending."""
+        """Write columns of a pending gist, in one statement.
+
+        LeaseLostError as in `check`, or if the gist is not pending any more or was edited since it was read.
+        """
         pending = Gist.objects.filter(pk=gist.pk, push_state=Gist.PushState.PENDING, person__in=self._as_read(person))
-        if not pending.update(**columns):
+        if not pending.filter(github_updated_at=gist.github_updated_at).update(**columns):
             raise _lost(person)
 
     @contextmanager
@@ -237,4 +240,4 @@ class Claims:
 
 
 def _lost(person: Person) -> LeaseLostError:
-    return LeaseLostError(f"{person} was claimed by another run, relinked or deleted")
+    return LeaseLostError(f"{person} was claimed by another run, relinked, edited or deleted")

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from datetime import datetime
 
-from django.db.models import Case, F, When
+from django.db.models import F
 
 from gisttracker.database import retried
 from people.models import Gist, Person
@@ -176,13 +176,12 @@ class Pusher:
     def _start(self, person: Person, gist: Gist, pipedrive_id: int) -> datetime:
         """Commit that the POST will be sent. Returns the time that identifies this attempt."""
         now = self._context.clock()
-        is_as_read = When(github_updated_at=gist.github_updated_at, then=False)
         self._claims.update_gist(
             person,
             gist,
             push_state=State.STARTED,
             push_started_at=now,
-            activity_outdated=Case(is_as_read, default=True),  # A later edit sets it, too (see sync.store).
+            activity_outdated=False,  # An edit from now on sets it (see sync.store).
             push_attempts=F("push_attempts") + 1,
             push_error="",
             pipedrive_person_id=pipedrive_id,

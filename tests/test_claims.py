@@ -134,6 +134,7 @@ def test_a_person_is_due_once_in_a_round() -> None:
         ({"pipedrive_id": None}, {}),
         ({}, {"push_state": "pushed"}),
         ({}, {"push_state": "skipped"}),
+        ({}, {"github_updated_at": NOW}),
     ],
 )
 def test_a_gist_is_written_only_while_it_is_pending_and_its_person_held_and_linked_as_read(
