@@ -20,6 +20,7 @@ from gisttracker.parsers import (
     date_version,
     http_url,
     one_of,
+    owner,
     text,
     token,
     url_with_path,
@@ -94,6 +95,17 @@ VARIABLES = (
         "0",
         "maximum number of activities that all runs of a UTC day create together; 0: unlimited",
         whole_number(0, 10000000),
+    ),
+    Variable(
+        "PIPEDRIVE_ACTIVITY_OWNER",
+        "token",
+        "who owns the created activities: token (its user), person (the owner of the Pipedrive person) or a user's id",
+        owner,
+    ),
+    Variable(
+        "PIPEDRIVE_GITHUB_FIELD",
+        "",
+        "key or name of the custom field of persons for the GitHub id; none: no field; empty: GitHub ID is created",
     ),
     Variable("PUSH_EDITS", "false", "update the activity when its gist is edited", boolean),
     Variable(

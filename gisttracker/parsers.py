@@ -43,6 +43,13 @@ def one_of(*allowed: str) -> Callable[[str], str]:
     return parse
 
 
+def owner(value: str) -> str:
+    """Parse who owns activities: token, person, or the id of a Pipedrive user."""
+    if value not in ("token", "person") and not re.fullmatch(r"[1-9][0-9]{0,17}", value):
+        raise ValueError("must be token, person or the id of a Pipedrive user")
+    return value
+
+
 def comma_separated(value: str) -> list[str]:
     return [item.strip() for item in value.split(",") if item.strip()]
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from people import backfill
@@ -183,8 +182,9 @@ def _parse_pipedrive_id(given: Any) -> int | None:
 
 
 def _parse_backfill(given: Any) -> str:
+    """An open choice is empty: the setting BACKFILL decides when the gists are read for the first time."""
     if given is None:
-        return str(settings.BACKFILL)
+        return ""
     if isinstance(given, int) and not isinstance(given, bool):
         given = str(given)
     if not isinstance(given, str):

@@ -57,7 +57,7 @@ def _get_marker(person: Person, consumer: str) -> tuple[int, datetime | None]:
 
 
 def _read_slice(person: Person, cursor: int, limit: int, last_visit: datetime | None) -> GistSlice:
-    gists = list(Gist.objects.filter(person=person, id__gt=cursor).order_by("id")[: limit + 1])
+    gists = list(person.gists.filter(id__gt=cursor).order_by("id")[: limit + 1])
     has_more = len(gists) > limit
     gists = gists[:limit]
     return GistSlice(gists, gists[-1].id if gists else cursor, has_more, last_visit)

@@ -1,19 +1,14 @@
 """How a person and a gist are shown in Pipedrive. Pure functions; all text of GitHub's users is escaped."""
 
-import re
 from html import escape
 from typing import Any
 
 from people.models import Gist, Person
-from sync.clients.pipedrive import NewActivity, PipedrivePerson
+from sync.clients.pipedrive_records import NewActivity, PipedrivePerson
 
 MAX_SUBJECT_LENGTH = 255  # characters
 MAX_NOTE_BYTES = 100_000  # Pipedrive accepts 100 KB
 MAX_DESCRIPTION_BYTES = 60_000  # of the note, escaped
-FIRST_LINK = re.compile(r"""<a\b[^>]*?\bhref=["']([^"']+)["']""", re.IGNORECASE)
-
-# https://gist.github.com/LOGIN/ID; GitHub Enterprise Server: https://gist.HOST/LOGIN/ID or https://HOST/gist/LOGIN/ID
-GIST_PAGE = re.compile(r"https?://(?:gist\.[^/]+|[^/]+/gist)/(?:[^/]+/)?[0-9a-zA-Z]{1,64}/?")
 
 
 def person_name(person: Person) -> str:
@@ -25,12 +20,12 @@ def person_name(person: Person) -> str:
 
 def has_our_name(candidate: PipedrivePerson, login: str) -> bool:
     """Is this Pipedrive person named as `person_name` does? "@ada" does not match "@ada-b"."""
-    name, handle = candidate.name.strip().lower(), f"@{login.lower()}"
+    name, handle = (candidate.name or "").strip().lower(), f"@{login.lower()}"
     return not candidate.is_deleted and (name == handle or name.endswith(f"({handle})"))
 
 
 def has_email(candidate: PipedrivePerson, email: str) -> bool:
-    return not candidate.is_deleted and email.lower() in [(value or "").lower() for value in candidate.emails]
+    return not candidate.is_deleted and email.lower() in [value.lower() for value in candidate.emails]
 
 
 def new_activity(gist: Gist, *, type: str, done: bool) -> NewActivity:
@@ -60,7 +55,7 @@ def subject(gist: Gist) -> str:
 def note(gist: Gist) -> str:
     """HTML: the link to the gist, the description, the files.
 
-    The gist's link is the first link of the note; it identifies the gist of an activity (see `gist_id_in`).
+    The gist's link is the first link of the note; it identifies the gist of an activity (see sync.recognition).
     """
     parts = [f"<p>{html_link(gist.html_url)}</p>"]
     if gist.description.strip():
@@ -120,18 +115,3 @@ def one_line(text: str) -> str:
 
 def byte_length(text: str) -> int:
     return len(text.encode())
-
-
-def gist_id_in(note: str | None) -> str:
-    """The gist id in a note: the last part of its first link's path. Empty if there is no link.
-
-    Only the first link counts, because a description may contain links to other gists.
-    """
-    found = FIRST_LINK.search(note or "")
-    return found.group(1).rstrip("/").rsplit("/", 1)[-1] if found else ""
-
-
-def page_of_gist_in(note: str | None) -> str:
-    """As `gist_id_in`, but empty if the first link is not the page of a gist: people write notes with links, too."""
-    found = FIRST_LINK.search(note or "")
-    return gist_id_in(note) if found and GIST_PAGE.fullmatch(found.group(1)) else ""

@@ -69,6 +69,12 @@ def requested(now: datetime) -> Q:
     return Q(state=Person.State.NEW, attempted_at=None) | (is_requested & ~Q(state=Person.State.PAUSED))
 
 
+def watched(run_start: datetime, now: datetime) -> Q:
+    """Watched people, once in this run."""
+    tracked = Q(watched=True, state=Person.State.ACTIVE)
+    return tracked & attempted_before(run_start, now) & is_over("next_attempt_at", now)
+
+
 def due_by_login(logins: Iterable[str], run_start: datetime, now: datetime) -> Q:
     """These people, once in this run, even if their account is unavailable."""
     return has_login(logins) & attempted_before(run_start, now) & ~Q(state=Person.State.PAUSED)
@@ -94,42 +100,46 @@ def due_for_push(round_start: datetime, now: datetime, *, edits: bool) -> Q:
     """People with gists to push whose push was not attempted in this round, or not since their last poll."""
     latest = now + MAX_CLOCK_ERROR
     is_due = Q(push_attempted_at__lt=round_start) | not_pushed_since_poll() | Q(push_attempted_at__gt=latest)
-    return has_gists_to_push(edits=edits) & is_due & is_over("next_push_at", now)
+    return has_gists_to_push(now, edits=edits) & is_due & is_over("next_push_at", now)
 
 
 def due_for_push_since(moment: datetime, now: datetime, *, edits: bool) -> Q:
     """People with gists to push who were polled after `moment` and whose push was not attempted since that poll."""
     is_due = Q(attempted_at__gte=moment) & not_pushed_since_poll()
-    return has_gists_to_push(edits=edits) & is_due & is_over("next_push_at", now)
+    return has_gists_to_push(now, edits=edits) & is_due & is_over("next_push_at", now)
 
 
 def not_pushed_since_poll() -> Q:
     return Q(push_attempted_at=None) | Q(push_attempted_at__lt=F("attempted_at"))
 
 
-def has_gists_to_push(*, edits: bool) -> Q:
-    return Q(pk__in=gists_to_push(edits=edits).values("person"))
+def has_gists_to_push(now: datetime, *, edits: bool) -> Q:
+    return Q(pk__in=gists_to_push(now, edits=edits).values("person"))
 
 
-def gists_to_push(*, edits: bool) -> GistQuerySet:
+def gists_to_push(now: datetime, *, edits: bool) -> GistQuerySet:
     """The gists that need a request to Pipedrive; `edits`: also those whose activity is outdated."""
     unfinished = Gist.objects.unfinished().order_by()
-    outdated = Gist.objects.filter(push_state=Gist.PushState.PUSHED, activity_outdated=True).order_by()
+    outdated = Gist.objects.filter(
+        is_over("next_edit_at", now), push_state=Gist.PushState.PUSHED, activity_outdated=True
+    ).order_by()
     return unfinished | outdated if edits else unfinished
 
 
 class Claims:
     """The leases of one lane of a run (`token` is the holder), and the writes that need a lease."""
 
-    def __init__(self, token: str, lease_seconds: int, clock: Clock) -> None:
+    def __init__(self, token: str, lease_seconds: int, clock: Clock, order_by: str = "attempted_at") -> None:
+        """`order_by`: the column of the last attempt; who waits longest is claimed first."""
         self.token = token
+        self._order_by = order_by
         self.lease_seconds = lease_seconds
         self._lease = timedelta(seconds=lease_seconds)
         self._clock = clock
         self._skips_locked = False  # since a row stayed locked
 
     def take(self, due: Q, limit: int) -> list[Person]:
-        """Claim up to `limit` due and free people, with a requested sync first, then by time of the last attempt."""
+        """Claim up to `limit` due and free people, a requested sync first, then by the time of the last attempt."""
         while True:
             candidates = self._candidates(due, limit)
             if not candidates:
@@ -174,7 +184,7 @@ class Claims:
             first = free.filter(sync_requested_at__isnull=False).order_by("sync_requested_at", "pk")
             keys = list(first.values_list("pk", flat=True)[:limit])
             if len(keys) < limit:
-                others = free.filter(sync_requested_at=None).order_by("attempted_at", "pk")
+                others = free.filter(sync_requested_at=None).order_by(self._order_by, "pk")
                 keys += others.values_list("pk", flat=True)[: limit - len(keys)]
             return keys
 

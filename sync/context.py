@@ -15,7 +15,7 @@ class Options:
     """What a run does. A `max_...` of 0 means unlimited."""
 
     people: tuple[str, ...] = ()  # logins; empty means everyone
-    requested_only: bool = False  # only new people and requested syncs
+    requested_only: bool = False  # only new, requested and watched people
     is_crowded: bool = False  # more people than one GitHub token can check daily; see sync.poll
     full: bool = False  # read every list without ETags
     max_people: int = 0
@@ -26,6 +26,8 @@ class Options:
     backfill: str = "all"  # of people without a choice of their own; see people.backfill
     activity_type: str = "task"
     activity_done: bool = True
+    activity_owner: str = "token"  # or person, or the id of a Pipedrive user
+    github_field: str = ""  # the key or name of the custom field for the GitHub id; see sync.github_field
     push_edits: bool = False
     reconcile_after_seconds: int = 120  # the settle delay: when a push with unknown outcome is looked up
     lease_seconds: int = 600
@@ -41,9 +43,10 @@ class RunContext:
     clock: Clock
     stopping: threading.Event = field(default_factory=threading.Event)
     summary: Summary = field(default_factory=Summary)
+    errors: list[CircuitOpenError] = field(default_factory=list)  # that ended a part of the work with an API
 
     @property
     def circuit_errors(self) -> list[CircuitOpenError]:
-        """Why the run stopped calling an API, for each API that it stopped calling."""
+        """Why the run stopped calling an API, or a part of it."""
         errors = (api.circuit.error for api in (self.github.api, self.pipedrive.api))
-        return [error for error in errors if error]
+        return [error for error in [*errors, *self.errors] if error]

@@ -20,6 +20,8 @@ class Forecast:
 
     line: str
     is_problem: bool = False
+    person: Person | None = None
+    new_activities: int = 0  # of gists that are not stored yet
 
 
 def forecast_run(due: Q, github: GitHubClient, *, backfill: str, concurrency: int, full: bool) -> Iterator[Forecast]:
@@ -32,7 +34,7 @@ def forecast_run(due: Q, github: GitHubClient, *, backfill: str, concurrency: in
             return None
         except SyncError as error:
             return Forecast(f"{person}: {error}", is_problem=True)
-        return Forecast(f"{person}: {_format(poll, backfill)}")
+        return _forecast(poll, backfill)
 
     people = Person.objects.filter(due).order_by("attempted_at", "pk").iterator(chunk_size=100)
     possible = (person for person in people if not github.api.circuit.error)
@@ -41,17 +43,18 @@ def forecast_run(due: Q, github: GitHubClient, *, backfill: str, concurrency: in
         yield Forecast(str(github.api.circuit.error), is_problem=True)
 
 
-def _format(poll: Poll, backfill: str) -> str:
+def _forecast(poll: Poll, backfill: str) -> Forecast:
     person = poll.person
     if poll.state != Person.State.ACTIVE:
-        return poll.reason
+        return Forecast(f"{person}: {poll.reason}", person=person)
     listed = [gist.id for gist in poll.gists[:500]]
     known = set(Gist.objects.filter(github_id__in=listed).values_list("github_id", flat=True))
     new = [gist for gist in poll.gists if gist.id not in known]
-    choice = (person.backfill or backfill) if person.polled_at is None else "all"
+    choice = (person.backfill or backfill) if person.backfill_decided_at is None else "all"
     pending = sum(select(choice, [gist.created_at for gist in new]))
     activities = pending + Gist.objects.unfinished().filter(person=person).count()
-    return (
-        f"would store {len(new)} new {'gist' if len(new) == 1 else 'gists'} "
+    line = (
+        f"{person}: would store {len(new)} new {'gist' if len(new) == 1 else 'gists'} "
         f"and create {activities} {'activity' if activities == 1 else 'activities'}"
     )
+    return Forecast(line, person=person, new_activities=pending)

@@ -37,10 +37,11 @@ class Lane:
         results: "SimpleQueue[Any]",
         *,
         max_waiting: int,
+        order_by: str,
     ) -> None:
         options = context.options
         self.name = name
-        self.claims = Claims(f"{run_token}-{name}", options.lease_seconds, context.clock)
+        self.claims = Claims(f"{run_token}-{name}", options.lease_seconds, context.clock, order_by)
         self.workers: Workers[Person, Any] = Workers(name, options.concurrency, function, results)
         self.held: dict[int, Person] = {}
         self.may_find_people = True  # False after a claim that found no people, until something changes

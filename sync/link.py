@@ -1,102 +1,304 @@
-"""Which Pipedrive person a tracked person is: given, found by e-mail or name, or created."""
+"""Which Pipedrive person a tracked person is: given, found by GitHub id, e-mail or name, or created.
 
+A link changes only with proof: Pipedrive shows the person as deleted, or an activity of ours shows that it was merged
+into another one. An id given by a user is never changed here: the row shows the error, and waits.
+"""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from people.models import Person
+from gisttracker.database import retried
+from people.models import Gist, Person
 from sync.activity import has_email, has_our_name, person_name
 from sync.claims import Claims
 from sync.clients.errors import (
     CircuitOpenError,
+    InvalidResponseError,
     NotFoundError,
     NotSentError,
     RejectedError,
     RetryNextRunError,
 )
-from sync.clients.pipedrive import PipedriveClient, PipedrivePerson
+from sync.clients.pipedrive_records import PipedrivePerson
 from sync.context import RunContext
+from sync.github_field import GitHubField
+from sync.refusals import Refusal, Refusals, RefusedError, Stage
 
 MAX_CLOCK_DIFFERENCE = timedelta(hours=1)  # between Pipedrive's clock and ours
+MAX_CANDIDATES = 10  # found persons that are looked at
+MAX_KNOWN_ACTIVITIES = 3  # that are asked where a merge has moved them
+SEARCH_INDEX_DELAY = timedelta(days=1)  # after which the search must find what was written
 
 
-def link(person: Person, context: RunContext, claims: Claims, *, lost: int = 0) -> int:
-    """Returns the id of the person's Pipedrive person.
+class LinkError(RetryNextRunError):
+    """The link of one person needs a decision of a user."""
 
-    That one is about to be created is committed first. When the outcome of that is unknown, the newest persons are
-    searched after the settle delay, before another is created. `lost`: the id it had so far, which the search index
-    may still contain. Raises RetryNextRunError when the link cannot be known now.
+
+class LostPersonError(RetryNextRunError):
+    """Pipedrive shows the person as deleted. What that means is decided at the end of the run."""
+
+
+class Linker:
+    """Links people under the leases of the push lane. Thread-safe.
+
+    `may_replace_lost`: links to deleted persons are replaced. False until it is known that only few are deleted.
     """
-    if person.pipedrive_id:
-        return person.pipedrive_id
-    found = _find_created(person, context) if person.pipedrive_create_started_at else _find(person, context, lost)
-    if found:
-        claims.update(person, pipedrive_id=found.id, pipedrive_create_started_at=None)
-        return found.id
-    return _create(person, context, claims)
 
+    def __init__(self, context: RunContext, claims: Claims, refusals: Refusals) -> None:
+        self.may_replace_lost = False
+        self._context, self._claims, self._refusals = context, claims, refusals
+        self._pipedrive, self._summary = context.pipedrive, context.summary
+        self._field = GitHubField(context)
+        self._search_lock = threading.Lock()
+        self._is_search_checked = False
+        self._cannot_write_field = False
 
-def is_lost(person: Person, pipedrive: PipedriveClient) -> bool:
-    """Was its Pipedrive person deleted or merged? RetryNextRunError when the token's user may not see it."""
-    try:
-        found = pipedrive.get_person(person.pipedrive_id or 0)
-    except NotFoundError:
+    def link(self, person: Person) -> int:
+        """Returns the id of the person's Pipedrive person.
+
+        That one is about to be created is committed first. When the outcome of that is unknown, the newest persons are
+        searched after the settle delay, before another is created. Raises RetryNextRunError when the link cannot be
+        known now.
+        """
+        if person.pipedrive_id and not person.pipedrive_confirmed_at:
+            self._confirm(person)
+        elif not person.pipedrive_id:
+            self._find_or_create(person)
+        pipedrive_id = person.pipedrive_id or 0
+        if not self._field.is_written(person.pipedrive_field_key):
+            self._write_github_id(person, pipedrive_id)
+        return pipedrive_id
+
+    def is_replaced(self, person: Person) -> bool:
+        """After a refused push: has the person got another Pipedrive person, because its own does not exist any more?
+
+        False when it exists. LinkError when a user has to decide, LostPersonError when the run has to.
+        """
+        lost = person.pipedrive_id or 0
+        trouble = self._check(lost)
+        if not trouble:
+            return False
+        merged_into = self._find_merge(person)
+        if person.pipedrive_linked_at is None:
+            hint = f", after it was merged into person {merged_into}" if merged_into else ""
+            raise LinkError(f"{trouble.reason}{hint}. A user has given its id, so it is not changed. {DECIDE}")
+        if merged_into:
+            self._store_link(person, merged_into)
+            message = f"Pipedrive person {lost} was merged into person {merged_into}, which replaces it."
+        elif not trouble.is_deleted:
+            raise LinkError(f"{trouble.reason}: was it deleted, or may the token's user see it? {DECIDE}")
+        elif not self.may_replace_lost:
+            raise LostPersonError(trouble.reason)
+        else:
+            self._find_or_create(person, lost=lost)
+            message = f"Pipedrive person {lost} was deleted or merged; person {person.pipedrive_id} replaces it."
+        self._summary.problem(message, person=person)
         return True
-    except RejectedError as error:
-        raise RetryNextRunError(
-            f"Pipedrive person {person.pipedrive_id} cannot be used: may the token's user see it? {error}"
-        ) from None
-    return found.is_deleted
 
+    # --- does it exist? ---
+    def _confirm(self, person: Person) -> None:
+        self._refusals.raise_if_blocked(Stage.CONFIRM)
+        trouble = self._check(person.pipedrive_id or 0)
+        if trouble:
+            error = LinkError(f"{trouble.reason}: does it exist, and may the token's user see it? {DECIDE}")
+            self._refusals.refuse(Refusal(Stage.CONFIRM, person, error), str(error))
+        self._refusals.record_success(Stage.CONFIRM)
+        self._claims.update(person, pipedrive_confirmed_at=self._context.clock())
 
-def unlink(person: Person, claims: Claims) -> None:
-    """Drop the link, so that `link` finds or creates another Pipedrive person."""
-    claims.update(person, pipedrive_id=None, pipedrive_matched_at=None)
+    def _check(self, pipedrive_id: int) -> "_Trouble | None":
+        """Why this Pipedrive person cannot be used; None if Pipedrive shows that it exists."""
+        try:
+            found = self._pipedrive.get_person(pipedrive_id)
+        except NotFoundError as error:
+            return _Trouble(f"Pipedrive person {pipedrive_id} cannot be found ({error.status})")
+        except RejectedError as error:
+            return _Trouble(f"Pipedrive person {pipedrive_id} cannot be used ({error})")
+        return _Trouble(f"Pipedrive person {pipedrive_id} was deleted", is_deleted=True) if found.is_deleted else None
 
-
-def _find(person: Person, context: RunContext, lost: int) -> PipedrivePerson | None:
-    """By exact e-mail, else by our naming; the oldest if there are several."""
-    pipedrive = context.pipedrive
-    if person.email:
-        found = [
-            row
-            for row in pipedrive.search_persons_by_email(person.email)
-            if has_email(row, person.email) and row.id != lost
-        ]
-        if found:
-            return min(found, key=lambda row: row.id)
-    named = pipedrive.search_persons_by_name(f"@{person.github_username}")
-    ours = [row for row in named if has_our_name(row, person.github_username) and row.id != lost]
-    return min(ours, key=lambda row: row.id, default=None)
-
-
-def _find_created(person: Person, context: RunContext) -> PipedrivePerson | None:
-    """After a POST with unknown outcome: search the newest persons, because the search index may lag behind."""
-    started = person.pipedrive_create_started_at or context.clock()
-    if context.clock() < started + timedelta(seconds=context.options.reconcile_after_seconds):
-        raise RetryNextRunError("Whether the Pipedrive person was created is checked in the next run.")
-    for row in context.pipedrive.iter_newest_persons():
-        if _was_created_as(row, person):
-            return row
-        if row.add_time and row.add_time < started - MAX_CLOCK_DIFFERENCE:
+    def _find_merge(self, person: Person) -> int | None:
+        """The person to whom Pipedrive has moved the activities that we know, if all of them name the same."""
+        moved_to = set()
+        for activity_id in _known_activities(person):
+            try:
+                activity = self._pipedrive.get_activity(activity_id)
+            except RejectedError:
+                continue
+            if not activity.is_deleted:
+                moved_to.add(activity.filed_under)
+        if len(moved_to) != 1:
             return None
-    return None
+        (target,) = moved_to
+        is_other = target is not None and target != person.pipedrive_id
+        return target if target and is_other and not self._check(target) else None
+
+    # --- find ---
+    def _find_or_create(self, person: Person, lost: int = 0) -> None:
+        self._refusals.raise_if_blocked(Stage.CREATE_PERSON)
+        with self._refusals.watch(Stage.LOOK_UP, person):
+            key = self._field.get_key()
+            if person.pipedrive_create_started_at:
+                found = self._find_created(person, key)
+            else:
+                found = self._find(person, key, lost)
+        if found:
+            self._store_link(person, found.id)
+        else:
+            self._create(person, key)
+
+    def _find(self, person: Person, key: str, lost: int) -> PipedrivePerson | None:
+        """By GitHub id, else by exact e-mail, else by our naming; the oldest if there are several."""
+        pipedrive, login = self._pipedrive, person.github_username
+        if key and person.github_id:
+            self._check_search(key)
+            for found in self._existing(pipedrive.search_persons_by_field(key, str(person.github_id)), lost):
+                if _github_id_of(found, key) == str(person.github_id):
+                    return found
+        if person.email:
+            rows = pipedrive.search_persons_by_email(person.email)
+            for found in self._existing([row.id for row in rows if has_email(row, person.email)], lost):
+                if has_email(found, person.email) and _may_be(found, person, key):
+                    return found
+        rows = pipedrive.search_persons_by_name(f"@{login}")
+        for found in self._existing([row.id for row in rows if has_our_name(row, login)], lost):
+            if has_our_name(found, login) and _may_be(found, person, key):
+                return found
+        return None
+
+    def _existing(self, ids: list[int], lost: int) -> Iterator[PipedrivePerson]:
+        """The records of found persons: the search index may be older than they are."""
+        for pipedrive_id in sorted(set(ids) - {lost})[:MAX_CANDIDATES]:
+            try:
+                found = self._pipedrive.get_person(pipedrive_id)
+            except RejectedError:
+                continue
+            if not found.is_deleted:
+                yield found
+
+    def _check_search(self, key: str) -> None:
+        """Once a run: InvalidResponseError if the search lacks a person whose GitHub id was written long ago."""
+        with self._search_lock:
+            if self._is_search_checked:
+                return
+            known = _known_person(key, self._context.clock() - SEARCH_INDEX_DELAY)
+            if known and known.pipedrive_id not in self._pipedrive.search_persons_by_field(key, str(known.github_id)):
+                found = next(self._existing([known.pipedrive_id or 0], lost=0), None)
+                if found and _github_id_of(found, key) == str(known.github_id):
+                    raise InvalidResponseError(
+                        f"Pipedrive's search does not find person {found.id}, although it exists; no person is created"
+                    )
+            self._is_search_checked = True
+
+    def _find_created(self, person: Person, key: str) -> PipedrivePerson | None:
+        """After a POST with unknown outcome: search the newest persons, because the search index may lag behind."""
+        started = person.pipedrive_create_started_at or self._context.clock()
+        if self._context.clock() < started + timedelta(seconds=self._context.options.reconcile_after_seconds):
+            raise RetryNextRunError("Whether the Pipedrive person was created is checked in the next run.")
+        is_empty = True
+        for row in self._pipedrive.iter_newest_persons():
+            is_empty = False
+            if _was_created_as(row, person, key):
+                return row
+            if row.add_time and row.add_time < started - MAX_CLOCK_DIFFERENCE:
+                return None
+        if is_empty and _has_linked_people():
+            raise InvalidResponseError("Pipedrive lists no persons, although it has some")
+        return None
+
+    # --- create and store ---
+    def _create(self, person: Person, key: str) -> None:
+        name = person_name(person)
+        fields = {key: str(person.github_id)} if key and person.github_id else {}
+        self._claims.update(person, pipedrive_create_started_at=self._context.clock(), pipedrive_create_name=name)
+        try:
+            with self._refusals.watch(Stage.CREATE_PERSON, person):
+                created = self._pipedrive.create_person(
+                    name, person.email, custom_fields=fields, subject=person.github_username
+                )
+        except (CircuitOpenError, NotSentError, RefusedError):
+            self._claims.update(person, pipedrive_create_started_at=None)
+            raise
+        now: datetime = self._context.clock()
+        self._store_link(person, created, pipedrive_matched_at=now, pipedrive_field_key=key if fields else "")
+
+    def _store_link(self, person: Person, pipedrive_id: int, **columns: object) -> None:
+        """In one write. The activities of a person that was not created just now are compared first."""
+        now = self._context.clock()
+        link = {"pipedrive_id": pipedrive_id, "pipedrive_linked_at": now, "pipedrive_confirmed_at": now}
+        reset = {"pipedrive_create_started_at": None, "pipedrive_matched_at": None, "pipedrive_field_key": ""}
+        self._claims.update(person, **{**link, **reset, **columns})
+
+    def _write_github_id(self, person: Person, pipedrive_id: int) -> None:
+        """Write the GitHub id into the field of the Pipedrive person. A failure is reported, and tried again later."""
+        if not person.github_id or self._cannot_write_field:
+            return
+        try:
+            key = self._field.get_key()
+            if not key or person.pipedrive_field_key == key:
+                return
+            present = _github_id_of(self._pipedrive.get_person(pipedrive_id), key)
+            if not present:
+                self._pipedrive.set_custom_field(pipedrive_id, key, str(person.github_id))
+        except (RejectedError, RetryNextRunError) as error:
+            self._cannot_write_field = isinstance(error, RejectedError)
+            self._summary.problem(f"The GitHub id could not be written to Pipedrive: {error}", person=person)
+            return
+        if present not in ("", str(person.github_id)):
+            self._summary.problem(
+                f"Pipedrive person {pipedrive_id} has the GitHub id of another account, {present[:20]}; it is kept.",
+                person=person,
+            )
+        self._claims.update(person, pipedrive_field_key=key)
 
 
-def _was_created_as(row: PipedrivePerson, person: Person) -> bool:
-    has_sent_name = row.name == person.pipedrive_create_name and not row.is_deleted
-    return has_sent_name or has_our_name(row, person.github_username)
+@dataclass(frozen=True)
+class _Trouble:
+    """Why a Pipedrive person cannot be used. Only `is_deleted` proves that it does not exist any more."""
+
+    reason: str
+    is_deleted: bool = False
 
 
-def _create(person: Person, context: RunContext, claims: Claims) -> int:
-    name = person_name(person)
-    claims.update(person, pipedrive_create_started_at=context.clock(), pipedrive_create_name=name)
-    try:
-        created = context.pipedrive.create_person(name, person.email)
-    except RejectedError as error:
-        claims.update(person, pipedrive_create_started_at=None)
-        raise RetryNextRunError(f"The Pipedrive person could not be created: {error}") from None
-    except (CircuitOpenError, NotSentError):
-        claims.update(person, pipedrive_create_started_at=None)
-        raise
-    now: datetime = context.clock()
-    claims.update(person, pipedrive_id=created, pipedrive_create_started_at=None, pipedrive_matched_at=now)
-    return created
+DECIDE = "Set another pipedrive_id, or clear it, so that a person is found or created."
+
+
+def _github_id_of(found: PipedrivePerson, key: str) -> str:
+    """The GitHub id in the custom field; empty if there is none."""
+    value = (found.custom_fields or {}).get(key) if key else None
+    if isinstance(value, dict):
+        value = value.get("value")
+    return str(value).strip() if isinstance(value, int | str) else ""
+
+
+def _may_be(found: PipedrivePerson, person: Person, key: str) -> bool:
+    """Is it not the Pipedrive person of another GitHub account?"""
+    return _github_id_of(found, key) in ("", str(person.github_id))
+
+
+def _was_created_as(row: PipedrivePerson, person: Person, key: str) -> bool:
+    if row.is_deleted:
+        return False
+    if person.github_id and _github_id_of(row, key) == str(person.github_id):
+        return True
+    has_sent_name = row.name == person.pipedrive_create_name
+    return _may_be(row, person, key) and (has_sent_name or has_our_name(row, person.github_username))
+
+
+@retried
+def _known_activities(person: Person) -> list[int]:
+    """The newest activities of this person that were filed under its present Pipedrive person."""
+    known = Gist.objects.filter(person=person, pipedrive_person_id=person.pipedrive_id).order_by("-pk")
+    ids = known.filter(pipedrive_activity_id__isnull=False).values_list("pipedrive_activity_id", flat=True)
+    return [activity_id or 0 for activity_id in ids[:MAX_KNOWN_ACTIVITIES]]
+
+
+@retried
+def _known_person(key: str, before: datetime) -> Person | None:
+    known = Person.objects.filter(pipedrive_field_key=key, pipedrive_linked_at__lt=before, github_id__isnull=False)
+    return known.order_by("-pipedrive_linked_at").first()
+
+
+@retried
+def _has_linked_people() -> bool:
+    return Person.objects.filter(pipedrive_confirmed_at__isnull=False).exists()

@@ -2,6 +2,8 @@
 
 from django.db import models
 
+from people.models import Gist
+
 
 class SyncRun(models.Model):
     """One run: when it ran, what started it, its outcome and its counters."""
@@ -50,6 +52,71 @@ class FoundActivity(models.Model):
 
     def __str__(self) -> str:
         return f"{self.gist_id}: activity {self.activity_id}"
+
+
+class PushAttempt(models.Model):
+    """One request that should create, update or delete the activity of a gist, and what came of it."""
+
+    class Kind(models.TextChoices):
+        CREATE = "create"
+        UPDATE = "update"
+        DELETE = "delete"  # by undo_run
+
+    class Outcome(models.TextChoices):
+        SUCCEEDED = "succeeded"
+        REFUSED = "refused"  # by Pipedrive, with a reason
+        UNKNOWN = "unknown"  # no clear response: the request may have been processed
+        NOT_SENT = "not_sent"  # no connection, a rate limit, or the run was stopping
+        FOUND = "found"  # an attempt with unknown outcome had created it: it was found later
+
+    # Without a constraint in the database: an older release deletes people without knowing this table.
+    gist = models.ForeignKey(
+        Gist, on_delete=models.CASCADE, related_name="attempts", db_index=False, db_constraint=False
+    )
+    run_id = models.PositiveBigIntegerField(null=True)
+    attempted_at = models.DateTimeField(db_index=True)
+    kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.CREATE)
+    outcome = models.CharField(max_length=10, choices=Outcome.choices)
+    status = models.PositiveSmallIntegerField(null=True, help_text="HTTP status of the response, if one arrived")
+    message = models.CharField(max_length=500, blank=True)
+    duration = models.FloatField(default=0.0, help_text="seconds")
+    activity_id = models.PositiveBigIntegerField(null=True)
+    # Pipedrive's `update_time` in the response: if it is later now, someone has changed the activity since.
+    activity_updated_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["gist", "id"], name="push_attempt_gist"),
+            models.Index(fields=["run_id", "id"], name="push_attempt_run"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.gist_id}: {self.outcome}"
+
+
+class ApiPause(models.Model):
+    """Until when no run may call an API, because it blocks us. `scope` stands for the address and the token."""
+
+    api = models.CharField(max_length=20, unique=True)
+    scope = models.CharField(max_length=64)
+    until = models.DateTimeField()
+    reason = models.CharField(max_length=200)
+
+    def __str__(self) -> str:
+        return f"{self.api}: {self.reason} until {self.until:%Y-%m-%d %H:%M} UTC"
+
+
+class GitHubIdField(models.Model):
+    """Pipedrive's custom field of persons that holds the GitHub id. One row at most; see sync.github_field."""
+
+    key = models.CharField(max_length=64, blank=True)
+    problem = models.CharField(max_length=500, blank=True, help_text="why there is no field")
+    checked_at = models.DateTimeField(null=True)
+    create_started_at = models.DateTimeField(null=True, help_text="when a run began to create it")
+
+    def __str__(self) -> str:
+        return self.key or self.problem
 
 
 class ActivityDay(models.Model):

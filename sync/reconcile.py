@@ -1,79 +1,221 @@
-"""Find out which gists already have an activity: after a POST with unknown outcome, or a lost database."""
+"""Find out which gists already have an activity: after a POST with unknown outcome, or a lost database.
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+That an activity does not exist is concluded only from lists that were read to their end and are believed (see
+sync.evidence). For pushes with unknown outcome, activities that were moved to another person, or deleted, are
+looked for as well.
+"""
+
+import threading
 from datetime import datetime, timedelta
+
+from django.db.models import Q
 
 from gisttracker.database import retried
 from people.models import Gist, Person
-from sync.activity import gist_id_in
+from sync.activity import note
+from sync.attempts import count_failed_in_a_row, record_found
 from sync.claims import Claims
-from sync.clients.errors import NotFoundError
-from sync.clients.pipedrive import Activity
+from sync.clients.errors import NotFoundError, RejectedError
+from sync.clients.pipedrive_records import Activity
 from sync.context import RunContext
+from sync.evidence import ListingEvidence, known_activities
 from sync.link import MAX_CLOCK_DIFFERENCE
+from sync.models import PushAttempt
+from sync.recognition import Traces, match_gists, match_ids, shows, traces_of
 
+MAX_SCANNED = 20_000  # activities of all persons that are looked at for moved ones
+MAX_DELETED_LOOKUPS = 30  # ids between known activities that are requested, because they may be deleted
+IDS_AFTER_NEWEST = 10  # that are requested, too: the newest activities may be deleted
+MAX_POST_SECONDS = 300  # from "started" until Pipedrive has certainly processed a POST
+MAX_ATTEMPTS = 5  # of a gist whose POST never gets a clear response, although others do
+DELETED = "The activity was deleted in Pipedrive; it is not created again."
 State = Gist.PushState
 
 
-@dataclass(frozen=True)
 class Reconciler:
-    """Compares our gists with the activities of a Pipedrive person."""
+    """Compares our gists with the activities in Pipedrive. Thread-safe."""
 
-    context: RunContext
-    claims: Claims
+    def __init__(self, context: RunContext, claims: Claims, evidence: ListingEvidence) -> None:
+        self._context, self._claims, self._evidence = context, claims, evidence
+        self._pipedrive, self._summary = context.pipedrive, context.summary
+        self._scan_lock = threading.Lock()
+        self._scan: list[Traces] = []
+        self._scanned_at: datetime | None = None
 
-    def match_existing(self, person: Person, pipedrive_id: int) -> set[int]:
-        """A Pipedrive person that we did not create may have activities of these gists, from a lost database.
-
-        Returns the primary keys of the gists that are pushed now.
-        """
-        matched = self._store_matches(person, self._get_activities(pipedrive_id))
-        self.context.summary.add({"gists_found": len(matched)})
-        return matched
+    def match_existing(self, person: Person, pipedrive_id: int) -> None:
+        """A Pipedrive person that we did not create may have activities of these gists, from a lost database."""
+        listed = self._list_activities(pipedrive_id)
+        ids = _ids_of(listed)
+        self._evidence.check_person(pipedrive_id, ids, _newest_known_of(person, pipedrive_id, None, ids))
+        self._evidence.check_count(pipedrive_id, ids, lambda: _ids_of(self._list_activities(pipedrive_id)))
+        matched = self._store_matches(person, listed)
+        self._summary.add({"gists_found": matched})
 
     @retried
-    def _store_matches(self, person: Person, found: dict[str, int]) -> set[int]:
-        now = self.context.clock()
-        with self.claims.lock_linked(person):
-            open_gists = Gist.objects.filter(person=person).exclude(push_state=State.PUSHED)
-            matched = {pk: found[key] for pk, key in open_gists.values_list("pk", "github_id") if key in found}
-            for pk, activity_id in matched.items():
-                Gist.objects.filter(pk=pk).update(**pushed_columns(activity_id, now))
+    def _store_matches(self, person: Person, listed: list[Traces]) -> int:
+        now = self._context.clock()
+        with self._claims.lock_linked(person):
+            gists = list(Gist.objects.filter(person=person).exclude(push_state=State.PUSHED).order_by("pk"))
+            matched = match_gists(gists, _without_known(listed))
+            for gist in gists:
+                if gist.pk in matched:
+                    columns = pushed_columns(matched[gist.pk], now)
+                    columns["activity_outdated"] = not _is_current(gist, matched[gist.pk], listed)
+                    Gist.objects.filter(pk=gist.pk).update(**columns, pipedrive_person_id=person.pipedrive_id)
             Person.objects.filter(pk=person.pk).update(pipedrive_matched_at=now)
         person.pipedrive_matched_at = now
-        return set(matched)
+        return len(matched)
 
     def resolve_unknown(self, person: Person, pipedrive_id: int, started: list[Gist]) -> None:
-        """Look for the activities of started gists, after the settle delay; the gists become pushed or pending."""
-        settle_delay = timedelta(seconds=self.context.options.reconcile_after_seconds)
-        settled = self.context.clock() - settle_delay
+        """Look for the activities of started gists, after the settle delay.
+
+        The gists become pushed, pending again, or rejected if they never get a clear response.
+        """
+        settle_delay = timedelta(seconds=self._context.options.reconcile_after_seconds)
+        settled = self._context.clock() - settle_delay
         unknown: dict[int, list[Gist]] = {}
         for gist in started:
             if (gist.push_started_at or settled) <= settled:
                 unknown.setdefault(gist.pipedrive_person_id or pipedrive_id, []).append(gist)
         for filed_under, gists in unknown.items():
-            oldest = min(gist.push_started_at or settled for gist in gists) - MAX_CLOCK_DIFFERENCE
-            found = self._get_activities(filed_under, oldest)
-            self._store_outcomes(person, gists, found)
-            for gist in gists:
-                gist.push_state = State.PUSHED if gist.github_id in found else State.PENDING
-                self.context.summary.count("gists_found" if gist.github_id in found else "gists_retried")
+            self._resolve(person, filed_under, gists)
+
+    def _resolve(self, person: Person, filed_under: int, gists: list[Gist]) -> None:
+        since = min(gist.push_started_at or self._context.clock() for gist in gists) - MAX_CLOCK_DIFFERENCE
+        listed = self._list_recent(person, filed_under, since)
+        matched = match_gists(gists, _without_known(listed))
+        missing = [gist for gist in gists if gist.pk not in matched]
+        deleted: dict[int, int] = {}
+        if missing:
+            scanned = self._scan_all(since)
+            listed += scanned
+            matched |= match_ids(missing, _without_known(scanned))
+            missing = [gist for gist in missing if gist.pk not in matched]
+        if missing:
+            deleted = self._find_deleted(missing, _ids_of(listed))
+        outdated = {
+            pk for gist in gists if (pk := gist.pk) in matched and not self._shows_gist(gist, matched[pk], listed)
+        }
+        self._store_outcomes(person, gists, matched, deleted, outdated)
+
+    def _shows_gist(self, gist: Gist, activity_id: int, listed: list[Traces]) -> bool:
+        if any(traces.activity_id == activity_id and traces.text for traces in listed):
+            return _is_current(gist, activity_id, listed)
+        return is_current_at_pipedrive(self._context, gist, activity_id)
 
     @retried
-    def _store_outcomes(self, person: Person, gists: list[Gist], found: dict[str, int]) -> None:
-        now = self.context.clock()
-        with self.claims.lock_linked(person):
+    def _store_outcomes(
+        self, person: Person, gists: list[Gist], matched: dict[int, int], deleted: dict[int, int], outdated: set[int]
+    ) -> None:
+        now = self._context.clock()
+        states: dict[int, object] = {}
+        with self._claims.lock_linked(person):
             for gist in gists:
-                activity_id = found.get(gist.github_id)
-                columns = pushed_columns(activity_id, now) if activity_id else {"push_state": State.PENDING}
-                Gist.objects.filter(pk=gist.pk, push_state=State.STARTED).update(**columns)
+                activity_id = matched.get(gist.pk) or deleted.get(gist.pk)
+                if activity_id:
+                    columns = pushed_columns(activity_id, now)
+                    # Otherwise it stays as it is: a poll may have stored an edit meanwhile.
+                    columns |= {"activity_outdated": True} if gist.pk in outdated else {}
+                    columns |= {"push_error": DELETED} if gist.pk in deleted else {}
+                else:
+                    columns = self._columns_of_missing(gist)
+                states[gist.pk] = columns["push_state"]
+                if Gist.objects.filter(pk=gist.pk, push_state=State.STARTED).update(**columns) and activity_id:
+                    record_found(gist, activity_id, now)
+        counters = {State.PUSHED: "gists_found", State.PENDING: "gists_retried", State.REJECTED: "gists_rejected"}
+        for gist in gists:
+            gist.push_state = State(str(states[gist.pk]))
+            self._summary.count(counters[State(gist.push_state)])
+            if gist.push_state == State.REJECTED:
+                self._summary.record("gist", failed=1)
+                self._summary.problem("It was rejected after several attempts.", person=person, gist=gist)
 
-    def _get_activities(self, pipedrive_id: int, since: datetime | None = None) -> dict[str, int]:
+    def _columns_of_missing(self, gist: Gist) -> dict[str, object]:
+        """Pending again; rejected after several attempts, if other activities are created in this run."""
+        attempts = count_failed_in_a_row(gist, PushAttempt.Kind.CREATE)
+        if attempts < MAX_ATTEMPTS or not self._summary.counts()["gists_pushed"]:
+            return {"push_state": State.PENDING}
+        error = f"Pipedrive gave no clear response to {attempts} attempts, and did not create it. {gist.push_error}"
+        return {"push_state": State.REJECTED, "push_error": error[:500]}
+
+    # --- lists ---
+    def _list_activities(self, pipedrive_id: int, since: datetime | None = None) -> list[Traces]:
+        """The activities of a person, newest first, back to `since`."""
+        listed = []
+        for activity in self._pipedrive.iter_newest_activities(pipedrive_id):
+            listed.append(traces_of(activity))
+            if since and activity.add_time and activity.add_time < since:
+                break
+        return listed
+
+    def _list_recent(self, person: Person, pipedrive_id: int, since: datetime) -> list[Traces]:
+        """Those of one person since this time. Empty if Pipedrive refuses: then the list of all persons decides."""
         try:
-            return _by_gist(self.context.pipedrive.iter_newest_activities(pipedrive_id), since)
-        except NotFoundError:
-            return {}  # A person that does not exist any more has no activities.
+            listed = self._list_activities(pipedrive_id, since)
+        except RejectedError:
+            return []
+        ids = _ids_of(listed)
+        self._evidence.check_person(pipedrive_id, ids, _newest_known_of(person, pipedrive_id, since, ids))
+        is_whole = not listed or not listed[-1].added_at or listed[-1].added_at >= since
+        if is_whole:
+            self._evidence.check_count(pipedrive_id, ids, lambda: _ids_of(self._list_activities(pipedrive_id, since)))
+        return listed
+
+    def _scan_all(self, since: datetime) -> list[Traces]:
+        """The activities of all persons updated since; read once a run for all unknown pushes."""
+        with self._scan_lock:
+            now = self._context.clock()
+            settle_delay = timedelta(seconds=self._context.options.reconcile_after_seconds)
+            if self._scanned_at is None or self._has_started_later(now - settle_delay):
+                oldest = min(since, _oldest_started(since) - MAX_CLOCK_DIFFERENCE)
+                known = known_activities(self._context, oldest + 2 * MAX_CLOCK_DIFFERENCE)
+                self._scan = []
+                for number, activity in enumerate(self._pipedrive.iter_last_activities(oldest)):
+                    if number >= MAX_SCANNED:
+                        break
+                    self._scan.append(traces_of(activity, with_text=False))
+                else:
+                    self._evidence.check_all(_ids_of(self._scan), known)
+                self._scanned_at = now
+            return self._scan
+
+    def _has_started_later(self, settled: datetime) -> bool:
+        """Are there pushes with unknown outcome that are younger than the scan?"""
+        later = Gist.objects.filter(push_state=State.STARTED, push_started_at__gt=self._scanned_at)
+        return later.filter(push_started_at__lte=settled).exists()
+
+    # --- deleted activities, which no list contains ---
+    def _find_deleted(self, gists: list[Gist], listed: set[int]) -> dict[int, int]:
+        """Ids grow with time, so the activity of an unknown push lies between those created before and after it.
+
+        The ids in between that no list contains are requested, if there are few.
+        """
+        first, last = _range_of_ids(gists, listed)
+        ids = [
+            number for number in range(max(first, last - 10 * MAX_DELETED_LOOKUPS), last + 1) if number not in listed
+        ]
+        candidates = [number for number in ids if number not in _known_ids(ids)]
+        if len(candidates) > MAX_DELETED_LOOKUPS:
+            return {}
+        found: list[Traces] = []
+        for number in candidates:
+            try:
+                found.append(traces_of(self._pipedrive.get_activity(number)))
+            except RejectedError:
+                continue
+        return match_gists(gists, found)
+
+
+def is_current_at_pipedrive(context: RunContext, gist: Gist, activity_id: int) -> bool:
+    """Does the activity show the gist as it is now?"""
+    try:
+        return shows(context.pipedrive.get_activity(activity_id), note(gist))
+    except NotFoundError:
+        return True  # There is nothing to update.
+
+
+def _ids_of(listed: list[Traces]) -> set[int]:
+    return {traces.activity_id for traces in listed}
 
 
 def pushed_columns(activity_id: int, now: datetime) -> dict[str, object]:
@@ -87,11 +229,57 @@ def pushed_columns(activity_id: int, now: datetime) -> dict[str, object]:
     }
 
 
-def _by_gist(activities: Iterable[Activity], since: datetime | None) -> dict[str, int]:
-    """Activity ids by gist id, from activities that come newest first, back to `since`; the oldest of each gist."""
-    found = {}
-    for activity in activities:
-        if since and activity.add_time and activity.add_time < since:
-            break
-        found[gist_id_in(activity.note)] = activity.id
-    return found
+def _is_current(gist: Gist, activity_id: int, listed: list[Traces]) -> bool:
+    texts = [traces.text for traces in listed if traces.activity_id == activity_id]
+    return any(shows(Activity(activity_id, note=text), note(gist)) for text in texts)
+
+
+@retried
+def _without_known(listed: list[Traces]) -> list[Traces]:
+    """Without the activities of gists that are pushed already."""
+    known = _known_ids([traces.activity_id for traces in listed])
+    return [traces for traces in listed if traces.activity_id not in known]
+
+
+@retried
+def _known_ids(activity_ids: list[int]) -> set[int]:
+    known: set[int] = set()
+    for start in range(0, len(activity_ids), 500):
+        rows = Gist.objects.filter(pipedrive_activity_id__in=activity_ids[start : start + 500])
+        known.update(activity_id or 0 for activity_id in rows.values_list("pipedrive_activity_id", flat=True))
+    return known
+
+
+@retried
+def _newest_known_of(person: Person, pipedrive_id: int, since: datetime | None, listed: set[int]) -> int | None:
+    """The newest activity that was filed under this Pipedrive person since then, if it is not listed."""
+    pushed = Gist.objects.filter(person=person, push_state=State.PUSHED, pipedrive_person_id=pipedrive_id)
+    if since:
+        pushed = pushed.filter(push_started_at__gte=since + 2 * MAX_CLOCK_DIFFERENCE)
+    newest: int | None = (
+        pushed.order_by("-pipedrive_activity_id").values_list("pipedrive_activity_id", flat=True).first()
+    )
+    return newest if newest and newest not in listed else None
+
+
+@retried
+def _oldest_started(default: datetime) -> datetime:
+    started = Gist.objects.filter(push_state=State.STARTED, push_started_at__isnull=False).order_by("push_started_at")
+    return started.values_list("push_started_at", flat=True).first() or default
+
+
+@retried
+def _range_of_ids(gists: list[Gist], listed: set[int]) -> tuple[int, int]:
+    """The first and the last id that an activity of these gists can have."""
+    started = [gist.push_started_at for gist in gists if gist.push_started_at]
+    with_id = Q(pipedrive_activity_id__isnull=False)
+    before = Gist.objects.filter(with_id, pushed_at__lte=min(started)).order_by("-pipedrive_activity_id")
+    newest_before: int = before.values_list("pipedrive_activity_id", flat=True).first() or 0
+    after = Gist.objects.filter(
+        with_id,
+        pipedrive_activity_id__gt=newest_before,
+        push_started_at__gte=max(started) + timedelta(seconds=MAX_POST_SECONDS),
+    ).order_by("pipedrive_activity_id")
+    oldest_after: int | None = after.values_list("pipedrive_activity_id", flat=True).first()
+    last = oldest_after - 1 if oldest_after else max([newest_before, *listed]) + IDS_AFTER_NEWEST
+    return newest_before + 1, last

@@ -7,28 +7,41 @@ their gist is stored, whichever person they are filed under, and the activities 
 
 import logging
 import threading
+from dataclasses import dataclass, field
 
 from django.db.models import Max
 from django.utils.translation import ngettext
 
 from gisttracker.database import retried
 from people.models import Gist, Person
-from sync.activity import page_of_gist_in
 from sync.claims import Claims
 from sync.context import RunContext
+from sync.evidence import ListingEvidence, known_activities
 from sync.models import FoundActivity
-from sync.reconcile import pushed_columns
+from sync.recognition import page_of_gist_in
+from sync.reconcile import is_current_at_pipedrive, pushed_columns
 
 log = logging.getLogger(__name__)
 MAX_ACTIVITIES_IF_EMPTY = 5000  # looked at if the database has pushed nothing yet: there may be millions of others
+MAX_ACTIVITIES = 50_000  # looked at otherwise; with more, all people are compared
 State = Gist.PushState
+
+
+@dataclass
+class _Read:
+    """What was read of the list of all activities, newest first."""
+
+    ids: set[int] = field(default_factory=set)
+    found: dict[str, int] = field(default_factory=dict)  # activity ids by gist id, newer than the newest known
+    oldest: int = 0  # the id at which reading ended; 0 if the list was read to its end
+    has_too_many: bool = False
 
 
 class RestoreCheck:
     """The check of one run. Thread-safe."""
 
-    def __init__(self, context: RunContext) -> None:
-        self._context = context
+    def __init__(self, context: RunContext, evidence: ListingEvidence) -> None:
+        self._context, self._evidence = context, evidence
         self._lock = threading.Lock()
         self._is_done = False
         self._has_found = False
@@ -39,15 +52,14 @@ class RestoreCheck:
             if self._is_done:
                 return
             newest_known = _get_newest_known_id()
-            unknown = _without_pushed(self._get_newer_activities(newest_known))
-            if unknown:
+            known = known_activities(self._context)  # Read first: others may push while the list is read.
+            read = self._read_newer(newest_known)
+            self._evidence.check_all(read.ids, [number for number in known if number >= read.oldest])
+            unknown = _without_pushed(read.found)
+            if unknown or read.has_too_many:
                 _store(unknown)
                 if newest_known:
-                    gists = ngettext("%d gist", "%d gists", len(unknown)) % len(unknown)
-                    self._context.summary.problem(
-                        f"Pipedrive has activities of {gists} that this database has not pushed (a restored backup, or "
-                        "people who were deleted here): all people are compared with Pipedrive before they are pushed."
-                    )
+                    self._report(len(unknown), has_too_many=read.has_too_many)
             self._has_found = FoundActivity.objects.exists()
             self._is_done = True
 
@@ -62,21 +74,35 @@ class RestoreCheck:
         )
         for gist in gists:
             if gist.github_id in found and gist.push_state == State.PENDING:
-                claims.update_gist(person, gist, **pushed_columns(found[gist.github_id], self._context.clock()))
+                activity_id = found[gist.github_id]
+                columns = pushed_columns(activity_id, self._context.clock())
+                columns["activity_outdated"] = not is_current_at_pipedrive(self._context, gist, activity_id)
+                claims.update_gist(person, gist, **columns)
                 gist.push_state = State.PUSHED
                 self._context.summary.count("gists_found")
                 FoundActivity.objects.filter(gist_id=gist.github_id).delete()
 
-    def _get_newer_activities(self, newest_known: int) -> dict[str, int]:
-        """Activity ids by gist id, of activities that are newer than this one."""
-        found = {}
-        for number, activity in enumerate(self._context.pipedrive.iter_last_activities()):
-            if activity.id <= newest_known or (not newest_known and number >= MAX_ACTIVITIES_IF_EMPTY):
-                break
+    def _read_newer(self, newest_known: int) -> _Read:
+        read = _Read()
+        limit = MAX_ACTIVITIES if newest_known else MAX_ACTIVITIES_IF_EMPTY
+        for activity in self._context.pipedrive.iter_last_activities():
+            read.ids.add(activity.id)
+            if activity.id <= newest_known or len(read.ids) > limit:
+                read.oldest = activity.id
+                read.has_too_many = activity.id > newest_known > 0
+                return read
             gist_id = page_of_gist_in(activity.note)
             if gist_id:
-                found[gist_id] = activity.id
-        return found
+                read.found[gist_id] = activity.id
+        return read
+
+    def _report(self, unknown: int, *, has_too_many: bool) -> None:
+        gists = ngettext("%d gist", "%d gists", unknown) % unknown
+        what = f"more than {MAX_ACTIVITIES} activities" if has_too_many else f"activities of {gists}"
+        self._context.summary.problem(
+            f"Pipedrive has {what} that this database has not pushed (a restored backup, or "
+            "people who were deleted here): all people are compared with Pipedrive before they are pushed."
+        )
 
 
 @retried

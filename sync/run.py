@@ -10,7 +10,6 @@ the push lane takes the people that were polled in this run; afterwards everyone
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -18,7 +17,7 @@ from django.db.models import Q
 from django.utils.translation import ngettext
 
 from people.models import Person
-from sync.claims import due_by_login, due_for_poll, due_for_push, due_for_push_since, has_login, next_attempt, requested
+from sync.claims import due_by_login, due_for_poll, due_for_push, due_for_push_since, has_login, requested, watched
 from sync.clients.boot_clock import boot_clock
 from sync.clients.errors import CircuitOpenError, LeaseLostError, RunStoppedError, SyncError
 from sync.clients.pipedrive import WINDOW_MARGIN, WINDOW_SECONDS
@@ -26,9 +25,13 @@ from sync.clients.rate_limit import Pause
 from sync.clients.transport import Api
 from sync.context import RunContext
 from sync.lane import Lane
+from sync.link import LostPersonError
 from sync.models import SyncRun
+from sync.pauses import keep_pause
 from sync.poll import Poll, poll_person
 from sync.push import Pusher
+from sync.push_results import PushResult, PushResults
+from sync.refusals import RefusedError
 from sync.runs import count_held_by_others, count_running, write_heartbeat
 from sync.store import NotAttempted, PollFailure, PollResult, Store
 from sync.verdicts import Verdicts
@@ -43,15 +46,6 @@ HEARTBEAT_SECONDS = 10.0
 JOIN_SECONDS = TICK_SECONDS + WINDOW_SECONDS + WINDOW_MARGIN  # until the requests of the other runs have expired
 
 
-@dataclass(frozen=True)
-class PushResult:
-    """`reason`: why the push failed, if it did. Who was not attempted, or was relinked meanwhile, stays due."""
-
-    person: Person
-    is_attempted: bool = True
-    reason: str = ""
-
-
 class Run:
     """One run with its leases. `progress` is called with the number of people whose poll was finished."""
 
@@ -61,13 +55,15 @@ class Run:
         self.record, self.context, self.progress = record, context, progress
         self._results: SimpleQueue[Any] = SimpleQueue()
         # Pushes take longer than polls, so fewer people wait for them.
-        self.poll_lane = self._new_lane("poll", context.github.api, self._poll, waiting_per_thread=4)
-        self.push_lane = self._new_lane("push", context.pipedrive.api, self._push, waiting_per_thread=1)
+        self.poll_lane = self._new_lane("poll", context.github.api, self._poll, "attempted_at", waiting_per_thread=4)
+        self.push_lane = self._new_lane(
+            "push", context.pipedrive.api, self._push, "push_attempted_at", waiting_per_thread=1
+        )
         self._store = Store(context, self.poll_lane.claims)
-        self._pusher = Pusher(context, self.push_lane.claims)
+        self._pusher = Pusher(context, self.push_lane.claims, record.pk)
         self._verdicts = Verdicts(context)
         self._polled: list[PollResult] = []
-        self._pushed: list[PushResult] = []
+        self._pushed = PushResults(context, self.push_lane, self._pusher)
         self._group_started_at = 0.0
         self._is_polling = True
         self._people_left = context.options.max_people or float("inf")
@@ -75,12 +71,24 @@ class Run:
         self._next_tick = self._next_heartbeat = self._next_renewal = 0.0
         self._deadline = boot_clock() + (context.options.max_seconds or float("inf"))
 
-    def _new_lane(self, name: str, api: Api, function: Callable[[Person], Any], *, waiting_per_thread: int) -> Lane:
+    def _new_lane(
+        self, name: str, api: Api, function: Callable[[Person], Any], order_by: str, *, waiting_per_thread: int
+    ) -> Lane:
         max_waiting = waiting_per_thread * self.context.options.concurrency
-        return Lane(name, self.record.token, self.context, api, function, self._results, max_waiting=max_waiting)
+        return Lane(
+            name,
+            self.record.token,
+            self.context,
+            api,
+            function,
+            self._results,
+            max_waiting=max_waiting,
+            order_by=order_by,
+        )
 
     def __call__(self) -> None:
         """Work until no people are due. Errors of people and gists are in the summary and on their rows."""
+        keep_pause(self.context)
         try:
             with self.poll_lane.workers, self.push_lane.workers:
                 try:
@@ -133,7 +141,8 @@ class Run:
         if options.people:
             return due_by_login(options.people, self.record.started_at, self.context.clock())
         if options.requested_only:
-            return requested(self.context.clock())
+            now = self.context.clock()
+            return requested(now) | watched(self.record.started_at, now)
         return due_for_poll(self.record.round_started_at, self.context.clock())
 
     def _due_for_push(self) -> Q:
@@ -160,15 +169,19 @@ class Run:
         return poll
 
     def _push(self, person: Person) -> PushResult:
+        result = PushResult(person)
         try:
-            self._pusher.push_person(person)
+            self._pusher.push_person(person, result.refusals, is_lost=person.pk in self._pushed.lost)
         except (CircuitOpenError, RunStoppedError, LeaseLostError):
-            return PushResult(person, is_attempted=False)
+            result.is_attempted = False
+        except LostPersonError as error:
+            result.reason, result.is_lost = str(error), True
+        except RefusedError as error:
+            result.reason = str(error)
+            result.refusals.append(error.refusal)
         except Exception as error:  # Whatever it is, it affects this person only.
-            reason = _describe(person, error)
-            self.context.summary.fail("push", person, reason)
-            return PushResult(person, reason=reason)
-        return PushResult(person)
+            result.reason = _describe(person, error)
+        return result
 
     # --- finish results in groups ---
     def _collect(self) -> None:
@@ -188,7 +201,7 @@ class Run:
         if isinstance(result, Failed):
             raise result.error
         if isinstance(result, PushResult):
-            self._pushed.append(result)
+            self._pushed.add(result)
         elif not self._verdicts.keep_back(result):  # Otherwise it waits until `decide` (see sync.verdicts).
             self._polled.append(result)
         self._group_started_at = self._group_started_at or boot_clock()
@@ -201,10 +214,8 @@ class Run:
             self._polled += self._verdicts.decide()
         if self._polled and (is_late or has_polled_all or len(self._polled) >= GROUP_SIZE or gists >= MAX_GROUP_GISTS):
             self._finish_polled()
-        has_pushed_all = len(self._pushed) == len(self.push_lane.held)
-        if self._pushed and (is_late or has_pushed_all or len(self._pushed) >= GROUP_SIZE):
-            self._finish_pushed()
-        if not self._polled and not self._pushed:
+        self._finish_pushed(is_late=bool(is_late))
+        if not self._polled and not self._pushed.ready:
             self._group_started_at = 0.0
 
     def _finish_polled(self) -> None:
@@ -233,19 +244,20 @@ class Run:
             return True
         return not lane.claims.count_free(self._due_for_poll(), 1)
 
-    def _finish_pushed(self) -> None:
-        results, self._pushed = self._pushed, []
-        release, now = self.push_lane.claims.release, self.context.clock()
-        release(result.person.pk for result in results if not result.is_attempted)
-        pushed = [result.person.pk for result in results if result.is_attempted and not result.reason]
-        release(pushed, push_attempted_at=now, push_failures=0, push_error="", next_push_at=None)
-        self.context.summary.record("push", succeeded=len(pushed))
-        for result in results:
-            if result.reason:
-                failures = result.person.push_failures + 1
-                pause = {"push_failures": failures, "next_push_at": next_attempt(failures, now)}
-                release([result.person.pk], push_attempted_at=now, push_error=result.reason[:500], **pause)
-        self.push_lane.forget([result.person for result in results])
+    def _finish_pushed(self, *, is_late: bool) -> None:
+        pushed = self._pushed
+        pushed.take_decided()
+        if pushed.has_undecided and pushed.has_all and self._has_pushed_everyone():
+            pushed.decide()
+        if pushed.ready and (is_late or pushed.has_all or len(pushed.ready) >= GROUP_SIZE):
+            pushed.finish()
+
+    def _has_pushed_everyone(self) -> bool:
+        """Are no people left to be claimed, apart from those whose results are kept back?"""
+        if self._is_polling:
+            return False
+        lane = self.push_lane
+        return not lane.is_open or not lane.claims.count_free(self._due_for_push(), 1)
 
     # --- time ---
     def _join_running_runs(self) -> None:

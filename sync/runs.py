@@ -10,11 +10,13 @@ from django.db.models import Min, Q, QuerySet
 from gisttracker import __version__
 from gisttracker.database import retried
 from people.models import Person
+from sync.attempts import delete_old_attempts
 from sync.claims import MAX_CLOCK_ERROR, Clock
 from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import PipedriveClient
 from sync.context import RunContext
 from sync.models import ROUND_TRIGGERS, ActivityDay, SyncRun
+from sync.pauses import store_pause
 
 Outcome = SyncRun.Outcome
 KEEP_FOR = timedelta(days=90)
@@ -98,6 +100,7 @@ def count_held_by_others(run: SyncRun, due: Q, now: datetime) -> tuple[int, bool
 @retried
 def write_heartbeat(run: SyncRun, context: RunContext) -> None:
     """Show that the run is alive and what it has done so far, also for the case that it crashes."""
+    store_pause(context)
     SyncRun.objects.filter(pk=run.pk).update(heartbeat_at=context.clock(), counts=context.summary.counts())
 
 
@@ -109,9 +112,11 @@ def close_run(run: SyncRun, context: RunContext, outcome: Outcome) -> None:
     run.limits = {client.api.name.lower(): _limits(client) for client in (context.github, context.pipedrive)}
     run.errors = "\n".join(line[:300] for line in context.summary.problems)
     run.save()
+    store_pause(context)
     oldest = context.clock() - KEEP_FOR
     SyncRun.objects.filter(started_at__lt=oldest).exclude(outcome=Outcome.RUNNING).delete()
     ActivityDay.objects.filter(day__lt=oldest.date()).delete()
+    delete_old_attempts(oldest)
 
 
 def _limits(client: GitHubClient | PipedriveClient) -> dict[str, object]:

@@ -10,7 +10,7 @@ from django.db.models import Count, Min
 
 from people.models import Gist, Person
 from sync.claims import Clock
-from sync.models import ROUND_TRIGGERS, SUCCESSFUL_OUTCOMES, SyncRun
+from sync.models import ROUND_TRIGGERS, SUCCESSFUL_OUTCOMES, GitHubIdField, SyncRun
 
 MAX_REJECTED = 20
 MAX_IN_TROUBLE = 20
@@ -80,6 +80,7 @@ class Status:
     last_successful_run: SyncRun | None  # among the runs for all people
     counts: Counts
     rejected: list[Gist] = field(default_factory=list)  # the newest MAX_REJECTED
+    github_field_problem: str = ""  # why there is no custom field for the GitHub id in Pipedrive
 
     @property
     def time_since_success(self) -> timedelta | None:
@@ -114,6 +115,7 @@ def get_status(clock: Clock, *, use_cache: bool = False) -> Status:
         last_successful_run=successful.order_by("-finished_at").first(),
         counts=_get_cached_counts() if use_cache else _count(),
         rejected=list(rejected[:MAX_REJECTED]),
+        github_field_problem=GitHubIdField.objects.values_list("problem", flat=True).first() or "",
     )
 
 

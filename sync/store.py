@@ -182,7 +182,8 @@ class Store:
             columns["full_pass_at"] = now
         if poll.is_full_read:
             columns["full_read_at"] = now
-            columns["backfill_decided_at"] = person.backfill_decided_at or now
+            if not person.backfill_decided_at:
+                columns |= {"backfill_decided_at": now, "backfill": self._backfill_choice(person)}
         if poll.is_full_read:
             columns["list_is_empty"] = not poll.gists
         elif poll.gists:
@@ -242,11 +243,14 @@ class Store:
         """
         if person.backfill_decided_at:
             return {gist.id for gist in poll.gists}
-        choice = person.backfill or self.context.options.backfill
+        choice = self._backfill_choice(person)
         if not poll.is_full_read and choice != "all":
             return set()
         selected = select(choice, [gist.created_at for gist in poll.gists])
         return {gist.id for gist, is_selected in zip(poll.gists, selected, strict=True) if is_selected}
+
+    def _backfill_choice(self, person: Person) -> str:
+        return person.backfill or self.context.options.backfill
 
     def _decide_backfill(self, poll: Poll, person: Person, known: dict[str, Gist]) -> None:
         """The first complete list decides also about gists that earlier, incomplete lists have stored as skipped."""

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from people.models import Gist, Person
-from sync.activity import gist_id_in, has_email, has_our_name, new_activity, note, person_name, subject
-from sync.clients.pipedrive import PipedrivePerson
+from sync.activity import has_email, has_our_name, new_activity, note, person_name, subject
+from sync.clients.pipedrive_records import PipedrivePerson
 
 FILE = {"name": "notes.md", "raw_url": "https://x.test/raw/notes.md", "language": "Markdown", "size": 7}
 
@@ -90,20 +90,6 @@ def test_an_activity_is_due_when_the_gist_was_published() -> None:
         "2026-01-31",
         "23:05",
     )
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (note(build_gist()), "aa11"),
-        (note(build_gist(description='see <a href="https://gist.github.com/ben/bb22">')), "aa11"),
-        ("<p><a target='_blank' href='https://gist.github.com/aa11/'>x</a> <a href='/bb22'>", "aa11"),
-        ("no link", ""),
-        (None, ""),
-    ],
-)
-def test_the_first_link_of_a_note_identifies_the_gist(text: str | None, expected: str) -> None:
-    assert gist_id_in(text) == expected
 
 
 @pytest.mark.parametrize(

@@ -304,7 +304,7 @@ def test_an_unknown_parameter_is_named_with_the_allowed_ones(api: APIClient) -> 
 def test_an_unknown_field_is_named_with_the_allowed_ones(api: APIClient) -> None:
     response = api.post("/api/v1/people", {"username": "ada", "state": "gone"}, format="json")
 
-    assert response.json() == {"state": ["Unknown field `state`. Allowed: backfill, pipedrive_id, username."]}
+    assert response.json() == {"state": ["Unknown field `state`. Allowed: backfill, pipedrive_id, username, watched."]}
 
 
 @pytest.mark.parametrize(

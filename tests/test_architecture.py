@@ -13,20 +13,22 @@ from tests.conftest import ROOT
 LAYERS = [
     {"models"},
     {"clients"},
-    {"claims", "activity", "workers"},
-    {"summary", "budget", "poll", "status"},
+    {"claims", "activity", "workers", "attempts"},
+    {"summary", "budget", "poll", "status", "recognition"},
     {"context"},
-    {"lane", "link", "runs", "store", "dry_run"},
-    {"reconcile", "verdicts"},
-    {"restore"},
+    {"lane", "store", "dry_run", "cost", "undo", "pauses", "evidence", "refusals", "owner", "github_field"},
+    {"link", "runs", "verdicts"},
+    {"reconcile"},
+    {"restore", "edits"},
     {"push"},
+    {"push_results"},
     {"run"},
     {"api", "admin"},
     {"management"},
 ]
 LAYER_OF = {module: number for number, modules in enumerate(LAYERS) for module in modules}
 CLIENT_LAYERS = [
-    {"errors", "boot_clock"},
+    {"errors", "boot_clock", "pipedrive_records"},
     {"rate_limit", "circuit", "session", "network_errors"},
     {"transport"},
     {"github", "pipedrive"},

@@ -1,6 +1,5 @@
 """Both clients against realistic responses: what they send, and how they classify what they receive."""
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,10 +26,12 @@ from sync.clients.errors import (
     SyncError,
 )
 from sync.clients.github import GitHubClient
-from sync.clients.pipedrive import NewActivity, PipedriveClient
+from sync.clients.pipedrive import PipedriveClient
+from sync.clients.pipedrive_records import NewActivity
 from sync.clients.transport import Timing
 
 GITHUB = "https://api.github.test"
+REFUSAL = {"success": False, "error": "no"}  # Pipedrive's own
 NO_WAITS = Timing(retry=0.0, burst_pause=0.0, secondary_pause=0.0)
 PIPEDRIVE = "https://company.pipedrive.test"
 GISTS = f"{GITHUB}/users/ada/gists?per_page=100"
@@ -168,16 +169,20 @@ def call_post(github: GitHubClient, pipedrive: PipedriveClient) -> object:
         (call_post, {"status_code": 400, "json": {"error": "no"}}, RejectedError, 1),
         (call_post, {"status_code": 401}, CredentialsError, 2),
         (call_post, {"status_code": 402}, CredentialsError, 1),
-        (call_post, {"status_code": 403, "json": {"error": "no"}}, RejectedError, 1),
+        (call_post, {"status_code": 403, "json": REFUSAL}, RejectedError, 1),
+        (call_post, {"status_code": 403, "json": {"error": "no"}}, CircuitOpenError, 1),
         (
             call_post,
             {"status_code": 403, "text": "<html>Cloudflare", "headers": {"content-type": "text/html"}},
             CircuitOpenError,
             1,
         ),
-        (call_post, {"status_code": 404}, NotFoundError, 1),
-        (call_post, {"status_code": 413}, RejectedError, 1),
-        (call_post, {"status_code": 429}, CircuitOpenError, 4),
+        (call_post, {"status_code": 404, "json": REFUSAL}, NotFoundError, 1),
+        (call_post, {"status_code": 404}, OutcomeUnknownError, 1),
+        (call_post, {"status_code": 413, "json": REFUSAL}, RejectedError, 1),
+        (call_post, {"status_code": 429, "json": REFUSAL}, CircuitOpenError, 4),
+        (call_post, {"status_code": 429}, CircuitOpenError, 1),
+        (call_post, {"status_code": 200, "json": REFUSAL}, RejectedError, 1),
         (call_post, {"status_code": 500}, OutcomeUnknownError, 1),
         (call_post, {"status_code": 503, "headers": {"retry-after": "1"}}, OutcomeUnknownError, 1),
         (call_post, {"exc": requests.ReadTimeout}, OutcomeUnknownError, 1),
@@ -187,7 +192,7 @@ def call_post(github: GitHubClient, pipedrive: PipedriveClient) -> object:
         (call_post, {"json": {"success": True}}, OutcomeUnknownError, 1),
         (call_post, {"status_code": 302, "headers": {"location": "/x"}}, OutcomeUnknownError, 1),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_how_a_response_is_classified(
     http: requests_mock.Mocker,
@@ -245,49 +250,6 @@ def test_failures_of_few_objects_are_not_an_outage_while_the_probe_succeeds(
 
     with pytest.raises(OutageError, match="failed 40 times in a row"):
         github.get_account("person-10")
-
-
-def test_an_activity_is_sent_as_pipedrive_documents_it(http: requests_mock.Mocker, pipedrive: PipedriveClient) -> None:
-    http.post(f"{PIPEDRIVE}/api/v2/activities", status_code=201, json={"success": True, "data": {"id": 9, "x": 1}})
-
-    activity_id = pipedrive.create_activity(7, ACTIVITY)
-
-    assert activity_id == 9
-    assert last_request(http).headers["x-api-token"] == "pd-secret"
-    assert last_request(http).qs == {}
-    assert json.loads(last_request(http).body) == {
-        "subject": "Notes",
-        "type": "task",
-        "done": True,
-        "due_date": "2026-01-01",
-        "due_time": "12:00",
-        "note": "<p>Notes</p>",
-        "participants": [{"person_id": 7, "primary": True}],
-    }
-
-
-def test_activities_are_read_to_the_last_page(http: requests_mock.Mocker, pipedrive: PipedriveClient) -> None:
-    pages: list[dict[str, Any]] = [
-        {"json": {"data": [{"id": 2, "note": "b"}], "additional_data": {"next_cursor": "c2"}}},
-        {"json": {"data": None, "additional_data": {"next_cursor": "c3"}}},
-        {"json": {"data": [{"id": 1, "note": None}], "additional_data": None}},
-    ]
-    http.get(f"{PIPEDRIVE}/api/v2/activities", pages)
-
-    activities = list(pipedrive.iter_newest_activities(7))
-
-    assert [activity.id for activity in activities] == [2, 1]
-    assert [request.qs.get("cursor") for request in http.request_history] == [None, ["c2"], ["c3"]]
-
-
-def test_persons_are_read_from_search_and_list(http: requests_mock.Mocker, pipedrive: PipedriveClient) -> None:
-    item = {"id": 3, "name": "Ada", "emails": ["ada@example.com"]}
-    http.get(f"{PIPEDRIVE}/api/v2/persons/search", json={"data": {"items": [{"item": item}]}})
-    row = {"id": 4, "name": "Ben", "emails": [{"value": "ben@example.com"}], "add_time": "2026-01-01T00:00:00.000Z"}
-    http.get(f"{PIPEDRIVE}/api/v2/persons", json={"data": [row]})
-
-    assert [person.emails for person in pipedrive.search_persons_by_email("ada@example.com")] == [["ada@example.com"]]
-    assert [person.emails for person in pipedrive.iter_newest_persons()] == [["ben@example.com"]]
 
 
 def test_a_post_after_its_deadline_is_not_sent(http: requests_mock.Mocker, pipedrive: PipedriveClient) -> None:

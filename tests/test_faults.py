@@ -16,7 +16,7 @@ from rest_framework.test import APIClient
 from people.models import Gist, Person
 from sync.clients.transport import Timing
 from sync.management.commands.sync_gists import Command
-from sync.models import ActivityDay, SyncRun
+from sync.models import ActivityDay, ApiPause, PushAttempt, SyncRun
 from tests.conftest import GITHUB_TOKEN, PIPEDRIVE_TOKEN, Summary, Sync
 from tests.factories import track
 from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, cut_body, reset, respond, silence, trickle
@@ -76,6 +76,17 @@ def prepare_deleted_person(scenario: Scenario) -> None:
     scenario.github.publish("ada")
 
 
+def prepare_moved_activity(scenario: Scenario) -> None:
+    """The activity of a push with unknown outcome was moved, and has to be looked for everywhere."""
+    scenario.github.publish("ada", "First")
+    scenario.sync("--person", "ada")
+    scenario.pipedrive.fail("create_activity", reset(after=True))
+    scenario.github.publish("ada", "Second")
+    scenario.sync("--person", "ada")
+    contact = scenario.pipedrive.add_person("Countess")
+    scenario.pipedrive.merge_person(Person.objects.get(github_username="ada").pipedrive_id or 0, contact)
+
+
 def prepare_edited_gist(scenario: Scenario) -> None:
     scenario.settings.PUSH_EDITS = True
     gist_id = scenario.github.publish("ada")
@@ -91,6 +102,11 @@ CALLS: dict[str, tuple[str, str, Callable[[Scenario], None]]] = {
     "account by id": ("github", "account_by_id", prepare_renamed_person),
     "activity types": ("pipedrive", "activity_types", prepare_new_person),
     "search persons": ("pipedrive", "search_persons", prepare_new_person),
+    "search field": ("pipedrive", "search_items", prepare_new_person),
+    "list fields": ("pipedrive", "list_fields", prepare_new_person),
+    "create field": ("pipedrive", "create_field", prepare_new_person),
+    "write field": ("pipedrive", "edit_person", prepare_existing_person),
+    "get activity": ("pipedrive", "get_activity", prepare_moved_activity),
     "create person": ("pipedrive", "create_person", prepare_new_person),
     "list persons": ("pipedrive", "list_persons", prepare_unknown_person),
     "get person": ("pipedrive", "get_person", prepare_deleted_person),
@@ -171,7 +187,8 @@ def test_after_a_fault_no_gist_is_lost_or_doubled(
     monkeypatch.setattr(Command, "timing", TIMING)
     prepare(scenario)
     standin = scenario.github if api_name == "github" else scenario.pipedrive
-    echo = json.dumps({"message" if api_name == "github" else "error": f"no, {TOKENS[api_name]}!"})
+    message = f"no, {TOKENS[api_name]}!"
+    echo = json.dumps({"message": message} if api_name == "github" else {"success": False, "error": message})
     request_count = 4 if fault in RETRIED_FAULTS and not operation.startswith("create") else 1
     standin.fail(operation, FAULTS[fault](echo), nth=2 if call == "page 2" else 1, times=request_count)
 
@@ -200,7 +217,8 @@ def current_name() -> str:
 
 
 def recover(scenario: Scenario) -> None:
-    """After the fault, an operator pushes rejected gists again, and two more runs follow."""
+    """After the fault, a block by Cloudflare ends, an operator pushes rejected gists again, and two runs follow."""
+    ApiPause.objects.all().delete()
     Gist.objects.filter(push_state="rejected").push_again()
     for _ in range(2):
         summary = scenario.sync("--full", "--person", current_name(), "--person", "ben")
@@ -216,6 +234,7 @@ def is_reported(summary: Summary) -> bool:
 def dump(api: APIClient) -> str:
     """Everything a user can read: every row of ours, and the API's responses."""
     rows = [*Person.objects.all(), *Gist.objects.all(), *SyncRun.objects.all(), *ActivityDay.objects.all()]
+    rows += [*PushAttempt.objects.all(), *ApiPause.objects.all()]
     addresses = ("/api/v1/people", f"/api/v1/people/{current_name()}?getAllGists=true")
     return serializers.serialize("json", rows) + "".join(api.get(address).content.decode() for address in addresses)
 

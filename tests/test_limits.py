@@ -13,6 +13,7 @@ from tests.conftest import Sync
 from tests.factories import create_person, create_run, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 
+REFUSAL = '{"success": false, "error": "no"}'  # Pipedrive's own
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
@@ -131,7 +132,7 @@ def test_a_short_rate_limit_is_waited_for(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     github.publish("ada")
-    pipedrive.fail("create_activity", respond(429, "{}", {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1"}))
+    pipedrive.fail("create_activity", respond(429, REFUSAL, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1"}))
     started = time.monotonic()
 
     summary = sync()
@@ -146,7 +147,7 @@ def test_a_used_up_daily_budget_stops_the_pushes_and_rejects_no_gist(
 ) -> None:
     github.publish("ada")
     no_burst = {"x-ratelimit-remaining": "97", "x-ratelimit-reset": "2"}  # So the daily budget must be the reason.
-    pipedrive.fail("create_activity", respond(429, "{}", no_burst), times=99)
+    pipedrive.fail("create_activity", respond(429, REFUSAL, no_burst), times=99)
 
     summary = sync()
 
@@ -270,7 +271,7 @@ def test_a_rejected_activity_is_not_counted_for_the_day(
 ) -> None:
     configured.PIPEDRIVE_DAILY_ACTIVITIES = 3
     github.publish("ada")
-    pipedrive.fail("create_activity", respond(400, "{}"))
+    pipedrive.fail("create_activity", respond(400, REFUSAL))
 
     sync()
 

@@ -4,11 +4,13 @@ The APIs are fakes in memory, so that thousands of steps take seconds; the run, 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db.models import F
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -21,21 +23,28 @@ from hypothesis.stateful import (
 )
 
 from people.models import Gist, Person
-from sync.activity import gist_id_in
 from sync.clients.circuit import Circuit
-from sync.clients.errors import NotFoundError, OutcomeUnknownError, RejectedError, RetryNextRunError
+from sync.clients.errors import (
+    InvalidResponseError,
+    NotFoundError,
+    OutcomeUnknownError,
+    RejectedError,
+    RetryNextRunError,
+)
 from sync.clients.github import Account, GistFile, GistPage, Owner, Profile, PublicGist
-from sync.clients.pipedrive import Activity, NewActivity, PipedrivePerson
+from sync.clients.pipedrive import LongPause
+from sync.clients.pipedrive_records import Activity, NewActivity, PersonField, PipedrivePerson
 from sync.clients.rate_limit import RateLimiter, SlidingWindow
 from sync.context import Options, RunContext
-from sync.models import SyncRun
+from sync.models import FoundActivity, GitHubIdField, PushAttempt, SyncRun
+from sync.recognition import page_of_gist_in
 from sync.run import Run
 from sync.runs import open_run
 from tests.factories import create_person
 
 SETTLE_DELAY = timedelta(seconds=120)
 NAMES = ("ada", "ben")
-EXAMPLES = 30  # of up to 20 steps each
+EXAMPLES = 60  # of up to 20 steps each
 
 
 class KilledError(BaseException):
@@ -47,6 +56,7 @@ class FakeApi:
 
     def __init__(self, name: str) -> None:
         self.name, self.request_count, self.is_killed = name, 0, False
+        self.identity = ("url", "token")
         self.circuit, self.limiter = Circuit(name), RateLimiter(SlidingWindow(0, 1.0))
 
     def raise_if_stopping(self) -> None:
@@ -111,24 +121,52 @@ class FakeGitHub:
         raise NotFoundError("no such account", 404)
 
 
+PIPEDRIVE_LIES = ["", "lists of activities are empty", "searches find nothing", "nothing is found", "half a list"]
+
+
 class FakePipedrive:
-    """Persons and activities. `next_post` is the outcome of the next POST; `kill` ends the process."""
+    """Persons and activities. `next_post` is the outcome of the next POST; `kill` ends the process.
+
+    `lie` is one of PIPEDRIVE_LIES.
+    """
 
     def __init__(self, clock: Callable[[], datetime], kill: Callable[[], None]) -> None:
         self.api = FakeApi("Pipedrive")
         self.remaining: dict[str, Any] = {}
+        self.long_pause: LongPause | None = None
+        self.fields: list[PersonField] = [PersonField("name", "Name")]
         self.persons: dict[int, PipedrivePerson] = {}
-        self.activities: dict[int, tuple[int, Activity]] = {}
-        self.deleted: set[str] = set()  # gists whose activity a user deleted
+        self.activities: dict[int, Activity] = {}
+        self.gist_of: dict[int, str] = {}  # by activity: notes can be edited
+        self.edited: set[int] = set()  # activities that a colleague has edited since
         self.clock, self.kill = clock, kill
         self.next_post = "succeeds"
+        self.lie = ""
 
-    def _post(self, create: Callable[[], int]) -> int:
+    @property
+    def deleted(self) -> set[str]:
+        """Gists whose activity a user deleted."""
+        return {self.gist_of[number] for number, row in self.activities.items() if row.is_deleted}
+
+    def owners(self) -> dict[str, int]:
+        """The Pipedrive person by gist, of activities that are not deleted."""
+        return {self.gist_of[row.id]: row.person_id or 0 for row in self.activities.values() if not row.is_deleted}
+
+    def merge(self, person_id: int, into: int) -> None:
+        survivor = self.persons[into]
+        fields = {**(self.persons[person_id].custom_fields or {}), **(survivor.custom_fields or {})}
+        self.persons[into] = replace(survivor, custom_fields=fields)
+        self.persons[person_id] = replace(self.persons[person_id], is_deleted=True)
+        for number, row in self.activities.items():
+            if row.person_id == person_id:
+                self.activities[number] = replace(row, person_id=into)
+
+    def _post(self, create: Callable[[], Any]) -> Any:
         self.api.raise_if_stopping()
         outcome, self.next_post = self.next_post, "succeeds"
         if outcome == "is rejected":
             raise RejectedError("400", 400)
-        created = create() if outcome not in ("is lost before", "is killed before") else 0
+        created = create() if outcome not in ("is lost before", "is killed before") else None
         if outcome.startswith("is killed"):
             self.kill()
             raise KilledError
@@ -136,53 +174,102 @@ class FakePipedrive:
             raise OutcomeUnknownError("no response")
         return created
 
-    def iter_last_activities(self) -> list[Activity]:
-        rows = [row for _, row in self.activities.values() if gist_id_in(row.note) not in self.deleted]
-        return sorted(rows, key=lambda row: row.id, reverse=True)
+    def _list(self, rows: list[Activity]) -> Iterator[Activity]:
+        self.api.raise_if_stopping()
+        if self.lie == "nothing is found":
+            raise NotFoundError("404", 404)
+        rows = sorted((row for row in rows if not row.is_deleted), key=lambda row: -row.id)
+        if self.lie == "lists of activities are empty":
+            rows = []
+        if self.lie == "half a list":
+            yield from rows[: len(rows) // 2]
+            raise InvalidResponseError("the list does not end")
+        yield from rows
+
+    def _find(self, found: list[PipedrivePerson]) -> list[PipedrivePerson]:
+        self.api.raise_if_stopping()
+        return [] if self.lie == "searches find nothing" else [row for row in found if not row.is_deleted]
+
+    def _get(self, rows: Mapping[int, Any], number: int) -> Any:
+        self.api.raise_if_stopping()
+        if number not in rows or self.lie == "nothing is found":
+            raise NotFoundError("404", 404)
+        return rows[number]
+
+    def iter_last_activities(self, updated_since: datetime | None = None) -> Iterator[Activity]:
+        return self._list(list(self.activities.values()))
+
+    def iter_newest_activities(self, person_id: int) -> Iterator[Activity]:
+        return self._list([row for row in self.activities.values() if row.person_id == person_id])
+
+    def get_activity(self, activity_id: int) -> Activity:
+        return self._get(self.activities, activity_id)
 
     def get_activity_types(self) -> list[str]:
         return ["task"]
+
+    def get_person_fields(self) -> list[PersonField]:
+        return self.fields
+
+    def create_person_field(self, name: str) -> PersonField:
+        self.fields.append(PersonField("f1", name))
+        return self.fields[-1]
+
+    def search_persons_by_field(self, key: str, value: str) -> list[int]:
+        rows = self._find(list(self.persons.values()))
+        return [row.id for row in rows if (row.custom_fields or {}).get(key) == value]
 
     def search_persons_by_email(self, email: str) -> list[PipedrivePerson]:
         return []
 
     def search_persons_by_name(self, part: str) -> list[PipedrivePerson]:
-        return [person for person in self.persons.values() if part in person.name]
+        return self._find([person for person in self.persons.values() if part in (person.name or "")])
 
     def iter_newest_persons(self) -> Iterator[PipedrivePerson]:
         return iter(sorted(self.persons.values(), key=lambda person: -person.id))
 
-    def get_person(self, person_id: int) -> PipedrivePerson:
-        if person_id not in self.persons:
-            raise NotFoundError("404", 404)
-        return self.persons[person_id]
+    def get_person(self, person_id: int, *, count_activities: bool = False) -> PipedrivePerson:
+        person: PipedrivePerson = self._get(self.persons, person_id)
+        count = [row for row in self.activities.values() if row.person_id == person_id and not row.is_deleted]
+        return replace(person, activities_count=len(count) if count_activities else None)
 
-    def create_person(self, name: str, email: str = "") -> int:
+    def set_custom_field(self, person_id: int, key: str, value: str) -> None:
+        person = self._get(self.persons, person_id)
+        self.persons[person_id] = replace(person, custom_fields={key: value})
+
+    def create_person(
+        self, name: str, email: str = "", *, custom_fields: Mapping[str, str] | None = None, subject: str = ""
+    ) -> int:
         def create() -> int:
             number = len(self.persons) + 1
-            self.persons[number] = PipedrivePerson(number, name, [], self.clock())
+            fields = dict(custom_fields or {})
+            self.persons[number] = PipedrivePerson(number, name, [], self.clock(), custom_fields=fields)
             return number
 
         return self._post(create)
 
-    def iter_newest_activities(self, person_id: int) -> Iterator[Activity]:
-        rows = [row for owner, row in self.activities.values() if owner == person_id]
-        return iter(sorted(rows, key=lambda row: -row.id))
+    def create_activity(
+        self, person_id: int, activity: NewActivity, *, owner_id: int | None = None, not_after: float | None = None
+    ) -> Activity:
+        def create() -> Activity:
+            number, now = 1000 + len(self.activities), self.clock()
+            shown = {name: getattr(activity, name) for name in ("subject", "note", "due_date", "due_time")}
+            row = Activity(number, add_time=now, update_time=now, person_id=person_id, **shown)
+            self.activities[number] = row
+            self.gist_of[number] = page_of_gist_in(activity.note)
+            return row
 
-    def create_activity(self, person_id: int, activity: NewActivity, *, not_after: float | None = None) -> int:
-        def create() -> int:
-            number = 1000 + len(self.activities) + len(self.deleted)
-            self.activities[number] = (person_id, Activity(number, activity.note, self.clock()))
-            return number
-
-        return self._post(create)
-
-    def update_activity(self, activity_id: int, subject: str, note: str) -> None:
-        self.api.raise_if_stopping()
-        if activity_id not in self.activities:
+        if (self.persons[person_id]).is_deleted:
             raise NotFoundError("404", 404)
-        owner, row = self.activities[activity_id]
-        self.activities[activity_id] = (owner, Activity(activity_id, note, row.add_time))
+        return self._post(create)
+
+    def update_activity(self, activity_id: int, subject: str, note: str) -> Activity:
+        row = self._get(self.activities, activity_id)
+        if row.is_deleted:
+            raise NotFoundError("404", 404)
+        self.activities[activity_id] = replace(row, subject=subject, note=note, update_time=self.clock())
+        self.edited.discard(activity_id)
+        return self.activities[activity_id]
 
 
 class OutboxMachine(RuleBasedStateMachine):
@@ -193,12 +280,12 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        for table in (Person, SyncRun):
+        for table in (Person, SyncRun, PushAttempt, GitHubIdField, FoundActivity):
             table.objects.all().delete()
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.github = FakeGitHub()
         self.pipedrive = FakePipedrive(self.clock, self.kill)
-        self.published = 0
+        self.published = self.contacts = 0
         for name in NAMES:
             create_person(name)
 
@@ -247,12 +334,43 @@ class OutboxMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.pipedrive.activities)
     @rule(data=st.data())
     def delete_an_activity(self, data: st.DataObject) -> None:
-        """Only of a pushed gist: while its outcome is unknown, a deleted activity looks like one never created."""
         number = data.draw(st.sampled_from(sorted(self.pipedrive.activities)))
-        gist_id = gist_id_in(self.pipedrive.activities[number][1].note)
-        if Gist.objects.filter(github_id=gist_id, push_state="pushed").exists():
-            del self.pipedrive.activities[number]
-            self.pipedrive.deleted.add(gist_id)
+        self.pipedrive.activities[number] = replace(self.pipedrive.activities[number], is_deleted=True)
+
+    @precondition(lambda self: self.pipedrive.activities)
+    @rule(data=st.data(), change=st.sampled_from(["write above", "shorten", "change the subject"]))
+    def edit_an_activity(self, data: st.DataObject, change: str) -> None:
+        """By a colleague; the gist's id, or else subject and due time, still show what it is about."""
+        number = data.draw(st.sampled_from(sorted(self.pipedrive.activities)))
+        row = self.pipedrive.activities[number]
+        changes: dict[str, Any] = {
+            "write above": {"note": f"<p>Called, see <a href='https://crm.test/7'>7</a></p>{row.note}"},
+            "shorten": {"note": f"about https://gist.github.com/{self.pipedrive.gist_of[number]}?file=a#b"},
+            "change the subject": {"subject": "Read this"},
+        }[change]
+        self.pipedrive.activities[number] = replace(row, **changes, update_time=self.clock())
+        self.pipedrive.edited.add(number)
+
+    @precondition(lambda self: self.pipedrive.persons)
+    @rule(data=st.data())
+    def rename_a_contact(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(sorted(self.pipedrive.persons)))
+        self.pipedrive.persons[number] = replace(self.pipedrive.persons[number], name="Countess")
+
+    @precondition(lambda self: Person.objects.filter(pipedrive_id__isnull=False).exists())
+    @rule(data=st.data())
+    def merge_a_contact(self, data: st.DataObject) -> None:
+        """Into the CRM's own contact. Only with an activity that we know, which leads to that contact."""
+        known = Gist.objects.filter(push_state="pushed", pipedrive_person_id=F("person__pipedrive_id"))
+        existing = [number for number, row in self.pipedrive.activities.items() if not row.is_deleted]
+        merged = sorted(gist.pipedrive_person_id or 0 for gist in known.filter(pipedrive_activity_id__in=existing))
+        if not merged:
+            return
+        number = data.draw(st.sampled_from(merged))
+        into = len(self.pipedrive.persons) + 1
+        self.pipedrive.persons[into] = PipedrivePerson(into, "CRM contact", [], self.clock())
+        self.contacts += 1
+        self.pipedrive.merge(number, into)
 
     @rule()
     def push_again(self) -> None:
@@ -266,9 +384,10 @@ class OutboxMachine(RuleBasedStateMachine):
         full=st.booleans(),
         edits=st.booleans(),
         lie=st.sampled_from(LIES),
+        pipedrive_lie=st.sampled_from(PIPEDRIVE_LIES),
     )
-    def poll_and_push(self, next_post: str, full: bool, edits: bool, lie: str) -> None:
-        self.pipedrive.next_post, self.github.lie = next_post, lie
+    def poll_and_push(self, next_post: str, full: bool, edits: bool, lie: str, pipedrive_lie: str) -> None:
+        self.pipedrive.next_post, self.github.lie, self.pipedrive.lie = next_post, lie, pipedrive_lie
         self.github.api.circuit, self.pipedrive.api.circuit = Circuit("GitHub"), Circuit("Pipedrive")
         record = open_run(self.clock, 600, "schedule")
         options = Options(
@@ -303,38 +422,38 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @invariant()
     def no_gist_has_two_activities(self) -> None:
-        created = Counter(gist_id_in(row.note) for _, row in self.pipedrive.activities.values())
+        created = Counter(self.pipedrive.gist_of.values())
         assert set(created.values()) <= {1}, created
-        assert not set(created) & self.pipedrive.deleted, "a deleted activity was created again"
 
     @invariant()
     def every_activity_belongs_to_the_gist_s_owner(self) -> None:
-        for owner, row in self.pipedrive.activities.values():
-            name = self.pipedrive.persons[owner].name
-            gist = Gist.objects.select_related("person").get(github_id=gist_id_in(row.note))
-            assert gist.person.pipedrive_id in (owner, None), name
-            number = next(key for key, gists in self.github.gists.items() if gist.github_id in gists)
+        for gist_id, owner in self.pipedrive.owners().items():
+            gist = Gist.objects.select_related("person").get(github_id=gist_id)
+            number = next(key for key, gists in self.github.gists.items() if gist_id in gists)
             assert gist.person.github_id == number
-            assert name.startswith(f"@{NAMES[number - 1]}")
+            written = self.pipedrive.persons[owner].custom_fields or {}
+            assert set(written.values()) <= {str(number)}
 
     @invariant()
     def every_pushed_gist_has_its_activity(self) -> None:
-        existing = set(self.pipedrive.activities)
         for gist in Gist.objects.filter(push_state="pushed"):
-            assert gist.pipedrive_activity_id in existing or gist.github_id in self.pipedrive.deleted
+            assert self.pipedrive.gist_of[gist.pipedrive_activity_id or 0] == gist.github_id
 
     def teardown(self) -> None:
-        """After runs without failures, every gist has its activity."""
+        """After runs without failures, every gist has its activity, which shows its last edit."""
         if not hasattr(self, "github"):
             return
         for _ in range(3):
             self.time_passes(25 * 60)  # longer than any pause after failures
             Gist.objects.push_again()
-            self.poll_and_push("succeeds", full=True, edits=True, lie="")
+            self.poll_and_push("succeeds", full=True, edits=True, lie="", pipedrive_lie="")
         self.no_gist_has_two_activities()
-        created = {gist_id_in(row.note) for _, row in self.pipedrive.activities.values()}
-        assert created | self.pipedrive.deleted == {gist.id for gist in self.all_gists()}
-        assert len(self.pipedrive.persons) <= len(NAMES)
+        assert set(self.pipedrive.gist_of.values()) == {gist.id for gist in self.all_gists()}
+        assert len(self.pipedrive.persons) <= len(NAMES) + self.contacts
+        for gist in Gist.objects.all():
+            row = self.pipedrive.activities[gist.pipedrive_activity_id or 0]
+            is_left_alone = row.is_deleted or row.id in self.pipedrive.edited
+            assert is_left_alone or gist.description in (row.note or ""), (gist, row)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -44,7 +44,7 @@ def test_a_person_is_tracked(api: APIClient, slash: str, kind: str) -> None:
     assert (response.json()["github_username"], response.json()["state"], response.json()["backfill"]) == (
         "ada",
         "new",
-        "all",
+        "",
     )
 
 
@@ -209,6 +209,7 @@ def test_a_visit_has_the_fields_of_the_contract(api: APIClient, tracked: Person)
         "removed_at",
         "push_state",
         "push_error",
+        "push_explanation",
         "pipedrive_activity_id",
     }
     assert set(response["gists"][0]["files"][0]) == {"name", "raw_url", "language", "size"}

@@ -33,8 +33,8 @@ def test_a_deleted_pipedrive_person_is_replaced_once(
     ada.refresh_from_db()
     assert summary.code == 0, summary
     assert ada.pipedrive_id not in (None, linked)
-    assert [row["subject"] for row in pipedrive.activities_of(ada.pipedrive_id or 0)] == ["Second", "Third"]
-    assert pipedrive.gist_ids()[1:] == ids
+    assert {row["subject"] for row in pipedrive.activities_of(ada.pipedrive_id or 0)} == {"Second", "Third"}
+    assert sorted(pipedrive.gist_ids()[1:]) == sorted(ids)
     assert f"Pipedrive person {linked} was deleted or merged" in summary.json["problems"][0]
 
 
@@ -48,6 +48,7 @@ def test_activities_moved_by_a_merge_are_recognised(
     pipedrive.delete_person(linked)
     for row in pipedrive.activities.values():
         row["person_id"] = merged_into
+    github.publish("ada", "Third")
 
     sync()
 
@@ -76,7 +77,7 @@ def test_a_pipedrive_person_that_the_token_may_not_see_rejects_no_gist(
 ) -> None:
     github.publish("ada", "Second")
     for operation in ("create_activity", "get_person"):
-        pipedrive.fail(operation, respond(403, '{"error": "Forbidden"}'))
+        pipedrive.fail(operation, respond(403, '{"success": false, "error": "Forbidden"}'))
 
     summary = sync()
 

@@ -112,7 +112,6 @@ NOTES = [
     '<a href="https://example.com/report">a</a>',
     '<a href="https://github.com/ada/abc123">a</a>',
     '<a href="https://example.com/?x=gist.github.com/ada/abc123">a</a>',
-    '<p><a href="mailto:ada@example.com">a</a> <a href="https://gist.github.com/ada/abc123">b</a></p>',
 ]
 
 

@@ -77,7 +77,16 @@ def context() -> RunContext:
 def create_lane(context: RunContext, name: str = "poll", *, max_waiting: int = 8) -> Lane:
     """A lane whose threads are not started, so that all people it claims keep waiting."""
     results: SimpleQueue[Any] = SimpleQueue()
-    return Lane(name, "run", context, context.github.api, lambda _: None, results, max_waiting=max_waiting)
+    return Lane(
+        name,
+        "run",
+        context,
+        context.github.api,
+        lambda _: None,
+        results,
+        order_by="attempted_at",
+        max_waiting=max_waiting,
+    )
 
 
 def test_a_lane_claims_a_bounded_number_of_people(context: RunContext) -> None:

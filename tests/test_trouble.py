@@ -143,7 +143,7 @@ def test_the_trouble_of_a_push_is_kept_while_polls_succeed(
     create_person("ben")
     github.add_account("ben")
     github.publish("ada")
-    pipedrive.fail("search_persons", respond(403, '{"error": "no"}'), times=100)
+    pipedrive.fail("search_persons", respond(403, '{"success": false, "error": "no"}'), times=100)
     for _ in range(3):
         sync()
 

@@ -7,12 +7,13 @@ from django.http import HttpRequest
 from django.utils.translation import ngettext
 
 from people.models import Person, PersonQuerySet
+from people.models.person import RELINK_COLUMNS
 
 
 @admin.register(Person)
 class PersonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
     list_display = ["github_username", "name", "state", "pipedrive_id", "polled_at", "last_error", "push_error"]
-    list_filter = ["state"]
+    list_filter = ["state", "watched"]
     search_fields = ["github_username", "name", "email"]
     fields = [
         "github_username",
@@ -20,8 +21,10 @@ class PersonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only i
         ("push_error", "push_failures", "next_push_at"),
         "unreadable_gists",
         ("name", "email", "github_id"),
-        ("pipedrive_id", "pipedrive_create_started_at", "pipedrive_matched_at"),
-        "backfill",
+        ("pipedrive_id", "pipedrive_linked_at", "pipedrive_confirmed_at", "pipedrive_field_key"),
+        ("pipedrive_create_started_at", "pipedrive_matched_at"),
+        ("backfill", "backfill_decided_at"),
+        "watched",
         ("attempted_at", "polled_at", "full_pass_at", "push_attempted_at", "sync_requested_at"),
         ("lease_holder", "leased_until"),
         ("created_at", "updated_at"),
@@ -47,20 +50,14 @@ class PersonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only i
     def save_model(self, request: HttpRequest, person: Person, form: Any, change: bool) -> None:
         if not change:
             super().save_model(request, person, form, change)
-        elif "pipedrive_id" in form.changed_data:
+            return
+        Person.objects.filter(pk=person.pk).update(watched=person.watched)
+        if "pipedrive_id" in form.changed_data:
             person.relink(person.pipedrive_id)
             # Only these columns, because a sync may write the others at the same time.
-            person.save(
-                update_fields=[
-                    "pipedrive_id",
-                    "pipedrive_matched_at",
-                    "pipedrive_create_started_at",
-                    "next_push_at",
-                    "updated_at",
-                ]
-            )
+            person.save(update_fields=[*RELINK_COLUMNS, "updated_at"])
 
     def get_readonly_fields(self, request: HttpRequest, person: Person | None = None) -> list[str]:
-        editable = {"pipedrive_id"} if person else {"github_username", "pipedrive_id", "backfill"}
+        editable = {"pipedrive_id", "watched"} | (set() if person else {"github_username", "backfill"})
         names = [name for row in self.fields for name in ([row] if isinstance(row, str) else row)]
         return [name for name in names if name not in editable]

@@ -10,7 +10,7 @@ from django.http import StreamingHttpResponse
 from people.models import Person
 
 COLUMNS = (
-    *("github_username", "name", "email", "state", "pipedrive_id", "backfill"),
+    *("github_username", "name", "email", "state", "watched", "pipedrive_id", "backfill"),
     *("gist_count", "pending_count", "rejected_count", "polled_at", "created_at", "last_error", "push_error"),
 )
 FORMATS = ("json", "csv")  # of the list of people

@@ -70,6 +70,7 @@ class PersonFilter(filters.FilterSet):  # type: ignore[misc]  # django_filters h
     polled = filters.IsoDateTimeFromToRangeFilter(
         field_name="polled_at", help_text="polled_after and polled_before: ISO 8601"
     )
+    watched = StrictBooleanFilter(help_text="is polled every few minutes, too")
     has_rejected = StrictBooleanFilter(method="filter_has_rejected", help_text="has gists that Pipedrive rejected")
     has_unvisited = StrictBooleanFilter(method="filter_has_unvisited", help_text="has gists that are new to you")
 

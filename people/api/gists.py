@@ -32,7 +32,7 @@ class GistViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Gist], ApiView)
     def get_queryset(self) -> QuerySet[Gist]:
         if "username" not in self.kwargs:  # drf-spectacular inspects the view without a request
             return Gist.objects.none()
-        return Gist.objects.filter(person=get_tracked_person(self.kwargs["username"]))
+        return get_tracked_person(self.kwargs["username"]).gists.all()
 
     @schema.list_gists
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:

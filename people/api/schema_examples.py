@@ -24,6 +24,7 @@ GIST: dict[str, Any] = {
     "removed_at": None,
     "push_state": "pushed",
     "push_error": "",
+    "push_explanation": "It is in Pipedrive as activity 9001 since 2026-11-20 09:00 UTC.",
     "pipedrive_activity_id": 9001,
 }
 _COMMON: dict[str, Any] = {
@@ -48,6 +49,7 @@ PERSON_WITH_GISTS = {
 }
 PERSON = {
     **_COMMON,
+    "watched": False,
     "backfill": "all",
     "polled_at": "2026-11-20T09:00:12Z",
     "sync_requested_at": None,
@@ -60,6 +62,7 @@ NEW_PERSON = {
     "name": "",
     "email": "",
     "state": "new",
+    "backfill": "",
     "pipedrive_id": None,
     "polled_at": None,
     "gist_count": 0,

@@ -3,7 +3,6 @@
 from datetime import datetime
 from typing import Any
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -35,6 +34,7 @@ class FileSerializer(serializers.Serializer[dict[str, Any]]):
 
 class GistSerializer(serializers.ModelSerializer[Gist]):
     files = FileSerializer(many=True)
+    push_explanation = serializers.CharField(read_only=True, help_text="why the gist is, or is not, in Pipedrive")
 
     class Meta:
         model = Gist
@@ -53,6 +53,7 @@ class GistSerializer(serializers.ModelSerializer[Gist]):
             "removed_at",
             "push_state",
             "push_error",
+            "push_explanation",
             "pipedrive_activity_id",
         ]
         read_only_fields = fields
@@ -81,6 +82,7 @@ class PersonSerializer(serializers.ModelSerializer[Person]):
             "name",
             "email",
             "state",
+            "watched",
             "last_error",
             "push_error",
             "unreadable_gists",
@@ -161,6 +163,18 @@ class BackfillField(serializers.CharField):
         return validate_backfill(super().to_internal_value(data))
 
 
+class StrictBooleanField(serializers.BooleanField):
+    """true or false. The library's field accepts many other values as well."""
+
+    default_empty_html = serializers.empty  # a form without the field
+
+    def to_internal_value(self, data: Any) -> bool:
+        values: list[Any] = ["true", "false"] if html.is_html_input(self.root.initial_data) else [True, False]
+        if (isinstance(data, int) and not isinstance(data, bool)) or data not in values:
+            self.fail("invalid", input=data)
+        return data in (True, "true")
+
+
 class NewPersonSerializer(StrictMixin, serializers.ModelSerializer[Person]):
     """The body of POST /people."""
 
@@ -177,12 +191,14 @@ class NewPersonSerializer(StrictMixin, serializers.ModelSerializer[Person]):
     backfill = BackfillField(
         required=False,
         allow_blank=True,
-        help_text="existing gists to export: all, none, a number (the newest N) or a date; default: setting BACKFILL",
+        help_text="existing gists to export: all, none, a number (the newest N) or a date; "
+        "if it is left open, the setting BACKFILL decides when the gists are read for the first time",
     )
+    watched = StrictBooleanField(default=False, help_text="poll this person every few minutes, too")
 
     class Meta:
         model = Person
-        fields = ["username", "pipedrive_id", "backfill"]
+        fields = ["username", "pipedrive_id", "backfill", "watched"]
 
     def validate_username(self, value: str) -> str:
         try:
@@ -200,7 +216,8 @@ class NewPersonSerializer(StrictMixin, serializers.ModelSerializer[Person]):
                 return Person.objects.create(
                     github_username=login,
                     pipedrive_id=validated_data.get("pipedrive_id"),
-                    backfill=validated_data.get("backfill") or settings.BACKFILL,
+                    watched=validated_data["watched"],
+                    backfill=validated_data.get("backfill", ""),
                 )
         except IntegrityError:  # A concurrent request created the same person after the check above.
             raise serializers.ValidationError({"username": already_tracked_error(login).detail}) from None
@@ -226,6 +243,7 @@ class PersonChangesSerializer(StrictMixin, serializers.Serializer[dict[str, Any]
         allow_blank=True,
         help_text="a wider choice exports gists that were skipped before",
     )
+    watched = StrictBooleanField(required=False, help_text="poll this person every few minutes, too")
 
     def to_internal_value(self, data: Any) -> Any:
         if html.is_html_input(data):  # An empty form field counts as absent, as an empty backfill choice does.

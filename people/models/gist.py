@@ -60,6 +60,7 @@ class Gist(models.Model):
 
     push_state = models.CharField(max_length=10, choices=PushState.choices, default=PushState.PENDING)
     push_started_at = models.DateTimeField(null=True, blank=True)
+    push_run_id = models.PositiveBigIntegerField(null=True, blank=True, help_text="the run that sent it last")
     push_attempts = models.PositiveIntegerField(default=0)
     push_error = models.CharField(max_length=500, blank=True)
     pushed_at = models.DateTimeField(null=True, blank=True)
@@ -68,6 +69,7 @@ class Gist(models.Model):
     pipedrive_person_id = models.PositiveBigIntegerField(null=True, blank=True)
     # The gist was edited after its activity was created; with PUSH_EDITS the activity is updated.
     activity_outdated = models.BooleanField(default=False)
+    next_edit_at = models.DateTimeField(null=True, blank=True)  # of the activity, after repeated failures
 
     objects = GistQuerySet.as_manager()
 
@@ -80,3 +82,22 @@ class Gist(models.Model):
 
     def __str__(self) -> str:
         return self.github_id
+
+    @property
+    def push_explanation(self) -> str:
+        """One sentence: why the gist is, or is not, in Pipedrive."""
+        state, reason = self.PushState(self.push_state), self.push_error
+        if state == self.PushState.PUSHED:
+            since = f" since {self.pushed_at:%Y-%m-%d %H:%M} UTC" if self.pushed_at else ""
+            remark = f" {reason}" if reason else " Its last edit is not there yet." if self.activity_outdated else ""
+            return f"It is in Pipedrive as activity {self.pipedrive_activity_id}{since}.{remark}"
+        if state == self.PushState.STARTED:
+            since = f" {self.push_started_at:%Y-%m-%d %H:%M} UTC" if self.push_started_at else ""
+            return f"It was sent{since} without a clear response. A run looks it up in Pipedrive before sending again."
+        if state == self.PushState.REJECTED:
+            return f"Pipedrive rejected it. Push it again when the cause is gone. {reason}".strip()
+        if state == self.PushState.SKIPPED:
+            return reason or f"It is not exported: the backfill choice is {self.person.backfill or 'not made yet'}."
+        if reason or self.person.push_error:
+            return f"It waits for the next run, because the last one failed. {reason or self.person.push_error}"
+        return "It waits for the next run."

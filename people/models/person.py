@@ -13,6 +13,17 @@ from people.github_names import login_key, parse_login
 from people.models.batches import BatchQuerySet
 from people.search import search_terms
 
+# What changes when a user sets another Pipedrive person.
+RELINK_COLUMNS = [
+    "pipedrive_id",
+    "pipedrive_linked_at",
+    "pipedrive_confirmed_at",
+    "pipedrive_field_key",
+    "pipedrive_matched_at",
+    "pipedrive_create_started_at",
+    "next_push_at",
+]
+
 
 class PersonQuerySet(BatchQuerySet["Person"]):
     def named(self, login: str) -> "PersonQuerySet":
@@ -75,11 +86,21 @@ class Person(models.Model):
     name = models.CharField(max_length=255, blank=True)
     email = models.CharField(max_length=255, blank=True)
     state = models.CharField(max_length=10, choices=State.choices, default=State.NEW, db_index=True)
+    watched = models.BooleanField(
+        default=False, db_default=False, help_text="polled by the frequent run of requested people, too"
+    )
+    # Empty: the setting BACKFILL decides at the first list that is read to its end and believed.
     backfill = models.CharField(max_length=10, blank=True)
-    # The first list that was read to its end and believed: gists that appear later are not a matter of `backfill`.
+    # That first list: gists that appear later are not a matter of `backfill`.
     backfill_decided_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     pipedrive_id = models.PositiveBigIntegerField(null=True, blank=True)
+    # When the service found or created that Pipedrive person. NULL: a user has given its id, which never changes here.
+    pipedrive_linked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # When Pipedrive last showed that this person exists.
+    pipedrive_confirmed_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # The key of Pipedrive's custom field in which the GitHub id of this person is written; see sync.github_field.
+    pipedrive_field_key = models.CharField(max_length=64, blank=True, default="", db_default="", editable=False)
     # Written before the POST that creates the Pipedrive person; stays when the outcome of that POST is unknown.
     pipedrive_create_started_at = models.DateTimeField(null=True, blank=True, editable=False)
     # The name sent in that POST: the person may be renamed on GitHub before the outcome is resolved.
@@ -136,11 +157,13 @@ class Person(models.Model):
 
     def relink(self, pipedrive_id: int | None) -> None:
         """Set another Pipedrive person, or None to find or create one in the next run. Does not save."""
-        self.pipedrive_id, self.pipedrive_matched_at, self.pipedrive_create_started_at = pipedrive_id, None, None
-        self.next_push_at = None
+        self.pipedrive_id = pipedrive_id
+        for name in RELINK_COLUMNS[1:]:
+            setattr(self, name, "" if name == "pipedrive_field_key" else None)
 
     def apply(self, changes: dict[str, Any]) -> None:
-        """Apply and save the changes of a PATCH (pipedrive_id, backfill, state). The row must be locked."""
+        """Apply and save the changes of a PATCH (pipedrive_id, backfill, watched, state). The row must be locked."""
+        self.watched = changes.get("watched", self.watched)
         if "pipedrive_id" in changes:
             self.relink(changes["pipedrive_id"])
         if "backfill" in changes:

@@ -12,6 +12,17 @@ LIMITS: dict[str, Any] = {
         "resets_at": "2026-11-25T00:00:00Z",
     },
 }
+ATTEMPT: dict[str, Any] = {
+    "id": 31,
+    "run": 7,
+    "attempted_at": "2026-11-24T09:00:12Z",
+    "kind": "create",
+    "outcome": "refused",
+    "status": 400,
+    "message": "Pipedrive POST /api/v2/activities returned 400: deal_id is required",
+    "duration": 0.21,
+    "activity_id": None,
+}
 RUN: dict[str, Any] = {
     "id": 7,
     "trigger": "schedule",
@@ -49,6 +60,7 @@ STATUS = {
     "backlog": 1,
     "oldest_backlog_at": "2026-11-24T09:00:03Z",
     "oldest_poll_at": "2026-11-24T09:00:02Z",
+    "github_field_problem": "",
     "in_trouble": 0,
     "people_in_trouble": [],
     "rejected": [{"person": "ada", "gist": "2decf6c462d9b4418f2d", "reason": "Pipedrive responded 400: ..."}],

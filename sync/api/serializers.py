@@ -6,7 +6,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from people.models import Gist, Person
-from sync.models import SyncRun
+from sync.models import PushAttempt, SyncRun
 from sync.status import ApiLimit, RunLimits, Status
 
 
@@ -86,6 +86,27 @@ class SyncRunSerializer(serializers.ModelSerializer[SyncRun]):
         return run.errors.splitlines()
 
 
+class PushAttemptSerializer(serializers.ModelSerializer[PushAttempt]):
+    """One request that should create, update or delete the activity of a gist."""
+
+    run = serializers.IntegerField(source="run_id", allow_null=True, read_only=True, help_text="the run that sent it")
+
+    class Meta:
+        model = PushAttempt
+        fields = [
+            "id",
+            "run",
+            "attempted_at",
+            "kind",
+            "outcome",
+            "status",
+            "message",
+            "duration",
+            "activity_id",
+        ]
+        read_only_fields = fields
+
+
 class PeopleCountsSerializer(serializers.Serializer[dict[str, int]]):
     """The number of people in each state."""
 
@@ -134,6 +155,9 @@ class StatusSerializer(serializers.Serializer[Status]):
     backlog = serializers.IntegerField(help_text="gists that are pending or started")
     oldest_backlog_at = serializers.DateTimeField(source="counts.oldest_backlog_at", allow_null=True)
     oldest_poll_at = serializers.DateTimeField(source="counts.oldest_poll_at", allow_null=True)
+    github_field_problem = serializers.CharField(
+        allow_blank=True, help_text="why there is no field for the GitHub id in Pipedrive; empty if there is one"
+    )
     in_trouble = serializers.IntegerField(source="counts.in_trouble", help_text="people whose last poll or push failed")
     people_in_trouble = PersonInTroubleSerializer(
         source="counts.people_in_trouble", many=True, help_text="twenty of them, those with the most failures first"

@@ -8,6 +8,7 @@ from sync.clients.errors import CircuitOpenError, ConfigurationError, Credential
 MAX_FAILURES = 5  # failed attempts in a row
 MAX_FAILED_CALLS = 10  # different calls failed in a row, although the API responds to a probe
 MAX_REJECTIONS = 5  # rejections with the same status in a row, for different objects
+MAX_FOREIGN = 3  # responses in a row that are not the API's own
 MAX_UNAUTHORIZED = 2  # 401 in a row: one alone happens with valid tokens, too
 
 
@@ -20,6 +21,7 @@ class Circuit:
         self._failures = 0  # in a row
         self._failed_calls: set[str] = set()  # in a row
         self._unauthorized = 0  # in a row
+        self._foreign = 0  # in a row
         self._rejected: tuple[int, set[str]] = (0, set())  # status, and the paths rejected with it in a row
         self._lock = threading.Lock()
 
@@ -40,7 +42,7 @@ class Circuit:
 
     def record_success(self) -> None:
         with self._lock:
-            self._failures = self._unauthorized = 0
+            self._failures = self._unauthorized = self._foreign = 0
             self._failed_calls.clear()
             self._rejected = (0, set())
 
@@ -58,6 +60,14 @@ class Circuit:
             self._unauthorized += 1
             unauthorized = self._unauthorized
         if unauthorized >= MAX_UNAUTHORIZED:
+            self.open(error)
+
+    def record_foreign(self, error: ConfigurationError) -> None:
+        """Count a response of a gateway or of another service. Several in a row mean that the address is wrong."""
+        with self._lock:
+            self._foreign += 1
+            foreign = self._foreign
+        if foreign >= MAX_FOREIGN:
             self.open(error)
 
     def record_rejection(self, status: int, path: str, message: str, advice: str) -> None:

@@ -1,18 +1,41 @@
-"""Pipedrive's API v2: persons and activities.
+"""Pipedrive's API v2: persons, their fields, and activities.
 
-Sources: https://developers.pipedrive.com/docs/api/v1/Persons and /Activities (v2 tabs),
+Sources: https://developers.pipedrive.com/docs/api/v1/Persons, /PersonFields and /Activities (v2 tabs),
 https://pipedrive.readme.io/docs/pipedrive-api-v2-migration-guide
+
+Lists are read to their end, or as far as the caller wants: a list that repeats, does not end or is not in the requested
+order raises InvalidResponseError, so that nothing is concluded from it.
 """
 
+import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
 
-from pydantic import AwareDatetime, BeforeValidator, TypeAdapter
+from pydantic import TypeAdapter
 
-from sync.clients.errors import InvalidResponseError, OutcomeUnknownError
-from sync.clients.rate_limit import Pause, RateLimiter, SlidingWindow, parse_number
+from sync.clients.boot_clock import boot_clock
+from sync.clients.errors import InvalidResponseError, NotFoundError, OutcomeUnknownError, RejectedError
+from sync.clients.pipedrive_records import (
+    ACTIVITY,
+    FIELD,
+    ONE_ACTIVITY,
+    ONE_FIELD,
+    ONE_PERSON,
+    PAGE,
+    PERSON,
+    SEARCH_PAGE,
+    TYPES,
+    Activity,
+    NewActivity,
+    One,
+    PersonField,
+    PipedrivePerson,
+    read_rows,
+)
+from sync.clients.rate_limit import Pause, RateLimiter, SlidingWindow, parse_number, server_time
 from sync.clients.transport import Api, Response, Timing
 
 SEARCH = "search"  # the window of searches, which have a limit of their own on every plan
@@ -21,88 +44,31 @@ WINDOW_MARGIN = 0.04  # seconds; not all requests take equally long to arrive
 MIN_REQUESTS = 20  # per window on the smallest plan; responses report the account's own limit
 MAX_SEARCHES = 10  # per window
 MAX_LIMIT = 1000  # per window; more than any plan has
-BLOCKED_PAUSE = 900.0  # seconds without requests after a block page of Cloudflare
+BLOCKED_PAUSE = 900.0  # seconds without requests after a block by Cloudflare that names no time
 DAILY_PAUSE = 3600.0  # seconds until it is tried again whether the daily budget was reset
-PAGE_SIZE = "500"
+PAGE_SIZE = 500
+SEARCH_PAGE_SIZE = 100
+MAX_PAGES = 200  # of one list, 100,000 rows; more are never needed
+# API tokens of each request; the daily budget of a company is 30,000 times the factor of its plan for each seat.
+# Source: `x-token-cost` in Pipedrive's OpenAPI specification.
+TOKENS = {
+    "get_activity_types": 20,
+    "list": 10,
+    "search": 20,
+    "get": 1,
+    "create": 5,
+    "update": 5,
+    "delete": 3,
+}
 T = TypeVar("T")
 
 
-def _values(emails: Any) -> Any:
-    """Lists contain e-mails as objects, searches contain plain text."""
-    return [row.get("value") if isinstance(row, dict) else row for row in emails or []]
-
-
 @dataclass(frozen=True)
-class PipedrivePerson:
-    id: int
-    name: str = ""
-    emails: Annotated[list[str | None], BeforeValidator(_values)] = ()  # type: ignore[assignment]
-    add_time: AwareDatetime | None = None
-    is_deleted: bool = False
+class LongPause:
+    """A pause that outlasts the run. `until` is a time of `boot_clock()`."""
 
-
-@dataclass(frozen=True)
-class Activity:
-    id: int
-    note: str | None = None
-    add_time: AwareDatetime | None = None
-
-
-@dataclass(frozen=True)
-class NewActivity:
-    """The body of POST /activities. Dates and times are UTC."""
-
-    subject: str
-    type: str
-    done: bool
-    due_date: str  # YYYY-MM-DD
-    due_time: str  # HH:MM
-    note: str  # HTML
-
-
-@dataclass(frozen=True)
-class ActivityType:
-    key_string: str
-    active_flag: bool = True
-
-
-@dataclass(frozen=True)
-class _Created:
-    id: int
-
-
-@dataclass(frozen=True)
-class _Cursor:
-    next_cursor: str | None = None
-
-
-@dataclass(frozen=True)
-class _One(Generic[T]):
-    data: T
-
-
-@dataclass(frozen=True)
-class _Page(Generic[T]):
-    data: list[T] | None = None
-    additional_data: _Cursor | None = None
-
-
-@dataclass(frozen=True)
-class _Found(Generic[T]):
-    item: T
-
-
-@dataclass(frozen=True)
-class _Items(Generic[T]):
-    items: list[_Found[T]]
-
-
-CREATED = TypeAdapter(_One[_Created])
-PERSON = TypeAdapter(_One[PipedrivePerson])
-TYPES = TypeAdapter(_One[list[ActivityType]])
-PERSONS = TypeAdapter(_Page[PipedrivePerson])
-ACTIVITIES = TypeAdapter(_Page[Activity])
-FOUND = TypeAdapter(_One[_Items[PipedrivePerson]])
+    until: float
+    reason: str
 
 
 class PipedriveClient:
@@ -118,6 +84,7 @@ class PipedriveClient:
         timing: Timing | None = None,
     ) -> None:
         self.remaining: dict[str, float | None] = {}
+        self.long_pause: LongPause | None = None
         period = WINDOW_SECONDS + WINDOW_MARGIN
         self.api = Api(
             "Pipedrive",
@@ -129,79 +96,197 @@ class PipedriveClient:
             stopping=stopping,
             concurrency=concurrency,
             timing=timing,
+            probe_path="/api/v1/users/me",  # 2 API tokens
+            is_own=is_own,
+            follows_redirects=False,
         )
         self._burst_pause = (timing or Timing()).burst_pause
 
+    # --- persons ---
     def search_persons_by_email(self, email: str) -> list[PipedrivePerson]:
         """GET /persons/search, exact e-mail in any case. The search index may lag behind by an unknown time."""
-        return self._search(email, "email", exact=True)
+        return self._search_persons(email, "email", exact=True)
 
     def search_persons_by_name(self, part: str) -> list[PipedrivePerson]:
         """GET /persons/search, by a part of the name."""
-        return self._search(part, "name", exact=False)
+        return self._search_persons(part, "name", exact=False)
+
+    def search_persons_by_field(self, key: str, value: str) -> list[int]:
+        """GET /itemSearch/field - the ids of the persons whose custom field has exactly this value."""
+        query = {"term": value, "entity_type": "person", "field": key, "match": "exact"}
+        pages = self._iter_pages("/api/v2/itemSearch/field", query, SEARCH_PAGE_SIZE, window=SEARCH)
+        # The specification wraps each row in `item`; its example does not.
+        items = [row.get("item", row) if isinstance(row, dict) else row for rows in pages for row in rows]
+        return [person.id for person in read_rows(items, PERSON)]
 
     def iter_newest_persons(self) -> Iterator[PipedrivePerson]:
         """GET /persons, newest first. The list does not lag as the search index may."""
-        return self._iter_pages("/api/v2/persons", PERSONS, {"sort_by": "add_time", "sort_direction": "desc"})
+        query = {"sort_by": "add_time", "sort_direction": "desc"}
+        return self._iter_rows("/api/v2/persons", PERSON, query, lambda person: person.add_time)
 
-    def get_person(self, person_id: int) -> PipedrivePerson:
-        """GET /persons/{id} - NotFoundError, or `is_deleted`, when it was deleted or merged into another person."""
-        return self.api.get(f"/api/v2/persons/{person_id}").parse(PERSON).data
+    def get_person(self, person_id: int, *, count_activities: bool = False) -> PipedrivePerson:
+        """GET /persons/{id} - `is_deleted` when it was deleted or merged into another person.
 
-    def create_person(self, name: str, email: str = "") -> int:
+        NotFoundError when Pipedrive has no such person, or does not show it to the token's user.
+        """
+        query = {"include_fields": "activities_count"} if count_activities else None
+        return self._get_one(f"/api/v2/persons/{person_id}", ONE_PERSON, person_id, query)
+
+    def create_person(
+        self, name: str, email: str = "", *, custom_fields: Mapping[str, str] | None = None, subject: str = ""
+    ) -> int:
         """POST /persons - returns the new person's id. OutcomeUnknownError if it may have been created."""
         body: dict[str, Any] = {"name": name}
         if email:
             body["emails"] = [{"value": email, "primary": True, "label": "work"}]
-        return self._parse_created(self.api.post("/api/v2/persons", body))
+        if custom_fields:
+            body["custom_fields"] = dict(custom_fields)
+        return self._read_created(self.api.post("/api/v2/persons", body, subject=subject), ONE_PERSON).id
 
+    def set_custom_field(self, person_id: int, key: str, value: str) -> None:
+        """PATCH /persons/{id} - NotFoundError as in `get_person`."""
+        response = self.api.patch(f"/api/v2/persons/{person_id}", {"custom_fields": {key: value}})
+        self._read_one(response, ONE_PERSON, person_id)
+
+    # --- fields of persons ---
+    def get_person_fields(self) -> list[PersonField]:
+        """GET /personFields - all of them, standard and custom ones."""
+        return list(self._iter_rows("/api/v2/personFields", FIELD, {}))
+
+    def create_person_field(self, name: str) -> PersonField:
+        """POST /personFields - a text field. RejectedError with status 403 when the plan allows no further field."""
+        body = {"field_name": name, "field_type": "varchar"}
+        return self._read_created(self.api.post("/api/v2/personFields", body), ONE_FIELD)
+
+    # --- activities ---
     def iter_newest_activities(self, person_id: int) -> Iterator[Activity]:
         """GET /activities of a person, newest first. Deleted ones are not listed."""
         query = {"person_id": str(person_id), "sort_by": "add_time", "sort_direction": "desc"}
-        return self._iter_pages("/api/v2/activities", ACTIVITIES, query)
+        return self._iter_rows("/api/v2/activities", ACTIVITY, query, lambda activity: activity.add_time)
 
-    def iter_last_activities(self) -> Iterator[Activity]:
+    def iter_last_activities(self, updated_since: datetime | None = None) -> Iterator[Activity]:
         """GET /activities of all persons, the highest id first. Deleted ones are not listed."""
-        return self._iter_pages("/api/v2/activities", ACTIVITIES, {"sort_by": "id", "sort_direction": "desc"})
+        query = {"sort_by": "id", "sort_direction": "desc"}
+        if updated_since:
+            query["updated_since"] = f"{updated_since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"  # without fractions
+        return self._iter_rows("/api/v2/activities", ACTIVITY, query, lambda activity: activity.id)
 
-    def create_activity(self, person_id: int, activity: NewActivity, *, not_after: float | None = None) -> int:
-        """POST /activities - returns the new activity's id. OutcomeUnknownError if it may have been created.
+    def get_activity(self, activity_id: int) -> Activity:
+        """GET /activities/{id} - `is_deleted` for 30 days after it was deleted. NotFoundError as in `get_person`."""
+        return self._get_one(f"/api/v2/activities/{activity_id}", ONE_ACTIVITY, activity_id)
+
+    def create_activity(
+        self, person_id: int, activity: NewActivity, *, owner_id: int | None = None, not_after: float | None = None
+    ) -> Activity:
+        """POST /activities - returns the new activity. OutcomeUnknownError if it may have been created.
 
         The person is sent as the primary participant: `person_id` is read-only, contrary to the specification.
+        Without `owner_id` it belongs to the token's user.
         """
         participants = [{"person_id": person_id, "primary": True}]
-        body = {**vars(activity), "participants": participants}
-        return self._parse_created(self.api.post("/api/v2/activities", body, not_after=not_after))
+        owner = {} if owner_id is None else {"owner_id": owner_id}
+        body = {**vars(activity), **owner, "participants": participants}
+        response = self.api.post("/api/v2/activities", body, subject=str(person_id), not_after=not_after)
+        return self._read_created(response, ONE_ACTIVITY)
 
-    def update_activity(self, activity_id: int, subject: str, note: str) -> None:
-        """PATCH /activities/{id} - NotFoundError when it was deleted."""
-        self.api.patch(f"/api/v2/activities/{activity_id}", {"subject": subject, "note": note})
+    def update_activity(self, activity_id: int, subject: str, note: str) -> Activity:
+        """PATCH /activities/{id} - NotFoundError as in `get_person`."""
+        response = self.api.patch(f"/api/v2/activities/{activity_id}", {"subject": subject, "note": note})
+        return self._read_one(response, ONE_ACTIVITY, activity_id)
+
+    def delete_activity(self, activity_id: int) -> None:
+        """DELETE /activities/{id}."""
+        self._check_success(self.api.delete(f"/api/v2/activities/{activity_id}"))
 
     def get_activity_types(self) -> list[str]:
         """GET /v1/activityTypes (v2 has none) - returns the keys of the active ones."""
-        response = self.api.get("/api/v1/activityTypes")
-        return [row.key_string for row in response.parse(TYPES).data if row.active_flag]
+        types = self._read(self.api.get("/api/v1/activityTypes"), TYPES).data
+        return [row.key_string for row in types or [] if row.active_flag]
 
-    def _search(self, term: str, field: str, *, exact: bool) -> list[PipedrivePerson]:
-        query = {"term": term, "fields": field, "exact_match": str(exact).lower(), "limit": "100"}
-        found = self.api.get("/api/v2/persons/search", query, window=SEARCH).parse(FOUND)
-        return [row.item for row in found.data.items]
+    # --- reading ---
+    def _search_persons(self, term: str, field: str, *, exact: bool) -> list[PipedrivePerson]:
+        query = {"term": term, "fields": field, "exact_match": str(exact).lower()}
+        pages = self._iter_pages("/api/v2/persons/search", query, SEARCH_PAGE_SIZE, window=SEARCH)
+        items = [row.get("item") for rows in pages for row in rows if isinstance(row, dict)]
+        return read_rows(items, PERSON)
 
-    def _iter_pages(self, path: str, shape: TypeAdapter[_Page[T]], query: Mapping[str, str]) -> Iterator[T]:
-        cursor: str | None = ""
-        while cursor is not None:
-            parameters = {**query, "limit": PAGE_SIZE, **({"cursor": cursor} if cursor else {})}
-            page = self.api.get(path, parameters).parse(shape)
-            yield from page.data or []
-            cursor = (page.additional_data and page.additional_data.next_cursor) or None
+    def _iter_rows(
+        self,
+        path: str,
+        shape: TypeAdapter[T],
+        query: Mapping[str, str],
+        sort_key: Callable[[T], Any] = lambda row: None,
+    ) -> Iterator[T]:
+        """The readable rows of a list. `sort_key` must not grow from row to row; None is not compared."""
+        last = None
+        for rows in self._iter_pages(path, query, PAGE_SIZE):
+            readable = read_rows(rows, shape)
+            if rows and not readable:
+                raise InvalidResponseError(f"Pipedrive GET {path}: none of {len(rows)} rows can be read")
+            for row in readable:
+                key = sort_key(row)
+                if None not in (key, last) and key > last:
+                    raise InvalidResponseError(f"Pipedrive GET {path}: the rows are not in the requested order")
+                last = last if key is None else key
+                yield row
 
-    @staticmethod
-    def _parse_created(response: Response) -> int:
+    def _iter_pages(
+        self, path: str, query: Mapping[str, str], page_size: int, *, window: str = "general"
+    ) -> Iterator[list[Any]]:
+        """The rows of each page. InvalidResponseError when the cursors repeat, bring nothing new or do not end."""
+        shape: TypeAdapter[Any] = SEARCH_PAGE if path.endswith("/persons/search") else PAGE
+        cursors: set[str] = set()
+        seen: set[str] = set()
+        parameters = {**query, "limit": str(page_size)}
+        while True:
+            page = self._read(self.api.get(path, parameters, window=window), shape)
+            rows = page.data if isinstance(page.data, list) else page.data.items
+            new = {json.dumps(row.get("id", row) if isinstance(row, dict) else row) for row in rows} - seen
+            cursor = page.additional_data.next_cursor if page.additional_data else None
+            if cursor and (cursor in cursors or not new or len(cursors) >= MAX_PAGES):
+                raise InvalidResponseError(f"Pipedrive GET {path}: the pages of the list repeat or do not end")
+            yield rows
+            if not cursor:
+                return
+            cursors.add(cursor)
+            seen |= new
+            parameters["cursor"] = cursor
+
+    def _get_one(
+        self, path: str, shape: TypeAdapter[One[T]], record_id: int, query: Mapping[str, str] | None = None
+    ) -> T:
+        return self._read_one(self.api.get(path, query), shape, record_id)
+
+    def _read_one(self, response: Response, shape: TypeAdapter[One[T]], record_id: int) -> T:
+        """The record with this id. 204, and `data: null`, mean that it was not found."""
+        record = None if response.status == 204 else self._read(response, shape).data
+        if record is None:
+            raise NotFoundError(f"{response.call} returned {response.status} without a record", response.status)
+        if getattr(record, "id", record_id) != record_id:
+            raise InvalidResponseError(f"{response.call} returned the record of another id")
+        return record
+
+    def _read(self, response: Response, shape: TypeAdapter[T]) -> T:
+        self._check_success(response)
+        return response.parse(shape)
+
+    def _check_success(self, response: Response) -> None:
+        """`success: false` is a refusal, whatever the status."""
+        body = _json_object(response)
+        if body and body.get("success") is False:
+            raise RejectedError(f"{response.call} refused: {self.api.excerpt(response)}", response.status)
+
+    def _read_created(self, response: Response, shape: TypeAdapter[One[T]]) -> T:
+        self._check_success(response)
         try:
-            return response.parse(CREATED).data.id
+            record = response.parse(shape).data
         except InvalidResponseError as error:  # It was probably created; check before creating another.
             raise OutcomeUnknownError(str(error)) from None
+        if record is None:
+            raise OutcomeUnknownError(f"{response.call} returned {response.status} without a record")
+        return record
 
+    # --- limits ---
     def _parse_rate_limit(self, response: Response, window: str) -> Pause | None:
         """https://pipedrive.readme.io/docs/core-api-concepts-rate-limiting - the reset is in seconds, not an epoch."""
         limit = parse_number(response.headers, "x-ratelimit-limit")
@@ -212,8 +297,22 @@ class PipedriveClient:
             self.api.limiter.set_limit(window, int(min(limit, max_limit)))
         if remaining is not None:
             self.remaining = {"remaining": remaining, "reset": reset}
-        if response.status == 403 and "html" in response.headers.get("content-type", ""):
-            return Pause(BLOCKED_PAUSE, True, "Cloudflare blocks this token for a while")
+        return self._parse_long_pause(response) or self._parse_short_pause(response, remaining, reset)
+
+    def _parse_long_pause(self, response: Response) -> Pause | None:
+        """A block by Cloudflare, which follows too many requests, or the end of the daily counter of POST and PUT."""
+        pause = None
+        if response.status in (403, 429) and not is_own(response):
+            pause = Pause(_block_seconds(response), True, "Cloudflare blocks this token for a while", max_wait=0)
+        elif response.method != "GET" and parse_number(response.headers, "x-daily-requests-left") == 0:
+            seconds = _seconds_to_midnight(server_time(response.headers))
+            reason = "the daily number of POST and PUT requests of this token is used up"
+            pause = Pause(seconds, response.status == 429, reason, max_wait=0)
+        if pause:
+            self.long_pause = LongPause(boot_clock() + pause.seconds, pause.reason)
+        return pause
+
+    def _parse_short_pause(self, response: Response, remaining: float | None, reset: float | None) -> Pause | None:
         burst_pause = min(reset or self._burst_pause, 60.0)
         retry_after = parse_number(response.headers, "retry-after")
         if response.status in (429, 503) and retry_after is not None:
@@ -223,3 +322,39 @@ class PipedriveClient:
         if response.status == 429:
             return Pause(burst_pause, True, "the two-second limit")
         return None
+
+
+def is_own(response: Response) -> bool:
+    """Is this Pipedrive's own response? Its JSON has the key `success`; refusals of a request have at least `error`.
+
+    A gateway's 404 says nothing, so that it must not look like Pipedrive's. 204 has no body.
+    """
+    if response.status == 204 or response.status >= 500:
+        return True
+    body = _json_object(response)
+    if body is None:
+        return False
+    is_refusal = response.status in (400, 401, 402, 409, 413, 415, 422)
+    return "success" in body or (is_refusal and "error" in body)
+
+
+def _json_object(response: Response) -> dict[str, Any] | None:
+    try:
+        body = json.loads(response.body)
+    except (ValueError, RecursionError):
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def _block_seconds(response: Response) -> float:
+    """`retry_after` of Cloudflare's problem document, or the header."""
+    body = _json_object(response) or {}
+    named = parse_number({"retry_after": str(body.get("retry_after"))}, "retry_after")
+    return named or parse_number(response.headers, "retry-after") or BLOCKED_PAUSE
+
+
+def _seconds_to_midnight(epoch: float) -> float:
+    """Until the next midnight in UTC."""
+    now = datetime.fromtimestamp(epoch, UTC)
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    return (midnight - now).total_seconds()

@@ -1,4 +1,4 @@
-"""Every request to GitHub and Pipedrive goes through `Api.get`, `post` or `patch`.
+"""Every request to GitHub and Pipedrive goes through `Api.get`, `post`, `patch` or `delete`.
 
 One place decides how long a request may take, whether it may be repeated, when it may be sent, and how an invalid
 response is classified.
@@ -22,6 +22,7 @@ from sync.clients.boot_clock import boot_clock
 from sync.clients.circuit import Circuit
 from sync.clients.errors import (
     CircuitOpenError,
+    ConfigurationError,
     CredentialsError,
     InvalidResponseError,
     NotFoundError,
@@ -71,6 +72,7 @@ class Response:
     body: bytes
     url: str = ""
     is_redirected: bool = False
+    method: str = "GET"
 
     def parse(self, shape: TypeAdapter[T]) -> T:
         """The JSON body as `shape`. InvalidResponseError if it does not match."""
@@ -90,7 +92,8 @@ class Api:
     `parse_rate_limit` reads a pause from a response; how an API announces its limits is the client's knowledge.
     `not_found` are the statuses that mean so. With `advice`, the same rejection of several requests in a row opens the
     circuit, and the advice is part of the message. `probe_path` is requested to tell an outage from a few objects that
-    fail; without it, all failures in a row are an outage.
+    fail; without it, all failures in a row are an outage. `is_own` tells the API's own responses from those of a
+    gateway or of another service, which prove nothing. Redirects are followed unless `follows_redirects` is false.
     """
 
     def __init__(
@@ -108,15 +111,20 @@ class Api:
         not_found: tuple[int, ...] = (404, 410),
         advice: str = "",
         probe_path: str = "",
+        is_own: Callable[[Response], bool] = lambda response: True,
+        follows_redirects: bool = True,
     ) -> None:
         self.name = name
+        self.url_setting = f"{name.upper()}_API_URL"
         self.circuit = Circuit(name)
         self.limiter = limiter
         self.request_count = 0
+        self.identity = (base_url, *secrets)  # whom a pause is about
         self._base_url = base_url
         self._secrets = tuple(secret for secret in secrets if secret)
         self._parse_rate_limit = parse_rate_limit
         self._not_found, self._advice, self._probe_path = not_found, advice, probe_path
+        self._is_own, self._max_redirects = is_own, MAX_REDIRECTS if follows_redirects else 0
         self._stopping = stopping or threading.Event()
         self._timing = timing or Timing()
         self._lock = threading.Lock()
@@ -140,8 +148,16 @@ class Api:
         """PATCH with JSON. Retried as a GET is, because a second PATCH changes nothing."""
         return self._send_repeatable("PATCH", path, GENERAL, json=body)
 
-    def post(self, path: str, body: Mapping[str, Any], *, not_after: float | None = None) -> Response:
+    def delete(self, path: str) -> Response:
+        """DELETE. Retried as a GET is: the second one of an object that is deleted raises NotFoundError."""
+        return self._send_repeatable("DELETE", path, GENERAL)
+
+    def post(
+        self, path: str, body: Mapping[str, Any], *, subject: str = "", not_after: float | None = None
+    ) -> Response:
         """POST JSON, once. `not_after`: a time of `boot_clock()` after which it is not sent any more.
+
+        `subject` says whom it is about: failures of one subject only are not an outage (see Circuit.record_failure).
 
         Rate-limited requests were not processed, so it is safe to resend them. Raises CircuitOpenError and
         NotSentError when nothing was done, RejectedError when it was refused, OutcomeUnknownError when it may have
@@ -159,12 +175,12 @@ class Api:
             except (RateLimitedError, ResendError):
                 continue
             except TransportError as error:
-                self._record_failure(call, error)
+                self._record_failure(call + subject, error)
                 # A connection that was never established carried nothing; anything else may have arrived.
                 raise NotSentError(str(error)) if error.unsent else OutcomeUnknownError(str(error)) from None
             except (ServerError, InvalidResponseError) as error:
                 if isinstance(error, ServerError):
-                    self._record_failure(call, error)
+                    self._record_failure(call + subject, error)
                 raise OutcomeUnknownError(str(error)) from None
         raise self._still_limited()
 
@@ -201,10 +217,10 @@ class Api:
 
     def _follow_redirects(self, call: str, method: str, url: str, parts: dict[str, Any]) -> Response:
         is_redirected = False
-        for _ in range(MAX_REDIRECTS):
+        for _ in range(max(self._max_redirects, 1)):
             response = self._send(call, method, url, **parts)
             location = response.headers.get("location")
-            if response.status not in (301, 302, 307, 308) or not location:
+            if response.status not in (301, 302, 307, 308) or not location or not self._max_redirects:
                 return replace(response, is_redirected=is_redirected)
             url, parts = urljoin(url, location), {**parts, "params": None}
             self._check_host(call, url)
@@ -219,9 +235,8 @@ class Api:
     def _check_host(self, call: str, url: str) -> None:
         """The token is sent to the configured host only."""
         if _origin(url) != _origin(self._base_url):
-            raise InvalidResponseError(
-                f"{call} leads to another host, {urlsplit(url).netloc[:100]}, and is not followed"
-            )
+            host = urlsplit(url).netloc[:100]
+            raise InvalidResponseError(f"{call} leads to another host, {host}, and is not followed")
 
     def _send(self, call: str, method: str, url: str, **parts: Any) -> Response:
         with self._lock:
@@ -235,7 +250,7 @@ class Api:
                     body = self._read_body(call, response)
                 if limit.is_ended:  # Some bodies end with their connection, so a shortened one looks complete.
                     raise requests.ConnectionError
-                return Response(call, response.status_code, response.headers, body, url)
+                return Response(call, response.status_code, response.headers, body, url, method=method)
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
                 late = f"no complete response within {timing.total:g} s" if limit.is_ended else ""
                 raise TransportError(call, error, late or describe(error, url)) from None
@@ -256,10 +271,11 @@ class Api:
         if pause:
             self.limiter.pause(pause)
         status = response.status
-        if 200 <= status < 300 or status == 304:
+        is_success = 200 <= status < 300 or status == 304
+        if is_success and self._is_own(response):
             self.circuit.record_success()
             return response
-        message = f"{response.call} returned {status}: {self._excerpt(response)}"
+        message = f"{response.call} returned {status}: {self.excerpt(response)}"
         if status >= 500:
             raise ServerError(message)
         self.circuit.record_response()
@@ -272,11 +288,16 @@ class Api:
             self.open_circuit(CredentialsError(f"{message} - the account of {token} is not active: is it paid?"))
         if pause and pause.refused:
             raise RateLimitedError(message)
+        if is_success or status < 400 or not self._is_own(response):
+            self._raise_foreign(f"{message} - this is not {self.name}'s own response: check {self.url_setting}")
         if status in self._not_found:
             raise NotFoundError(message, status)
-        if 400 <= status < 500:
-            self._record_rejection(response, message)
-            raise RejectedError(message, status)
+        self._record_rejection(response, message)
+        raise RejectedError(message, status)
+
+    def _raise_foreign(self, message: str) -> NoReturn:
+        self.circuit.record_foreign(ConfigurationError(message))
+        self.circuit.raise_if_open()
         raise InvalidResponseError(message)
 
     def _record_failure(self, call: str, failure: SyncError) -> None:
@@ -299,7 +320,8 @@ class Api:
             self.circuit.record_rejection(response.status, response.call, message, self._advice)
             self.circuit.raise_if_open()
 
-    def _excerpt(self, response: Response) -> str:
+    def excerpt(self, response: Response) -> str:
+        """Up to 200 characters of a body, without secrets: the API's own message if there is one."""
         text = response.body[:2000].decode("utf-8", "replace")
         try:
             content = json.loads(response.body)

@@ -1,10 +1,14 @@
-"""A stand-in for Pipedrive's API v2: persons and activities, strict about the requests it accepts."""
+"""A stand-in for Pipedrive's API v2: persons, their fields and activities, strict about the requests it accepts.
+
+Colleagues who work in the CRM are imitated as well: they rename, merge, hide and delete persons, and edit, move and
+delete activities.
+"""
 
 import itertools
 import re
 import time
 from collections import deque
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.standins.wire import RecordedRequest, Response, StandIn, json_response
@@ -20,7 +24,15 @@ ACTIVITY_FIELDS: dict[str, type] = {
     "owner_id": int,
     "participants": list,
 }
-PERSON_FIELDS: dict[str, type] = {"name": str, "emails": list, "phones": list, "owner_id": int, "visible_to": int}
+PERSON_FIELDS: dict[str, type] = {
+    "name": str,
+    "emails": list,
+    "phones": list,
+    "owner_id": int,
+    "visible_to": int,
+    "custom_fields": dict,
+}
+STANDARD_FIELDS = {"name": "Name", "emails": "Email", "owner_id": "Owner"}
 READ_ONLY_PERSON = (
     "'person_id' is a read-only field. Add a primary participant to set 'person_id' instead. "
     'For example: "participants": [{ "person_id": 1, "primary": true }]'
@@ -29,18 +41,29 @@ QUERIES = {
     "search_persons": {"term", "fields", "exact_match", "limit", "cursor"},
     "list_persons": {"sort_by", "sort_direction", "limit", "cursor"},
     "list_activities": {"person_id", "sort_by", "sort_direction", "limit", "cursor", "updated_since"},
+    "get_person": {"include_fields"},
+    "list_fields": {"limit", "cursor", "include_fields"},
+    "search_items": {"term", "entity_type", "match", "field", "limit", "cursor"},
 }
 COSTS = {
     "search_persons": 20,
     "list_persons": 10,
     "get_person": 1,
     "create_person": 5,
+    "edit_person": 5,
+    "list_fields": 10,
+    "create_field": 5,
+    "search_items": 20,
     "list_activities": 10,
     "create_activity": 5,
+    "get_activity": 1,
     "edit_activity": 5,
+    "delete_activity": 3,
+    "current_user": 2,
     "activity_types": 20,
 }
 NOTE_LIMIT = 100 * 1024
+TOKEN_USER = 1
 
 
 class PipedriveStandIn(StandIn):
@@ -49,10 +72,17 @@ class PipedriveStandIn(StandIn):
         ("list_persons", "GET", r"/api/v2/persons"),
         ("create_person", "POST", r"/api/v2/persons"),
         ("get_person", "GET", r"/api/v2/persons/\d+"),
+        ("edit_person", "PATCH", r"/api/v2/persons/\d+"),
+        ("list_fields", "GET", r"/api/v2/personFields"),
+        ("create_field", "POST", r"/api/v2/personFields"),
+        ("search_items", "GET", r"/api/v2/itemSearch/field"),
         ("list_activities", "GET", r"/api/v2/activities"),
         ("create_activity", "POST", r"/api/v2/activities"),
+        ("get_activity", "GET", r"/api/v2/activities/\d+"),
         ("edit_activity", "PATCH", r"/api/v2/activities/\d+"),
+        ("delete_activity", "DELETE", r"/api/v2/activities/\d+"),
         ("activity_types", "GET", r"/api/v1/activityTypes"),
+        ("current_user", "GET", r"/api/v1/users/me"),
     )
 
     def __init__(self, port: int = 0, *, tokens: tuple[str, ...] = ("pd-token",), host: str = "127.0.0.1") -> None:
@@ -60,6 +90,12 @@ class PipedriveStandIn(StandIn):
         self.tokens = set(tokens)
         self.persons: dict[int, dict[str, Any]] = {}
         self.activities: dict[int, dict[str, Any]] = {}
+        self.fields: dict[str, str] = {}  # custom fields of persons: name by key
+        self.max_fields = 30  # of the plan
+        self.users = {TOKEN_USER: True}  # id: active?
+        self.required_field = ""  # that a colleague has made required for new activities
+        self.forbidden: set[str] = set()  # operations for which the token's user lacks the permission
+        self.hidden: set[int] = set()  # persons that the token's user may not see
         self.types = {"call": True, "task": True, "meeting": True, "lunch": False}  # key: active?
         self.spent = 0
         self.search_lags = False  # The search index does not contain yet what the API created.
@@ -73,6 +109,32 @@ class PipedriveStandIn(StandIn):
         with self.lock:
             emails = [{"value": email, "primary": True}] if email else []
             return self._new_person({"name": name, "emails": emails, "created_by_api": False})
+
+    def rename_person(self, person_id: int, name: str) -> None:
+        with self.lock:
+            self.persons[person_id]["name"] = name
+
+    def merge_person(self, person_id: int, into: int) -> None:
+        """Its activities are moved, and its empty fields are filled; then it is deleted."""
+        with self.lock:
+            merged, survivor = self.persons[person_id], self.persons[into]
+            survivor["custom_fields"] = {**merged["custom_fields"], **survivor["custom_fields"]}
+            survivor["emails"] = [*survivor["emails"], *merged["emails"]]
+            merged["is_deleted"] = True
+            for row in self.activities.values():
+                if row["person_id"] == person_id:
+                    row["person_id"] = into
+
+    def edit_activity(self, activity_id: int, **changes: Any) -> None:
+        """By a colleague."""
+        with self.lock:
+            self.activities[activity_id].update(changes, update_time=_timestamp(later=60))
+
+    def delete_field(self, key: str) -> None:
+        with self.lock:
+            del self.fields[key]
+            for person in self.persons.values():
+                person["custom_fields"].pop(key, None)
 
     def delete_person(self, person_id: int) -> None:
         with self.lock:
@@ -95,7 +157,7 @@ class PipedriveStandIn(StandIn):
     # --- responses ---
     def respond(self, request: RecordedRequest) -> Response:
         headers = {"x-ratelimit-limit": "100", "x-ratelimit-remaining": "99", "x-ratelimit-reset": "2"}
-        window = "search" if request.operation == "search_persons" else "general"
+        window = "search" if request.operation in ("search_persons", "search_items") else "general"
         if window in self.limits:
             headers = self._count_arrival(window)
             if "retry-after" in headers:
@@ -103,6 +165,8 @@ class PipedriveStandIn(StandIn):
         if request.headers.get("x-api-token") not in self.tokens or "api_token" in request.query:
             return json_response(401, {"success": False, "error": "unauthorized access", "errorCode": 401}, headers)
         self.spent += COSTS.get(request.operation, 2)
+        if request.operation in self.forbidden:
+            return json_response(403, {"success": False, "error": "Scope and URL mismatch"}, headers)
         unknown = set(request.query) - QUERIES.get(request.operation, set())
         if unknown:
             return rejection(f"Parameter '{unknown.pop()}' is not allowed for this request")
@@ -141,12 +205,60 @@ class PipedriveStandIn(StandIn):
     def _list_persons(self, request: RecordedRequest) -> Response:
         return self._page(self._sorted(self._not_deleted(self.persons), request), request)
 
+    def _search_items(self, request: RecordedRequest) -> Response:
+        key, term = request.query["field"], request.query["term"]
+        if request.query["entity_type"] != "person" or request.query["match"] != "exact" or key not in self.fields:
+            return rejection("field is not searchable")
+        rows = [row for row in self._not_deleted(self.persons) if row["custom_fields"].get(key) == term]
+        if self.search_lags:
+            rows = [row for row in rows if not row["created_by_api"]]
+        return self._page([{"id": row["id"], "name": row["name"]} for row in rows], request)
+
+    def _visible_person(self, request: RecordedRequest) -> dict[str, Any] | None:
+        person_id = _id_of(request)
+        return None if person_id in self.hidden else self.persons.get(person_id)
+
     def _get_person(self, request: RecordedRequest) -> Response:
-        person = self.persons.get(int(request.path.rsplit("/", 1)[1]))
-        return json_response(200, {"success": True, "data": person}) if person else not_found()
+        person = self._visible_person(request)
+        if person is None:
+            return not_found()
+        if request.query.get("include_fields") == "activities_count":
+            count = len([row for row in self._not_deleted(self.activities) if row["person_id"] == person["id"]])
+            person = {**person, "activities_count": count}
+        return json_response(200, {"success": True, "data": person})
+
+    def _edit_person(self, request: RecordedRequest) -> Response:
+        person = self._visible_person(request)
+        if person is None or person["is_deleted"]:
+            return not_found()
+        error = find_body_error(request.json, PERSON_FIELDS) or self._find_field_error(request.json)
+        if error:
+            return rejection(error)
+        person["custom_fields"].update(request.json.get("custom_fields", {}))
+        person.update({name: value for name, value in request.json.items() if name != "custom_fields"})
+        return json_response(200, {"success": True, "data": person})
+
+    def _find_field_error(self, body: dict[str, Any]) -> str:
+        unknown = set(body.get("custom_fields", {})) - set(self.fields)
+        return f"unknown custom field {unknown.pop()}" if unknown else ""
+
+    def _list_fields(self, request: RecordedRequest) -> Response:
+        fields = [*STANDARD_FIELDS.items(), *self.fields.items()]
+        return self._page([{"field_code": key, "field_name": name} for key, name in fields], request)
+
+    def _create_field(self, request: RecordedRequest) -> Response:
+        error = find_body_error(request.json, {"field_name": str, "field_type": str})
+        if error:
+            return rejection(error)
+        if len(self.fields) >= self.max_fields:
+            return json_response(403, {"success": False, "error": "You've reached the custom field limit of your plan"})
+        key = f"{next(self._ids):040x}"
+        self.fields[key] = request.json["field_name"]
+        row = {"field_code": key, "field_name": request.json["field_name"], "field_type": request.json["field_type"]}
+        return json_response(201, {"success": True, "data": row})
 
     def _create_person(self, request: RecordedRequest) -> Response:
-        error = find_body_error(request.json, PERSON_FIELDS)
+        error = find_body_error(request.json, PERSON_FIELDS) or self._find_field_error(request.json)
         if error or not request.json.get("name"):
             return rejection(error or "name is required")
         return json_response(201, {"success": True, "data": self.persons[self._new_person(request.json)]})
@@ -155,6 +267,8 @@ class PipedriveStandIn(StandIn):
         rows = self._not_deleted(self.activities)
         if "person_id" in request.query:
             rows = [row for row in rows if row["person_id"] == int(request.query["person_id"])]
+        if "updated_since" in request.query:
+            rows = [row for row in rows if row["update_time"] >= request.query["updated_since"]]
         return self._page(self._sorted(rows, request), request)
 
     def _create_activity(self, request: RecordedRequest) -> Response:
@@ -164,22 +278,40 @@ class PipedriveStandIn(StandIn):
         if error or len(primary) != 1:
             return rejection(error or "one primary participant is required")
         person = self.persons.get(primary[0]["person_id"])
-        if person is None or person["is_deleted"]:
+        if person is None or person["is_deleted"] or person["id"] in self.hidden:
             return not_found()
         if not self.types.get(body.get("type", "task")):
             return rejection("Activity type is not valid")
-        row = {**self._new(), **body, "person_id": person["id"], "arrived_at": time.monotonic()}
+        if not self.users.get(body.get("owner_id", TOKEN_USER)):
+            return rejection("owner_id: the user is not active")
+        if self.required_field and self.required_field not in body:
+            return rejection(f"{self.required_field} is required")
+        row = {"owner_id": TOKEN_USER, **self._new(), **body, "person_id": person["id"], "arrived_at": time.monotonic()}
         self.activities[row["id"]] = row
         return json_response(201, {"success": True, "data": row})
 
+    def _get_activity(self, request: RecordedRequest) -> Response:
+        row = self.activities.get(_id_of(request))
+        return json_response(200, {"success": True, "data": row}) if row else not_found()
+
+    def _delete_activity(self, request: RecordedRequest) -> Response:
+        row = self.activities.get(_id_of(request))
+        if row is None or row["is_deleted"]:
+            return not_found()
+        row["is_deleted"] = True
+        return json_response(200, {"success": True, "data": {"id": row["id"]}})
+
+    def _current_user(self, request: RecordedRequest) -> Response:
+        return json_response(200, {"success": True, "data": {"id": TOKEN_USER}})
+
     def _edit_activity(self, request: RecordedRequest) -> Response:
-        row = self.activities.get(int(request.path.rsplit("/", 1)[1]))
+        row = self.activities.get(_id_of(request))
         if row is None or row["is_deleted"]:
             return not_found()
         error = find_activity_error(request.json)
         if error:
             return rejection(error)
-        row.update(request.json)
+        row.update(request.json, update_time=_timestamp())
         return json_response(200, {"success": True, "data": row})
 
     def _activity_types(self, request: RecordedRequest) -> Response:
@@ -187,11 +319,11 @@ class PipedriveStandIn(StandIn):
         return json_response(200, {"success": True, "data": rows})
 
     def _new(self) -> dict[str, Any]:
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        now = _timestamp()
         return {"id": next(self._ids), "add_time": now, "update_time": now, "is_deleted": False}
 
     def _new_person(self, body: dict[str, Any]) -> int:
-        row = {**self._new(), "emails": [], "created_by_api": True, **body}
+        row = {"owner_id": TOKEN_USER, **self._new(), "emails": [], "created_by_api": True, "custom_fields": {}, **body}
         self.persons[row["id"]] = row
         return int(row["id"])
 
@@ -213,6 +345,14 @@ class PipedriveStandIn(StandIn):
         more = f"c{start + limit}" if start + limit < len(rows) else None
         data = wrap(rows[start : start + limit])
         return json_response(200, {"success": True, "data": data, "additional_data": {"next_cursor": more}})
+
+
+def _id_of(request: RecordedRequest) -> int:
+    return int(request.path.rsplit("/", 1)[1])
+
+
+def _timestamp(later: float = 0) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=later)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def rejection(reason: str) -> Response:

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -30,6 +31,7 @@ from sync.clients.github import ANONYMOUS_REQUESTS_PER_HOUR, GitHubClient
 from sync.clients.pipedrive import PipedriveClient
 from sync.clients.transport import Timing
 from sync.context import Options, RunContext
+from sync.cost import Cost, count_backlog, estimate
 from sync.dry_run import forecast_run
 from sync.models import SyncRun
 from sync.poll import MAX_CHECKED_DAILY, PROFILE_CHECK_EVERY
@@ -61,7 +63,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         people = parser.add_mutually_exclusive_group()
         people.add_argument("--person", action="append", default=[], metavar="LOGIN", help="only this one; repeatable")
-        people.add_argument("--requested", action="store_true", help="only new people and requested syncs")
+        people.add_argument("--requested", action="store_true", help="only new, requested and watched people")
         parser.add_argument("--dry-run", action="store_true", help="only read, and print what a run would do")
         parser.add_argument("--full", action="store_true", help="read every person's whole list, changed or not")
         parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
@@ -136,19 +138,28 @@ class Command(BaseCommand):
         now = clock()
         if logins:
             return claims.due_by_login(logins, now, now)
-        return claims.requested(now) if requested else claims.due_for_poll(now, now)
+        if requested:
+            return claims.requested(now) | claims.watched(now, now)
+        return claims.due_for_poll(now, now)
 
     def _dry_run(self, due: Q, github: GitHubClient, options: dict[str, Any]) -> None:
         lines: list[str] = []
         problems: list[str] = []
+        new: dict[int, int] = {}
         for forecast in forecast_run(
             due, github, backfill=settings.BACKFILL, concurrency=options["concurrency"], full=options["full"]
         ):
             (problems if forecast.is_problem else lines).append(forecast.line)
+            if forecast.person:
+                new[forecast.person.pk] = forecast.new_activities
             if not forecast.is_problem and not options["json"]:
                 self.stdout.write(forecast.line)
+        costs = estimate_costs(new, due if options["person"] or options["requested"] else Q())
         if options["json"]:
-            self.stdout.write(json.dumps({"dry_run": True, "forecast": lines, "problems": problems}))
+            cost = {name: cost.as_dict() for name, cost in costs.items()}
+            self.stdout.write(json.dumps({"dry_run": True, "forecast": lines, "problems": problems, "cost": cost}))
+        else:
+            self.stdout.write("\n".join(f"{name}: {cost}" for name, cost in costs.items()))
         for problem in problems:
             log.warning("%s", problem)
         if isinstance(github.api.circuit.error, ConfigurationError):
@@ -178,7 +189,7 @@ class Command(BaseCommand):
         if as_json:
             self._print_json(None, Outcome.SUCCEEDED, 0, Summary(), {"github": 0, "pipedrive": 0})
         else:
-            self.stdout.write("No new or requested people.")
+            self.stdout.write("No new, requested or watched people.")
 
     def _print_summary(self, record: SyncRun, context: RunContext, seconds: float, as_json: bool) -> None:
         apis = {"github": context.github.api, "pipedrive": context.pipedrive.api}
@@ -210,6 +221,15 @@ class Command(BaseCommand):
         self.stdout.write(json.dumps(content))
 
 
+def estimate_costs(new: dict[int, int], people: Q) -> dict[str, Cost]:
+    """What the run will cost at Pipedrive: for gists that it finds, for the backlog of these people, and together."""
+    backlog = count_backlog(people)
+    total = Counter(new) + Counter(backlog)
+    limit = settings.PIPEDRIVE_DAILY_ACTIVITIES
+    parts = {"new gists": new, "backlog": backlog, "total": total}
+    return {name: estimate(activities, limit) for name, activities in parts.items()}
+
+
 def check_urls() -> None:
     """Ends the process with exit code 78 if a token would be sent in plain text over a network."""
     for name in ("GITHUB", "PIPEDRIVE"):
@@ -236,6 +256,8 @@ def build_options(logins: tuple[str, ...], options: dict[str, Any]) -> Options:
         backfill=settings.BACKFILL,
         activity_type=settings.PIPEDRIVE_ACTIVITY_TYPE,
         activity_done=settings.PIPEDRIVE_ACTIVITY_DONE,
+        activity_owner=settings.PIPEDRIVE_ACTIVITY_OWNER,
+        github_field=settings.PIPEDRIVE_GITHUB_FIELD,
         push_edits=settings.PUSH_EDITS,
         reconcile_after_seconds=settings.PUSH_RECONCILE_AFTER_SECONDS,
         lease_seconds=settings.SYNC_LEASE_SECONDS,

@@ -66,6 +66,7 @@ def format_status(status: Status, max_age: timedelta) -> list[str]:
         f"gists: {_format_counts(status.counts.gists)}",
         _format_backlog(status),
         *[_format_limit(api, limit) for api, limit in status.limits.by_api().items() if status.last_run],
+        *_format_field(status.github_field_problem),
         *_format_in_trouble(status),
         *_format_rejected(status),
     ]
@@ -107,6 +108,12 @@ def _format_limit(api: str, limit: ApiLimit) -> str:
     remaining = "unknown" if limit.remaining is None else f"{limit.remaining:.0f}"
     stopped = f"; stopped: {limit.stopped}" if limit.stopped else ""
     return f"{api}: remaining budget {remaining}{stopped}"
+
+
+def _format_field(problem: str) -> list[str]:
+    if not problem:
+        return []
+    return [f"pipedrive: people are found by e-mail and name only, without the field for the GitHub id: {problem}"]
 
 
 def _format_in_trouble(status: Status) -> list[str]:

@@ -1,0 +1,83 @@
+"""`manage.py undo_run`: delete the activities that a run has created."""
+
+import argparse
+import sys
+import threading
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils.translation import ngettext
+
+from gisttracker.database import retried
+from gisttracker.environment import EX_CONFIG, exit_with_config_error
+from sync.claims import database_clock
+from sync.clients.errors import CircuitOpenError, ConfigurationError, RunStoppedError
+from sync.clients.pipedrive import PipedriveClient
+from sync.management.commands.sync_gists import EX_FAILED, check_urls, stop_on_signals
+from sync.models import SyncRun
+from sync.undo import Undone, undo
+
+MAX_FAILURES = 3  # in a row; then it is not tried for the others
+
+
+class Command(BaseCommand):
+    help = (
+        "Delete the activities that this run has created, except those that were changed in Pipedrive since. Their "
+        "gists are skipped afterwards; they can be pushed again. Can be stopped and repeated. "
+        f"Exit code {EX_FAILED} if an activity could not be read or deleted."
+    )
+    requires_migrations_checks = False
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("run", type=run_id, help="the number of the run, as its summary and sync_status show it")
+        parser.add_argument("--dry-run", action="store_true", help="only print what would be deleted and what kept")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not settings.PIPEDRIVE_TOKEN:
+            exit_with_config_error("PIPEDRIVE_TOKEN is not set. undo_run needs it to delete activities.")
+        check_urls()
+        clock = retried(database_clock)()
+        run = SyncRun.objects.filter(pk=options["run"]).first()
+        if run is None:
+            raise CommandError(f"Run {options['run']} does not exist. sync_status shows the last one.", returncode=2)
+        if run.outcome == SyncRun.Outcome.RUNNING:
+            raise CommandError(f"Run {run.pk} is still running: stop it first.", returncode=2)
+        stopping = threading.Event()
+        pipedrive = PipedriveClient(settings.PIPEDRIVE_API_URL, settings.PIPEDRIVE_TOKEN, stopping=stopping)
+        with stop_on_signals(stopping):
+            self._undo(run, undo(run, pipedrive, clock, dry_run=options["dry_run"]), dry_run=options["dry_run"])
+
+    def _undo(self, run: SyncRun, results: Any, *, dry_run: bool) -> None:
+        deleted = kept = failures = 0
+        stopped: Exception | None = None
+        try:
+            for undone in results:
+                self._print(undone, dry_run=dry_run)
+                deleted += not undone.kept_because
+                kept += bool(undone.kept_because)
+                failures = failures + 1 if undone.is_failure else 0
+                if failures == MAX_FAILURES:
+                    stopped = CircuitOpenError(f"{MAX_FAILURES} activities in a row could not be read or deleted")
+                    break
+        except (CircuitOpenError, RunStoppedError) as error:
+            stopped = error
+        activities = ngettext("%d activity", "%d activities", deleted) % deleted
+        self.stdout.write(f"Run {run.pk}: {activities} {'would be deleted' if dry_run else 'deleted'}, {kept} kept.")
+        if stopped:
+            self.stderr.write(f"Stopped before the end: {stopped}. Repeat the command to continue.")
+        if stopped or failures:
+            sys.exit(EX_CONFIG if isinstance(stopped, ConfigurationError) else EX_FAILED)
+
+    def _print(self, undone: Undone, *, dry_run: bool) -> None:
+        if undone.kept_because:
+            self.stdout.write(f"kept: {undone}: {undone.kept_because}")
+        elif dry_run:
+            self.stdout.write(f"would be deleted: {undone}")
+
+
+def run_id(text: str) -> int:
+    """The number of a run. A type for argparse."""
+    if not (text.isascii() and text.isdigit()) or not int(text[:18]) >= 1:
+        raise argparse.ArgumentTypeError("must be the number of a run")
+    return int(text[:18])
