@@ -9,8 +9,8 @@ from django.db.models import Count, Q
 from people.models import Gist, Person
 from sync.clients.pipedrive import TOKENS
 
-# Of a whole run: the activity types, the fields of persons and the newest activities.
-RUN_TOKENS = TOKENS["get_activity_types"] + 2 * TOKENS["list"]
+# Of a whole run: the activity types, the fields of persons, the newest persons (two pages) and activities.
+RUN_TOKENS = TOKENS["get_activity_types"] + 4 * TOKENS["list"]
 # To find or create the Pipedrive person of a new person: by GitHub id, e-mail and name.
 LINK_TOKENS = 3 * TOKENS["search"] + TOKENS["create"]
 # To compare the activities of a given Pipedrive person with its gists.

@@ -60,10 +60,7 @@ class GitHubField:
         is_recent = row.checked_at is not None and row.checked_at > now - RECHECK_EVERY
         if row.problem and is_recent and not self._wanted:
             return ""
-        try:
-            fields = self._pipedrive.get_person_fields()
-        except RejectedError as error:
-            return self._do_without(f"Pipedrive does not show its fields of persons: {error}")
+        fields = self._pipedrive.get_person_fields()
         if not fields:
             raise InvalidResponseError("Pipedrive lists no fields of persons, not even its own ones")
         if self._wanted:

@@ -4,32 +4,27 @@ A link changes only with proof: Pipedrive shows the person as deleted, or an act
 into another one. An id given by a user is never changed here: the row shows the error, and waits.
 """
 
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from gisttracker.database import retried
 from people.models import Gist, Person
-from sync.activity import has_email, has_our_name, person_name
+from sync.activity import person_name
 from sync.claims import Claims
 from sync.clients.errors import (
     CircuitOpenError,
-    InvalidResponseError,
     NotFoundError,
     NotSentError,
+    OutcomeUnknownError,
     RejectedError,
     RetryNextRunError,
 )
-from sync.clients.pipedrive_records import PipedrivePerson
 from sync.context import RunContext
+from sync.find_person import PersonFinder, github_id_of
 from sync.github_field import GitHubField
 from sync.refusals import Refusal, Refusals, RefusedError, Stage
 
-MAX_CLOCK_DIFFERENCE = timedelta(hours=1)  # between Pipedrive's clock and ours
-MAX_CANDIDATES = 10  # found persons that are looked at
 MAX_KNOWN_ACTIVITIES = 3  # that are asked where a merge has moved them
-SEARCH_INDEX_DELAY = timedelta(days=1)  # after which the search must find what was written
 
 
 class LinkError(RetryNextRunError):
@@ -51,8 +46,7 @@ class Linker:
         self._context, self._claims, self._refusals = context, claims, refusals
         self._pipedrive, self._summary = context.pipedrive, context.summary
         self._field = GitHubField(context)
-        self._search_lock = threading.Lock()
-        self._is_search_checked = False
+        self._finder = PersonFinder(context)
         self._cannot_write_field = False
 
     def link(self, person: Person) -> int:
@@ -139,72 +133,13 @@ class Linker:
         with self._refusals.watch(Stage.LOOK_UP, person):
             key = self._field.get_key()
             if person.pipedrive_create_started_at:
-                found = self._find_created(person, key)
+                found = self._finder.find_created(person, key)
             else:
-                found = self._find(person, key, lost)
+                found = self._finder.find(person, key, lost)
         if found:
-            self._store_link(person, found.id)
+            self._store_link(person, found)
         else:
             self._create(person, key)
-
-    def _find(self, person: Person, key: str, lost: int) -> PipedrivePerson | None:
-        """By GitHub id, else by exact e-mail, else by our naming; the oldest if there are several."""
-        pipedrive, login = self._pipedrive, person.github_username
-        if key and person.github_id:
-            self._check_search(key)
-            for found in self._existing(pipedrive.search_persons_by_field(key, str(person.github_id)), lost):
-                if _github_id_of(found, key) == str(person.github_id):
-                    return found
-        if person.email:
-            rows = pipedrive.search_persons_by_email(person.email)
-            for found in self._existing([row.id for row in rows if has_email(row, person.email)], lost):
-                if has_email(found, person.email) and _may_be(found, person, key):
-                    return found
-        rows = pipedrive.search_persons_by_name(f"@{login}")
-        for found in self._existing([row.id for row in rows if has_our_name(row, login)], lost):
-            if has_our_name(found, login) and _may_be(found, person, key):
-                return found
-        return None
-
-    def _existing(self, ids: list[int], lost: int) -> Iterator[PipedrivePerson]:
-        """The records of found persons: the search index may be older than they are."""
-        for pipedrive_id in sorted(set(ids) - {lost})[:MAX_CANDIDATES]:
-            try:
-                found = self._pipedrive.get_person(pipedrive_id)
-            except RejectedError:
-                continue
-            if not found.is_deleted:
-                yield found
-
-    def _check_search(self, key: str) -> None:
-        """Once a run: InvalidResponseError if the search lacks a person whose GitHub id was written long ago."""
-        with self._search_lock:
-            if self._is_search_checked:
-                return
-            known = _known_person(key, self._context.clock() - SEARCH_INDEX_DELAY)
-            if known and known.pipedrive_id not in self._pipedrive.search_persons_by_field(key, str(known.github_id)):
-                found = next(self._existing([known.pipedrive_id or 0], lost=0), None)
-                if found and _github_id_of(found, key) == str(known.github_id):
-                    raise InvalidResponseError(
-                        f"Pipedrive's search does not find person {found.id}, although it exists; no person is created"
-                    )
-            self._is_search_checked = True
-
-    def _find_created(self, person: Person, key: str) -> PipedrivePerson | None:
-        """After a POST with unknown outcome: search the newest persons, because the search index may lag behind."""
-        started = person.pipedrive_create_started_at or self._context.clock()
-        if self._context.clock() < started + timedelta(seconds=self._context.options.reconcile_after_seconds):
-            raise RetryNextRunError("Whether the Pipedrive person was created is checked in the next run.")
-        is_empty = True
-        for row in self._pipedrive.iter_newest_persons():
-            is_empty = False
-            if _was_created_as(row, person, key):
-                return row
-            if row.add_time and row.add_time < started - MAX_CLOCK_DIFFERENCE:
-                return None
-        if is_empty and _has_linked_people():
-            raise InvalidResponseError("Pipedrive lists no persons, although it has some")
-        return None
 
     # --- create and store ---
     def _create(self, person: Person, key: str) -> None:
@@ -216,11 +151,19 @@ class Linker:
                 created = self._pipedrive.create_person(
                     name, person.email, custom_fields=fields, subject=person.github_username
                 )
+            if created.name != name:
+                self._check_created(created.id)
         except (CircuitOpenError, NotSentError, RefusedError):
             self._claims.update(person, pipedrive_create_started_at=None)
             raise
         now: datetime = self._context.clock()
-        self._store_link(person, created, pipedrive_matched_at=now, pipedrive_field_key=key if fields else "")
+        self._store_link(person, created.id, pipedrive_matched_at=now, pipedrive_field_key=key if fields else "")
+
+    def _check_created(self, pipedrive_id: int) -> None:
+        """OutcomeUnknownError if the response to a POST names a person that does not exist."""
+        trouble = self._check(pipedrive_id)
+        if trouble:
+            raise OutcomeUnknownError(f"Pipedrive returned a new person, but: {trouble.reason}")
 
     def _store_link(self, person: Person, pipedrive_id: int, **columns: object) -> None:
         """In one write. The activities of a person that was not created just now are compared first."""
@@ -237,7 +180,7 @@ class Linker:
             key = self._field.get_key()
             if not key or person.pipedrive_field_key == key:
                 return
-            present = _github_id_of(self._pipedrive.get_person(pipedrive_id), key)
+            present = github_id_of(self._pipedrive.get_person(pipedrive_id), key)
             if not present:
                 self._pipedrive.set_custom_field(pipedrive_id, key, str(person.github_id))
         except (RejectedError, RetryNextRunError) as error:
@@ -263,42 +206,9 @@ class _Trouble:
 DECIDE = "Set another pipedrive_id, or clear it, so that a person is found or created."
 
 
-def _github_id_of(found: PipedrivePerson, key: str) -> str:
-    """The GitHub id in the custom field; empty if there is none."""
-    value = (found.custom_fields or {}).get(key) if key else None
-    if isinstance(value, dict):
-        value = value.get("value")
-    return str(value).strip() if isinstance(value, int | str) else ""
-
-
-def _may_be(found: PipedrivePerson, person: Person, key: str) -> bool:
-    """Is it not the Pipedrive person of another GitHub account?"""
-    return _github_id_of(found, key) in ("", str(person.github_id))
-
-
-def _was_created_as(row: PipedrivePerson, person: Person, key: str) -> bool:
-    if row.is_deleted:
-        return False
-    if person.github_id and _github_id_of(row, key) == str(person.github_id):
-        return True
-    has_sent_name = row.name == person.pipedrive_create_name
-    return _may_be(row, person, key) and (has_sent_name or has_our_name(row, person.github_username))
-
-
 @retried
 def _known_activities(person: Person) -> list[int]:
     """The newest activities of this person that were filed under its present Pipedrive person."""
     known = Gist.objects.filter(person=person, pipedrive_person_id=person.pipedrive_id).order_by("-pk")
     ids = known.filter(pipedrive_activity_id__isnull=False).values_list("pipedrive_activity_id", flat=True)
     return [activity_id or 0 for activity_id in ids[:MAX_KNOWN_ACTIVITIES]]
-
-
-@retried
-def _known_person(key: str, before: datetime) -> Person | None:
-    known = Person.objects.filter(pipedrive_field_key=key, pipedrive_linked_at__lt=before, github_id__isnull=False)
-    return known.order_by("-pipedrive_linked_at").first()
-
-
-@retried
-def _has_linked_people() -> bool:
-    return Person.objects.filter(pipedrive_confirmed_at__isnull=False).exists()

@@ -230,6 +230,8 @@ class Pusher:
         not_after = boot_clock() + min(MAX_SEND_DELAY, self._claims.lease_seconds / 2)
         try:
             created = self._create(pipedrive_id, activity, owner_id, not_after)
+            if created.filed_under != pipedrive_id:
+                created = self._read_again(created, activity)
         except OutcomeUnknownError as error:
             self._finish(attempt, error, push_error=str(error)[:500])  # It stays started; see sync.reconcile.
             self._summary.count("gists_unknown")
@@ -260,6 +262,16 @@ class Pusher:
         else:
             self._owner.confirm(owner_id)
         return created
+
+    def _read_again(self, created: Activity, activity: NewActivity) -> Activity:
+        """OutcomeUnknownError if the response to a POST names an activity that does not exist, or another one."""
+        try:
+            found = self._pipedrive.get_activity(created.id)
+        except (RejectedError, RetryNextRunError) as error:
+            raise OutcomeUnknownError(f"Pipedrive returned a new activity that it does not show: {error}") from None
+        if found.subject != activity.subject:
+            raise OutcomeUnknownError(f"Pipedrive returned activity {created.id}, which is another one")
+        return found
 
     def _book_activity(self) -> None:
         """Open the circuit when the run, or all runs of today, have created as many activities as they may."""

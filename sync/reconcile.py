@@ -19,7 +19,7 @@ from sync.clients.errors import NotFoundError, RejectedError
 from sync.clients.pipedrive_records import Activity
 from sync.context import RunContext
 from sync.evidence import ListingEvidence, known_activities
-from sync.link import MAX_CLOCK_DIFFERENCE
+from sync.find_person import MAX_CLOCK_DIFFERENCE
 from sync.models import PushAttempt
 from sync.recognition import Traces, match_gists, match_ids, shows, traces_of
 

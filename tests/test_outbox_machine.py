@@ -239,12 +239,12 @@ class FakePipedrive:
 
     def create_person(
         self, name: str, email: str = "", *, custom_fields: Mapping[str, str] | None = None, subject: str = ""
-    ) -> int:
-        def create() -> int:
+    ) -> PipedrivePerson:
+        def create() -> PipedrivePerson:
             number = len(self.persons) + 1
             fields = dict(custom_fields or {})
             self.persons[number] = PipedrivePerson(number, name, [], self.clock(), custom_fields=fields)
-            return number
+            return self.persons[number]
 
         return self._post(create)
 

@@ -117,7 +117,7 @@ class PipedriveClient:
         pages = self._iter_pages("/api/v2/itemSearch/field", query, SEARCH_PAGE_SIZE, window=SEARCH)
         # The specification wraps each row in `item`; its example does not.
         items = [row.get("item", row) if isinstance(row, dict) else row for rows in pages for row in rows]
-        return [person.id for person in read_rows(items, PERSON)]
+        return [person.id for person in self._read_found(items)]
 
     def iter_newest_persons(self) -> Iterator[PipedrivePerson]:
         """GET /persons, newest first. The list does not lag as the search index may."""
@@ -134,14 +134,14 @@ class PipedriveClient:
 
     def create_person(
         self, name: str, email: str = "", *, custom_fields: Mapping[str, str] | None = None, subject: str = ""
-    ) -> int:
-        """POST /persons - returns the new person's id. OutcomeUnknownError if it may have been created."""
+    ) -> PipedrivePerson:
+        """POST /persons - returns the new person. OutcomeUnknownError if it may have been created."""
         body: dict[str, Any] = {"name": name}
         if email:
             body["emails"] = [{"value": email, "primary": True, "label": "work"}]
         if custom_fields:
             body["custom_fields"] = dict(custom_fields)
-        return self._read_created(self.api.post("/api/v2/persons", body, subject=subject), ONE_PERSON).id
+        return self._read_created(self.api.post("/api/v2/persons", body, subject=subject), ONE_PERSON)
 
     def set_custom_field(self, person_id: int, key: str, value: str) -> None:
         """PATCH /persons/{id} - NotFoundError as in `get_person`."""
@@ -207,8 +207,15 @@ class PipedriveClient:
     def _search_persons(self, term: str, field: str, *, exact: bool) -> list[PipedrivePerson]:
         query = {"term": term, "fields": field, "exact_match": str(exact).lower()}
         pages = self._iter_pages("/api/v2/persons/search", query, SEARCH_PAGE_SIZE, window=SEARCH)
-        items = [row.get("item") for rows in pages for row in rows if isinstance(row, dict)]
-        return read_rows(items, PERSON)
+        items = [row.get("item") if isinstance(row, dict) else row for rows in pages for row in rows]
+        return self._read_found(items)
+
+    @staticmethod
+    def _read_found(items: list[Any]) -> list[PipedrivePerson]:
+        found = read_rows(items, PERSON)
+        if items and not found:
+            raise InvalidResponseError(f"Pipedrive's search: none of {len(items)} rows can be read")
+        return found
 
     def _iter_rows(
         self,
