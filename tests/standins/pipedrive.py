@@ -93,6 +93,7 @@ class PipedriveStandIn(StandIn):
         self.fields: dict[str, str] = {}  # custom fields of persons: name by key
         self.max_fields = 30  # of the plan
         self.users = {TOKEN_USER: True}  # id: active?
+        self.files_under: int | None = 0  # another person for new activities; None: no person
         self.required_field = ""  # that a colleague has made required for new activities
         self.forbidden: set[str] = set()  # operations for which the token's user lacks the permission
         self.hidden: set[int] = set()  # persons that the token's user may not see
@@ -287,6 +288,9 @@ class PipedriveStandIn(StandIn):
         if self.required_field and self.required_field not in body:
             return rejection(f"{self.required_field} is required")
         row = {"owner_id": TOKEN_USER, **self._new(), **body, "person_id": person["id"], "arrived_at": time.monotonic()}
+        if self.files_under != 0:
+            row["person_id"] = self.files_under
+            row["participants"] = [{"person_id": self.files_under, "primary": True}] if self.files_under else []
         self.activities[row["id"]] = row
         return json_response(201, {"success": True, "data": row})
 
