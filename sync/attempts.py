@@ -69,6 +69,13 @@ def count_failed_in_a_row(gist: Gist, kind: PushAttempt.Kind) -> int:
 
 
 @retried
+def has_succeeded_since(moment: datetime | None) -> bool:
+    """Was an activity created by an attempt that began later?"""
+    later = PushAttempt.objects.filter(kind=PushAttempt.Kind.CREATE, outcome=Outcome.SUCCEEDED)
+    return moment is not None and later.filter(attempted_at__gt=moment).exists()
+
+
+@retried
 def delete_old_attempts(before: datetime) -> None:
     """Delete attempts that are older, in batches."""
     old = PushAttempt.objects.filter(attempted_at__lt=before).order_by("attempted_at")

@@ -43,16 +43,21 @@ class ListingEvidence:
         if not self._has_shown_known.is_set() and _is_any_known(list(listed)):
             self._has_shown_known.set()
 
-    def check_count(self, pipedrive_id: int, listed: set[int], read_again: Callable[[], set[int]]) -> None:
+    def count_activities(self, pipedrive_id: int) -> int | None:
+        """The count in the person's own record, to be read before the list. None if it is not known."""
+        try:
+            return self._pipedrive.get_person(pipedrive_id, count_activities=True).activities_count
+        except RejectedError:
+            return None  # A person that does not exist any more has no count.
+
+    def check_count(
+        self, pipedrive_id: int, count: int | None, listed: set[int], read_again: Callable[[], set[int]]
+    ) -> None:
         """InvalidResponseError if this whole list has fewer activities than the person's own record counts.
 
         The count may include activities that the list does not contain (the documentation does not say). So a list that
         is read twice with the same result is believed, if it is not empty or lists have told the truth in this run.
         """
-        try:
-            count = self._pipedrive.get_person(pipedrive_id, count_activities=True).activities_count
-        except RejectedError:
-            return  # A person that does not exist any more has no count.
         if count is None or count <= len(listed):
             return
         if (listed or self._has_shown_known.is_set()) and read_again() == listed:

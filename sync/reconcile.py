@@ -13,7 +13,7 @@ from django.db.models import Q
 from gisttracker.database import retried
 from people.models import Gist, Person
 from sync.activity import note
-from sync.attempts import count_failed_in_a_row, record_found
+from sync.attempts import count_failed_in_a_row, has_succeeded_since, record_found
 from sync.claims import Claims
 from sync.clients.errors import NotFoundError, RejectedError
 from sync.clients.pipedrive_records import Activity
@@ -44,10 +44,11 @@ class Reconciler:
 
     def match_existing(self, person: Person, pipedrive_id: int) -> None:
         """A Pipedrive person that we did not create may have activities of these gists, from a lost database."""
+        count = self._evidence.count_activities(pipedrive_id)
         listed = self._list_activities(pipedrive_id)
         ids = _ids_of(listed)
         self._evidence.check_person(pipedrive_id, ids, _newest_known_of(person, pipedrive_id, None, ids))
-        self._evidence.check_count(pipedrive_id, ids, lambda: _ids_of(self._list_activities(pipedrive_id)))
+        self._evidence.check_count(pipedrive_id, count, ids, lambda: _ids_of(self._list_activities(pipedrive_id)))
         matched = self._store_matches(person, listed)
         self._summary.add({"gists_found": matched})
 
@@ -131,9 +132,9 @@ class Reconciler:
                 self._summary.problem("It was rejected after several attempts.", person=person, gist=gist)
 
     def _columns_of_missing(self, gist: Gist) -> dict[str, object]:
-        """Pending again; rejected after several attempts, if other activities are created in this run."""
+        """Pending again; rejected after several attempts, if other activities have been created since."""
         attempts = count_failed_in_a_row(gist, PushAttempt.Kind.CREATE)
-        if attempts < MAX_ATTEMPTS or not self._summary.counts()["gists_pushed"]:
+        if attempts < MAX_ATTEMPTS or not has_succeeded_since(gist.push_started_at):
             return {"push_state": State.PENDING}
         error = f"Pipedrive gave no clear response to {attempts} attempts, and did not create it. {gist.push_error}"
         return {"push_state": State.REJECTED, "push_error": error[:500]}
@@ -150,6 +151,7 @@ class Reconciler:
 
     def _list_recent(self, person: Person, pipedrive_id: int, since: datetime) -> list[Traces]:
         """Those of one person since this time. Empty if Pipedrive refuses: then the list of all persons decides."""
+        count = self._evidence.count_activities(pipedrive_id)
         try:
             listed = self._list_activities(pipedrive_id, since)
         except RejectedError:
@@ -158,7 +160,9 @@ class Reconciler:
         self._evidence.check_person(pipedrive_id, ids, _newest_known_of(person, pipedrive_id, since, ids))
         is_whole = not listed or not listed[-1].added_at or listed[-1].added_at >= since
         if is_whole:
-            self._evidence.check_count(pipedrive_id, ids, lambda: _ids_of(self._list_activities(pipedrive_id, since)))
+            self._evidence.check_count(
+                pipedrive_id, count, ids, lambda: _ids_of(self._list_activities(pipedrive_id, since))
+            )
         return listed
 
     def _scan_all(self, since: datetime) -> list[Traces]:

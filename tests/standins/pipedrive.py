@@ -11,6 +11,7 @@ from collections import deque
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tests.standins.faults import Fault, reset
 from tests.standins.wire import RecordedRequest, Response, StandIn, json_response
 
 ACTIVITY_FIELDS: dict[str, type] = {
@@ -94,6 +95,9 @@ class PipedriveStandIn(StandIn):
         self.max_fields = 30  # of the plan
         self.users = {TOKEN_USER: True}  # id: active?
         self.files_under: int | None = 0  # another person for new activities; None: no person
+        self.refused_subjects: set[str] = set()
+        self.breaks_at: set[str] = set()  # subjects of activities at which the connection is closed
+        self.daily_requests_left: int | None = None  # POST and PUT; None: no limit
         self.required_field = ""  # that a colleague has made required for new activities
         self.forbidden: set[str] = set()  # operations for which the token's user lacks the permission
         self.hidden: set[int] = set()  # persons that the token's user may not see
@@ -173,8 +177,16 @@ class PipedriveStandIn(StandIn):
             return rejection(f"Parameter '{unknown.pop()}' is not allowed for this request")
         process = getattr(self, f"_{request.operation}", None)
         unknown_method = json_response(404, {"success": False, "error": "Unknown method."})
+        if request.method in ("POST", "PUT") and self.daily_requests_left is not None:
+            self.daily_requests_left -= 1
+            headers["x-daily-requests-left"] = str(self.daily_requests_left)
         response: Response = process(request) if process else unknown_method
         return Response(response.status, response.body, {**response.headers, **headers})
+
+    def _fault_for(self, request: RecordedRequest) -> Fault | None:
+        if request.operation == "create_activity" and request.json.get("subject") in self.breaks_at:
+            return reset()
+        return super()._fault_for(request)
 
     def _count_arrival(self, window: str) -> dict[str, str]:
         """Count a request when it arrives, in a rolling window of two seconds, as Pipedrive documents it."""
@@ -285,6 +297,8 @@ class PipedriveStandIn(StandIn):
             return rejection("Activity type is not valid")
         if not self.users.get(body.get("owner_id", TOKEN_USER)):
             return rejection("owner_id: the user is not active")
+        if body.get("subject") in self.refused_subjects:
+            return rejection("subject is odd")
         if self.required_field and self.required_field not in body:
             return rejection(f"{self.required_field} is required")
         row = {"owner_id": TOKEN_USER, **self._new(), **body, "person_id": person["id"], "arrived_at": time.monotonic()}
