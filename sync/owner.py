@@ -23,9 +23,9 @@ class ActivityOwner:
         if self._setting == TOKEN:
             return None
         if self._setting != PERSON:
-            return self._unless_refused(int(self._setting))
+            return self.unless_refused(int(self._setting))
         try:
-            return self._unless_refused(self._context.pipedrive.get_person(pipedrive_person_id).owner_id)
+            return self.unless_refused(self._context.pipedrive.get_person(pipedrive_person_id).owner_id)
         except RejectedError:
             return None  # That the person cannot be used shows when the activity is created.
 
@@ -48,5 +48,6 @@ class ActivityOwner:
             f"user?), so they belong to the token's user. See PIPEDRIVE_ACTIVITY_OWNER. {error}"
         )
 
-    def _unless_refused(self, owner_id: int | None) -> int | None:
+    def unless_refused(self, owner_id: int | None) -> int | None:
+        """This owner, or None if Pipedrive has refused it in this run."""
         return None if owner_id in self._refused else owner_id

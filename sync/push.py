@@ -252,6 +252,7 @@ class Pusher:
     def _create(self, pipedrive_id: int, activity: NewActivity, owner_id: int | None, not_after: float) -> Activity:
         """Create the activity, for the token's user if its owner is refused."""
         create = self._pipedrive.create_activity
+        owner_id = self._owner.unless_refused(owner_id)
         try:
             created = create(pipedrive_id, activity, owner_id=owner_id, not_after=not_after)
         except RejectedError as error:

@@ -5,6 +5,7 @@ deleted only needs to be written.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,7 +15,7 @@ from gisttracker.database import retried
 from people.models import Gist
 from sync.attempts import Attempt
 from sync.claims import Clock
-from sync.clients.errors import NotFoundError, RejectedError, RetryNextRunError
+from sync.clients.errors import InvalidResponseError, NotFoundError, RejectedError, RetryNextRunError
 from sync.clients.pipedrive import PipedriveClient
 from sync.clients.pipedrive_records import Activity
 from sync.models import PushAttempt, SyncRun
@@ -98,11 +99,10 @@ class _Undo:
     def _delete(self, gist: Gist, activity: Activity) -> None:
         attempt = Attempt(gist, self.attempt.run_id, self.clock(), Kind.DELETE)
         if not activity.is_deleted:
-            try:
+            with suppress(NotFoundError):  # A DELETE whose response was lost is sent again.
                 self.pipedrive.delete_activity(activity.id)
-            except NotFoundError:  # A DELETE whose response was lost is sent again.
-                if not self.pipedrive.get_activity(activity.id).is_deleted:
-                    raise
+            if not self.pipedrive.get_activity(activity.id).is_deleted:
+                raise InvalidResponseError(f"Pipedrive still shows activity {activity.id} after it was deleted")
         _store(gist, attempt, activity, self.clock())
 
 
