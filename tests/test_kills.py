@@ -1,8 +1,8 @@
 """Kill the worker with -9 at random moments, many times, and count the activities.
 
 `make kills` does it 200 times; the suite does it a few times. The processes and the database are real, the APIs are the
-stand-ins. People and gists are added in the meantime. At the end, the kills stop, unknown outcomes are resolved, and
-every gist must have exactly one activity.
+stand-ins, which lie in 5% of their responses. People and gists are added in the meantime. At the end, kills and lies
+stop, unknown outcomes are resolved, and every gist must have exactly one activity.
 """
 
 import os
@@ -18,13 +18,16 @@ from django.db import connection
 from django.utils import timezone
 
 from people.models import Gist, Person
-from sync.models import SyncRun
+from sync.models import ApiPause, GitHubIdField, SyncRun
 from tests.conftest import Worker
 from tests.factories import track
 from tests.standins import GitHubStandIn, PipedriveStandIn
+from tests.test_lies import LIES as GITHUB_LIES
+from tests.test_pipedrive_lies import LIES as PIPEDRIVE_LIES
 
 DEFAULT_KILLS = 6
 KILLS = int(os.environ.get("KILLS", DEFAULT_KILLS))
+LIE_RATE = 0.05  # of all responses
 MAX_LIFETIME = 1.2  # seconds from a worker's start to its kill; starting takes about half of them
 needs_server = pytest.mark.skipif(connection.vendor == "sqlite", reason="parallel workers need a database server")
 
@@ -36,6 +39,7 @@ class KillStats:
     kills: int
     gists: int
     kills_during_post: int
+    lies: int
     activities_by_gist: Counter[str]
 
     @property
@@ -52,7 +56,7 @@ class KillStats:
 
     def __str__(self) -> str:
         return (
-            f"{self.kills} kills, {self.kills_during_post} of them in the middle of a POST; "
+            f"{self.kills} kills, {self.kills_during_post} of them in the middle of a POST; {self.lies} lies; "
             f"{self.gists} gists: {self.lost} lost, {self.doubled} doubled."
         )
 
@@ -68,6 +72,8 @@ def kill_workers(
 ) -> KillStats:
     """Start workers and kill them at random moments, until so many were killed while they ran."""
     killed = killed_during_post = 0
+    for standin, lies in ((github, GITHUB_LIES), (pipedrive, PIPEDRIVE_LIES)):
+        standin.lies, standin.lie_rate = list(lies.values()), LIE_RATE
     while killed < kills:
         publish_some_gists(github, rng)
         workers = [start() for _ in range(worker_count)]
@@ -80,15 +86,21 @@ def kill_workers(
             worker.kill()
             worker.communicate()
         killed_during_post += Gist.objects.filter(push_state="started").exists()
-        expire_leases_and_heartbeats()
+        expire_leases_and_pauses()
+    github.lie_rate = pipedrive.lie_rate = 0
     sync_until_done(start)
     gists = sum(len(account.gists) for account in github.accounts.values())
-    return KillStats(killed, gists, killed_during_post, Counter(pipedrive.gist_ids()))
+    lies_told = github.lie_count + pipedrive.lie_count
+    return KillStats(killed, gists, killed_during_post, lies_told, Counter(pipedrive.gist_ids()))
 
 
-def expire_leases_and_heartbeats() -> None:
-    """What would happen later by itself."""
-    Person.objects.update(leased_until=None)
+def expire_leases_and_pauses() -> None:
+    """What would happen later by itself, and what an operator does: push rejected gists again."""
+    Person.objects.update(leased_until=None, next_attempt_at=None, next_push_at=None)
+    Person.objects.filter(state__in=["gone", "conflict"]).update(attempted_at=None)  # They are checked once a day.
+    ApiPause.objects.all().delete()
+    GitHubIdField.objects.update(checked_at=None, create_started_at=None)
+    Gist.objects.push_again()
     SyncRun.objects.update(heartbeat_at=timezone.now() - timedelta(hours=1))
 
 
@@ -111,9 +123,15 @@ def wait_for_post(pipedrive: PipedriveStandIn, workers: list[subprocess.Popen[st
 def sync_until_done(start: Worker) -> None:
     """Let runs finish until no person and no gist is left to do."""
     for _ in range(10):
+        expire_leases_and_pauses()
         output, errors = start().communicate(timeout=600)
         has_unfinished_gists = Gist.objects.filter(push_state__in=["pending", "started"]).exists()
-        if not has_unfinished_gists and not Person.objects.filter(polled_at=None).exists():
+        is_anyone_unavailable = Person.objects.filter(state__in=["gone", "conflict"]).exists()
+        if (
+            not has_unfinished_gists
+            and not is_anyone_unavailable
+            and not Person.objects.filter(polled_at=None).exists()
+        ):
             return
     raise AssertionError(f"Work is left after ten runs: {output} {errors}")
 

@@ -1,6 +1,7 @@
 """The HTTP server of both stand-ins: keep-alive, no Nagle delay, faults on demand, a record of all requests."""
 
 import json
+import random
 import re
 import socket
 import struct
@@ -121,6 +122,10 @@ class StandIn:
         self.latency = 0.0  # seconds before each response
         self.hold = threading.Event()  # Responses wait while it is not set.
         self.hold.set()
+        self.lies: list[Fault] = []
+        self.lie_rate = 0.0  # the part of the responses that are one of `lies`, at random
+        self.rng = random.Random()  # noqa: S311  # not used for secrets
+        self.lie_count = 0
         self._faults: list[tuple[str, range, Fault]] = []
         self._url_faults: list[tuple[re.Pattern[str], Fault]] = []
         self._routes = [(name, method, re.compile(pattern)) for name, method, pattern in self.operations]
@@ -189,6 +194,9 @@ class StandIn:
             connection.send(response)
 
     def _fault_for(self, request: RecordedRequest) -> "Fault | None":
+        if self.lie_rate and self.rng.random() < self.lie_rate:
+            self.lie_count += 1
+            return self.rng.choice(self.lies)
         operation, url = request.operation, f"{request.path}?{urlencode(request.query)}"
         for pattern, fault in self._url_faults:
             if pattern.search(url):
