@@ -15,10 +15,11 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from people.models import Gist, Person
-from sync.models import ApiPause, GitHubIdField, SyncRun
+from sync.models import ApiPause, GitHubIdField, PushAttempt, SyncRun
 from tests.conftest import Worker
 from tests.factories import track
 from tests.standins import GitHubStandIn, PipedriveStandIn
@@ -85,13 +86,19 @@ def kill_workers(
             killed += worker.poll() is None
             worker.kill()
             worker.communicate()
-        killed_during_post += Gist.objects.filter(push_state="started").exists()
+        killed_during_post += has_interrupted_push()
         expire_leases_and_pauses()
     github.lie_rate = pipedrive.lie_rate = 0
     sync_until_done(start)
     gists = sum(len(account.gists) for account in github.accounts.values())
     lies_told = github.lie_count + pipedrive.lie_count
     return KillStats(killed, gists, killed_during_post, lies_told, Counter(pipedrive.gist_ids()))
+
+
+def has_interrupted_push() -> bool:
+    """Is there a push whose process was killed? One without a clear response has its attempt recorded."""
+    recorded = PushAttempt.objects.filter(gist=OuterRef("pk"), attempted_at=OuterRef("push_started_at"))
+    return Gist.objects.filter(~Exists(recorded), push_state="started").exists()
 
 
 def expire_leases_and_pauses() -> None:
