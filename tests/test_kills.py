@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections import Counter
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.db import connection
@@ -35,11 +35,11 @@ needs_server = pytest.mark.skipif(connection.vendor == "sqlite", reason="paralle
 
 @dataclass
 class KillStats:
-    """The kills, the published gists, and how many activities each gist has."""
+    """The kills, the pushes that they interrupted, the published gists, and how many activities each gist has."""
 
     kills: int
     gists: int
-    kills_during_post: int
+    interrupted_pushes: int
     lies: int
     activities_by_gist: Counter[str]
 
@@ -57,7 +57,7 @@ class KillStats:
 
     def __str__(self) -> str:
         return (
-            f"{self.kills} kills, {self.kills_during_post} of them in the middle of a POST; {self.lies} lies; "
+            f"{self.kills} kills, which interrupted {self.interrupted_pushes} pushes; {self.lies} lies; "
             f"{self.gists} gists: {self.lost} lost, {self.doubled} doubled."
         )
 
@@ -72,7 +72,8 @@ def kill_workers(
     rng: random.Random,
 ) -> KillStats:
     """Start workers and kill them at random moments, until so many were killed while they ran."""
-    killed = killed_during_post = 0
+    killed = 0
+    interrupted: set[tuple[int, datetime | None]] = set()
     for standin, lies in ((github, GITHUB_LIES), (pipedrive, PIPEDRIVE_LIES)):
         standin.lies, standin.lie_rate = list(lies.values()), LIE_RATE
     while killed < kills:
@@ -86,19 +87,20 @@ def kill_workers(
             killed += worker.poll() is None
             worker.kill()
             worker.communicate()
-        killed_during_post += has_interrupted_push()
+        interrupted |= find_interrupted_pushes()
         expire_leases_and_pauses()
     github.lie_rate = pipedrive.lie_rate = 0
     sync_until_done(start)
     gists = sum(len(account.gists) for account in github.accounts.values())
     lies_told = github.lie_count + pipedrive.lie_count
-    return KillStats(killed, gists, killed_during_post, lies_told, Counter(pipedrive.gist_ids()))
+    return KillStats(killed, gists, len(interrupted), lies_told, Counter(pipedrive.gist_ids()))
 
 
-def has_interrupted_push() -> bool:
-    """Is there a push whose process was killed? One without a clear response has its attempt recorded."""
+def find_interrupted_pushes() -> set[tuple[int, datetime | None]]:
+    """Pushes whose process was killed, by gist and time. Those without a clear response have their attempt recorded."""
     recorded = PushAttempt.objects.filter(gist=OuterRef("pk"), attempted_at=OuterRef("push_started_at"))
-    return Gist.objects.filter(~Exists(recorded), push_state="started").exists()
+    started = Gist.objects.filter(~Exists(recorded), push_state="started")
+    return set(started.values_list("pk", "push_started_at"))
 
 
 def expire_leases_and_pauses() -> None:
