@@ -223,20 +223,23 @@ def test_a_merge_of_a_given_id_is_reported_and_not_followed(
 
 
 # --- activities that are not where they were ---
+@pytest.mark.parametrize("others", [0, 60])
 def test_a_moved_activity_of_an_unknown_push_is_found(
-    linked: int, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+    others: int, linked: int, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     github.publish("ada", "Second")
     pipedrive.fail("create_activity", reset(after=True))
     sync()
     moved = max(pipedrive.activities)
     pipedrive.edit_activity(moved, person_id=pipedrive.add_person("Another contact"))
+    for number in range(others):
+        pipedrive.activities[1000 + number] = {**pipedrive.activities[moved], "id": 1000 + number, "note": "call"}
 
     summary = sync()
 
     assert summary.counts["gists_found"] == 1
     assert Gist.objects.latest("id").pipedrive_activity_id == moved
-    assert len(pipedrive.activities) == 2
+    assert len(pipedrive.activities) == 2 + others
 
 
 def test_an_activity_deleted_while_its_push_was_unknown_is_not_made_again(

@@ -3,9 +3,11 @@
 import re
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 from urllib.parse import urlencode
 
 import pytest
+from django.utils import timezone
 
 from people.models import Gist, Person
 from sync.models import ApiPause, FoundActivity, GitHubIdField, SyncRun
@@ -17,7 +19,7 @@ from tests.standins.wire import RecordedRequest
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HTML = {"content-type": "text/html"}
-PEOPLE = 4
+PEOPLE = 3
 OTHER = "A contact who is not tracked"
 LIES: dict[str, Fault] = {
     "404 of Pipedrive": respond(404, '{"success": false, "error": "Entity not found"}'),
@@ -107,6 +109,27 @@ def lost_database(github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
         create_person(f"person-{number}")
 
 
+def tracked_again(github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync) -> None:
+    """All but one were not tracked for a while, so the newest activities show nothing about them."""
+    track_people(github, PEOPLE, gists=1)
+    sync("--concurrency", "1")
+    newest = Gist.objects.order_by("-pipedrive_activity_id")[0].person
+    for person in Person.objects.exclude(pk=newest.pk):
+        person.delete()
+        create_person(person.github_username)
+
+
+def restored_backup(github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync) -> None:
+    """The database does not know that the second gists were pushed."""
+    track_people(github, PEOPLE, gists=1)
+    sync()
+    for person in Person.objects.all():
+        github.publish(person.github_username, "Second")
+    sync()
+    unknown = {"push_state": "pending", "pipedrive_activity_id": None, "push_attempts": 0, "pipedrive_person_id": None}
+    Gist.objects.filter(description="Second").update(**unknown)
+
+
 def merged_contacts(github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync) -> None:
     """A colleague has merged one of our persons into a contact."""
     track_people(github, PEOPLE, gists=1)
@@ -127,6 +150,8 @@ SCENARIOS: dict[Callable[[GitHubStandIn, PipedriveStandIn, Sync], None], list[st
     lost_database: [
         *("list of all activities", "list of a person's activities", "fields", "search by field", "person"),
     ],
+    tracked_again: ["list of a person's activities", "list of all activities", "search by field", "person"],
+    restored_backup: ["list of all activities", "activity"],
     merged_contacts: ["activity", "person", "list of a person's activities", "create activity"],
 }
 
@@ -161,6 +186,8 @@ def test_after_a_lie_and_the_truth_everything_is_as_without_the_lie(
     ApiPause.objects.all().delete()  # The block is over.
     for _ in range(3):
         after = sync()
+        if not after.json["problems"] and not Gist.objects.unfinished().exists():
+            break
 
     assert sent, "the call was not made"
     assert len(sent) <= 4 * PEOPLE
@@ -175,6 +202,21 @@ def test_after_a_lie_and_the_truth_everything_is_as_without_the_lie(
     existing = {row["id"] for row in pipedrive.persons.values() if not row["is_deleted"] and row["name"] != OTHER}
     assert set(links_of_people().values()) == existing
     assert len(existing) == PEOPLE
+
+
+def test_without_a_count_a_list_that_lacks_a_known_activity_is_not_believed(
+    github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    pipedrive.counts_activities = False
+    lost_responses(github, pipedrive, sync)
+    Gist.objects.filter(push_state="started").update(push_started_at=timezone.now() - timedelta(hours=3))
+    Gist.objects.filter(push_state="pushed").update(push_started_at=timezone.now())
+    pipedrive.fail_always(CALLS["list of a person's activities"], LIES["200 with a well-formed empty list"])
+
+    sync()
+
+    assert Gist.objects.filter(push_state="started").count() == PEOPLE
+    assert len(pipedrive.requests_to("create_activity")) == 2 * PEOPLE
 
 
 def links_of_people() -> dict[str, int | None]:

@@ -92,6 +92,7 @@ class PipedriveStandIn(StandIn):
         self.persons: dict[int, dict[str, Any]] = {}
         self.activities: dict[int, dict[str, Any]] = {}
         self.fields: dict[str, str] = {}  # custom fields of persons: name by key
+        self.counts_activities = True  # in the record of a person, on request
         self.max_fields = 30  # of the plan
         self.users = {TOKEN_USER: True}  # id: active?
         self.clock_offset = 0.0  # seconds by which Pipedrive's clock is ahead
@@ -236,7 +237,7 @@ class PipedriveStandIn(StandIn):
         person = self._visible_person(request)
         if person is None:
             return not_found()
-        if request.query.get("include_fields") == "activities_count":
+        if request.query.get("include_fields") == "activities_count" and self.counts_activities:
             count = len([row for row in self._not_deleted(self.activities) if row["person_id"] == person["id"]])
             person = {**person, "activities_count": count}
         return json_response(200, {"success": True, "data": person})
