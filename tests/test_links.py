@@ -232,8 +232,13 @@ def test_a_moved_activity_of_an_unknown_push_is_found(
     sync()
     moved = max(pipedrive.activities)
     pipedrive.edit_activity(moved, person_id=pipedrive.add_person("Another contact"))
-    for number in range(others):
-        pipedrive.activities[1000 + number] = {**pipedrive.activities[moved], "id": 1000 + number, "note": "call"}
+    if others:  # The ids of colleagues' activities are between the known one and ours.
+        row = pipedrive.activities.pop(moved)
+        moved += others
+        pipedrive.activities |= {
+            number: {**row, "id": number, "note": "call", "subject": "Call"} for number in range(moved - others, moved)
+        }
+        pipedrive.activities[moved] = {**row, "id": moved}
 
     summary = sync()
 

@@ -1,6 +1,6 @@
 """What Pipedrive returns: typed records, read strictly where a verdict depends on them.
 
-A list is a list only if `success` is true and `data` is a list; a record only if `data` is an object with an id. Parts
+A list is a list only if `success` is a boolean and `data` is a list; a record only if `data` is an object with an id. Parts
 of a record that are not as documented are left out, so that one odd value does not hide the record.
 """
 
@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import (
-    AfterValidator,
     AwareDatetime,
     BeforeValidator,
     Field,
@@ -30,12 +29,6 @@ def _none_if_invalid(value: Any, validate: Callable[[Any], Any]) -> Any:
         return None
 
 
-def _must_be_true(value: bool) -> bool:
-    if not value:
-        raise ValueError("success is not true")
-    return value
-
-
 def _values(emails: Any) -> Any:
     """Lists contain e-mails as objects, searches contain plain text."""
     rows = emails if isinstance(emails, list) else []
@@ -51,7 +44,6 @@ def _primary_participant(participants: Any) -> Any:
     return None
 
 
-Success = Annotated[StrictBool, AfterValidator(_must_be_true)]
 Optional = WrapValidator(_none_if_invalid)
 Id = Annotated[int, Field(ge=1, le=MAX_ID)]
 OptionalId = Annotated[Id | None, Optional]
@@ -123,7 +115,7 @@ class PersonField:
 
 @dataclass(frozen=True)
 class One(Generic[T]):
-    success: Success
+    success: StrictBool  # true; the client raises RejectedError for false
     data: T | None
 
 
@@ -136,7 +128,7 @@ class Cursor:
 class Page:
     """The rows of a list, each still to be read."""
 
-    success: Success
+    success: StrictBool  # true; the client raises RejectedError for false
     data: list[Any]
     additional_data: Cursor | None = None
 
@@ -148,7 +140,7 @@ class FoundItems:
 
 @dataclass(frozen=True)
 class SearchPage:
-    success: Success
+    success: StrictBool  # true; the client raises RejectedError for false
     data: FoundItems
     additional_data: Cursor | None = None
 
