@@ -1,39 +1,39 @@
-"""A pause that an API has ordered and that outlasts the run: no run sends a request before it is over."""
+"""A pause that Pipedrive has ordered and that outlasts the run: no process sends a request before it is over."""
 
 import hashlib
 from datetime import timedelta
 
 from gisttracker.database import retried
+from sync.claims import Clock
 from sync.clients.boot_clock import boot_clock
 from sync.clients.errors import CircuitOpenError
-from sync.context import RunContext
+from sync.clients.pipedrive import PipedriveClient
 from sync.models import ApiPause
 
 MAX_PAUSE = timedelta(days=1)  # A longer one is a mistake.
 
 
 @retried
-def store_pause(context: RunContext) -> None:
-    """Store Pipedrive's pause, if there is one."""
-    pause = context.pipedrive.long_pause
+def store_pause(pipedrive: PipedriveClient, clock: Clock) -> None:
+    """Store the client's pause, if there is one."""
+    pause = pipedrive.long_pause
     if pause is None:
         return
-    until = context.clock() + timedelta(seconds=max(pause.until - boot_clock(), 0))
-    columns = {"scope": _scope(context), "until": until, "reason": pause.reason[:200]}
-    ApiPause.objects.update_or_create(api=context.pipedrive.api.name, defaults=columns)
+    until = clock() + timedelta(seconds=max(pause.until - boot_clock(), 0))
+    columns = {"scope": _scope(pipedrive), "until": until, "reason": pause.reason[:200]}
+    ApiPause.objects.update_or_create(api=pipedrive.api.name, defaults=columns)
 
 
 @retried
-def keep_pause(context: RunContext) -> None:
-    """Send no request to Pipedrive if a pause of an earlier run, for the same address and token, is not over."""
-    api, now = context.pipedrive.api, context.clock()
-    stored = ApiPause.objects.filter(api=api.name, scope=_scope(context), until__gt=now).first()
+def keep_pause(pipedrive: PipedriveClient, clock: Clock) -> None:
+    """Open the circuit if a pause of an earlier process, for the same address and token, is not over."""
+    api, now = pipedrive.api, clock()
+    stored = ApiPause.objects.filter(api=api.name, scope=_scope(pipedrive), until__gt=now).first()
     if stored and stored.until <= now + MAX_PAUSE:
-        until = stored.until
-        message = f"{api.name} is not called before {until:%Y-%m-%d %H:%M} UTC ({stored.reason})"
-        api.circuit.open(CircuitOpenError(message, until))
+        message = f"{api.name} is not called before {stored.until:%Y-%m-%d %H:%M} UTC ({stored.reason})"
+        api.circuit.open(CircuitOpenError(message, stored.until))
 
 
-def _scope(context: RunContext) -> str:
+def _scope(pipedrive: PipedriveClient) -> str:
     """Another address or token is not paused."""
-    return hashlib.sha256("\n".join(context.pipedrive.api.identity).encode()).hexdigest()
+    return hashlib.sha256("\n".join(pipedrive.api.identity).encode()).hexdigest()

@@ -71,10 +71,12 @@ class PushResults:
 
     def decide(self) -> None:
         """Nothing else is left to push: decide what is left. People whose persons are replaced are pushed again."""
-        self._pusher.refusals.end()
+        self._pusher.refusals.end(is_complete=self._lane.is_open)
         lost = [result for result in self._undecided if result.is_lost]
         others = [result for result in self._undecided if not result.is_lost]
         self._undecided = []
+        for result in others:
+            result.is_attempted &= not result.is_undecided  # The run ended before more was known.
         self.ready += others
         if len(lost) > max(MAX_LOST, MAX_LOST_PART * self._attempted):
             self._context.pipedrive.api.circuit.open(
@@ -120,7 +122,7 @@ class PushResults:
         summary = self._context.summary
         for refusal in result.refusals:
             gist = refusal.gist
-            if gist is None:
+            if gist is None or refusal.is_about_us is not False:
                 continue
             columns = {"push_error": str(refusal.error)[:500], "updated_at": self._context.clock()}
             try:

@@ -120,10 +120,13 @@ class Refusals:
             self._succeeded.add(stage)
             self._decide(stage)
 
-    def end(self) -> None:
-        """No more responses will come: what is not decided is about single people and gists."""
+    def end(self, *, is_complete: bool) -> None:
+        """No more responses will come: what is not decided is about single people and gists.
+
+        If the work is not complete, that is concluded only for steps that have succeeded for others.
+        """
         with self._lock:
-            for stage in Stage:
+            for stage in Stage if is_complete else self._succeeded:
                 self._decide(stage)
 
     def _decide(self, stage: Stage) -> None:

@@ -88,7 +88,7 @@ class Run:
 
     def __call__(self) -> None:
         """Work until no people are due. Errors of people and gists are in the summary and on their rows."""
-        keep_pause(self.context)
+        keep_pause(self.context.pipedrive, self.context.clock)
         try:
             with self.poll_lane.workers, self.push_lane.workers:
                 try:

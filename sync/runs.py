@@ -100,7 +100,7 @@ def count_held_by_others(run: SyncRun, due: Q, now: datetime) -> tuple[int, bool
 @retried
 def write_heartbeat(run: SyncRun, context: RunContext) -> None:
     """Show that the run is alive and what it has done so far, also for the case that it crashes."""
-    store_pause(context)
+    store_pause(context.pipedrive, context.clock)
     SyncRun.objects.filter(pk=run.pk).update(heartbeat_at=context.clock(), counts=context.summary.counts())
 
 
@@ -112,7 +112,7 @@ def close_run(run: SyncRun, context: RunContext, outcome: Outcome) -> None:
     run.limits = {client.api.name.lower(): _limits(client) for client in (context.github, context.pipedrive)}
     run.errors = "\n".join(line[:300] for line in context.summary.problems)
     run.save()
-    store_pause(context)
+    store_pause(context.pipedrive, context.clock)
     oldest = context.clock() - KEEP_FOR
     SyncRun.objects.filter(started_at__lt=oldest).exclude(outcome=Outcome.RUNNING).delete()
     ActivityDay.objects.filter(day__lt=oldest.date()).delete()

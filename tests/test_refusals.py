@@ -128,7 +128,21 @@ def test_refusals_of_three_people_between_successes_are_about_their_gists(
     assert (summary.code, summary.counts["gists_rejected"], summary.counts["gists_pushed"]) == (0, 3, 9)
 
 
-# --- nobody else has to wait ---
+def test_a_run_that_is_stopped_early_rejects_nothing(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    """It is not known yet whether the refusal is about the gist."""
+    for number in range(3):
+        github.publish("ada", f"Gist {number}")
+    pipedrive.required_field = "deal_id"
+    pipedrive.fail("create_activity", BLOCKS["html"], nth=2)
+
+    sync("--concurrency", "1")
+
+    assert states() == {"pending"}
+
+
+# --- the others do not wait ---
 def test_gists_that_always_fail_come_last(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:

@@ -225,6 +225,17 @@ def test_an_activity_that_was_found_later_belongs_to_the_run_that_sent_it(
     assert "1 activity deleted" in undo(first)[1]
 
 
+def test_an_undo_keeps_the_pause_after_a_block(runs: tuple[str, str], pipedrive: PipedriveStandIn, undo: Undo) -> None:
+    pipedrive.fail("get_activity", respond(403, "<html>blocked", {"content-type": "text/html"}))
+    first = undo(runs[1])
+    sent = len(pipedrive.requests)
+    second = undo(runs[1])
+
+    assert (first[0], second[0], len(pipedrive.requests)) == (3, 3, sent)
+    assert "Repeat the command to continue" in second[1]
+    assert "not called before" in second[1]
+
+
 @pytest.mark.parametrize("argument", ["x", "0", "-1", "1.5", ""])
 def test_an_invalid_run_is_rejected(argument: str, configured: Settings) -> None:
     with pytest.raises(CommandError, match=r"number of a run|required|expected"):

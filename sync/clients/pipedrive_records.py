@@ -1,7 +1,7 @@
 """What Pipedrive returns: typed records, read strictly where a verdict depends on them.
 
-A list is a list only if `success` is a boolean and `data` is a list; a record only if `data` is an object with an id. Parts
-of a record that are not as documented are left out, so that one odd value does not hide the record.
+A list is a list only if `success` is a boolean and `data` is a list; a record only if `data` is an object with an id.
+Parts of a record that are not as documented are left out, so that one odd value does not hide the record.
 """
 
 from collections.abc import Callable

@@ -11,11 +11,12 @@ from django.utils.translation import ngettext
 
 from gisttracker.database import retried
 from gisttracker.environment import EX_CONFIG, exit_with_config_error
-from sync.claims import database_clock
+from sync.claims import Clock, database_clock
 from sync.clients.errors import CircuitOpenError, ConfigurationError, RunStoppedError
 from sync.clients.pipedrive import PipedriveClient
 from sync.management.commands.sync_gists import EX_FAILED, check_urls, stop_on_signals
 from sync.models import SyncRun
+from sync.pauses import keep_pause, store_pause
 from sync.undo import Undone, undo
 
 MAX_FAILURES = 3  # in a row; then it is not tried for the others
@@ -45,14 +46,15 @@ class Command(BaseCommand):
             raise CommandError(f"Run {run.pk} is still running: stop it first.", returncode=2)
         stopping = threading.Event()
         pipedrive = PipedriveClient(settings.PIPEDRIVE_API_URL, settings.PIPEDRIVE_TOKEN, stopping=stopping)
+        keep_pause(pipedrive, clock)
         with stop_on_signals(stopping):
-            self._undo(run, undo(run, pipedrive, clock, dry_run=options["dry_run"]), dry_run=options["dry_run"])
+            self._undo(run, pipedrive, clock, dry_run=options["dry_run"])
 
-    def _undo(self, run: SyncRun, results: Any, *, dry_run: bool) -> None:
+    def _undo(self, run: SyncRun, pipedrive: PipedriveClient, clock: Clock, *, dry_run: bool) -> None:
         deleted = kept = failures = 0
         stopped: Exception | None = None
         try:
-            for undone in results:
+            for undone in undo(run, pipedrive, clock, dry_run=dry_run):
                 self._print(undone, dry_run=dry_run)
                 deleted += not undone.kept_because
                 kept += bool(undone.kept_because)
@@ -62,6 +64,7 @@ class Command(BaseCommand):
                     break
         except (CircuitOpenError, RunStoppedError) as error:
             stopped = error
+        store_pause(pipedrive, clock)
         activities = ngettext("%d activity", "%d activities", deleted) % deleted
         self.stdout.write(f"Run {run.pk}: {activities} {'would be deleted' if dry_run else 'deleted'}, {kept} kept.")
         if stopped:
