@@ -28,9 +28,9 @@ sync: $(RUNTIME) ## run one sync against the real APIs; requires PIPEDRIVE_TOKEN
 test: $(TOOLS) ## run the test suite on SQLite, then on a temporary MySQL-compatible server
 	@sh tests/install-system-packages.sh server || [ -z "$$CI" ]
 	@echo "--- on SQLite"
-	@DATABASE_HOST= $(BIN)/python -m pytest -q -n 2 $(ARGS)
+	@DATABASE_HOST= $(BIN)/python -m pytest -q -n 4 $(ARGS)
 	@echo "--- on a MySQL-compatible server"
-	@$(BIN)/python tests/with_mysql.py $(BIN)/python -m pytest -q -n 2 $(ARGS)
+	@$(BIN)/python tests/with_mysql.py $(BIN)/python -m pytest -q -n 4 $(ARGS)
 
 kills: $(TOOLS) ## kill workers 200 times (KILLS) at random moments, on both databases; on MySQL also three at once
 	@DATABASE_HOST= KILLS=$(or $(KILLS),200) $(BIN)/python -m pytest -q tests/test_kills.py
