@@ -20,7 +20,7 @@ MAX_CLOCK_DIFFERENCE = timedelta(hours=1)  # between Pipedrive's clock and ours
 MAX_CANDIDATES = 10  # found persons that are looked at
 MAX_NEWEST = 1000  # persons, two pages, that are read once a run
 SEARCH_INDEX_DELAY = timedelta(days=1)  # after which the search must find what was written
-EMPTY_LIST_DELAY = timedelta(days=1)  # after which it is believed that Pipedrive has no persons at all
+NO_PERSONS = "Pipedrive lists no persons at all. Whether one was created is checked again in the next run."
 
 
 class PersonFinder:
@@ -59,8 +59,8 @@ class PersonFinder:
                 return None
         if is_empty and _has_linked_people():
             raise InvalidResponseError("Pipedrive lists no persons at all, although it has some")
-        if is_empty and now < started + EMPTY_LIST_DELAY:
-            raise RetryNextRunError("Pipedrive lists no persons at all. Whether one was created is checked again.")
+        if is_empty and person.push_error != NO_PERSONS:  # Believed when two runs have seen it.
+            raise RetryNextRunError(NO_PERSONS)
         return None
 
     Criterion = tuple[Callable[[PipedrivePerson], bool], Callable[[], list[int]]]
