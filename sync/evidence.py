@@ -55,8 +55,8 @@ class ListingEvidence:
     ) -> None:
         """InvalidResponseError if this whole list has fewer activities than the person's own record counts.
 
-        The count may include activities that the list does not contain (the documentation does not say). So a list that
-        is read twice with the same result is believed, if it is not empty or lists have told the truth in this run.
+        The count may include activities that the list does not contain (that is not documented). So a list that
+        is read twice with the same result is believed, if it is not empty or lists were right in this run.
         """
         if count is None or count <= len(listed):
             return

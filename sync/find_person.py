@@ -1,6 +1,6 @@
 """Find the Pipedrive person of a tracked person: by GitHub id, else by exact e-mail, else by our naming.
 
-That there is none is concluded only from searches and lists that tell the truth about persons that are known to exist.
+That there is none is concluded only from searches and lists that show the persons that are known to exist.
 The search index may lag behind, so the newest persons are looked through as well.
 """
 

@@ -22,9 +22,9 @@ from sync.clients.errors import (
 from sync.context import RunContext
 from sync.find_person import PersonFinder, github_id_of
 from sync.github_field import GitHubField
-from sync.refusals import Refusal, Refusals, RefusedError, Stage
+from sync.refusals import Refusal, Refusals, Stage, StepRefusedError
 
-MAX_KNOWN_ACTIVITIES = 3  # that are asked where a merge has moved them
+MAX_KNOWN_ACTIVITIES = 3  # that are read to find where a merge has moved them
 
 
 class LinkError(RetryNextRunError):
@@ -112,7 +112,7 @@ class Linker:
         return _Trouble(f"Pipedrive person {pipedrive_id} was deleted", is_deleted=True) if found.is_deleted else None
 
     def _find_merge(self, person: Person) -> int | None:
-        """The person to whom Pipedrive has moved the activities that we know, if all of them name the same."""
+        """The person under which Pipedrive now files the activities that we know, if all of them name the same."""
         moved_to = set()
         for activity_id in _known_activities(person):
             try:
@@ -153,7 +153,7 @@ class Linker:
                 )
             if created.name != name:
                 self._check_created(created.id)
-        except (CircuitOpenError, NotSentError, RefusedError):
+        except (CircuitOpenError, NotSentError, StepRefusedError):
             self._claims.update(person, pipedrive_create_started_at=None)
             raise
         now: datetime = self._context.clock()

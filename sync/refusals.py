@@ -62,8 +62,8 @@ class Refusal:
         return self.stage, status, re.sub(r"\d+|'[^']*'|\"[^\"]*\"", "…", str(self.error))
 
 
-class RefusedError(RetryNextRunError):
-    """A step of one person's push was refused; `refusal` says whether that is about the person or about us."""
+class StepRefusedError(RetryNextRunError):
+    """A step of one person's push was refused; `refusal` has whether that is about the person or about us."""
 
     def __init__(self, refusal: Refusal, message: str) -> None:
         super().__init__(message)
@@ -81,13 +81,13 @@ class Refusals:
         self._lock = threading.Lock()
 
     def raise_if_blocked(self, stage: Stage) -> None:
-        """RefusedError for a stage whose refusals are about us: then no request is sent."""
+        """StepRefusedError for a stage whose refusals are about us: then no request is sent."""
         if stage in self._blocked:
-            raise RefusedError(self._blocked[stage], str(self._blocked[stage].error))
+            raise StepRefusedError(self._blocked[stage], str(self._blocked[stage].error))
 
     @contextmanager
     def watch(self, stage: Stage, person: Person) -> Iterator[None]:
-        """Do a step for a person. RefusedError if Pipedrive refuses it, or does not respond as documented."""
+        """Do a step for a person. StepRefusedError if Pipedrive refuses it, or does not respond as documented."""
         self.raise_if_blocked(stage)
         try:
             yield
@@ -98,7 +98,7 @@ class Refusals:
 
     def refuse(self, refusal: Refusal, message: str) -> NoReturn:
         self.record(refusal)
-        raise RefusedError(refusal, message) from None
+        raise StepRefusedError(refusal, message) from None
 
     def record(self, refusal: Refusal) -> None:
         with self._lock:

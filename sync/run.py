@@ -31,7 +31,7 @@ from sync.pauses import keep_pause
 from sync.poll import Poll, poll_person
 from sync.push import Pusher
 from sync.push_results import PushResult, PushResults
-from sync.refusals import RefusedError
+from sync.refusals import StepRefusedError
 from sync.runs import count_held_by_others, count_running, write_heartbeat
 from sync.store import NotAttempted, PollFailure, PollResult, Store
 from sync.verdicts import Verdicts
@@ -176,7 +176,7 @@ class Run:
             result.is_attempted = False
         except LostPersonError as error:
             result.reason, result.is_lost = str(error), True
-        except RefusedError as error:
+        except StepRefusedError as error:
             result.reason = str(error)
             result.refusals.append(error.refusal)
         except Exception as error:  # Whatever it is, it affects this person only.

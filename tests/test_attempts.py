@@ -1,4 +1,4 @@
-"""Each push attempt is a row, and each gist says in one sentence why it is, or is not, in Pipedrive."""
+"""Each push attempt is a row, and each gist explains in one sentence why it is, or is not, in Pipedrive."""
 
 from datetime import timedelta
 
@@ -94,7 +94,7 @@ def test_old_attempts_are_deleted_at_the_end_of_a_run(ada: Person, github: GitHu
     ("path", "status"),
     [
         ("/api/v1/people/ada/gists/nothing/attempts", 404),
-        ("/api/v1/people/nobody/gists/nothing/attempts", 404),
+        ("/api/v1/people/unknown/gists/nothing/attempts", 404),
         ("/api/v1/people/ada/gists/{id}/attempts/", 200),
         ("/api/v1/people/ADA/gists/{id}/attempts?page=1&page_size=1", 200),
         ("/api/v1/people/ada/gists/{id}/attempts?odd=1", 400),
@@ -127,7 +127,7 @@ EXPLANATIONS: dict[str, tuple[dict[str, object], str]] = {
     "pushed": ({"push_state": "pushed", "pipedrive_activity_id": 7}, "It is in Pipedrive as activity 7."),
     "deleted": (
         {"push_state": "pushed", "pipedrive_activity_id": 7, "push_error": "The activity was deleted."},
-        "It is in Pipedrive as activity 7. The activity was deleted.",
+        "Its activity in Pipedrive is 7. The activity was deleted.",
     ),
     "outdated": (
         {"push_state": "pushed", "pipedrive_activity_id": 7, "activity_outdated": True},

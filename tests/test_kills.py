@@ -92,8 +92,9 @@ def kill_workers(
     github.lie_rate = pipedrive.lie_rate = 0
     sync_until_done(start)
     gists = sum(len(account.gists) for account in github.accounts.values())
-    lies_told = github.lie_count + pipedrive.lie_count
-    return KillStats(killed, gists, len(interrupted), lies_told, Counter(pipedrive.gist_ids()))
+    return KillStats(
+        killed, gists, len(interrupted), github.lie_count + pipedrive.lie_count, Counter(pipedrive.gist_ids())
+    )
 
 
 def find_interrupted_pushes() -> set[tuple[int, datetime | None]]:

@@ -89,7 +89,9 @@ class Gist(models.Model):
         state, reason = self.PushState(self.push_state), self.push_error
         if state == self.PushState.PUSHED:
             since = f" since {self.pushed_at:%Y-%m-%d %H:%M} UTC" if self.pushed_at else ""
-            remark = f" {reason}" if reason else " Its last edit is not there yet." if self.activity_outdated else ""
+            if reason:
+                return f"Its activity in Pipedrive is {self.pipedrive_activity_id}. {reason}"
+            remark = " Its last edit is not there yet." if self.activity_outdated else ""
             return f"It is in Pipedrive as activity {self.pipedrive_activity_id}{since}.{remark}"
         if state == self.PushState.STARTED:
             since = f" {self.push_started_at:%Y-%m-%d %H:%M} UTC" if self.push_started_at else ""

@@ -334,7 +334,7 @@ class PipedriveClient:
 def is_own(response: Response) -> bool:
     """Is this Pipedrive's own response? Its JSON has the key `success`; refusals of a request have at least `error`.
 
-    A gateway's 404 says nothing, so that it must not look like Pipedrive's. 204 has no body.
+    A gateway's 404 proves nothing, so that it must not look like Pipedrive's. 204 has no body.
     """
     if response.status == 204 or response.status >= 500:
         return True

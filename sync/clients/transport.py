@@ -92,7 +92,7 @@ class Api:
     `parse_rate_limit` reads a pause from a response; how an API announces its limits is the client's knowledge.
     `not_found` are the statuses that mean so. With `advice`, the same rejection of several requests in a row opens the
     circuit, and the advice is part of the message. `probe_path` is requested to tell an outage from a few objects that
-    fail; without it, all failures in a row are an outage. `is_own` tells the API's own responses from those of a
+    fail; without it, all failures in a row are an outage. `is_own` separates the API's own responses from those of a
     gateway or of another service, which prove nothing. Redirects are followed unless `follows_redirects` is false.
     """
 
@@ -119,7 +119,7 @@ class Api:
         self.circuit = Circuit(name)
         self.limiter = limiter
         self.request_count = 0
-        self.identity = (base_url, *secrets)  # whom a pause is about
+        self.identity = (base_url, *secrets)  # of whoever a pause is about
         self._base_url = base_url
         self._secrets = tuple(secret for secret in secrets if secret)
         self._parse_rate_limit = parse_rate_limit
@@ -157,7 +157,8 @@ class Api:
     ) -> Response:
         """POST JSON, once. `not_after`: a time of `boot_clock()` after which it is not sent any more.
 
-        `subject` says whom it is about: failures of one subject only are not an outage (see Circuit.record_failure).
+        `subject` is the object that it is about: failures of one subject only are not an outage (see
+        Circuit.record_failure).
 
         Rate-limited requests were not processed, so it is safe to resend them. Raises CircuitOpenError and
         NotSentError when nothing was done, RejectedError when it was refused, OutcomeUnknownError when it may have
