@@ -67,7 +67,7 @@ class GitHubField:
             return self._find_wanted(fields)
         if row.key:
             if row.key in {field.field_code for field in fields}:
-                return row.key
+                return _store_key(row.key, now)
             return self._do_without(
                 "The field was deleted in Pipedrive. PIPEDRIVE_GITHUB_FIELD names another one, or none."
             )

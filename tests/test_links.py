@@ -429,6 +429,23 @@ def test_a_deleted_field_is_reported_and_not_created_again(
     assert "deleted in Pipedrive" in api.get("/api/v1/status").json()["github_field_problem"]
 
 
+def test_a_field_that_is_listed_again_is_used_again(
+    linked: int, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, api: APIClient
+) -> None:
+    hidden, pipedrive.fields = pipedrive.fields, {}
+    track(github, "ben", gists=1)
+    sync()
+    pipedrive.fields = hidden
+    GitHubIdField.objects.update(checked_at=timezone.now() - timedelta(days=2))
+    track(github, "cleo", gists=1)
+
+    sync()
+
+    assert api.get("/api/v1/status").json()["github_field_problem"] == ""
+    written = pipedrive.persons[link_of("cleo") or 0]["custom_fields"]
+    assert written == {key: str(Person.objects.get(github_username="cleo").github_id) for key in hidden}
+
+
 def test_the_search_index_may_lag_behind_a_lost_database(
     linked: int, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
