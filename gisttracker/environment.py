@@ -105,7 +105,7 @@ VARIABLES = (
     Variable(
         "PIPEDRIVE_GITHUB_FIELD",
         "",
-        "key or name of the custom text field of persons for the GitHub id; none: no field; empty: GitHub ID is created",
+        "key or name of a custom text field of persons for the GitHub id; none: no field; empty: GitHub ID is created",
     ),
     Variable("PUSH_EDITS", "false", "update the activity when its gist is edited", boolean),
     Variable(
