@@ -276,3 +276,14 @@ def test_a_rejected_activity_is_not_counted_for_the_day(
     sync()
 
     assert ActivityDay.objects.get().count == 0
+
+
+def test_searches_of_both_kinds_keep_to_their_pace(
+    github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    pipedrive.limits = {"search": 10}
+    track_people(github, 8, gists=1)  # each is searched by the GitHub id and by name
+
+    assert sync().counts["gists_pushed"] == 8
+    assert pipedrive.counts["search_items"] + pipedrive.counts["search_persons"] == 16
+    assert pipedrive.rate_limited_count == 0
