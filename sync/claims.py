@@ -208,7 +208,8 @@ class Claims:
         return self._write(self._held(person_ids), lease_holder="", leased_until=None, **columns)
 
     def _as_read(self, person: Person) -> QuerySet[Person]:
-        return self._held([person.pk]).filter(pipedrive_id=person.pipedrive_id)
+        link = {"pipedrive_id": person.pipedrive_id, "pipedrive_linked_at": person.pipedrive_linked_at}
+        return self._held([person.pk]).filter(**link)
 
     @retried
     def check(self, person: Person) -> None:
@@ -244,7 +245,11 @@ class Claims:
     def lock_linked(self, person: Person) -> Iterator[None]:
         """A transaction in which the person is locked. LeaseLostError as in `check`."""
         with self.lock([person.pk]) as held:
-            if person.pk not in held or held[person.pk].pipedrive_id != person.pipedrive_id:
+            read = held.get(person.pk)
+            if read is None or (read.pipedrive_id, read.pipedrive_linked_at) != (
+                person.pipedrive_id,
+                person.pipedrive_linked_at,
+            ):
                 raise _lost(person)
             yield
 

@@ -151,11 +151,11 @@ class Linker:
                 created = self._pipedrive.create_person(
                     name, person.email, custom_fields=fields, subject=person.github_username
                 )
-            if created.name != name:
-                self._check_created(created.id)
         except (CircuitOpenError, NotSentError, StepRefusedError):
             self._claims.update(person, pipedrive_create_started_at=None)
             raise
+        if created.name != name:
+            self._check_created(created.id)
         now: datetime = self._context.clock()
         self._store_link(person, created.id, pipedrive_matched_at=now, pipedrive_field_key=key if fields else "")
 

@@ -94,8 +94,7 @@ class Pusher:
         `is_lost`: its Pipedrive person was found to be deleted.
         """
         self._check_activity_type()
-        with self.refusals.watch(Stage.LIST, person):
-            self._restore_check.check()
+        self._check_restore(person)
         if is_lost:
             self.linker.is_replaced(person)
         self._link_and_match(person)
@@ -129,6 +128,14 @@ class Pusher:
                         )
                     )
             self._is_type_checked = True
+
+    def _check_restore(self, person: Person) -> None:
+        """Once a run, see sync.restore. People who were claimed before a restore was noticed are compared, too."""
+        if not self._restore_check.is_done:
+            with self.refusals.watch(Stage.LIST, person):
+                self._restore_check.check()
+        if self._restore_check.has_compared:
+            _read_matched_at(person)
 
     def _link_and_match(self, person: Person) -> None:
         """Link the person; the activities of a Pipedrive person that was not created just now are compared first."""
@@ -268,7 +275,7 @@ class Pusher:
         """OutcomeUnknownError if the response to a POST names an activity that does not exist, or another one."""
         try:
             found = self._pipedrive.get_activity(created.id)
-        except (RejectedError, RetryNextRunError) as error:
+        except (RejectedError, RetryNextRunError, CircuitOpenError, RunStoppedError) as error:
             raise OutcomeUnknownError(f"Pipedrive returned a new activity that it does not show: {error}") from None
         if found.subject != activity.subject:
             raise OutcomeUnknownError(f"Pipedrive returned activity {created.id}, which is another one")
@@ -317,6 +324,11 @@ class Pusher:
 @retried
 def _read_gists(person: Person, after: int, **selected: object) -> list[Gist]:
     return list(Gist.objects.filter(person=person, pk__gt=after, **selected).order_by("pk")[:BATCH_SIZE])
+
+
+@retried
+def _read_matched_at(person: Person) -> None:
+    person.pipedrive_matched_at = Person.objects.values_list("pipedrive_matched_at", flat=True).get(pk=person.pk)
 
 
 @retried

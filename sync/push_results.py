@@ -57,7 +57,7 @@ class PushResults:
     @property
     def has_all(self) -> bool:
         """Are there results of all people of the lane?"""
-        return len(self.ready) + len(self._undecided) == len(self._lane.held)
+        return set(self._lane.held) <= {result.person.pk for result in [*self.ready, *self._undecided]}
 
     @property
     def has_undecided(self) -> bool:

@@ -73,7 +73,8 @@ def match_gists(gists: Iterable[Gist], activities: Iterable[Traces]) -> dict[int
     for gist in gists:
         expected = _Expected.of(gist)
         for traces in activities:
-            if gist.pk not in found and traces.activity_id not in taken and expected.is_same(traces):
+            is_free = not traces.first_id and traces.activity_id not in taken  # The page of a gist names another one.
+            if gist.pk not in found and is_free and expected.is_same(traces):
                 found[gist.pk] = traces.activity_id
                 taken.add(traces.activity_id)
     return found

@@ -20,7 +20,7 @@ from sync.clients.pipedrive_records import Activity
 from sync.context import RunContext
 from sync.evidence import ListingEvidence, known_activities
 from sync.find_person import MAX_CLOCK_DIFFERENCE
-from sync.models import PushAttempt
+from sync.models import FoundActivity, PushAttempt
 from sync.recognition import Traces, match_gists, match_ids, shows, traces_of
 
 MAX_SCANNED = 20_000  # activities of all persons that are looked at for moved ones
@@ -63,6 +63,8 @@ class Reconciler:
                     columns = pushed_columns(matched[gist.pk], now)
                     columns["activity_outdated"] = not _is_current(gist, matched[gist.pk], listed)
                     Gist.objects.filter(pk=gist.pk).update(**columns, pipedrive_person_id=person.pipedrive_id)
+            found = [gist.github_id for gist in gists if gist.pk in matched]
+            FoundActivity.objects.filter(gist_id__in=found).delete()
             Person.objects.filter(pk=person.pk).update(pipedrive_matched_at=now)
         person.pipedrive_matched_at = now
         return len(matched)
@@ -184,8 +186,10 @@ class Reconciler:
             return self._scan
 
     def _has_started_later(self, settled: datetime) -> bool:
-        """Are there pushes with unknown outcome that are younger than the scan?"""
-        later = Gist.objects.filter(push_state=State.STARTED, push_started_at__gt=self._scanned_at)
+        """Are there pushes with unknown outcome whose settle delay was not over at the time of the scan?"""
+        settle_delay = timedelta(seconds=self._context.options.reconcile_after_seconds)
+        scanned = (self._scanned_at or settled) - settle_delay
+        later = Gist.objects.filter(push_state=State.STARTED, push_started_at__gt=scanned)
         return later.filter(push_started_at__lte=settled).exists()
 
     # --- deleted activities, which no list contains ---

@@ -43,13 +43,14 @@ class RestoreCheck:
     def __init__(self, context: RunContext, evidence: ListingEvidence) -> None:
         self._context, self._evidence = context, evidence
         self._lock = threading.Lock()
-        self._is_done = False
+        self.is_done = False
+        self.has_compared = False  # Were all people marked to be compared in this run?
         self._has_found = False
 
     def check(self) -> None:
         """Once a run. Raises what the client raises; then nothing may be pushed, and the next call tries again."""
         with self._lock:  # The other threads wait for the result.
-            if self._is_done:
+            if self.is_done:
                 return
             newest_known = _get_newest_known_id()
             known = known_activities(self._context)  # Read first: others may push while the list is read.
@@ -57,11 +58,13 @@ class RestoreCheck:
             self._evidence.check_all(read.ids, [number for number in known if number >= read.oldest])
             unknown = _without_pushed(read.found)
             if unknown or read.has_too_many:
+                Person.objects.compare_again()  # Before the rows that show how new the database is.
+                self.has_compared = True
                 _store(unknown)
                 if newest_known:
                     self._report(len(unknown), has_too_many=read.has_too_many)
             self._has_found = FoundActivity.objects.exists()
-            self._is_done = True
+            self.is_done = True
 
     def match(self, person: Person, gists: list[Gist], claims: Claims) -> None:
         """Those of these pending gists that have an activity become pushed."""
@@ -126,4 +129,3 @@ def _without_pushed(activities: dict[str, int]) -> dict[str, int]:
 def _store(unknown: dict[str, int]) -> None:
     rows = [FoundActivity(gist_id=gist_id, activity_id=activity_id) for gist_id, activity_id in unknown.items()]
     FoundActivity.objects.bulk_create(rows, batch_size=1000, ignore_conflicts=True)
-    Person.objects.compare_again()

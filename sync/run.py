@@ -257,7 +257,11 @@ class Run:
         if self._is_polling:
             return False
         lane = self.push_lane
-        return not lane.is_open or not lane.claims.count_free(self._due_for_push(), 1)
+        if not lane.is_open:
+            return True
+        free = lane.claims.count_free(self._due_for_push(), 1)
+        lane.may_find_people |= bool(free)  # Otherwise a person who became due meanwhile would never be claimed.
+        return not free
 
     # --- time ---
     def _join_running_runs(self) -> None:

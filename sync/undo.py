@@ -89,6 +89,8 @@ class _Undo:
         """Why the activity must be kept; empty if nobody has changed it since our last write."""
         if activity.is_deleted:
             return ""
+        if _has_updated(self.attempt):
+            return "gisttracker has updated it since, so earlier changes by others are not visible"
         written = _get_last_write(self.attempt) or activity.add_time
         if written is None or activity.update_time is None:
             return "Pipedrive does not show when it was changed last"
@@ -104,6 +106,13 @@ class _Undo:
             if not self.pipedrive.get_activity(activity.id).is_deleted:
                 raise InvalidResponseError(f"Pipedrive still shows activity {activity.id} after it was deleted")
         _store(gist, attempt, activity, self.clock())
+
+
+@retried
+def _has_updated(attempt: PushAttempt) -> bool:
+    """Did an edit of the gist update the activity? Its update time is then ours, whoever changed it before."""
+    updates = PushAttempt.objects.filter(gist=attempt.gist, kind=Kind.UPDATE, outcome=Outcome.SUCCEEDED)
+    return updates.filter(activity_id=attempt.activity_id).exists()
 
 
 @retried

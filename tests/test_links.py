@@ -10,8 +10,8 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from people.models import Gist, Person
-from sync.models import FoundActivity, GitHubIdField, SyncRun
-from tests.conftest import Sync
+from sync.models import ApiPause, FoundActivity, GitHubIdField, SyncRun
+from tests.conftest import DuringRequest, Sync
 from tests.factories import create_person, track, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, reset, respond
 
@@ -279,6 +279,47 @@ def test_an_activity_filed_elsewhere_is_reported(
     assert f"filed activity {gist.pipedrive_activity_id} under {where}" in summary.json["problems"][0]
     assert (gist.push_state, len(pipedrive.activities)) == ("pushed", 2)
     assert where in gist.push_explanation
+
+
+def test_an_activity_without_a_person_at_the_end_of_the_daily_counter_is_not_made_again(
+    linked: int, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    """The response names no person, and the circuit opens before the activity can be requested."""
+    github.publish("ada", "Second")
+    pipedrive.files_under = None
+    pipedrive.daily_requests_left = 1
+
+    sync()
+    state = Gist.objects.latest("id").push_state
+    pipedrive.daily_requests_left = pipedrive.files_under = None
+    pipedrive.files_under = 0
+    ApiPause.objects.all().delete()
+    for _ in range(2):
+        sync()
+
+    assert state == "started"
+    assert Counter(pipedrive.gist_ids()) == Counter(Gist.objects.values_list("github_id", flat=True))
+
+
+def test_the_same_id_given_by_a_user_during_a_run_is_kept(
+    linked: int,
+    ada: Person,
+    github: GitHubStandIn,
+    pipedrive: PipedriveStandIn,
+    sync: Sync,
+    api: APIClient,
+    during_request: DuringRequest,
+) -> None:
+    github.publish("ada", "Second")
+    pipedrive.delete_person(linked)
+    during_request(
+        pipedrive, "get_person", lambda: api.patch("/api/v1/people/ada", {"pipedrive_id": linked}, format="json")
+    )
+
+    sync()
+
+    assert link_of("ada") == linked
+    assert len(pipedrive.persons) == 1
 
 
 # --- the custom field ---

@@ -250,6 +250,21 @@ def test_pipedrive_s_own_refusal_is_no_block(status: int, http: requests_mock.Mo
     assert client.long_pause is None
 
 
+@pytest.mark.parametrize("body", ["", "<html>", "null", "{}"])
+def test_an_unclear_response_to_a_post_is_never_a_refusal(
+    body: str, http: requests_mock.Mocker, client: PipedriveClient
+) -> None:
+    """Also not the third one, which opens the circuit: the activity may exist."""
+    http.post(ACTIVITIES, status_code=201, text=body)
+    for _ in range(3):
+        with pytest.raises(OutcomeUnknownError):
+            client.create_activity(7, ACTIVITY)
+
+    with pytest.raises(ConfigurationError):
+        client.create_activity(7, ACTIVITY)
+    assert http.call_count == 3
+
+
 def test_the_daily_counter_of_writing_requests_is_respected(
     http: requests_mock.Mocker, client: PipedriveClient
 ) -> None:

@@ -127,6 +127,16 @@ def test_an_activity_belongs_to_one_gist_only() -> None:
     assert match_gists(twins, [traces_of(activity) for activity in without_ids]) == {1: 7, 2: 8}
 
 
+def test_the_untouched_activity_of_a_twin_is_not_taken() -> None:
+    """Two gists with one description, published in the same minute; only one has its activity."""
+    twin = build_gist(OTHER_ID, pk=2)
+    sent = new_activity(twin, type="task", done=True)
+    activity = Activity(7, subject=sent.subject, note=sent.note, due_date=sent.due_date, due_time=sent.due_time)
+
+    assert match_gists([GIST], [traces_of(activity)]) == {}
+    assert match_gists([GIST, twin], [traces_of(activity)]) == {2: 7}
+
+
 def test_of_two_activities_of_a_gist_the_oldest_counts() -> None:
     copies = [Activity(9, note=UNTOUCHED.note), Activity(8, note=UNTOUCHED.note)]
 

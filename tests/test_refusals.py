@@ -1,6 +1,7 @@
 """Refusals about us end a part of the work and reject nothing; those about one gist reject it visibly."""
 
 from datetime import timedelta
+from threading import Timer
 
 import pytest
 from django.utils import timezone
@@ -8,7 +9,7 @@ from pytest_django import Settings
 
 from people.models import Gist, Person
 from sync.models import ApiPause, PushAttempt
-from tests.conftest import Sync
+from tests.conftest import DuringRequest, Sync
 from tests.factories import track, track_people
 from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, reset, respond
 
@@ -98,6 +99,44 @@ def test_linked_people_are_pushed_although_no_person_may_be_created(
     summary = sync()
 
     assert (summary.code, len(pipedrive.activities)) == (78, 6)
+
+
+def test_refused_lists_of_single_people_are_about_us(
+    github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    """The list of all activities is allowed, and was read once at the beginning."""
+    for person in track_people(github, 20, gists=1):
+        Person.objects.filter(pk=person.pk).update(pipedrive_id=pipedrive.add_person(person.github_username))
+    pipedrive.fail_always("activities.*person_id", refusal("Scope and URL mismatch", 403))
+
+    summary = sync()
+
+    assert summary.code == 78
+    assert "refused to list activities" in str(summary.json["problems"])
+    assert set(Person.objects.values_list("push_failures", flat=True)) == {0}
+
+
+def test_a_person_who_becomes_due_while_results_are_kept_back_is_pushed(
+    github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, during_request: DuringRequest
+) -> None:
+    """Another run holds Ben while Ada's refusal waits for a decision, and then frees him."""
+    track(github, "ada", gists=1)
+    ben = track(github, "ben", gists=1)
+    sync("--max-activities", "1")
+    until = timezone.now() + timedelta(hours=1)
+    Person.objects.filter(pk=ben.pk).update(lease_holder="other", leased_until=until)
+    Gist.objects.update(push_state="pending")
+    pipedrive.refused_subjects = {"Gist 0 of ada"}
+
+    def free() -> None:
+        Person.objects.filter(pk=ben.pk).update(lease_holder="", leased_until=None)
+
+    during_request(pipedrive, "get_person", lambda: Timer(1.5, free).start())
+
+    summary = sync("--concurrency", "1")
+
+    assert summary.code in (0, 3)
+    assert Gist.objects.get(person=ben).push_state == "pushed"
 
 
 # --- about one gist ---

@@ -290,15 +290,18 @@ class Api:
         if pause and pause.refused:
             raise RateLimitedError(message)
         if is_success or status < 400 or not self._is_own(response):
-            self._raise_foreign(f"{message} - this is not {self.name}'s own response: check {self.url_setting}")
+            message = f"{message} - this is not {self.name}'s own response: check {self.url_setting}"
+            self._raise_foreign(message, may_be_processed=response.method == "POST")
         if status in self._not_found:
             raise NotFoundError(message, status)
         self._record_rejection(response, message)
         raise RejectedError(message, status)
 
-    def _raise_foreign(self, message: str) -> NoReturn:
+    def _raise_foreign(self, message: str, *, may_be_processed: bool) -> NoReturn:
+        """InvalidResponseError, which leaves the outcome of a POST unknown; the circuit opens for the next request."""
         self.circuit.record_foreign(ConfigurationError(message))
-        self.circuit.raise_if_open()
+        if not may_be_processed:
+            self.circuit.raise_if_open()
         raise InvalidResponseError(message)
 
     def _record_failure(self, call: str, failure: SyncError) -> None:

@@ -95,7 +95,6 @@ class PipedriveStandIn(StandIn):
         self.counts_activities = True  # in the record of a person, on request
         self.max_fields = 30  # of the plan
         self.users = {TOKEN_USER: True}  # id: active?
-        self.clock_offset = 0.0  # seconds by which Pipedrive's clock is ahead
         self.files_under: int | None = 0  # another person for new activities; None: no person
         self.refused_subjects: set[str] = set()
         self.breaks_at: set[str] = set()  # subjects of activities at which the connection is closed
@@ -331,7 +330,7 @@ class PipedriveStandIn(StandIn):
         error = find_activity_error(request.json)
         if error:
             return rejection(error)
-        row.update(request.json, update_time=_timestamp(later=self.clock_offset))
+        row.update(request.json, update_time=_timestamp())
         return json_response(200, {"success": True, "data": row})
 
     def _activity_types(self, request: RecordedRequest) -> Response:
