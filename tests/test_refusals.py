@@ -1,7 +1,7 @@
 """Refusals about us end a part of the work and reject nothing; those about one gist reject it visibly."""
 
+import time
 from datetime import timedelta
-from threading import Timer
 
 import pytest
 from django.utils import timezone
@@ -10,7 +10,7 @@ from pytest_django import Settings
 from people.models import Gist, Person
 from sync.models import ApiPause, PushAttempt
 from tests.conftest import DuringRequest, Sync
-from tests.factories import track, track_people
+from tests.factories import create_run, track, track_people
 from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, reset, respond
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -119,24 +119,26 @@ def test_refused_lists_of_single_people_are_about_us(
 def test_a_person_who_becomes_due_while_results_are_kept_back_is_pushed(
     github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, during_request: DuringRequest
 ) -> None:
-    """Another run holds Ben while Ada's refusal waits for a decision, and then frees him."""
-    track(github, "ada", gists=1)
-    ben = track(github, "ben", gists=1)
-    sync("--max-activities", "1")
+    """Another run holds Ben, and frees him when the refusals of Ada and Cleo wait for a decision."""
+    ada, ben, cleo = (track(github, login, gists=1) for login in ("ada", "ben", "cleo"))
+    sync()
     until = timezone.now() + timedelta(hours=1)
-    Person.objects.filter(pk=ben.pk).update(lease_holder="other", leased_until=until)
-    Gist.objects.update(push_state="pending")
-    pipedrive.refused_subjects = {"Gist 0 of ada"}
+    Person.objects.filter(pk=ben.pk).update(lease_holder=f"{create_run().token}-push", leased_until=until)
+    Gist.objects.update(push_state="pending", pipedrive_activity_id=None)
+    pipedrive.activities.clear()
+    pipedrive.refused_subjects = {"Gist 0 of ada", "Gist 0 of cleo"}
 
     def free() -> None:
+        time.sleep(1.2)  # until a claim has found no one
         Person.objects.filter(pk=ben.pk).update(lease_holder="", leased_until=None)
 
-    during_request(pipedrive, "get_person", lambda: Timer(1.5, free).start())
+    during_request(pipedrive, "create_activity", free, nth=2)
 
-    summary = sync("--concurrency", "1")
+    summary = sync("--concurrency", "1", "--max-minutes", "1")
 
-    assert summary.code in (0, 3)
+    assert summary.json["seconds"] < 50
     assert Gist.objects.get(person=ben).push_state == "pushed"
+    assert set(Gist.objects.filter(person__in=[ada, cleo]).values_list("push_state", flat=True)) == {"rejected"}
 
 
 # --- about one gist ---
