@@ -151,7 +151,7 @@ SCENARIOS: dict[Callable[[GitHubStandIn, PipedriveStandIn, Sync], None], list[st
         *("list of all activities", "list of a person's activities", "fields", "search by field", "person"),
     ],
     tracked_again: ["list of a person's activities", "person"],
-    restored_backup: ["list of all activities", "activity"],
+    restored_backup: ["list of all activities", "list of a person's activities"],
     merged_contacts: ["activity", "person"],
 }
 
