@@ -5,7 +5,7 @@ from django.db.models import Q
 
 from gisttracker.database import retried
 from people.models import Gist, Person
-from sync.activity import new_activity
+from sync.activity import note, subject
 from sync.attempts import Attempt, count_failed_in_a_row
 from sync.claims import Claims, is_over, next_attempt
 from sync.clients.errors import NotFoundError, RejectedError
@@ -41,11 +41,10 @@ class Editor:
             last = batch[-1].pk
 
     def _push_edit(self, person: Person, gist: Gist) -> None:
-        activity = new_activity(gist, type="", done=True)
         attempt = Attempt(gist, self._run_id, self._context.clock(), Kind.UPDATE)
         activity_id = gist.pipedrive_activity_id or 0
         try:
-            updated = self._pipedrive.update_activity(activity_id, activity.subject, activity.note)
+            updated = self._pipedrive.update_activity(activity_id, subject(gist), note(gist))
         except RejectedError as error:
             if isinstance(error, NotFoundError) and self._is_deleted(activity_id):
                 self._finish(attempt, error, activity_outdated=False, push_error=DELETED)
@@ -70,7 +69,7 @@ class Editor:
         self._finish(attempt, error, push_error=message[:500], next_edit_at=next_edit_at)
         self._summary.problem(str(error), person=person, gist=attempt.gist)
         if not isinstance(error, NotFoundError):
-            self._refusals.record(Refusal(Stage.EDIT, person, error, None, is_about_us=False))
+            self._refusals.record(Refusal(Stage.EDIT, person, error))
 
     @retried
     def _finish(self, attempt: Attempt, outcome: Activity | RejectedError, **columns: object) -> None:

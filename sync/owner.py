@@ -14,6 +14,7 @@ class ActivityOwner:
     def __init__(self, context: RunContext) -> None:
         self._setting = context.options.activity_owner
         self._context = context
+        self._owner_of: dict[int, int | None] = {}  # by Pipedrive person
         self._refused: set[int] = set()
         self._confirmed: set[int] = set()
         self._lock = threading.Lock()
@@ -22,12 +23,17 @@ class ActivityOwner:
         """The id of the Pipedrive user who will own this person's activities. None: the token's user."""
         if self._setting == TOKEN:
             return None
-        if self._setting != PERSON:
-            return self.unless_refused(int(self._setting))
-        try:
-            return self.unless_refused(self._context.pipedrive.get_person(pipedrive_person_id).owner_id)
-        except RejectedError:
-            return None  # That the person cannot be used shows when the activity is created.
+        owner_id = self._owner_of_person(pipedrive_person_id) if self._setting == PERSON else int(self._setting)
+        return None if owner_id in self._refused else owner_id
+
+    def _owner_of_person(self, pipedrive_person_id: int) -> int | None:
+        if pipedrive_person_id not in self._owner_of:
+            try:
+                owner_id = self._context.pipedrive.get_person(pipedrive_person_id).owner_id
+            except RejectedError:
+                owner_id = None  # That the person cannot be used shows when the activity is created.
+            self._owner_of[pipedrive_person_id] = owner_id
+        return self._owner_of[pipedrive_person_id]
 
     def may_be_refused(self, owner_id: int | None, error: RejectedError) -> bool:
         """Can this refusal of an activity be about its owner? Not if others of the same owner were created."""
@@ -47,7 +53,3 @@ class ActivityOwner:
             f"Pipedrive refused user {owner_id} as the owner of activities (deactivated, or not visible to the token's "
             f"user?), so they belong to the token's user. See PIPEDRIVE_ACTIVITY_OWNER. {error}"
         )
-
-    def unless_refused(self, owner_id: int | None) -> int | None:
-        """This owner, or None if Pipedrive has refused it in this run."""
-        return None if owner_id in self._refused else owner_id

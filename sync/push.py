@@ -1,47 +1,34 @@
-"""Create one Pipedrive activity for each of a person's gists. Called in the threads of the push lane.
+"""Push the gists of one person: link, resolve unknown outcomes, create activities. Called in the push lane's threads.
 
     pending -> started -> pushed | pending again | (decided in sync.push_results) rejected
 
-`started` is committed before the POST: Pipedrive may have the activity of a started gist, so the activity is searched
-(see sync.reconcile) before another POST is sent.
+Pipedrive may have the activity of a started gist, so the activity is searched (see sync.reconcile) before another POST
+is sent.
 """
 
+import itertools
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
-
-from django.db import transaction
-from django.db.models import F
 
 from gisttracker.database import retried
 from people.models import Gist, Person
-from sync.activity import new_activity
-from sync.attempts import Attempt
-from sync.budget import Budget
 from sync.claims import Claims
-from sync.clients.boot_clock import boot_clock
 from sync.clients.errors import (
-    CircuitOpenError,
     ConfigurationError,
-    NotSentError,
-    OutcomeUnknownError,
     RejectedError,
     RetryNextRunError,
-    RunStoppedError,
-    SyncError,
 )
-from sync.clients.pipedrive_records import Activity, NewActivity
+from sync.clients.pipedrive_records import Activity
 from sync.context import RunContext
 from sync.edits import Editor
 from sync.evidence import ListingEvidence
 from sync.link import Linker, LinkError
-from sync.owner import ActivityOwner
-from sync.reconcile import Reconciler, pushed_columns
+from sync.push_gist import GistPusher
+from sync.reconcile import Reconciler
 from sync.refusals import MAX_SAME_GISTS, Refusal, Refusals, Stage
 from sync.restore import RestoreCheck
 
-MAX_SEND_DELAY = 60.0  # seconds from "started" to the POST; a process that was suspended longer must not send it
 MAX_UNKNOWN = 3  # pushes of one person in a row without a clear response: then it is the next person's turn
 BATCH_SIZE = 50  # gists read at once
 State = Gist.PushState
@@ -56,7 +43,6 @@ class _Progress:
     """The push of one person."""
 
     refusals: list[Refusal]  # all of this push, for the caller
-    owner_id: int | None = None
     tried: set[int] = field(default_factory=set)  # gists, in this run
     created: int = 0
     unknown_in_a_row: int = 0
@@ -65,8 +51,8 @@ class _Progress:
     @property
     def refused_in_a_row(self) -> int:
         """The last refusals for the same reason."""
-        same = [refusal for refusal in self.refusals if refusal.key == self.refusals[-1].key]
-        return len(same) if same == self.refusals else 0
+        last = self.refusals[-1].key
+        return len(list(itertools.takewhile(lambda refusal: refusal.key == last, reversed(self.refusals))))
 
 
 class Pusher:
@@ -75,15 +61,13 @@ class Pusher:
     def __init__(self, context: RunContext, claims: Claims, run_id: int | None = None) -> None:
         self.refusals = Refusals(context)
         self.linker = Linker(context, claims, self.refusals)
-        self._context, self._claims, self._run_id = context, claims, run_id
+        self._context, self._claims = context, claims
         self._summary, self._pipedrive = context.summary, context.pipedrive
         evidence = ListingEvidence(context)
         self._reconciler = Reconciler(context, claims, evidence)
         self._restore_check = RestoreCheck(context, evidence)
-        self._owner = ActivityOwner(context)
+        self._gist_pusher = GistPusher(context, claims, run_id)
         self._editor = Editor(context, claims, self.refusals, run_id)
-        options = context.options
-        self._budget = Budget(context.clock, per_run=options.max_activities, per_day=options.max_activities_per_day)
         self._type_lock = threading.Lock()
         self._is_type_checked = False
 
@@ -155,11 +139,10 @@ class Pusher:
     def _push_gists(self, person: Person, progress: _Progress) -> None:
         """_ReplacedError when the person has got another Pipedrive person, once."""
         for gist in self._pending(person, progress.tried):
-            if not progress.tried:
-                progress.owner_id = self._owner.find(_pipedrive_id(person))
             progress.tried.add(gist.pk)
+            pipedrive_id = _pipedrive_id(person)
             try:
-                created = self._push_gist(person, gist, progress.owner_id)
+                created = self._gist_pusher.push(person, gist, pipedrive_id)
             except RejectedError as error:
                 self._record_refusal(person, gist, error, progress)
                 continue
@@ -170,9 +153,11 @@ class Pusher:
                         f"{MAX_UNKNOWN} activities in a row got no clear response. They are looked up in the next run."
                     )
             else:
+                self.refusals.record_success(Stage.PUSH)
                 progress.created += 1
                 progress.unknown_in_a_row = 0
-                self._check_filed(person, gist, created, progress)
+                if created.filed_under != pipedrive_id:
+                    self._report_filed_elsewhere(person, gist, created, progress)
 
     def _pending(self, person: Person, tried: set[int]) -> Iterator[Gist]:
         """The person's pending gists, oldest first; those that have failed before come last."""
@@ -205,120 +190,16 @@ class Pusher:
                 other.gist = None  # It stays pending.
             raise RetryNextRunError(f"Pipedrive refused {MAX_SAME_GISTS} gists in a row for the same reason: {error}")
 
-    def _check_filed(self, person: Person, gist: Gist, created: Activity, progress: _Progress) -> None:
-        """Report an activity that Pipedrive has filed under another person, or under none; follow a merge."""
-        expected = gist.pipedrive_person_id
-        if created.filed_under == expected:
-            return
+    def _report_filed_elsewhere(self, person: Person, gist: Gist, created: Activity, progress: _Progress) -> None:
+        """Pipedrive has filed the activity under another person, or under none. Follow a merge."""
         actual = f"person {created.filed_under}" if created.filed_under else "no person"
-        message = f"Pipedrive filed activity {created.id} under {actual}, not under person {expected}."
+        message = f"Pipedrive filed activity {created.id} under {actual}, not under person {person.pipedrive_id}."
         _store_remark(gist, message)
         self._summary.problem(message, person=person, gist=gist)
         if progress.may_be_replaced and created.filed_under:
             progress.may_be_replaced = False
             if self.linker.is_replaced(person):
                 raise _ReplacedError
-
-    # --- one gist ---
-    def _push_gist(self, person: Person, gist: Gist, owner_id: int | None) -> Activity | None:
-        """Create the activity of a pending gist. None when the outcome is unknown.
-
-        RejectedError when Pipedrive refuses it; the gist is then pending.
-        """
-        self._pipedrive.api.raise_if_stopping()
-        pipedrive_id, activity = _pipedrive_id(person), self._build_activity(gist)
-        self._book_activity()
-        try:
-            started = self._start(person, gist, pipedrive_id)
-        except BaseException:
-            self._budget.cancel()
-            raise
-        attempt = Attempt(gist, self._run_id, started)
-        not_after = boot_clock() + min(MAX_SEND_DELAY, self._claims.lease_seconds / 2)
-        try:
-            created = self._create(pipedrive_id, activity, owner_id, not_after)
-            if created.filed_under != pipedrive_id:
-                created = self._read_again(created, activity)
-        except OutcomeUnknownError as error:
-            self._finish(attempt, error, push_error=str(error)[:500])  # It stays started; see sync.reconcile.
-            self._summary.count("gists_unknown")
-            self._summary.record("gist", failed=1)
-            self._summary.problem(str(error), person=person, gist=gist)
-            return None
-        except (RejectedError, NotSentError, CircuitOpenError, RunStoppedError) as error:
-            # Nothing was created, so the gist is pending as before.
-            self._finish(attempt, error, push_state=State.PENDING, push_error=str(error)[:500])
-            self._budget.cancel()
-            raise
-        self._finish(attempt, created, **pushed_columns(created.id, self._context.clock()))
-        self.refusals.record_success(Stage.PUSH)
-        self._summary.count("gists_pushed")
-        self._summary.record("gist", succeeded=1)
-        return created
-
-    def _create(self, pipedrive_id: int, activity: NewActivity, owner_id: int | None, not_after: float) -> Activity:
-        """Create the activity, for the token's user if its owner is refused."""
-        create = self._pipedrive.create_activity
-        owner_id = self._owner.unless_refused(owner_id)
-        try:
-            created = create(pipedrive_id, activity, owner_id=owner_id, not_after=not_after)
-        except RejectedError as error:
-            if not self._owner.may_be_refused(owner_id, error):
-                raise
-            created = create(pipedrive_id, activity, not_after=not_after)
-            self._owner.refuse(owner_id, error)
-        else:
-            self._owner.confirm(owner_id)
-        return created
-
-    def _read_again(self, created: Activity, activity: NewActivity) -> Activity:
-        """OutcomeUnknownError if the response to a POST names an activity that does not exist, or another one."""
-        try:
-            found = self._pipedrive.get_activity(created.id)
-        except (RejectedError, RetryNextRunError, CircuitOpenError, RunStoppedError) as error:
-            raise OutcomeUnknownError(f"Pipedrive returned a new activity that it does not show: {error}") from None
-        if found.subject != activity.subject:
-            raise OutcomeUnknownError(f"Pipedrive returned activity {created.id}, which is another one")
-        return found
-
-    def _book_activity(self) -> None:
-        """Open the circuit when the run, or all runs of today, have created as many activities as they may."""
-        try:
-            self._budget.book()
-        except CircuitOpenError as error:
-            self._pipedrive.api.open_circuit(error)
-
-    def _build_activity(self, gist: Gist) -> NewActivity:
-        options = self._context.options
-        return new_activity(gist, type=options.activity_type, done=options.activity_done)
-
-    def _start(self, person: Person, gist: Gist, pipedrive_id: int) -> datetime:
-        """Commit that the POST will be sent. Returns the time that identifies this attempt."""
-        now = self._context.clock()
-        self._claims.update_gist(
-            person,
-            gist,
-            push_state=State.STARTED,
-            push_started_at=now,
-            activity_outdated=False,  # An edit from now on sets it (see sync.store).
-            push_attempts=F("push_attempts") + 1,
-            push_error="",
-            pipedrive_person_id=pipedrive_id,
-            push_run_id=self._run_id,
-        )
-        gist.pipedrive_person_id = pipedrive_id
-        return now
-
-    @retried
-    def _finish(self, attempt: Attempt, outcome: Activity | SyncError, **columns: object) -> None:
-        """Record the outcome of this attempt, and of no later one.
-
-        No lease is needed: what Pipedrive has done stays true when another run has taken the person over.
-        """
-        with transaction.atomic():
-            same = Gist.objects.filter(pk=attempt.gist.pk, push_state=State.STARTED, push_started_at=attempt.started_at)
-            same.update(**columns)
-            attempt.record(outcome, self._context.clock())
 
 
 @retried

@@ -20,7 +20,7 @@ LAYERS = [
     {"evidence", "refusals", "owner", "github_field", "find_person"},
     {"link", "runs", "verdicts"},
     {"reconcile"},
-    {"restore", "edits"},
+    {"restore", "edits", "push_gist"},
     {"push"},
     {"push_results"},
     {"run"},
