@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from sync.claims import Clock
 from sync.clients.errors import CircuitOpenError
@@ -29,7 +30,7 @@ class Options:
     activity_owner: str = "token"  # or person, or the id of a Pipedrive user
     github_field: str = ""  # the key or name of the custom field for the GitHub id; see sync.github_field
     push_edits: bool = False
-    reconcile_after_seconds: int = 120  # the settle delay: when a push with unknown outcome is looked up
+    settle_delay: timedelta = timedelta(seconds=120)  # after which a push with unknown outcome is looked up
     lease_seconds: int = 600
 
 

@@ -6,7 +6,7 @@ those that are known of this person, and as many as the person's own record coun
 
 import threading
 from collections.abc import Callable, Collection
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from gisttracker.database import retried
 from people.models import Gist
@@ -77,7 +77,7 @@ class ListingEvidence:
 @retried
 def known_activities(context: RunContext, since: datetime | None = None) -> list[int]:
     """The newest activities that this database has made, since this time, and that lists must show by now."""
-    settled = context.clock() - timedelta(seconds=context.options.reconcile_after_seconds)
+    settled = context.clock() - context.options.settle_delay
     known = Gist.objects.filter(pipedrive_activity_id__isnull=False, pushed_at__lte=settled)
     if since:
         known = known.filter(push_started_at__gte=since)

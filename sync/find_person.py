@@ -48,7 +48,7 @@ class PersonFinder:
         """The Pipedrive person of a POST with unknown outcome, after the settle delay."""
         started = person.pipedrive_create_started_at or self._context.clock()
         now = self._context.clock()
-        if now < started + timedelta(seconds=self._context.options.reconcile_after_seconds):
+        if now < started + self._context.options.settle_delay:
             raise RetryNextRunError("Whether the Pipedrive person was created is checked in the next run.")
         is_empty = True
         for row in self._pipedrive.iter_newest_persons():

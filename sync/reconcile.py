@@ -6,7 +6,10 @@ looked for as well.
 """
 
 import threading
+from collections import Counter
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import Q
 
@@ -24,12 +27,13 @@ from sync.models import FoundActivity, PushAttempt
 from sync.recognition import Traces, match_gists, match_ids, shows, traces_of
 
 MAX_SCANNED = 20_000  # activities of all persons that are looked at for moved ones
-MAX_DELETED_LOOKUPS = 30  # ids between known activities that are requested, because they may be deleted
+MAX_LOOKUPS = 30  # ids between known activities that are requested, because they may be deleted
 IDS_AFTER_NEWEST = 10  # that are requested, too: the newest activities may be deleted
 MAX_POST_SECONDS = 300  # from "started" until Pipedrive has certainly processed a POST
 MAX_ATTEMPTS = 5  # of a gist whose POST never gets a clear response, although others do
 DELETED = "The activity was deleted in Pipedrive; it is not created again."
 State = Gist.PushState
+COUNTERS = {State.PUSHED: "gists_found", State.PENDING: "gists_retried", State.REJECTED: "gists_rejected"}
 
 
 class Reconciler:
@@ -74,8 +78,7 @@ class Reconciler:
 
         The gists become pushed, pending again, or rejected if they never get a clear response.
         """
-        settle_delay = timedelta(seconds=self._context.options.reconcile_after_seconds)
-        settled = self._context.clock() - settle_delay
+        settled = self._context.clock() - self._context.options.settle_delay
         unknown: dict[int, list[Gist]] = {}
         for gist in started:
             if (gist.push_started_at or settled) <= settled:
@@ -86,20 +89,21 @@ class Reconciler:
     def _resolve(self, person: Person, filed_under: int, gists: list[Gist]) -> None:
         since = min(gist.push_started_at or self._context.clock() for gist in gists) - MAX_CLOCK_DIFFERENCE
         listed = self._list_recent(person, filed_under, since)
-        matched = match_gists(gists, _without_known(listed))
-        missing = [gist for gist in gists if gist.pk not in matched]
-        deleted: dict[int, int] = {}
-        if missing:
+        found = self._describe(gists, match_gists(gists, _without_known(listed)), listed)
+        if missing := _without(gists, found):
             scanned = self._scan_all(since)
+            found |= self._describe(missing, match_ids(missing, _without_known(scanned)), scanned)
             listed += scanned
-            matched |= match_ids(missing, _without_known(scanned))
-            missing = [gist for gist in missing if gist.pk not in matched]
-        if missing:
-            deleted = self._find_deleted(missing, _ids_of(listed))
-        outdated = {
-            pk for gist in gists if (pk := gist.pk) in matched and not self._shows_gist(gist, matched[pk], listed)
+        if missing := _without(gists, found):
+            found |= self._find_unlisted(missing, _ids_of(listed))
+        self._store_outcomes(person, gists, found)
+
+    def _describe(self, gists: list[Gist], ids: dict[int, int], listed: list[Traces]) -> "dict[int, _Found]":
+        return {
+            gist.pk: _Found(ids[gist.pk], self._shows_gist(gist, ids[gist.pk], listed))
+            for gist in gists
+            if gist.pk in ids
         }
-        self._store_outcomes(person, gists, matched, deleted, outdated)
 
     def _shows_gist(self, gist: Gist, activity_id: int, listed: list[Traces]) -> bool:
         if any(traces.activity_id == activity_id and traces.text for traces in listed):
@@ -107,33 +111,25 @@ class Reconciler:
         return is_current_at_pipedrive(self._context, gist, activity_id)
 
     @retried
-    def _store_outcomes(
-        self, person: Person, gists: list[Gist], matched: dict[int, int], deleted: dict[int, int], outdated: set[int]
-    ) -> None:
+    def _store_outcomes(self, person: Person, gists: list[Gist], found: "dict[int, _Found]") -> None:
         now = self._context.clock()
-        states: dict[int, object] = {}
+        counts: Counter[str] = Counter()
+        rejected: list[Gist] = []
         with self._claims.lock_linked(person):
             for gist in gists:
-                activity_id = matched.get(gist.pk) or deleted.get(gist.pk)
-                if activity_id:
-                    columns = pushed_columns(activity_id, now)
-                    # Otherwise it stays as it is: a poll may have stored an edit meanwhile.
-                    columns |= {"activity_outdated": True} if gist.pk in outdated else {}
-                    columns |= {"push_error": DELETED} if gist.pk in deleted else {}
-                else:
-                    columns = self._columns_of_missing(gist)
-                states[gist.pk] = columns["push_state"]
-                if Gist.objects.filter(pk=gist.pk, push_state=State.STARTED).update(**columns) and activity_id:
-                    record_found(gist, activity_id, now)
-        counters = {State.PUSHED: "gists_found", State.PENDING: "gists_retried", State.REJECTED: "gists_rejected"}
-        for gist in gists:
-            gist.push_state = State(str(states[gist.pk]))
-            self._summary.count(counters[State(gist.push_state)])
-            if gist.push_state == State.REJECTED:
-                self._summary.record("gist", failed=1)
-                self._summary.problem("It was rejected after several attempts.", person=person, gist=gist)
+                activity = found.get(gist.pk)
+                columns = activity.columns(now) if activity else self._columns_of_missing(gist)
+                counts[COUNTERS[columns["push_state"]]] += 1
+                rejected += [gist] if columns["push_state"] == State.REJECTED else []
+                if Gist.objects.filter(pk=gist.pk, push_state=State.STARTED).update(**columns) and activity:
+                    record_found(gist, activity.id, now)
+        self._summary.add(counts)
+        for gist in rejected:
+            self._summary.record("gist", failed=1)
+            self._summary.problem("It was rejected after several attempts.", person=person, gist=gist)
 
-    def _columns_of_missing(self, gist: Gist) -> dict[str, object]:
+    @staticmethod
+    def _columns_of_missing(gist: Gist) -> dict[str, Any]:
         """Pending again; rejected after several attempts, if other activities have been created since."""
         attempts = count_failed_in_a_row(gist, PushAttempt.Kind.CREATE)
         if attempts < MAX_ATTEMPTS or not has_succeeded_since(gist.push_started_at):
@@ -171,8 +167,7 @@ class Reconciler:
         """The activities of all persons updated since; read once a run for all unknown pushes."""
         with self._scan_lock:
             now = self._context.clock()
-            settle_delay = timedelta(seconds=self._context.options.reconcile_after_seconds)
-            if self._scanned_at is None or self._has_started_later(now - settle_delay):
+            if self._scanned_at is None or self._has_settled_since(self._scanned_at, now):
                 oldest = min(since, _oldest_started(since) - MAX_CLOCK_DIFFERENCE)
                 known = known_activities(self._context, oldest + 2 * MAX_CLOCK_DIFFERENCE)
                 self._scan = []
@@ -185,33 +180,54 @@ class Reconciler:
                 self._scanned_at = now
             return self._scan
 
-    def _has_started_later(self, settled: datetime) -> bool:
-        """Are there pushes with unknown outcome whose settle delay was not over at the time of the scan?"""
-        settle_delay = timedelta(seconds=self._context.options.reconcile_after_seconds)
-        scanned = (self._scanned_at or settled) - settle_delay
-        later = Gist.objects.filter(push_state=State.STARTED, push_started_at__gt=scanned)
-        return later.filter(push_started_at__lte=settled).exists()
+    def _has_settled_since(self, moment: datetime, now: datetime) -> bool:
+        """Are there pushes with unknown outcome whose settle delay has ended since this moment?"""
+        delay = self._context.options.settle_delay
+        settled = Gist.objects.filter(push_started_at__gt=moment - delay, push_started_at__lte=now - delay)
+        return settled.filter(push_state=State.STARTED).exists()
 
-    # --- deleted activities, which no list contains ---
-    def _find_deleted(self, gists: list[Gist], listed: set[int]) -> dict[int, int]:
+    # --- activities that no list contains ---
+    def _find_unlisted(self, gists: list[Gist], listed: set[int]) -> "dict[int, _Found]":
         """Ids grow with time, so the activity of an unknown push lies between those created before and after it.
 
         The ids in between that no list contains are requested, if there are few.
         """
         first, last = _range_of_ids(gists, listed)
-        ids = [
-            number for number in range(max(first, last - 10 * MAX_DELETED_LOOKUPS), last + 1) if number not in listed
-        ]
-        candidates = [number for number in ids if number not in _known_ids(ids)]
-        if len(candidates) > MAX_DELETED_LOOKUPS:
+        ids = set(range(max(first, last - 10 * MAX_LOOKUPS), last + 1)) - listed
+        ids -= _known_ids(sorted(ids))
+        if len(ids) > MAX_LOOKUPS:
             return {}
-        found: list[Traces] = []
-        for number in candidates:
-            try:
-                found.append(traces_of(self._pipedrive.get_activity(number)))
-            except RejectedError:
-                continue
-        return match_gists(gists, found)
+        activities = [activity for number in sorted(ids) if (activity := self._get_activity(number))]
+        deleted = {activity.id for activity in activities if activity.is_deleted}
+        traces = [traces_of(activity) for activity in activities]
+        matched = match_gists(gists, traces)
+        return {
+            gist.pk: _Found(number, _is_current(gist, number, traces), is_deleted=number in deleted)
+            for gist in gists
+            if (number := matched.get(gist.pk))
+        }
+
+    def _get_activity(self, activity_id: int) -> Activity | None:
+        try:
+            return self._pipedrive.get_activity(activity_id)
+        except RejectedError:
+            return None
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The activity of a push with unknown outcome."""
+
+    id: int
+    is_current: bool = True  # It shows the gist as it was read.
+    is_deleted: bool = False
+
+    def columns(self, now: datetime) -> dict[str, Any]:
+        columns = pushed_columns(self.id, now)
+        if self.is_deleted:
+            return columns | {"push_error": DELETED}
+        # If it is current, the column stays as it is: a poll may have stored an edit meanwhile.
+        return columns if self.is_current else columns | {"activity_outdated": True}
 
 
 def is_current_at_pipedrive(context: RunContext, gist: Gist, activity_id: int) -> bool:
@@ -222,11 +238,15 @@ def is_current_at_pipedrive(context: RunContext, gist: Gist, activity_id: int) -
         return True  # There is nothing to update.
 
 
+def _without(gists: list[Gist], found: "dict[int, _Found]") -> list[Gist]:
+    return [gist for gist in gists if gist.pk not in found]
+
+
 def _ids_of(listed: list[Traces]) -> set[int]:
     return {traces.activity_id for traces in listed}
 
 
-def pushed_columns(activity_id: int, now: datetime) -> dict[str, object]:
+def pushed_columns(activity_id: int, now: datetime) -> dict[str, Any]:
     """The columns of a gist that has its activity."""
     return {
         "push_state": State.PUSHED,

@@ -5,7 +5,6 @@ gist that the database would push again shows that the database was restored. Su
 their gist is stored, whichever person they are filed under, and the activities of all people are compared again.
 """
 
-import logging
 import threading
 from dataclasses import dataclass, field
 
@@ -21,7 +20,6 @@ from sync.models import FoundActivity
 from sync.recognition import page_of_gist_in
 from sync.reconcile import is_current_at_pipedrive, pushed_columns
 
-log = logging.getLogger(__name__)
 MAX_ACTIVITIES_IF_EMPTY = 5000  # looked at if the database has pushed nothing yet: there may be millions of others
 MAX_ACTIVITIES = 50_000  # looked at otherwise; with more, all people are compared
 State = Gist.PushState

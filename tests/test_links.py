@@ -10,6 +10,7 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from people.models import Gist, Person
+from sync import reconcile
 from sync.models import ApiPause, FoundActivity, GitHubIdField, SyncRun
 from tests.conftest import DuringRequest, Sync
 from tests.factories import create_person, track, track_people
@@ -245,6 +246,27 @@ def test_a_moved_activity_of_an_unknown_push_is_found(
     assert summary.counts["gists_found"] == 1
     assert Gist.objects.latest("id").pipedrive_activity_id == moved
     assert len(pipedrive.activities) == 2 + others
+
+
+def test_a_moved_activity_that_is_found_by_its_id_is_not_called_deleted(
+    linked: int,
+    ada: Person,
+    github: GitHubStandIn,
+    pipedrive: PipedriveStandIn,
+    sync: Sync,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reconcile, "MAX_SCANNED", 0)
+    github.publish("ada", "Second")
+    pipedrive.fail("create_activity", reset(after=True))
+    sync()
+    moved = max(pipedrive.activities)
+    pipedrive.edit_activity(moved, person_id=pipedrive.add_person("Another contact"))
+
+    sync()
+
+    gist = Gist.objects.latest("id")
+    assert (gist.push_state, gist.pipedrive_activity_id, gist.push_error) == ("pushed", moved, "")
 
 
 def test_an_activity_deleted_while_its_push_was_unknown_is_not_made_again(

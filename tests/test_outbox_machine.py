@@ -390,9 +390,7 @@ class OutboxMachine(RuleBasedStateMachine):
         self.pipedrive.next_post, self.github.lie, self.pipedrive.lie = next_post, lie, pipedrive_lie
         self.github.api.circuit, self.pipedrive.api.circuit = Circuit("GitHub"), Circuit("Pipedrive")
         record = open_run(self.clock, 600, "schedule")
-        options = Options(
-            concurrency=1, full=full, push_edits=edits, reconcile_after_seconds=int(SETTLE_DELAY.total_seconds())
-        )
+        options = Options(concurrency=1, full=full, push_edits=edits, settle_delay=SETTLE_DELAY)
         github: Any = self.github
         pipedrive: Any = self.pipedrive
         self.run = Run(record, RunContext(options, github, pipedrive, self.clock))

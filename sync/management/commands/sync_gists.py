@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -259,7 +260,7 @@ def build_options(logins: tuple[str, ...], options: dict[str, Any]) -> Options:
         activity_owner=settings.PIPEDRIVE_ACTIVITY_OWNER,
         github_field=settings.PIPEDRIVE_GITHUB_FIELD,
         push_edits=settings.PUSH_EDITS,
-        reconcile_after_seconds=settings.PUSH_RECONCILE_AFTER_SECONDS,
+        settle_delay=timedelta(seconds=settings.PUSH_RECONCILE_AFTER_SECONDS),
         lease_seconds=settings.SYNC_LEASE_SECONDS,
     )
 
