@@ -1,5 +1,6 @@
 """What pushes cost at Pipedrive: activities, API tokens and days. An estimate, known before the first push."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,13 @@ class Cost:
         activities = "1 activity" if self.activities == 1 else f"{self.activities} activities"
         days = "1 day" if self.days == 1 else f"{self.days} days"
         return f"{activities}, about {self.api_tokens} API tokens, {days}"
+
+
+def estimate_costs(new: Mapping[int, int], people: Q, daily_limit: int) -> dict[str, Cost]:
+    """What a run will cost: for new gists (their number by person), for the backlog of these people, and together."""
+    backlog = count_backlog(people)
+    parts = {"new gists": new, "backlog": backlog, "total": Counter(new) + Counter(backlog)}
+    return {name: estimate(activities, daily_limit) for name, activities in parts.items()}
 
 
 def estimate(activities: Mapping[int, int], daily_limit: int) -> Cost:

@@ -86,12 +86,12 @@ class _Undo:
         return Undone(gist, activity_id, reason)
 
     def _find_change(self, activity: Activity) -> str:
-        """Why the activity must be kept; empty if nobody has changed it since our last write."""
+        """Why the activity must be kept; empty if it is as this attempt has created it."""
         if activity.is_deleted:
             return ""
         if _has_updated(self.attempt):
             return "gisttracker has updated it since, so earlier changes by others are not visible"
-        written = _get_last_write(self.attempt) or activity.add_time
+        written = self.attempt.activity_updated_at or activity.add_time
         if written is None or activity.update_time is None:
             return "Pipedrive does not show when it was changed last"
         if activity.update_time > written:
@@ -113,14 +113,6 @@ def _has_updated(attempt: PushAttempt) -> bool:
     """Did an edit of the gist update the activity? Its update time is then ours, whoever changed it before."""
     updates = PushAttempt.objects.filter(gist=attempt.gist, kind=Kind.UPDATE, outcome=Outcome.SUCCEEDED)
     return updates.filter(activity_id=attempt.activity_id).exists()
-
-
-@retried
-def _get_last_write(attempt: PushAttempt) -> datetime | None:
-    """Pipedrive's time of our last write of this activity; None if no response with it arrived."""
-    written = PushAttempt.objects.filter(gist=attempt.gist, activity_id=attempt.activity_id)
-    times = written.exclude(activity_updated_at=None).order_by("-activity_updated_at")
-    return times.values_list("activity_updated_at", flat=True).first()
 
 
 @retried

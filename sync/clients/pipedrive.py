@@ -49,7 +49,7 @@ DAILY_PAUSE = 3600.0  # seconds until it is tried again whether the daily budget
 PAGE_SIZE = 500
 SEARCH_PAGE_SIZE = 100
 MAX_PAGES = 200  # of one list, 100,000 rows; more are never needed
-# API tokens of each request; the daily budget of a company is 30,000 times the factor of its plan for each seat.
+# API tokens of the requests of a first push; the daily budget of a company is 30,000 times the factor of its plan for each seat.
 # Source: `x-token-cost` in Pipedrive's OpenAPI specification.
 TOKENS = {
     "get_activity_types": 20,
@@ -57,8 +57,6 @@ TOKENS = {
     "search": 20,
     "get": 1,
     "create": 5,
-    "update": 5,
-    "delete": 3,
 }
 T = TypeVar("T")
 

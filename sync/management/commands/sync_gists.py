@@ -7,7 +7,6 @@ import signal
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -32,7 +31,7 @@ from sync.clients.github import ANONYMOUS_REQUESTS_PER_HOUR, GitHubClient
 from sync.clients.pipedrive import PipedriveClient
 from sync.clients.transport import Timing
 from sync.context import Options, RunContext
-from sync.cost import Cost, count_backlog, estimate
+from sync.cost import estimate_costs
 from sync.dry_run import forecast_run
 from sync.models import SyncRun
 from sync.poll import MAX_CHECKED_DAILY, PROFILE_CHECK_EVERY
@@ -155,7 +154,8 @@ class Command(BaseCommand):
                 new[forecast.person.pk] = forecast.new_activities
             if not forecast.is_problem and not options["json"]:
                 self.stdout.write(forecast.line)
-        costs = estimate_costs(new, due if options["person"] or options["requested"] else Q())
+        people = due if options["person"] or options["requested"] else Q()
+        costs = estimate_costs(new, people, settings.PIPEDRIVE_DAILY_ACTIVITIES)
         if options["json"]:
             cost = {name: cost.as_dict() for name, cost in costs.items()}
             self.stdout.write(json.dumps({"dry_run": True, "forecast": lines, "problems": problems, "cost": cost}))
@@ -220,15 +220,6 @@ class Command(BaseCommand):
             "people_in_trouble": summary.people_in_trouble,
         }
         self.stdout.write(json.dumps(content))
-
-
-def estimate_costs(new: dict[int, int], people: Q) -> dict[str, Cost]:
-    """What the run will cost at Pipedrive: for gists that it finds, for the backlog of these people, and together."""
-    backlog = count_backlog(people)
-    total = Counter(new) + Counter(backlog)
-    limit = settings.PIPEDRIVE_DAILY_ACTIVITIES
-    parts = {"new gists": new, "backlog": backlog, "total": total}
-    return {name: estimate(activities, limit) for name, activities in parts.items()}
 
 
 def check_urls() -> None:
