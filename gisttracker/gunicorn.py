@@ -12,7 +12,7 @@ bind = f"{ENV['LISTEN_HOST']}:{ENV['LISTEN_PORT']}"
 workers = ENV["WEB_WORKERS"]
 threads = 8
 # In memory, so that a slow disk cannot delay a worker's heartbeat until gunicorn kills it.
-worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108  # no file of ours: gunicorn's heartbeat
 preload_app = True  # so that an invalid setting stops the start once, instead of stopping each worker
 control_socket_disable = True
 graceful_timeout = 20  # seconds that running requests get after SIGTERM

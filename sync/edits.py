@@ -13,7 +13,7 @@ from sync.clients.pipedrive_records import Activity
 from sync.context import RunContext
 from sync.models import PushAttempt
 from sync.reconcile import DELETED
-from sync.refusals import Refusal, Refusals, Stage
+from sync.refusals import Refusal, Refusals, Step
 
 BATCH_SIZE = 50  # gists read at once
 Kind = PushAttempt.Kind
@@ -35,7 +35,7 @@ class Editor:
         last = 0
         while batch := _read_outdated(person, last, is_over("next_edit_at", self._context.clock())):
             for gist in batch:
-                self._refusals.raise_if_blocked(Stage.EDIT)
+                self._refusals.raise_if_blocked(Step.EDIT)
                 self._claims.check(person)
                 self._push_edit(person, gist)
             last = batch[-1].pk
@@ -52,7 +52,7 @@ class Editor:
                 self._postpone(person, attempt, error)
         else:
             self._finish(attempt, updated, activity_outdated=False, push_error="", next_edit_at=None)
-            self._refusals.record_success(Stage.EDIT)
+            self._refusals.record_success(Step.EDIT)
             self._summary.count("activities_edited")
 
     def _is_deleted(self, activity_id: int) -> bool:
@@ -69,7 +69,7 @@ class Editor:
         self._finish(attempt, error, push_error=message[:500], next_edit_at=next_edit_at)
         self._summary.problem(str(error), person=person, gist=attempt.gist)
         if not isinstance(error, NotFoundError):
-            self._refusals.record(Refusal(Stage.EDIT, person, error))
+            self._refusals.record(Refusal(Step.EDIT, person, error))
 
     @retried
     def _finish(self, attempt: Attempt, outcome: Activity | RejectedError, **columns: object) -> None:

@@ -22,7 +22,7 @@ from sync.clients.errors import (
 from sync.context import RunContext
 from sync.find_person import PersonFinder, github_id_of
 from sync.github_field import GitHubField
-from sync.refusals import Refusal, Refusals, Stage, StepRefusedError
+from sync.refusals import Refusal, Refusals, Step, StepRefusedError
 
 MAX_KNOWN_ACTIVITIES = 3  # that are read to find where a merge has moved them
 
@@ -65,10 +65,10 @@ class Linker:
             self._write_github_id(person, pipedrive_id)
         return pipedrive_id
 
-    def is_replaced(self, person: Person) -> bool:
-        """After a refused push: has the person got another Pipedrive person, because its own does not exist any more?
+    def replace_if_lost(self, person: Person) -> bool:
+        """After a refused push: give the person another Pipedrive person if its own does not exist any more.
 
-        False when it exists. LinkError when a user has to decide, LostPersonError when the run has to.
+        Returns whether it was replaced. LinkError when a user has to decide, LostPersonError when the run has to.
         """
         lost = person.pipedrive_id or 0
         trouble = self._check(lost)
@@ -93,12 +93,12 @@ class Linker:
 
     # --- does it exist? ---
     def _confirm(self, person: Person) -> None:
-        self._refusals.raise_if_blocked(Stage.CONFIRM)
+        self._refusals.raise_if_blocked(Step.CONFIRM)
         trouble = self._check(person.pipedrive_id or 0)
         if trouble:
             error = LinkError(f"{trouble.reason}: does it exist, and may the token's user see it? {DECIDE}")
-            self._refusals.refuse(Refusal(Stage.CONFIRM, person, error), str(error))
-        self._refusals.record_success(Stage.CONFIRM)
+            self._refusals.refuse(Refusal(Step.CONFIRM, person, error), str(error))
+        self._refusals.record_success(Step.CONFIRM)
         self._claims.update(person, pipedrive_confirmed_at=self._context.clock())
 
     def _check(self, pipedrive_id: int) -> "_Trouble | None":
@@ -129,8 +129,8 @@ class Linker:
 
     # --- find ---
     def _find_or_create(self, person: Person, lost: int = 0) -> None:
-        self._refusals.raise_if_blocked(Stage.CREATE_PERSON)
-        with self._refusals.watch(Stage.LOOK_UP, person):
+        self._refusals.raise_if_blocked(Step.CREATE_PERSON)
+        with self._refusals.watch(Step.LOOK_UP, person):
             key = self._field.get_key()
             if person.pipedrive_create_started_at:
                 found = self._finder.find_created(person, key)
@@ -147,7 +147,7 @@ class Linker:
         fields = {key: str(person.github_id)} if key and person.github_id else {}
         self._claims.update(person, pipedrive_create_started_at=self._context.clock(), pipedrive_create_name=name)
         try:
-            with self._refusals.watch(Stage.CREATE_PERSON, person):
+            with self._refusals.watch(Step.CREATE_PERSON, person):
                 created = self._pipedrive.create_person(
                     name, person.email, custom_fields=fields, subject=person.github_username
                 )

@@ -26,7 +26,7 @@ from sync.evidence import ListingEvidence
 from sync.link import Linker, LinkError
 from sync.push_gist import GistPusher
 from sync.reconcile import Reconciler
-from sync.refusals import MAX_SAME_GISTS, Refusal, Refusals, Stage
+from sync.refusals import MAX_SAME_GISTS, Refusal, Refusals, Step
 from sync.restore import RestoreCheck
 
 MAX_UNKNOWN = 3  # pushes of one person in a row without a clear response: then it is the next person's turn
@@ -80,7 +80,7 @@ class Pusher:
         self._check_activity_type()
         self._check_restore(person)
         if is_lost:
-            self.linker.is_replaced(person)
+            self.linker.replace_if_lost(person)
         self._link_and_match(person)
         self._resolve_unknown(person)
         progress = _Progress(refusals)
@@ -116,7 +116,7 @@ class Pusher:
     def _check_restore(self, person: Person) -> None:
         """Once a run, see sync.restore. People who were claimed before a restore was noticed are compared, too."""
         if not self._restore_check.is_done:
-            with self.refusals.watch(Stage.LIST, person):
+            with self.refusals.watch(Step.LIST, person):
                 self._restore_check.check()
         if self._restore_check.has_compared:
             _read_matched_at(person)
@@ -125,13 +125,13 @@ class Pusher:
         """Link the person; the activities of a Pipedrive person that was not created just now are compared first."""
         pipedrive_id = self.linker.link(person)
         if person.pipedrive_matched_at is None:
-            with self.refusals.watch(Stage.LIST, person):
+            with self.refusals.watch(Step.LIST, person):
                 self._reconciler.match_existing(person, pipedrive_id)
 
     def _resolve_unknown(self, person: Person) -> None:
         last = 0
         while started := _read_gists(person, last, push_state=State.STARTED):
-            with self.refusals.watch(Stage.LIST, person):
+            with self.refusals.watch(Step.LIST, person):
                 self._reconciler.resolve_unknown(person, _pipedrive_id(person), started)
             last = started[-1].pk
 
@@ -153,7 +153,7 @@ class Pusher:
                         f"{MAX_UNKNOWN} activities in a row got no clear response. They are looked up in the next run."
                     )
             else:
-                self.refusals.record_success(Stage.PUSH)
+                self.refusals.record_success(Step.PUSH)
                 progress.created += 1
                 progress.unknown_in_a_row = 0
                 if created.filed_under != pipedrive_id:
@@ -169,11 +169,11 @@ class Pusher:
                 last = batch[-1].pk
 
     def _record_refusal(self, person: Person, gist: Gist, error: RejectedError, progress: _Progress) -> None:
-        refusal = Refusal(Stage.PUSH, person, error, gist)
+        refusal = Refusal(Step.PUSH, person, error, gist)
         if progress.may_be_replaced:
             progress.may_be_replaced = False
             try:
-                is_replaced = self.linker.is_replaced(person)
+                is_replaced = self.linker.replace_if_lost(person)
             except LinkError:
                 # The person cannot be used. If that is so for several people in a row, it is about us.
                 refusal.gist = None
@@ -198,7 +198,7 @@ class Pusher:
         self._summary.problem(message, person=person, gist=gist)
         if progress.may_be_replaced and created.filed_under:
             progress.may_be_replaced = False
-            if self.linker.is_replaced(person):
+            if self.linker.replace_if_lost(person):
                 raise _ReplacedError
 
 

@@ -71,7 +71,7 @@ class PushResults:
 
     def decide(self) -> None:
         """Nothing else is left to push: decide what is left. People whose persons are replaced are pushed again."""
-        self._pusher.refusals.end(is_complete=self._lane.is_open)
+        self._pusher.refusals.decide_all(is_complete=self._lane.is_open)
         lost = [result for result in self._undecided if result.is_lost]
         others = [result for result in self._undecided if not result.is_lost]
         self._undecided = []

@@ -28,7 +28,7 @@ from sync.context import RunContext
 MAX_SAME_GISTS = 5  # of one person, refused in a row for the same reason: then the person fails, not the gists
 
 
-class Stage(StrEnum):
+class Step(StrEnum):
     """What is refused. The values complete the sentence "Pipedrive refused to ..."."""
 
     LOOK_UP = "look up persons"
@@ -40,7 +40,7 @@ class Stage(StrEnum):
 
 
 # How many different people are about us. Ids that users have given may well be wrong for several people.
-MAX_PEOPLE = {Stage.CONFIRM: 6}
+MAX_PEOPLE = {Step.CONFIRM: 6}
 DEFAULT_MAX_PEOPLE = 3
 MAX_PEOPLE_AFTER_SUCCESS = 10  # if the same step has succeeded for others in this run
 
@@ -49,17 +49,17 @@ MAX_PEOPLE_AFTER_SUCCESS = 10  # if the same step has succeeded for others in th
 class Refusal:
     """`is_about_us` is None while it is not decided."""
 
-    stage: Stage
+    step: Step
     person: Person
     error: SyncError
     gist: Gist | None = None
     is_about_us: bool | None = None
 
     @property
-    def key(self) -> tuple[Stage, int, str]:
+    def key(self) -> tuple[Step, int, str]:
         """Equal for refusals with the same status and reason, whatever ids and values they name."""
         status = self.error.status if isinstance(self.error, RejectedError) else 0
-        return self.stage, status, re.sub(r"\d+|'[^']*'|\"[^\"]*\"", "…", str(self.error))
+        return self.step, status, re.sub(r"\d+|'[^']*'|\"[^\"]*\"", "…", str(self.error))
 
 
 class StepRefusedError(RetryNextRunError):
@@ -75,26 +75,26 @@ class Refusals:
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
-        self._streaks: dict[tuple[Stage, int, str], list[Refusal]] = {}
-        self._blocked: dict[Stage, Refusal] = {}
-        self._succeeded: set[Stage] = set()
+        self._streaks: dict[tuple[Step, int, str], list[Refusal]] = {}
+        self._blocked: dict[Step, Refusal] = {}
+        self._succeeded: set[Step] = set()
         self._lock = threading.Lock()
 
-    def raise_if_blocked(self, stage: Stage) -> None:
-        """StepRefusedError for a stage whose refusals are about us: then no request is sent."""
-        if stage in self._blocked:
-            raise StepRefusedError(self._blocked[stage], str(self._blocked[stage].error))
+    def raise_if_blocked(self, step: Step) -> None:
+        """StepRefusedError for a step whose refusals are about us: then no request is sent."""
+        if step in self._blocked:
+            raise StepRefusedError(self._blocked[step], str(self._blocked[step].error))
 
     @contextmanager
-    def watch(self, stage: Stage, person: Person) -> Iterator[None]:
+    def watch(self, step: Step, person: Person) -> Iterator[None]:
         """Do a step for a person. StepRefusedError if Pipedrive refuses it, or does not respond as documented."""
-        self.raise_if_blocked(stage)
+        self.raise_if_blocked(step)
         try:
             yield
         except (RejectedError, InvalidResponseError) as error:
-            self.refuse(Refusal(stage, person, error), f"Pipedrive refused to {stage}: {error}")
+            self.refuse(Refusal(step, person, error), f"Pipedrive refused to {step}: {error}")
         else:
-            self.record_success(stage)
+            self.record_success(step)
 
     def refuse(self, refusal: Refusal, message: str) -> NoReturn:
         self.record(refusal)
@@ -105,43 +105,43 @@ class Refusals:
             streak = self._streaks.setdefault(refusal.key, [])
             streak.append(refusal)
             people = {other.person.pk for other in streak}
-            has_succeeded = refusal.stage in self._succeeded
-            limit = MAX_PEOPLE_AFTER_SUCCESS if has_succeeded else MAX_PEOPLE.get(refusal.stage, DEFAULT_MAX_PEOPLE)
+            has_succeeded = refusal.step in self._succeeded
+            limit = MAX_PEOPLE_AFTER_SUCCESS if has_succeeded else MAX_PEOPLE.get(refusal.step, DEFAULT_MAX_PEOPLE)
             if len(people) < limit:
                 return
             for other in streak:
                 other.is_about_us = True
-            if refusal.stage not in self._blocked:
+            if refusal.step not in self._blocked:
                 self._block(refusal, len(people))
 
-    def record_success(self, stage: Stage) -> None:
-        """The refusals of this stage so far were about single people and gists."""
+    def record_success(self, step: Step) -> None:
+        """The refusals of this step so far were about single people and gists."""
         with self._lock:
-            self._succeeded.add(stage)
-            self._decide(stage)
+            self._succeeded.add(step)
+            self._decide(step)
 
-    def end(self, *, is_complete: bool) -> None:
+    def decide_all(self, *, is_complete: bool) -> None:
         """No more responses will come: what is not decided is about single people and gists.
 
         If the work is not complete, that is concluded only for steps that have succeeded for others.
         """
         with self._lock:
-            for stage in Stage if is_complete else self._succeeded:
-                self._decide(stage)
+            for step in Step if is_complete else self._succeeded:
+                self._decide(step)
 
-    def _decide(self, stage: Stage) -> None:
-        for key in [key for key in self._streaks if key[0] == stage]:
+    def _decide(self, step: Step) -> None:
+        for key in [key for key in self._streaks if key[0] == step]:
             for refusal in self._streaks.pop(key):
                 refusal.is_about_us = bool(refusal.is_about_us)
 
     def _block(self, refusal: Refusal, people: int) -> None:
         number = ngettext("%d person", "%d people", people) % people
         error = ConfigurationError(
-            f"Pipedrive refused to {refusal.stage} for {number} in a row for the same reason; nothing was rejected. "
+            f"Pipedrive refused to {refusal.step} for {number} in a row for the same reason; nothing was rejected. "
             f"Check the permissions of PIPEDRIVE_TOKEN's user, required fields, and PIPEDRIVE_API_URL. {refusal.error}"
         )
-        self._blocked[refusal.stage] = Refusal(refusal.stage, refusal.person, error, is_about_us=True)
-        if refusal.stage is Stage.CREATE_PERSON:  # Linked people need no new person, so the others go on.
+        self._blocked[refusal.step] = Refusal(refusal.step, refusal.person, error, is_about_us=True)
+        if refusal.step is Step.CREATE_PERSON:  # Linked people need no new person, so the others go on.
             self._context.errors.append(error)
         else:
             self._context.pipedrive.api.circuit.open(error)

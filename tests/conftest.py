@@ -245,6 +245,15 @@ def ada(db: None, github: GitHubStandIn) -> Person:
     return Person.objects.create(github_username="ada")
 
 
+@pytest.fixture
+def linked(ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync) -> int:
+    """The id of Ada's Pipedrive person, which the service has created, and which has one activity."""
+    github.publish("ada", "First")
+    sync()
+    ada.refresh_from_db()
+    return ada.pipedrive_id or 0
+
+
 def is_ready(url: str) -> bool:
     try:
         return requests.get(url, timeout=2).ok

@@ -9,7 +9,7 @@ from typing import Any
 from django.utils import timezone
 
 from people.models import ApiKey, Gist, Person
-from sync.models import SyncRun
+from sync.models import FoundActivity, GitHubIdField, SyncRun
 from tests.standins import GitHubStandIn
 
 
@@ -66,6 +66,12 @@ def create_run(**fields: Any) -> SyncRun:
         "host": "test-host",
     }
     return SyncRun.objects.create(**{**defaults, **fields})
+
+
+def lose_database() -> None:
+    """Delete what a run has stored, as if the service began with an empty database."""
+    for table in (Person, SyncRun, GitHubIdField, FoundActivity):  # Gists and attempts go with their people.
+        table.objects.all().delete()
 
 
 def create_key(name: str = "Team", **fields: Any) -> str:

@@ -6,9 +6,9 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from people.models import Gist, Person
-from sync.models import ApiPause, FoundActivity, GitHubIdField, SyncRun
+from sync.models import ApiPause
 from tests.conftest import Sync
-from tests.factories import create_person, track
+from tests.factories import create_person, lose_database, track
 from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, reset, respond
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -43,8 +43,7 @@ def test_an_edit_reaches_the_activity_that_is_found_again(
         pipedrive.edit_activity(1 + max(pipedrive.persons), note=f"<p>Called</p>{next_note(pipedrive)}")
     github.edit("ada", pushed, description="Final")
     if reason == "the database was lost":
-        for table in (Person, SyncRun, GitHubIdField, FoundActivity):
-            table.objects.all().delete()
+        lose_database()
     else:
         api.delete("/api/v1/people/ada")
     create_person("ada")

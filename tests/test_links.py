@@ -11,26 +11,12 @@ from rest_framework.test import APIClient
 
 from people.models import Gist, Person
 from sync import reconcile
-from sync.models import ApiPause, FoundActivity, GitHubIdField, SyncRun
+from sync.models import ApiPause, GitHubIdField
 from tests.conftest import DuringRequest, Sync
-from tests.factories import create_person, track, track_people
+from tests.factories import create_person, lose_database, track, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, reset, respond
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def linked(ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync) -> int:
-    """The id of Ada's Pipedrive person, whom the service has created, and who has one activity."""
-    github.publish("ada", "First")
-    sync()
-    ada.refresh_from_db()
-    return ada.pipedrive_id or 0
-
-
-def lose_database() -> None:
-    for table in (Person, SyncRun, GitHubIdField, FoundActivity):
-        table.objects.all().delete()
 
 
 def link_of(login: str) -> int | None:
@@ -171,7 +157,58 @@ def test_a_few_deleted_persons_are_replaced(github: GitHubStandIn, pipedrive: Pi
     assert Counter(pipedrive.gist_ids()) == Counter(Gist.objects.values_list("github_id", flat=True))
 
 
+def test_a_deleted_pipedrive_person_is_replaced_once(
+    linked: int, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    pipedrive.delete_person(linked)
+    ids = [github.publish("ada", "Second"), github.publish("ada", "Third")]
+
+    summary = sync()
+
+    ada.refresh_from_db()
+    assert summary.code == 0, summary
+    assert ada.pipedrive_id not in (None, linked)
+    assert {row["subject"] for row in pipedrive.activities_of(ada.pipedrive_id or 0)} == {"Second", "Third"}
+    assert sorted(pipedrive.gist_ids()[1:]) == sorted(ids)
+    assert f"Pipedrive person {linked} was deleted or merged" in summary.json["problems"][0]
+
+
+def test_a_pipedrive_person_that_the_token_may_not_see_rejects_no_gist(
+    linked: int, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    github.publish("ada", "Second")
+    for operation in ("create_activity", "get_person"):
+        pipedrive.fail(operation, respond(403, '{"success": false, "error": "Forbidden"}'))
+
+    summary = sync()
+
+    ada.refresh_from_db()
+    assert (summary.code, ada.pipedrive_id) == (3, linked)
+    assert "may the token's user see it?" in ada.push_error
+    assert Gist.objects.latest("id").push_state == "pending"
+
+
 # --- merges ---
+def test_activities_moved_by_a_merge_are_recognised(
+    linked: int, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    second = github.publish("ada", "Second")
+    pipedrive.fail("create_activity", reset(after=True))
+    sync("--max-activities", "1")
+    merged_into = pipedrive.add_person("Countess", email="ada@example.com")
+    pipedrive.delete_person(linked)
+    for row in pipedrive.activities.values():
+        row["person_id"] = merged_into
+    github.publish("ada", "Third")
+
+    sync()
+
+    ada.refresh_from_db()
+    assert ada.pipedrive_id == merged_into
+    assert pipedrive.gist_ids().count(second) == 1
+    assert set(Gist.objects.values_list("push_state", flat=True)) == {"pushed"}
+
+
 def test_a_merge_is_followed_through_a_known_activity(
     linked: int, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
@@ -224,6 +261,20 @@ def test_a_merge_of_a_given_id_is_reported_and_not_followed(
 
 
 # --- activities that are not where they were ---
+def test_an_unknown_outcome_is_resolved_at_the_pipedrive_person_of_the_post(
+    linked: int, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    github.publish("ada", "Second")
+    pipedrive.fail("create_activity", reset(after=True))
+    sync()
+    Person.objects.update(pipedrive_id=pipedrive.add_person("Chosen by a user"))
+
+    sync()
+
+    assert len(pipedrive.activities) == 2
+    assert set(Gist.objects.values_list("push_state", flat=True)) == {"pushed"}
+
+
 @pytest.mark.parametrize("others", [0, 60])
 def test_a_moved_activity_of_an_unknown_push_is_found(
     others: int, linked: int, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync

@@ -36,11 +36,11 @@ from sync.clients.pipedrive import LongPause
 from sync.clients.pipedrive_records import Activity, NewActivity, PersonField, PipedrivePerson
 from sync.clients.rate_limit import RateLimiter, SlidingWindow
 from sync.context import Options, RunContext
-from sync.models import FoundActivity, GitHubIdField, PushAttempt, SyncRun
+from sync.models import SyncRun
 from sync.recognition import page_of_gist_in
 from sync.run import Run
 from sync.runs import open_run
-from tests.factories import create_person
+from tests.factories import create_person, lose_database
 
 SETTLE_DELAY = timedelta(seconds=120)
 NAMES = ("ada", "ben")
@@ -280,8 +280,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        for table in (Person, SyncRun, PushAttempt, GitHubIdField, FoundActivity):
-            table.objects.all().delete()
+        lose_database()
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.github = FakeGitHub()
         self.pipedrive = FakePipedrive(self.clock, self.kill)

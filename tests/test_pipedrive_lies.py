@@ -10,9 +10,9 @@ import pytest
 from django.utils import timezone
 
 from people.models import Gist, Person
-from sync.models import ApiPause, FoundActivity, GitHubIdField, SyncRun
+from sync.models import ApiPause
 from tests.conftest import Sync
-from tests.factories import create_person, track_people
+from tests.factories import create_person, lose_database, track_people
 from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, respond
 from tests.standins.faults import cut_body, reset
 from tests.standins.wire import RecordedRequest
@@ -103,8 +103,7 @@ def lost_database(github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
     sync()
     for number, person_id in enumerate(pipedrive.persons):
         pipedrive.rename_person(person_id, f"Contact {number}")
-    for table in (Person, SyncRun, GitHubIdField, FoundActivity):
-        table.objects.all().delete()
+    lose_database()
     for number in range(PEOPLE):
         create_person(f"person-{number}")
 

@@ -9,10 +9,9 @@ import pytest
 from people.models import Gist, Person
 from sync.activity import new_activity
 from sync.clients.pipedrive_records import Activity
-from sync.models import FoundActivity, GitHubIdField, SyncRun
 from sync.recognition import match_gists, page_of_gist_in, shows, traces_of
 from tests.conftest import Sync
-from tests.factories import create_person
+from tests.factories import create_person, lose_database
 from tests.standins import GitHubStandIn, PipedriveStandIn, reset
 
 ID = "2decf6c462d9b4418f2d2decf6c462d9"
@@ -183,8 +182,7 @@ def test_no_gist_is_pushed_again_after_its_note_was_edited(
         url = f"https://gist.github.com/ada/{gist_id}"
         pipedrive.edit_activity(number, note=NOTE_EDITS[edit].format(note=row["note"], url=url))
     if reason == "lost database":
-        for table in (Person, SyncRun, GitHubIdField, FoundActivity):
-            table.objects.all().delete()
+        lose_database()
         create_person("ada")
 
     summary = sync()

@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from django.utils.translation import ngettext
 
 from people.models import Person, PersonQuerySet
-from people.models.person import RELINK_COLUMNS
+from people.models.person import UNLINKED
 
 
 @admin.register(Person)
@@ -55,7 +55,7 @@ class PersonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only i
         if "pipedrive_id" in form.changed_data:
             person.relink(person.pipedrive_id)
             # Only these columns, because a sync may write the others at the same time.
-            person.save(update_fields=[*RELINK_COLUMNS, "updated_at"])
+            person.save(update_fields=["pipedrive_id", *UNLINKED, "updated_at"])
 
     def get_readonly_fields(self, request: HttpRequest, person: Person | None = None) -> list[str]:
         editable = {"pipedrive_id", "watched"} | (set() if person else {"github_username", "backfill"})

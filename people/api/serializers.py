@@ -8,7 +8,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.utils import html
 
-from people.api.validation import StrictMixin, validate_backfill
+from people.api.fields import BackfillField, StrictBooleanField
+from people.api.validation import StrictMixin
 from people.bulk import BulkReport, RowOutcome, RowResult
 from people.github_names import login_key, parse_login
 from people.models import Gist, Person
@@ -151,28 +152,6 @@ class PersonWithGistsSerializer(serializers.ModelSerializer[Person]):
     def _slice(self) -> GistSlice:
         gist_slice: GistSlice = self.context["slice"]
         return gist_slice
-
-
-@extend_schema_field(
-    {"anyOf": [{"type": "string", "maxLength": 10}, {"type": "integer", "minimum": 0, "maximum": 9999999}]}
-)
-class BackfillField(serializers.CharField):
-    """A backfill choice: a word, a date, or a number, as a string or an integer."""
-
-    def to_internal_value(self, data: Any) -> str:
-        return validate_backfill(super().to_internal_value(data))
-
-
-class StrictBooleanField(serializers.BooleanField):
-    """true or false. The library's field accepts many other values as well."""
-
-    default_empty_html = serializers.empty  # a form without the field
-
-    def to_internal_value(self, data: Any) -> bool:
-        values: list[Any] = ["true", "false"] if html.is_html_input(self.root.initial_data) else [True, False]
-        if (isinstance(data, int) and not isinstance(data, bool)) or data not in values:
-            self.fail("invalid", input=data)
-        return data in (True, "true")
 
 
 class NewPersonSerializer(StrictMixin, serializers.ModelSerializer[Person]):

@@ -13,16 +13,15 @@ from people.github_names import login_key, parse_login
 from people.models.batches import BatchQuerySet
 from people.search import search_terms
 
-# What changes when a user sets another Pipedrive person.
-RELINK_COLUMNS = [
-    "pipedrive_id",
-    "pipedrive_linked_at",
-    "pipedrive_confirmed_at",
-    "pipedrive_field_key",
-    "pipedrive_matched_at",
-    "pipedrive_create_started_at",
-    "next_push_at",
-]
+# What else changes when a user sets another Pipedrive person.
+UNLINKED = {
+    "pipedrive_linked_at": None,
+    "pipedrive_confirmed_at": None,
+    "pipedrive_field_key": "",
+    "pipedrive_matched_at": None,
+    "pipedrive_create_started_at": None,
+    "next_push_at": None,
+}
 
 
 class PersonQuerySet(BatchQuerySet["Person"]):
@@ -158,8 +157,8 @@ class Person(models.Model):
     def relink(self, pipedrive_id: int | None) -> None:
         """Set another Pipedrive person, or None to find or create one in the next run. Does not save."""
         self.pipedrive_id = pipedrive_id
-        for name in RELINK_COLUMNS[1:]:
-            setattr(self, name, "" if name == "pipedrive_field_key" else None)
+        for name, value in UNLINKED.items():
+            setattr(self, name, value)
 
     def apply(self, changes: dict[str, Any]) -> None:
         """Apply and save the changes of a PATCH (pipedrive_id, backfill, watched, state). The row must be locked."""

@@ -11,13 +11,14 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
 from sync.clients.boot_clock import boot_clock
 from sync.clients.errors import InvalidResponseError, NotFoundError, OutcomeUnknownError, RejectedError
+from sync.clients.pipedrive_limits import find_long_pause, find_short_pause, is_own, json_object
 from sync.clients.pipedrive_records import (
     ACTIVITY,
     FIELD,
@@ -35,7 +36,7 @@ from sync.clients.pipedrive_records import (
     PipedrivePerson,
     read_rows,
 )
-from sync.clients.rate_limit import Pause, RateLimiter, SlidingWindow, parse_number, server_time
+from sync.clients.rate_limit import Pause, RateLimiter, SlidingWindow, parse_number
 from sync.clients.transport import Api, Response, Timing
 
 SEARCH = "search"  # the window of searches, which have a limit of their own on every plan
@@ -44,12 +45,11 @@ WINDOW_MARGIN = 0.04  # seconds; not all requests take equally long to arrive
 MIN_REQUESTS = 20  # per window on the smallest plan; responses report the account's own limit
 MAX_SEARCHES = 10  # per window
 MAX_LIMIT = 1000  # per window; more than any plan has
-BLOCKED_PAUSE = 900.0  # seconds without requests after a block by Cloudflare that names no time
-DAILY_PAUSE = 3600.0  # seconds until it is tried again whether the daily budget was reset
 PAGE_SIZE = 500
 SEARCH_PAGE_SIZE = 100
 MAX_PAGES = 200  # of one list, 100,000 rows; more are never needed
-# API tokens of the requests of a first push; the daily budget of a company is 30,000 times the factor of its plan for each seat.
+# API tokens of the requests of a first push. The daily budget of a company is 30,000 times the factor of its plan for
+# each seat.
 # Source: `x-token-cost` in Pipedrive's OpenAPI specification.
 TOKENS = {
     "get_activity_types": 20,
@@ -277,7 +277,7 @@ class PipedriveClient:
 
     def _check_success(self, response: Response) -> None:
         """`success: false` is a refusal, whatever the status."""
-        body = _json_object(response)
+        body = json_object(response)
         if body and body.get("success") is False:
             raise RejectedError(f"{response.call} refused: {self.api.excerpt(response)}", response.status)
 
@@ -293,73 +293,16 @@ class PipedriveClient:
 
     # --- limits ---
     def _parse_rate_limit(self, response: Response, window: str) -> Pause | None:
-        """https://pipedrive.readme.io/docs/core-api-concepts-rate-limiting - the reset is in seconds, not an epoch."""
+        """Note the limits that a response reports; returns the pause that it orders."""
         limit = parse_number(response.headers, "x-ratelimit-limit")
         remaining = parse_number(response.headers, "x-ratelimit-remaining")
-        reset = parse_number(response.headers, "x-ratelimit-reset")
         if limit and limit >= 1:
             max_limit = MAX_SEARCHES if window == SEARCH else MAX_LIMIT
             self.api.limiter.set_limit(window, int(min(limit, max_limit)))
         if remaining is not None:
+            reset = parse_number(response.headers, "x-ratelimit-reset")
             self.remaining = {"remaining": remaining, "reset": reset}
-        return self._parse_long_pause(response) or self._parse_short_pause(response, remaining, reset)
-
-    def _parse_long_pause(self, response: Response) -> Pause | None:
-        """A block by Cloudflare, which follows too many requests, or the end of the daily counter of POST and PUT."""
-        pause = None
-        if response.status in (403, 429) and not is_own(response):
-            pause = Pause(_block_seconds(response), True, "Cloudflare blocks this token for a while", max_wait=0)
-        elif response.method != "GET" and parse_number(response.headers, "x-daily-requests-left") == 0:
-            seconds = _seconds_to_midnight(server_time(response.headers))
-            reason = "the daily number of POST and PUT requests of this token is used up"
-            pause = Pause(seconds, response.status == 429, reason, max_wait=0)
+        pause = find_long_pause(response)
         if pause:
             self.long_pause = LongPause(boot_clock() + pause.seconds, pause.reason)
-        return pause
-
-    def _parse_short_pause(self, response: Response, remaining: float | None, reset: float | None) -> Pause | None:
-        burst_pause = min(reset or self._burst_pause, 60.0)
-        retry_after = parse_number(response.headers, "retry-after")
-        if response.status in (429, 503) and retry_after is not None:
-            return Pause(retry_after, True, "Retry-After")
-        if response.status == 429 and remaining:
-            return Pause(DAILY_PAUSE, True, "the daily budget is used up")
-        if response.status == 429:
-            return Pause(burst_pause, True, "the two-second limit")
-        return None
-
-
-def is_own(response: Response) -> bool:
-    """Is this Pipedrive's own response? Its JSON has the key `success`; refusals of a request have at least `error`.
-
-    A gateway's 404 proves nothing, so that it must not look like Pipedrive's. 204 has no body.
-    """
-    if response.status == 204 or response.status >= 500:
-        return True
-    body = _json_object(response)
-    if body is None:
-        return False
-    is_refusal = response.status in (400, 401, 402, 409, 413, 415, 422)
-    return "success" in body or (is_refusal and "error" in body)
-
-
-def _json_object(response: Response) -> dict[str, Any] | None:
-    try:
-        body = json.loads(response.body)
-    except (ValueError, RecursionError):
-        return None
-    return body if isinstance(body, dict) else None
-
-
-def _block_seconds(response: Response) -> float:
-    """`retry_after` of Cloudflare's problem document, or the header."""
-    body = _json_object(response) or {}
-    named = parse_number({"retry_after": str(body.get("retry_after"))}, "retry_after")
-    return named or parse_number(response.headers, "retry-after") or BLOCKED_PAUSE
-
-
-def _seconds_to_midnight(epoch: float) -> float:
-    """Until the next midnight in UTC."""
-    now = datetime.fromtimestamp(epoch, UTC)
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
-    return (midnight - now).total_seconds()
+        return pause or find_short_pause(response, self._burst_pause)

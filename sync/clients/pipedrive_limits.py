@@ -1,0 +1,75 @@
+"""How Pipedrive announces its limits, and how a block by the gateway in front of it looks.
+
+Source: https://pipedrive.readme.io/docs/core-api-concepts-rate-limiting - the reset is in seconds, not an epoch.
+"""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sync.clients.rate_limit import Pause, parse_number, server_time
+from sync.clients.transport import Response
+
+BLOCKED_PAUSE = 900.0  # seconds without requests after a block by Cloudflare that names no time
+DAILY_PAUSE = 3600.0  # seconds until it is tried again whether the daily budget was reset
+
+
+def is_own(response: Response) -> bool:
+    """Is this Pipedrive's own response? Its JSON has the key `success`; refusals of a request have at least `error`.
+
+    A gateway's 404 proves nothing, so that it must not look like Pipedrive's. 204 has no body.
+    """
+    if response.status == 204 or response.status >= 500:
+        return True
+    body = json_object(response)
+    if body is None:
+        return False
+    is_refusal = response.status in (400, 401, 402, 409, 413, 415, 422)
+    return "success" in body or (is_refusal and "error" in body)
+
+
+def json_object(response: Response) -> dict[str, Any] | None:
+    """The body, if it is a JSON object."""
+    try:
+        body = json.loads(response.body)
+    except (ValueError, RecursionError):
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def find_long_pause(response: Response) -> Pause | None:
+    """A block by Cloudflare, which follows too many requests, or the end of the daily counter of POST and PUT."""
+    if response.status in (403, 429) and not is_own(response):
+        return Pause(_block_seconds(response), True, "Cloudflare blocks this token for a while", max_wait=0)
+    if response.method != "GET" and parse_number(response.headers, "x-daily-requests-left") == 0:
+        seconds = _seconds_to_midnight(server_time(response.headers))
+        reason = "the daily number of POST and PUT requests of this token is used up"
+        return Pause(seconds, response.status == 429, reason, max_wait=0)
+    return None
+
+
+def find_short_pause(response: Response, burst_pause: float) -> Pause | None:
+    """A refusal for a rate limit. `burst_pause`: seconds, if the two-second limit names no reset."""
+    reset = parse_number(response.headers, "x-ratelimit-reset")
+    retry_after = parse_number(response.headers, "retry-after")
+    if response.status in (429, 503) and retry_after is not None:
+        return Pause(retry_after, True, "Retry-After")
+    if response.status == 429 and parse_number(response.headers, "x-ratelimit-remaining"):
+        return Pause(DAILY_PAUSE, True, "the daily budget is used up")
+    if response.status == 429:
+        return Pause(min(reset or burst_pause, 60.0), True, "the two-second limit")
+    return None
+
+
+def _block_seconds(response: Response) -> float:
+    """`retry_after` of Cloudflare's problem document, or the header."""
+    body = json_object(response) or {}
+    named = parse_number({"retry_after": str(body.get("retry_after"))}, "retry_after")
+    return named or parse_number(response.headers, "retry-after") or BLOCKED_PAUSE
+
+
+def _seconds_to_midnight(epoch: float) -> float:
+    """Until the next midnight in UTC."""
+    now = datetime.fromtimestamp(epoch, UTC)
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    return (midnight - now).total_seconds()
