@@ -14,6 +14,7 @@ umask 077
 here=$(cd "$(dirname "$0")" && pwd)
 namespace=gisttracker
 secrets=(database-password secret-key github-token pipedrive-token)
+optional_secrets=(ping-url notify-url) # empty if they have no version
 
 log() { printf '==> %s\n' "$*" >&2; }
 fail() {
@@ -90,7 +91,7 @@ END
 kubectl kustomize "$work/kubernetes/release" >"$work/all.yaml"
 
 if [ -n "$dry_run" ]; then
-    log "dry run: would apply these manifests to $cluster, and the secret gisttracker with ${secrets[*]}"
+    log "dry run: would apply these manifests to $cluster, and the secret gisttracker with ${secrets[*]} ${optional_secrets[*]}"
     cat "$work/all.yaml"
     exit 0
 fi
@@ -107,6 +108,13 @@ files=()
 for name in "${secrets[@]}"; do
     gcloud secrets versions access latest --secret "gisttracker-$name" >"$work/secrets/$name" ||
         fail "the secret gisttracker-$name has no version; add one: gcloud secrets versions add gisttracker-$name --data-file FILE"
+    files+=("--from-file=$work/secrets/$name")
+done
+for name in "${optional_secrets[@]}"; do
+    if ! gcloud secrets versions access latest --secret "gisttracker-$name" >"$work/secrets/$name" 2>/dev/null; then
+        log "the secret gisttracker-$name has no version, so it is not used"
+        : >"$work/secrets/$name"
+    fi
     files+=("--from-file=$work/secrets/$name")
 done
 kube create secret generic gisttracker "${files[@]}" --dry-run=client --output yaml | kube apply --filename - >&2

@@ -24,6 +24,7 @@ from gisttracker.parsers import (
     text,
     token,
     url_with_path,
+    webhook_url,
     whole_number,
 )
 from people import backfill
@@ -130,6 +131,27 @@ VARIABLES = (
     Variable(
         "SYNC_LEASE_SECONDS", "600", "how long a run without a heartbeat keeps its people", whole_number(5, 86400)
     ),
+    Variable(
+        "SYNC_INTERVAL_MINUTES",
+        "180",
+        "how often sync_gists runs for all people; older polls than two intervals and half an hour are unhealthy",
+        whole_number(5, 10080),
+    ),
+    Variable(
+        "PING_URL",
+        "",
+        "URL that each run for all people reports to: start, success, failure (the protocol of healthchecks.io)",
+        webhook_url,
+        secret=True,
+    ),
+    Variable(
+        "NOTIFY_URL",
+        "",
+        "URL that gets one JSON POST for each problem that begins or ends, such as an incoming webhook of Slack",
+        webhook_url,
+        secret=True,
+    ),
+    Variable("ENVIRONMENT_NAME", "", "name shown in the admin and in notifications, such as production"),
     Variable(
         "SECRET_KEY",
         "",

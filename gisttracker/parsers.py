@@ -75,6 +75,14 @@ def url_with_path(value: str) -> str:
     return value.rstrip("/")
 
 
+def webhook_url(value: str) -> str:
+    """Parse the secret http(s) URL of a webhook, which may have a path and a query."""
+    url_with_path(value.partition("?")[0])
+    if "#" in value or re.search(r"[\s\\]", value):
+        raise ValueError("must be a URL such as https://hooks.example.com/T000/secret")
+    return value
+
+
 def date_version(value: str) -> str:
     """Parse a version of GitHub's REST API, which is a date."""
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):

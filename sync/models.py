@@ -119,6 +119,32 @@ class GitHubIdField(models.Model):
         return self.key or self.problem
 
 
+class Alarm(models.Model):
+    """A problem that sync.health found, from when it began until it ended; see sync.alarms."""
+
+    class Severity(models.TextChoices):
+        PAGE = "page"  # people are not polled, or gists not pushed: call someone now
+        TICKET = "ticket"  # the rest works: look at it in working hours
+
+    code = models.CharField(max_length=60, help_text="what is wrong, for programs")
+    # The code while the problem lasts, NULL afterwards: each problem has one open alarm.
+    open_code = models.CharField(max_length=60, null=True, blank=True, unique=True)
+    severity = models.CharField(max_length=10, choices=Severity.choices)
+    message = models.TextField(help_text="what is wrong, for whom, and what to do")
+    raised_at = models.DateTimeField(db_index=True)
+    resolved_at = models.DateTimeField(null=True, blank=True)
+    # When NOTIFY_URL has accepted the notification that it began, or ended; and when it may be tried again.
+    raise_sent_at = models.DateTimeField(null=True, blank=True)
+    resolve_sent_at = models.DateTimeField(null=True, blank=True)
+    next_send_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
 class ActivityDay(models.Model):
     """How many activities all runs of one UTC day have created or booked."""
 

@@ -108,14 +108,21 @@ class PushResults:
         claims.release(result.person.pk for result in results if not result.is_attempted)
         attempted = [result for result in results if result.is_attempted and not result.is_about_us]
         pushed = [result.person.pk for result in attempted if not result.reason]
-        claims.release(pushed, push_attempted_at=now, push_failures=0, push_error="", next_push_at=None)
+        no_failure = {"push_failures": 0, "push_failing_since": None, "push_error": "", "next_push_at": None}
+        claims.release(pushed, push_attempted_at=now, **no_failure)
         self._context.summary.record("push", succeeded=len(pushed))
         for result in attempted:
             if result.reason:
                 self._context.summary.fail("push", result.person, result.reason)
                 failures = result.person.push_failures + 1
-                pause = {"push_failures": failures, "next_push_at": next_attempt(failures, now)}
-                claims.release([result.person.pk], push_attempted_at=now, push_error=result.reason[:500], **pause)
+                claims.release(
+                    [result.person.pk],
+                    push_attempted_at=now,
+                    push_failures=failures,
+                    push_failing_since=result.person.push_failing_since or now,
+                    push_error=result.reason[:500],
+                    next_push_at=next_attempt(failures, now),
+                )
         self._lane.forget([result.person for result in results])
 
     def _reject_gists(self, result: PushResult) -> None:

@@ -79,6 +79,7 @@ class Store:
             [failure.person.pk],
             attempted_at=failure.attempted_at,
             failures=failures,
+            failing_since=failure.person.failing_since or failure.attempted_at,
             last_error=failure.reason[:500],
             next_attempt_at=next_attempt(failures, self.context.clock()),
         )
@@ -93,6 +94,7 @@ class Store:
             attempted_at=min(poll.attempted_at for poll in polls),
             polled_at=now,
             failures=0,
+            failing_since=None,
             last_error="",
             next_attempt_at=None,
             **dict.fromkeys(times, now),
@@ -148,15 +150,17 @@ class Store:
         columns: dict[str, Any] = {
             "attempted_at": poll.attempted_at,
             "failures": 0,
+            "failing_since": None,
             "next_attempt_at": None,
             "updated_at": now,
         }
         columns["last_error"] = (poll.incomplete_because or poll.reason)[:500]
-        if person.state != Person.State.PAUSED:  # It may have been paused during the poll.
-            columns["state"] = poll.state
+        if person.state not in (Person.State.PAUSED, poll.state):  # It may have been paused during the poll.
+            columns |= {"state": poll.state, "state_changed_at": now}
         columns |= self._profile_columns(poll, person, now)
         if poll.incomplete_because:  # Without an ETag the list is read again in the next run.
-            columns |= {"etag": "", "failures": person.failures + 1}
+            since = person.failing_since or poll.attempted_at
+            columns |= {"etag": "", "failures": person.failures + 1, "failing_since": since}
         elif poll.state == Person.State.ACTIVE:
             columns |= self._list_columns(poll, person, now)
         return columns

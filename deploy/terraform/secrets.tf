@@ -1,7 +1,7 @@
-# The two API tokens are added manually (see the README), so that Terraform's state never contains them. The other
-# secrets are generated here.
+# The two API tokens, and the URLs of webhooks (optional), are added manually (see the README), so that Terraform's state
+# never contains them. The other secrets are generated here.
 locals {
-  manual = ["pipedrive-token", "github-token"]
+  manual = ["pipedrive-token", "github-token", "ping-url", "notify-url"]
   generated = {
     database-password = random_password.database.result
     secret-key        = random_password.secret_key.result

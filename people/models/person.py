@@ -55,16 +55,19 @@ class PersonQuerySet(BatchQuerySet["Person"]):
 
     def pause(self) -> int:
         """Stop polling these people. Returns how many."""
-        columns = {"state": Person.State.PAUSED, "updated_at": timezone.now()}
-        return sum(batch.update(**columns) for batch in self.in_batches())
+        now = timezone.now()
+        columns = {"state": Person.State.PAUSED, "state_changed_at": now, "updated_at": now}
+        active = [batch.exclude(state=Person.State.PAUSED) for batch in self.in_batches()]
+        return sum(batch.update(**columns) for batch in active)
 
     def resume(self) -> int:
         """Poll the paused ones of these people again. Returns how many."""
         count, now = 0, timezone.now()
         for batch in self.in_batches():
             paused = batch.filter(state=Person.State.PAUSED)
-            count += paused.filter(github_id=None).update(state=Person.State.NEW, updated_at=now)
-            count += paused.update(state=Person.State.ACTIVE, updated_at=now)
+            columns = {"state_changed_at": now, "updated_at": now}
+            count += paused.filter(github_id=None).update(state=Person.State.NEW, **columns)
+            count += paused.update(state=Person.State.ACTIVE, **columns)
         return count
 
 
@@ -84,7 +87,8 @@ class Person(models.Model):
     github_id = models.BigIntegerField(null=True, blank=True, unique=True, editable=False)
     name = models.CharField(max_length=255, blank=True)
     email = models.CharField(max_length=255, blank=True)
-    state = models.CharField(max_length=10, choices=State.choices, default=State.NEW, db_index=True)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.NEW)
+    state_changed_at = models.DateTimeField(null=True, blank=True, editable=False)
     watched = models.BooleanField(
         default=False, db_default=False, help_text="polled by the frequent run of requested people, too"
     )
@@ -130,8 +134,10 @@ class Person(models.Model):
     lease_holder = models.CharField(max_length=36, blank=True, editable=False)
     leased_until = models.DateTimeField(null=True, blank=True, editable=False)
     failures = models.PositiveIntegerField(default=0, editable=False)  # of polls, in a row
+    failing_since = models.DateTimeField(null=True, blank=True, editable=False)  # the first of these failures
     last_error = models.CharField(max_length=500, blank=True, editable=False)  # of the last poll, or a remark about it
     push_failures = models.PositiveIntegerField(default=0, editable=False)  # in a row
+    push_failing_since = models.DateTimeField(null=True, blank=True, editable=False)  # the first of these failures
     push_error = models.CharField(max_length=500, blank=True, editable=False)  # of the last push of this person
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -141,6 +147,7 @@ class Person(models.Model):
     class Meta:
         verbose_name_plural = "people"
         ordering = ["-id"]
+        indexes = [models.Index(fields=["state", "polled_at"], name="person_state_polled")]
 
     def __str__(self) -> str:
         return f"@{self.github_username}"

@@ -16,7 +16,7 @@ for name in database-password secret-key; do
 done
 kubectl create namespace gisttracker --dry-run=client --output yaml | kubectl apply --filename -
 kube create secret generic gisttracker --from-file="$work/pipedrive-token" --from-file="$work/github-token" \
-    --from-file="$work/database-password" --from-file="$work/secret-key"
+    --from-file="$work/database-password" --from-file="$work/secret-key" --from-literal=ping-url= --from-literal=notify-url=
 kubectl apply --kustomize "$here"
 
 # The stand-ins run in a pod of their own; the network policy below lets the sync jobs reach it.
@@ -69,9 +69,9 @@ spec:
   egress:
     - to: [{podSelector: {}}]
 END
-kube patch configmap database --type merge --patch '{"data": {"GITHUB_API_URL": "http://stand-ins:8081"}}'
-kube patch configmap sync --type merge --patch \
-    '{"data": {"PIPEDRIVE_API_URL": "http://stand-ins:8082", "ALLOW_INSECURE": "true"}}'
+kube patch configmap database --type merge --patch \
+    '{"data": {"GITHUB_API_URL": "http://stand-ins:8081", "PIPEDRIVE_API_URL": "http://stand-ins:8082"}}'
+kube patch configmap sync --type merge --patch '{"data": {"ALLOW_INSECURE": "true"}}'
 
 kube wait --for=condition=complete job/migrate --timeout=300s
 kube rollout status deployment/web --timeout=180s
