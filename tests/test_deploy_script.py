@@ -121,7 +121,7 @@ def test_secrets_never_appear_on_a_command_line_or_in_the_output(deploy: Deploy)
     assert not any("quoted" in line for line in result.commands())
     assert "quoted" not in result.stdout + result.stderr
     (applied,) = [str(call["stdin"]) for call in result.calls if call["stdin"]]
-    assert applied.count(TOKEN) == 4  # Unchanged, including quotes and newlines.
+    assert applied.count(TOKEN) == 6  # Unchanged, including quotes and newlines.
 
 
 def test_a_service_account_key_is_activated_first(deploy: Deploy, tmp_path: Path) -> None:
