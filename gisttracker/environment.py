@@ -253,9 +253,11 @@ def _secret(variable: Variable, values: Mapping[str, str], environ: Mapping[str,
 
 
 def exit_with_config_error(message: str) -> NoReturn:
-    """End the process with one line on stderr, no traceback, and exit code 78."""
+    """End the process with one line on stderr, no traceback, and exit code 78. The exception's note is the message."""
     print(f"gisttracker: {message}", file=sys.stderr)
-    raise SystemExit(EX_CONFIG)
+    error = SystemExit(EX_CONFIG)
+    error.add_note(message)
+    raise error
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from django.db.models import F
 from gisttracker.database import retried
 from people.models import Gist
 from sync.claims import Clock
-from sync.clients.errors import CircuitOpenError
+from sync.clients.errors import CapReachedError
 from sync.models import ActivityDay
 
 
@@ -21,10 +21,10 @@ class Budget:
         self._lock = threading.Lock()
 
     def book(self) -> None:
-        """Book one activity. CircuitOpenError, with the time of the next reset, when none is left."""
+        """Book one activity. CapReachedError, with the time of the next reset, when none is left."""
         with self._lock:
             if self._per_run and self._booked >= self._per_run:
-                raise CircuitOpenError(f"Pipedrive: the limit of --max-activities ({self._per_run}) is reached")
+                raise CapReachedError(f"Pipedrive: the limit of --max-activities ({self._per_run}) is reached")
             self._booked += 1
         if self._per_day:
             self._book_today()
@@ -49,7 +49,7 @@ class Budget:
             ActivityDay.objects.get_or_create(day=today, defaults={"count": count})
         if not ActivityDay.objects.filter(day=today, count__lt=self._per_day).update(count=F("count") + 1):
             tomorrow = midnight + timedelta(days=1)
-            raise CircuitOpenError(
+            raise CapReachedError(
                 f"Pipedrive: the limit of PIPEDRIVE_DAILY_ACTIVITIES ({self._per_day}) is reached for today; "
                 f"the next activities are created after {tomorrow:%Y-%m-%d %H:%M} UTC",
                 tomorrow,

@@ -39,8 +39,6 @@ class SyncRun(models.Model):
         return f"run {self.pk}: {self.outcome}"
 
 
-# Ended in good order, perhaps with work left for the next run.
-SUCCESSFUL_OUTCOMES = [SyncRun.Outcome.SUCCEEDED, SyncRun.Outcome.RATE_LIMITED, SyncRun.Outcome.STOPPED]
 ROUND_TRIGGERS = ["schedule", "manual"]  # of runs that cover all people
 
 
@@ -93,6 +91,30 @@ class PushAttempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.gist_id}: {self.outcome}"
+
+
+class ApiState(models.Model):
+    """What the last run that called an API has found. One row for each API, whatever runs came since without it."""
+
+    class Problem(models.TextChoices):
+        NONE = ""
+        REFUSED = "refused"  # the token, or a setting
+        OUTAGE = "outage"
+        RATE_LIMITED = "rate_limited"
+        CAPPED = "capped"  # a limit that a user has set: PIPEDRIVE_DAILY_ACTIVITIES, --max-activities
+
+    api = models.CharField(max_length=20, unique=True)
+    run_id = models.PositiveBigIntegerField()
+    called_at = models.DateTimeField(help_text="when that run ended")
+    problem = models.CharField(max_length=20, blank=True, choices=Problem.choices, help_text="why it stopped calling")
+    message = models.CharField(max_length=500, blank=True)
+    problem_since = models.DateTimeField(null=True, help_text="the first of the runs in a row with this problem")
+    has_token = models.BooleanField(default=True)
+    limit = models.JSONField(default=dict, help_text="the last rate limit that it reported, as in SyncRun.limits")
+    notice = models.CharField(max_length=500, blank=True, help_text="what the API announces about its version")
+
+    def __str__(self) -> str:
+        return f"{self.api}: {self.problem or 'no problem'}"
 
 
 class ApiPause(models.Model):

@@ -10,12 +10,13 @@ from django.db.models import Min, Q, QuerySet
 from gisttracker import __version__
 from gisttracker.database import retried
 from people.models import Person
+from sync.api_state import store_api_states
 from sync.attempts import delete_old_attempts
 from sync.claims import MAX_CLOCK_ERROR, Clock
 from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import PipedriveClient
 from sync.context import RunContext
-from sync.models import ROUND_TRIGGERS, ActivityDay, SyncRun
+from sync.models import ROUND_TRIGGERS, ActivityDay, Alarm, SyncRun
 from sync.pauses import store_pause
 
 Outcome = SyncRun.Outcome
@@ -47,6 +48,14 @@ def open_run(clock: Clock, lease_seconds: int, trigger: str) -> SyncRun:
         pid=os.getpid(),
         version=__version__,
     )
+
+
+@retried
+def record_refused_start(clock: Clock, lease_seconds: int, trigger: str, message: str) -> None:
+    """Create the row of a run that cannot begin because of a setting."""
+    run = open_run(clock, lease_seconds, trigger)
+    columns = {"outcome": Outcome.MISCONFIGURED, "finished_at": clock(), "errors": message}
+    SyncRun.objects.filter(pk=run.pk).update(**columns)
 
 
 @retried
@@ -113,9 +122,11 @@ def close_run(run: SyncRun, context: RunContext, outcome: Outcome) -> None:
     run.errors = "\n".join(line[:300] for line in context.summary.problems)
     run.save()
     store_pause(context.pipedrive, context.clock)
+    store_api_states(run, context)
     oldest = context.clock() - KEEP_FOR
     SyncRun.objects.filter(started_at__lt=oldest).exclude(outcome=Outcome.RUNNING).delete()
     ActivityDay.objects.filter(day__lt=oldest.date()).delete()
+    Alarm.objects.filter(resolved_at__lt=oldest).delete()
     delete_old_attempts(oldest)
 
 

@@ -5,17 +5,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.core.cache import cache
 from django.db.models import Count, Min
 
 from people.models import Gist, Person
 from sync.claims import Clock
-from sync.models import ROUND_TRIGGERS, SUCCESSFUL_OUTCOMES, GitHubIdField, SyncRun
+from sync.failures import push_failures, trouble_of
+from sync.health import Health, judge
+from sync.models import ROUND_TRIGGERS, ApiState, GitHubIdField, SyncRun
+from sync.reasons import Group, group_failures
 
 MAX_REJECTED = 20
 MAX_IN_TROUBLE = 20
 CACHE_SECONDS = 30  # Each process counts at most this often, however many dashboards ask it.
-CACHE_KEY = "sync.status.counts"
+CACHE_KEY = "sync.status"
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,8 @@ class RunLimits:
     pipedrive: ApiLimit
 
     @classmethod
-    def of(cls, run: SyncRun | None) -> "RunLimits":
-        """Return what this run recorded in its row; empty limits if there is no run."""
-        limits = run.limits if run else {}
+    def from_json(cls, limits: Mapping[str, Any]) -> "RunLimits":
+        """Parse the column `limits` of a run, which is empty while it goes on."""
         return cls(
             github=ApiLimit.from_json(limits.get("github") or {}),
             pipedrive=ApiLimit.from_json(limits.get("pipedrive") or {}),
@@ -67,8 +70,10 @@ class Counts:
     runs: dict[str, int]  # by SyncRun.Outcome
     in_trouble: int  # people whose last poll or push failed
     people_in_trouble: list[Person]  # up to MAX_IN_TROUBLE of them, those with the most failures first
+    trouble: list[Group]  # the same people, and up to MAX_READ, by reason
+    rejections: list[Group]  # the rejected gists, up to MAX_READ, by reason
     oldest_poll_at: datetime | None  # of the active people
-    oldest_backlog_at: datetime | None
+    oldest_backlog_at: datetime | None  # since when the longest waiting gist waits for its activity
 
 
 @dataclass(frozen=True)
@@ -76,9 +81,12 @@ class Status:
     """The state of the sync at `now`."""
 
     now: datetime
+    health: Health
     last_run: SyncRun | None
-    last_successful_run: SyncRun | None  # among the runs for all people
+    last_successful_run: SyncRun | None  # of all people, and that did all of its work
+    next_run_at: datetime | None  # when the next run for all people is expected; None if there was none yet
     counts: Counts
+    limits: RunLimits  # of each API, as the last run that called it has left them
     rejected: list[Gist] = field(default_factory=list)  # the newest MAX_REJECTED
     github_field_problem: str = ""  # why there is no custom field for the GitHub id in Pipedrive
 
@@ -97,34 +105,36 @@ class Status:
         """The number of gists whose activity is not created yet, or whose push has an unknown outcome."""
         return self.counts.gists[Gist.PushState.PENDING] + self.counts.gists[Gist.PushState.STARTED]
 
-    @property
-    def limits(self) -> RunLimits:
-        return RunLimits.of(self.last_run)
 
-
-def get_status(clock: Clock, *, use_cache: bool = False) -> Status:
+def get_status(clock: Clock, *, use_cache: bool = False, age: timedelta | None = None) -> Status:
     """Read the status, with a number of statements that does not depend on the number of people and gists.
 
-    `use_cache`: the counts may be up to CACHE_SECONDS old.
+    `use_cache`: the health and the counts may be up to CACHE_SECONDS old. `age`: see sync.health.judge.
     """
+    now = clock()
     rejected = Gist.objects.filter(push_state=Gist.PushState.REJECTED).select_related("person").order_by("-id")
-    successful = SyncRun.objects.filter(outcome__in=SUCCESSFUL_OUTCOMES, trigger__in=ROUND_TRIGGERS)
+    rounds = SyncRun.objects.filter(trigger__in=ROUND_TRIGGERS).order_by("-id")
+    last_round = rounds.first()
+    health, counts = _get_cached(now) if use_cache else (judge(now, age), _count())
     return Status(
-        now=clock(),
+        now=now,
+        health=health,
         last_run=SyncRun.objects.order_by("-id").first(),
-        last_successful_run=successful.order_by("-finished_at").first(),
-        counts=_get_cached_counts() if use_cache else _count(),
+        last_successful_run=rounds.filter(outcome=SyncRun.Outcome.SUCCEEDED).first(),
+        next_run_at=last_round.started_at + settings.SYNC_INTERVAL if last_round else None,
+        counts=counts,
+        limits=RunLimits.from_json({state.api.lower(): state.limit for state in ApiState.objects.all()}),
         rejected=list(rejected[:MAX_REJECTED]),
         github_field_problem=GitHubIdField.objects.values_list("problem", flat=True).first() or "",
     )
 
 
-def _get_cached_counts() -> Counts:
-    counts: Counts | None = cache.get(CACHE_KEY)
-    if counts is None:
-        counts = _count()
-        cache.set(CACHE_KEY, counts, CACHE_SECONDS)
-    return counts
+def _get_cached(now: datetime) -> tuple[Health, Counts]:
+    cached: tuple[Health, Counts] | None = cache.get(CACHE_KEY)
+    if cached is None:
+        cached = judge(now), _count()
+        cache.set(CACHE_KEY, cached, CACHE_SECONDS)
+    return cached
 
 
 def _count() -> Counts:
@@ -137,8 +147,10 @@ def _count() -> Counts:
         runs=_count_by(SyncRun.objects, "outcome", SyncRun.Outcome.values),
         in_trouble=Person.objects.in_trouble().count(),
         people_in_trouble=list(in_trouble[:MAX_IN_TROUBLE]),
+        trouble=group_failures(trouble_of(Person.objects.in_trouble())),
+        rejections=group_failures(push_failures(Gist.objects.filter(push_state=Gist.PushState.REJECTED))),
         oldest_poll_at=by_state[Person.State.ACTIVE]["oldest_poll_at"] if Person.State.ACTIVE in by_state else None,
-        oldest_backlog_at=Gist.objects.unfinished().aggregate(oldest=Min("created_at"))["oldest"],
+        oldest_backlog_at=Gist.objects.unfinished().aggregate(oldest=Min("updated_at"))["oldest"],
     )
 
 

@@ -264,7 +264,7 @@ class Store:
         rows = [row.pk for row in known.values() if row.person_id == person.pk and row.github_id in selected]
         if rows:
             skipped = Gist.objects.filter(pk__in=rows, push_state=Gist.PushState.SKIPPED)
-            skipped.update(push_state=Gist.PushState.PENDING)
+            skipped.update(push_state=Gist.PushState.PENDING, updated_at=self.context.clock())
 
 
 def _batches(rows: list[Gist]) -> Iterator[list[Gist]]:

@@ -11,6 +11,7 @@ from django.utils.translation import ngettext
 from people.models import Gist, Person
 from sync.clients.errors import CircuitOpenError, ConfigurationError, OutageError
 from sync.models import SyncRun
+from sync.reasons import Failure, group_failures
 
 log = logging.getLogger(__name__)
 MAX_PROBLEMS = 100
@@ -105,11 +106,9 @@ class Summary:
             trouble = dict(self.people_in_trouble)
         if not trouble:
             return []
-        people_by_reason: dict[str, list[str]] = {}
-        for person, reason in trouble.items():
-            people_by_reason.setdefault(reason.replace(person.removeprefix("@"), "LOGIN"), []).append(person)
+        groups = group_failures(Failure(person.removeprefix("@"), reason) for person, reason in sorted(trouble.items()))
         title = ngettext("%d person in trouble:", "%d people in trouble:", len(trouble)) % len(trouble)
-        return [title, *(f"  {', '.join(sorted(people))}: {reason}" for reason, people in people_by_reason.items())]
+        return [title, *(f"  {group}" for group in groups)]
 
     def outcome(self, circuit_errors: list[CircuitOpenError], *, was_stopped: bool) -> Outcome:
         """The run's outcome; the most severe one wins."""

@@ -3,13 +3,14 @@
 Ada has gists, Ben has none, Cleo's account is gone, Dora was renamed.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.db.models import DateTimeField, F
 from django.utils import timezone
 
 from people.models import ApiKey, Gist, Person
-from sync.models import FoundActivity, GitHubIdField, SyncRun
+from sync.models import Alarm, ApiState, FoundActivity, GitHubIdField, PushAttempt, SyncRun
 from tests.standins import GitHubStandIn
 
 
@@ -66,6 +67,13 @@ def create_run(**fields: Any) -> SyncRun:
         "host": "test-host",
     }
     return SyncRun.objects.create(**{**defaults, **fields})
+
+
+def let_time_pass(time: timedelta) -> None:
+    """Move all that is stored into the past, as if this time had passed."""
+    for table in (Person, Gist, SyncRun, PushAttempt, ApiState, Alarm):
+        times = [column.name for column in table._meta.get_fields() if isinstance(column, DateTimeField)]
+        table.objects.update(**{name: F(name) - time for name in times})
 
 
 def lose_database() -> None:

@@ -12,12 +12,14 @@ from tests.conftest import ROOT
 
 # A module of sync/ imports only from layers above its own in this list.
 LAYERS = [
-    {"models"},
+    {"models", "reasons"},
     {"clients"},
-    {"claims", "activity", "workers", "attempts"},
-    {"summary", "budget", "poll", "status", "recognition"},
+    {"claims", "activity", "workers", "attempts", "ping"},
+    {"summary", "budget", "poll", "recognition", "failures"},
+    {"health"},
+    {"status", "alarms"},
     {"context"},
-    {"lane", "store", "dry_run", "cost", "undo", "pauses"},
+    {"lane", "store", "dry_run", "cost", "undo", "pauses", "api_state"},
     {"evidence", "refusals", "owner", "github_field", "find_person"},
     {"link", "runs", "verdicts"},
     {"reconcile"},
@@ -33,7 +35,7 @@ CLIENT_LAYERS = [
     {"errors", "boot_clock", "pipedrive_records"},
     {"rate_limit", "circuit", "session", "network_errors"},
     {"transport"},
-    {"github", "pipedrive_limits"},
+    {"github", "pipedrive_limits", "webhook"},
     {"pipedrive"},
 ]
 

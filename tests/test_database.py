@@ -320,9 +320,10 @@ def test_a_request_in_the_future_does_not_repeat_the_poll_for_ever(
     assert sync("--max-people", "5").counts["people_failed"] == 1
 
 
-def test_a_success_in_the_future_is_not_healthy(ada: Person, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_in_the_future_is_not_healthy(ada: Person, capsys: pytest.CaptureFixture[str]) -> None:
     tomorrow = timezone.now() + timedelta(days=1)
-    create_run(outcome="succeeded", trigger="schedule", finished_at=tomorrow)
+    Person.objects.update(created_at=timezone.now() - timedelta(days=1))
+    create_run(outcome="succeeded", trigger="schedule", started_at=tomorrow, finished_at=tomorrow)
 
     with pytest.raises(SystemExit) as end:
         call_command("sync_status")

@@ -46,7 +46,7 @@ def test_the_status_shows_the_last_run_counts_and_rejected_gists(
     sync()
     rejected = create_gist(ada, push_state="rejected", push_error="no")
 
-    with django_assert_max_num_queries(11):
+    with django_assert_max_num_queries(26):
         status = api.get("/api/v1/status").json()
 
     assert status["last_run"]["outcome"] == status["last_successful_run"]["outcome"] == "succeeded"
@@ -97,7 +97,7 @@ def test_a_run_has_the_same_json_in_the_list_the_status_and_the_command(
 ) -> None:
     limits = {"github": {"remaining": 12.0, "requests": 3, "stopped": "", "resets_at": "2026-11-24T10:00:00+00:00"}}
     create_run(
-        outcome="rate_limited", finished_at=timezone.now(), trigger="schedule", counts={"gists_new": 2}, limits=limits
+        outcome="succeeded", finished_at=timezone.now(), trigger="schedule", counts={"gists_new": 2}, limits=limits
     )
 
     (listed,) = api.get("/api/v1/sync-runs").json()["results"]
@@ -141,7 +141,7 @@ def test_metrics_have_prometheus_text_format(
     create_gist(ada)
     Person.objects.update(polled_at=timezone.now() - timedelta(hours=2))
 
-    with django_assert_max_num_queries(11):
+    with django_assert_max_num_queries(26):
         response = api.get("/metrics")
 
     text = response.content.decode()
@@ -152,7 +152,8 @@ def test_metrics_have_prometheus_text_format(
     assert numbers['gisttracker_runs{outcome="succeeded"}'] == "1.0"
     assert 7100 < float(numbers["gisttracker_oldest_poll_age_seconds"]) < 7300
     assert float(numbers["gisttracker_oldest_pending_age_seconds"]) >= 0
-    assert numbers["gisttracker_last_run_misconfigured"] == "0.0"
+    assert numbers["gisttracker_healthy"] == "1.0"
+    assert numbers['gisttracker_problem{code="polls_stale"}'] == "0.0"
     assert float(numbers['gisttracker_api_requests_remaining{api="github"}']) > 0
 
 

@@ -281,7 +281,7 @@ def test_the_number_of_statements_does_not_grow_with_the_people(
     sync("--person", "person-0")  # Opens the connection.
     sync()
 
-    with django_assert_max_num_queries(40):
+    with django_assert_max_num_queries(70):
         summary = sync("--concurrency", "32")
 
     assert summary.counts["people_unchanged"] == 100

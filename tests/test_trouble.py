@@ -59,7 +59,10 @@ def test_the_summary_groups_people_in_trouble_by_reason(
 
     output = sync(as_json=False).output
 
-    assert "2 people in trouble:\n  @person-1, @person-2: GitHub GET /users/LOGIN/gists returned 403: no" in output
+    assert (
+        "2 people in trouble:\n  2 people: GitHub GET /users/LOGIN/gists returned 403: no (@person-1, @person-2)"
+        in output
+    )
 
 
 def test_a_run_in_which_no_poll_succeeds_has_failed(ada: Person, github: GitHubStandIn, sync: Sync) -> None:

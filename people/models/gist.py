@@ -78,7 +78,7 @@ class Gist(models.Model):
         indexes = [
             models.Index(fields=["person", "id"], name="gist_person_id"),
             models.Index(fields=["push_state", "person"], name="gist_push_state_person"),
-            models.Index(fields=["push_state", "created_at"], name="gist_push_state_created"),
+            models.Index(fields=["push_state", "updated_at"], name="gist_push_state_updated"),
             models.Index(fields=["created_at"], name="gist_created"),
         ]
 

@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from people.api.base import ApiView
 from people.api.permissions import HasMetricsAccess
 from sync.claims import database_clock
+from sync.health import Code, HealthState
 from sync.models import SyncRun
 from sync.status import Status, get_status
 
@@ -42,11 +43,9 @@ class StatusCollector(Collector):
             to_timestamp(successful.finished_at if successful else None),
         )
         yield gauge("last_run_duration_seconds", "how long the last run took", duration_seconds(last))
-        yield gauge(
-            "last_run_misconfigured",
-            "1 if a token or setting of the last run was rejected",
-            float(last is not None and last.outcome == SyncRun.Outcome.MISCONFIGURED),
-        )
+        yield gauge("healthy", "0 if people or gists wait too long, or a token was refused", float(self._is_healthy()))
+        problems = {problem.code for problem in self.status.health.problems}
+        yield gauge_by("problem", "code", "1 for each problem", {code: float(code in problems) for code in Code})
         yield gauge_by("runs", "outcome", "runs of the last 90 days", counts.runs)
         yield gauge_by("people", "state", "tracked people", counts.people)
         yield gauge_by("gists", "push_state", "stored gists", counts.gists)
@@ -54,12 +53,17 @@ class StatusCollector(Collector):
             "oldest_poll_age_seconds", "since the least recently polled person's poll", self._age(counts.oldest_poll_at)
         )
         yield gauge(
-            "oldest_pending_age_seconds", "since the oldest gist without activity", self._age(counts.oldest_backlog_at)
+            "oldest_pending_age_seconds",
+            "how long the longest waiting gist has waited",
+            self._age(counts.oldest_backlog_at),
         )
         remaining = {
             api: limit.remaining for api, limit in self.status.limits.by_api().items() if limit.remaining is not None
         }
         yield gauge_by("api_requests_remaining", "api", "remaining budget at the end of the last run", remaining)
+
+    def _is_healthy(self) -> bool:
+        return self.status.health.state != HealthState.UNHEALTHY
 
     def _age(self, moment: datetime | None) -> float:
         return (self.status.now - moment).total_seconds() if moment else 0.0

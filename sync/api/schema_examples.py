@@ -51,9 +51,31 @@ RUN: dict[str, Any] = {
     "host": "sync-gists-29384",
     "version": "1.0.0",
 }
+REASON: dict[str, Any] = {
+    "reason": "Pipedrive person 7 was deleted",
+    "people_count": 1,
+    "people": ["ada"],
+    "gists": 2,
+    "first": "2026-11-23T18:08:00Z",
+    "last": "2026-11-24T09:00:12Z",
+}
 STATUS = {
+    "health": {
+        "state": "degraded",
+        "problems": [
+            {
+                "code": "gists_failing",
+                "severity": "ticket",
+                "summary": "2 gists have waited for an activity for more than 6 h 30 min.",
+                "action": "Fix what the reasons name.",
+                "since": "2026-11-23T18:08:00Z",
+                "reasons": [REASON],
+            }
+        ],
+    },
     "last_run": RUN,
     "last_successful_run": RUN,
+    "next_run_at": "2026-11-24T12:00:00Z",
     "age_seconds": 3120,
     "people": {"new": 0, "active": 118, "gone": 2, "conflict": 0, "paused": 0},
     "gists": {"pending": 1, "started": 0, "pushed": 2301, "rejected": 1, "skipped": 77},
@@ -63,6 +85,8 @@ STATUS = {
     "github_field_problem": "",
     "in_trouble": 0,
     "people_in_trouble": [],
+    "trouble": [],
+    "rejections": [],
     "rejected": [{"person": "ada", "gist": "2decf6c462d9b4418f2d", "reason": "Pipedrive responded 400: ..."}],
     "limits": LIMITS,
 }

@@ -6,8 +6,12 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from people.models import Gist, Person
-from sync.models import PushAttempt, SyncRun
+from sync.health import Code, Health, HealthState, Problem
+from sync.models import Alarm, PushAttempt, SyncRun
+from sync.reasons import Group
 from sync.status import ApiLimit, RunLimits, Status
+
+MAX_NAMES = 20  # people of a group
 
 
 def _count_field(help_text: str) -> serializers.IntegerField:
@@ -80,7 +84,7 @@ class SyncRunSerializer(serializers.ModelSerializer[SyncRun]):
 
     @extend_schema_field(RunLimitsSerializer)
     def get_limits(self, run: SyncRun) -> dict[str, Any]:
-        return dict(RunLimitsSerializer(RunLimits.of(run)).data)
+        return dict(RunLimitsSerializer(RunLimits.from_json(run.limits)).data)
 
     def get_problems(self, run: SyncRun) -> list[str]:
         return run.errors.splitlines()
@@ -144,11 +148,47 @@ class PersonInTroubleSerializer(serializers.Serializer[Person]):
     polled_at = serializers.DateTimeField(allow_null=True, help_text="the last successful poll")
 
 
+class GroupSerializer(serializers.Serializer[Group]):
+    """Failures with the same reason."""
+
+    reason = serializers.CharField()
+    people_count = serializers.IntegerField(source="people")
+    people = serializers.SerializerMethodField(help_text="up to twenty of them")
+    gists = serializers.IntegerField(help_text="their gists that wait, or were rejected")
+    first = serializers.DateTimeField(allow_null=True, help_text="since when")
+    last = serializers.DateTimeField(allow_null=True, help_text="when it was tried last")
+
+    def get_people(self, group: Group) -> list[str]:
+        return group.logins[:MAX_NAMES]
+
+
+class ProblemSerializer(serializers.Serializer[Problem]):
+    """Something that is wrong with the service, and its one cause."""
+
+    code = serializers.ChoiceField(choices=[code.value for code in Code])
+    severity = serializers.ChoiceField(choices=Alarm.Severity.choices, help_text="page: call someone now")
+    summary = serializers.CharField(help_text="what is wrong, and why")
+    action = serializers.CharField(allow_blank=True, help_text="what to do")
+    since = serializers.DateTimeField(allow_null=True)
+    reasons = GroupSerializer(source="groups", many=True, help_text="the people and gists that it is about")
+
+
+class HealthSerializer(serializers.Serializer[Health]):
+    """healthy; degraded: single people in trouble, or something that will matter later; unhealthy: act now."""
+
+    state = serializers.ChoiceField(choices=[state.value for state in HealthState])
+    problems = ProblemSerializer(many=True, help_text="the most severe first")
+
+
 class StatusSerializer(serializers.Serializer[Status]):
     """The state of the sync. The counts of people and gists may be up to 30 seconds old."""
 
+    health = HealthSerializer()
     last_run = SyncRunSerializer(allow_null=True)
-    last_successful_run = SyncRunSerializer(allow_null=True, help_text="among the runs for all people")
+    last_successful_run = SyncRunSerializer(
+        allow_null=True, help_text="among the runs for all people, the last one that did all of its work"
+    )
+    next_run_at = serializers.DateTimeField(allow_null=True, help_text="when the next run for all people is expected")
     age_seconds = serializers.IntegerField(allow_null=True, help_text="since the last successful run finished")
     people = PeopleCountsSerializer(source="counts.people")
     gists = GistCountsSerializer(source="counts.gists")
@@ -162,5 +202,7 @@ class StatusSerializer(serializers.Serializer[Status]):
     people_in_trouble = PersonInTroubleSerializer(
         source="counts.people_in_trouble", many=True, help_text="twenty of them, those with the most failures first"
     )
+    trouble = GroupSerializer(source="counts.trouble", many=True, help_text="people in trouble by reason")
+    rejections = GroupSerializer(source="counts.rejections", many=True, help_text="rejected gists by reason")
     rejected = RejectedGistSerializer(many=True, help_text="the newest twenty rejected gists")
-    limits = RunLimitsSerializer(help_text="the rate limits of both APIs at the end of the last run")
+    limits = RunLimitsSerializer(help_text="the rate limits of each API, as the last run that called it left them")

@@ -4,7 +4,8 @@ SyncError
 ├── CircuitOpenError            send no more requests to this API in this run
 │   ├── ConfigurationError      ... and a setting has to be fixed
 │   │   └── CredentialsError        ... its token
-│   └── OutageError             ... because it failed repeatedly
+│   ├── OutageError             ... because it failed repeatedly
+│   └── CapReachedError         ... because a limit that a user has set is reached
 ├── RateLimitedError            the request was not processed: wait, then resend it
 ├── RetryNextRunError           leave this person to the next run
 │   ├── InvalidResponseError    the response is not what the API documents
@@ -41,6 +42,10 @@ class CredentialsError(ConfigurationError):
 
 
 class OutageError(CircuitOpenError):
+    pass
+
+
+class CapReachedError(CircuitOpenError):
     pass
 
 

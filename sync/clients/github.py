@@ -167,6 +167,7 @@ class GitHubClient:
         self._control_path, self._api_version = control_path, api_version
         self._secondary_pause = (timing or Timing()).secondary_pause
         self._has_waited = False  # for the secondary limit
+        self.has_token = bool(token)
         self.deprecation = ""  # what GitHub announced about this API version
         # An ETag is valid for this URL, token and version only. Not reversible: the token is long and random.
         scope = f"{base_url} {api_version} {token} {self._gists_url('{login}')}"

@@ -45,6 +45,7 @@ class GitHubStandIn(StandIn):
         self.tokens = set(tokens)
         self.hourly = {True: hourly, False: 60}  # with a token, without
         self.used = {True: 0, False: 0}
+        self.announcements: dict[str, str] = {}  # headers of each response, such as Sunset
         self.accounts: dict[int, Account] = {}
         self._by_login: dict[str, Account] = {}
         self._ids = itertools.count(1001)
@@ -163,6 +164,7 @@ class GitHubStandIn(StandIn):
             "x-ratelimit-remaining": str(max(limit - used, 0)),
             "x-ratelimit-reset": str(int(time.time()) + 1800),
             "x-ratelimit-resource": "core",
+            **self.announcements,
         }
 
     def _route(self, request: RecordedRequest, token: str) -> Response:

@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import ngettext
@@ -25,6 +26,7 @@ from gisttracker.environment import EX_CONFIG, exit_with_config_error
 from gisttracker.parsers import is_plain_http
 from people.models import Person
 from sync import claims
+from sync.alarms import report_health
 from sync.claims import Clock
 from sync.clients.errors import ConfigurationError
 from sync.clients.github import ANONYMOUS_REQUESTS_PER_HOUR, GitHubClient
@@ -33,10 +35,11 @@ from sync.clients.transport import Timing
 from sync.context import Options, RunContext
 from sync.cost import estimate_costs
 from sync.dry_run import forecast_run
-from sync.models import SyncRun
+from sync.models import ROUND_TRIGGERS, SyncRun
+from sync.ping import ping
 from sync.poll import MAX_CHECKED_DAILY, PROFILE_CHECK_EVERY
 from sync.run import Run
-from sync.runs import Outcome, close_run, open_run
+from sync.runs import Outcome, close_run, open_run, record_refused_start
 from sync.summary import Summary
 
 log = logging.getLogger(__name__)
@@ -85,10 +88,13 @@ class Command(BaseCommand):
             )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        is_round = get_trigger(options) in ROUND_TRIGGERS and not options["dry_run"]
+        with ping(settings.PING_URL if is_round else "", logs.TextFormatter()):
+            self._handle(options)
+
+    def _handle(self, options: dict[str, Any]) -> None:
         if not settings.PIPEDRIVE_TOKEN and not options["dry_run"]:
-            exit_with_config_error(
-                "PIPEDRIVE_TOKEN is not set. sync_gists needs it to create activities (or use --dry-run)."
-            )
+            self._refuse_to_start(options)
         check_urls()
         clock = retried(claims.database_clock)()  # The first statement: the database may just be starting.
         logins = self._check_logins(options["person"])
@@ -110,6 +116,7 @@ class Command(BaseCommand):
                 self._dry_run(due, github, options)
             elif options["requested"] and not Person.objects.filter(due).exists():
                 self._print_nothing_to_do(options["json"])  # Usual every few minutes; such a run gets no row.
+                report_health(clock)
             else:
                 pipedrive = PipedriveClient(
                     settings.PIPEDRIVE_API_URL,
@@ -120,6 +127,19 @@ class Command(BaseCommand):
                 )
                 context = RunContext(build_options(logins, options), github, pipedrive, clock, stopping)
                 self._run(context, Person.objects.filter(due).count(), options)
+
+    @staticmethod
+    def _refuse_to_start(options: dict[str, Any]) -> NoReturn:
+        """Leave a row, so that whoever looks at the service sees why nothing happens."""
+        message = "PIPEDRIVE_TOKEN is not set. sync_gists needs it to create activities (or use --dry-run)."
+        if get_trigger(options) in ROUND_TRIGGERS:
+            try:
+                clock = claims.database_clock()
+                record_refused_start(clock, settings.SYNC_LEASE_SECONDS, get_trigger(options), message)
+                report_health(clock)
+            except DatabaseError as error:
+                log.warning("The run could not be recorded: %s", error)
+        exit_with_config_error(message)
 
     @staticmethod
     def _check_logins(given: list[str]) -> tuple[str, ...]:
@@ -169,6 +189,7 @@ class Command(BaseCommand):
             sys.exit(EX_FAILED)
 
     def _run(self, context: RunContext, people: int, options: dict[str, Any]) -> None:
+        report_health(context.clock)  # Before this run hides that none has begun; if it is killed, it has no end.
         started = time.monotonic()
         record = open_run(context.clock, context.options.lease_seconds, get_trigger(options))
         logs.bind_global(run=record.pk)
@@ -178,9 +199,11 @@ class Command(BaseCommand):
             except BaseException as error:
                 context.summary.problem(f"The run ended with {type(error).__name__}")
                 close_run(record, context, Outcome.FAILED)
+                report_health(context.clock)
                 raise
         was_stopped = context.stopping.is_set() and not context.summary.limit_reached
         close_run(record, context, context.summary.outcome(context.circuit_errors, was_stopped=was_stopped))
+        report_health(context.clock)
         self._print_summary(record, context, time.monotonic() - started, options["json"])
         code = EXIT_CODES.get(Outcome(record.outcome), 0)
         if code:

@@ -1,4 +1,4 @@
-"""`manage.py sync_status`: show the state of the sync; exit code 1 when no run succeeded for too long."""
+"""`manage.py sync_status`: show whether the service is healthy, and why not; exit code 1 when it is unhealthy."""
 
 import argparse
 import json
@@ -10,14 +10,17 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils.translation import ngettext
 
+from people.freshness import max_age
 from people.models import Gist
+from sync.alarms import report_health
 from sync.api.serializers import StatusSerializer
 from sync.claims import MAX_CLOCK_ERROR, database_clock
+from sync.health import MAX_GROUPS, Health, HealthState, format_duration
 from sync.models import SyncRun
+from sync.reasons import Group, format_time
 from sync.status import ApiLimit, Status, get_status
 
 DURATION = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,4})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?")
-DEFAULT_MAX_AGE = timedelta(hours=6, minutes=30)  # two intervals of the schedule, and time for the run itself
 MAX_PROBLEMS = 10
 EX_UNHEALTHY = 1
 
@@ -32,44 +35,66 @@ def duration(text: str) -> timedelta:
 
 
 class Command(BaseCommand):
-    help = f"Show the state of the sync. Exit code {EX_UNHEALTHY} if the last successful run is older than --max-age."
+    help = (
+        f"Show the state of the sync. Exit code {EX_UNHEALTHY} if people were not polled, or gists not pushed, "
+        "for longer than --max-age, or a token or setting was refused. Single people in trouble are listed, "
+        "and do not make it unhealthy."
+    )
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
+        default = format_duration(max_age())
         parser.add_argument(
             "--max-age",
             type=duration,
-            default=DEFAULT_MAX_AGE,
             metavar="DURATION",
-            help="maximum age of the last successful run (default 6h30m: two missed runs)",
+            help=f"greatest age of a poll, and of a gist that waits for its activity (default {default}: "
+            "two intervals of SYNC_INTERVAL_MINUTES, and half an hour)",
         )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
+        parser.add_argument(
+            "--notify", action="store_true", help="also send what has changed to NOTIFY_URL, as each run does"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        status, max_age = get_status(database_clock()), options["max_age"]
-        age = status.time_since_success
-        is_healthy = age is not None and -MAX_CLOCK_ERROR <= age <= max_age
+        clock = database_clock()
+        status = get_status(clock, age=options["max_age"])
+        is_healthy = status.health.state != HealthState.UNHEALTHY
         if options["json"]:
             self.stdout.write(json.dumps({"healthy": is_healthy, **StatusSerializer(status).data}))
         else:
-            self.stdout.write("\n".join(format_status(status, max_age)))
+            self.stdout.write("\n".join(format_status(status)))
+        if options["notify"]:
+            report_health(clock)
         if not is_healthy:
             sys.exit(EX_UNHEALTHY)
 
 
-def format_status(status: Status, max_age: timedelta) -> list[str]:
-    """Return the status as lines of text."""
+def format_status(status: Status) -> list[str]:
+    """Return the status as lines of text, what is wrong first."""
     return [
+        f"health: {status.health.state}",
+        *_format_problems(status.health),
         *_format_run(status.last_run),
-        _format_age(status.time_since_success, max_age),
+        _format_success(status),
+        _format_next_run(status),
         f"people: {_format_counts(status.counts.people)}",
         f"gists: {_format_counts(status.counts.gists)}",
         _format_backlog(status),
         *[_format_limit(api, limit) for api, limit in status.limits.by_api().items() if status.last_run],
         *_format_field(status.github_field_problem),
-        *_format_in_trouble(status),
-        *_format_rejected(status),
+        *_format_groups("in trouble", status.counts.trouble, status.counts.in_trouble),
+        *_format_groups("rejected", status.counts.rejections, status.counts.gists[Gist.PushState.REJECTED]),
     ]
+
+
+def _format_problems(health: Health) -> list[str]:
+    lines = []
+    for problem in health.problems:
+        since = f" (since {format_time(problem.since)})" if problem.since else ""
+        first, *others = problem.message.splitlines()
+        lines += [f"{problem.severity}: {problem.code}{since}: {first}", *(f"  {line}" for line in others)]
+    return lines
 
 
 def _format_run(run: SyncRun | None) -> list[str]:
@@ -80,18 +105,20 @@ def _format_run(run: SyncRun | None) -> list[str]:
     return [line, *(f"  {problem}" for problem in run.errors.splitlines()[:MAX_PROBLEMS])]
 
 
-def _format_age(age: timedelta | None, max_age: timedelta) -> str:
+def _format_success(status: Status) -> str:
+    age = status.time_since_success
     if age is None:
         return "last successful run: none yet"
     if age < -MAX_CLOCK_ERROR:
         return "last successful run: in the future - check the clock of the database server"
-    suffix = f" - older than the maximum of {_format_duration(max_age)}" if age > max_age else ""
-    return f"last successful run: {_format_duration(age)} ago{suffix}"
+    return f"last successful run: {format_duration(age)} ago"
 
 
-def _format_duration(time: timedelta) -> str:
-    minutes = int(time.total_seconds() // 60)
-    return f"{minutes // 60}h{minutes % 60:02}m"
+def _format_next_run(status: Status) -> str:
+    if status.next_run_at is None:
+        return "next run: unknown, because none has begun yet"
+    is_late = " (overdue)" if status.next_run_at < status.now else ""
+    return f"next run: expected at {format_time(status.next_run_at)}{is_late}"
 
 
 def _format_counts(counts: dict[str, int]) -> str:
@@ -116,18 +143,7 @@ def _format_field(problem: str) -> list[str]:
     return [f"pipedrive: people are found by e-mail and name only, without the field for the GitHub id: {problem}"]
 
 
-def _format_in_trouble(status: Status) -> list[str]:
-    lines = [
-        f"in trouble: {person}: {person.last_error or person.push_error}" for person in status.counts.people_in_trouble
-    ]
-    more = status.counts.in_trouble - len(status.counts.people_in_trouble)
-    return [*lines, f"in trouble: {more} more"] if more > 0 else lines
-
-
-def _format_rejected(status: Status) -> list[str]:
-    lines = [
-        f"rejected: @{gist.person.github_username}, gist {gist.github_id}: {gist.push_error}"
-        for gist in status.rejected
-    ]
-    more = status.counts.gists[Gist.PushState.REJECTED] - len(status.rejected)
-    return [*lines, f"rejected: {more} more"] if more > 0 else lines
+def _format_groups(title: str, groups: list[Group], count: int) -> list[str]:
+    if not groups:
+        return []
+    return [f"{title}: {count}", *(f"  {group}" for group in groups[:MAX_GROUPS])]

@@ -1,0 +1,109 @@
+"""What sync.health finds, as alarms with a beginning and an end, and one notification for each of the two.
+
+Called at the beginning and at the end of each run. Several processes may do so at the same time: a unique column
+decides which of them raises an alarm, and a conditional UPDATE which of them sends its notification.
+"""
+
+import logging
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+
+from gisttracker import __version__
+from sync.claims import Clock
+from sync.clients import webhook
+from sync.health import Health, Problem, judge
+from sync.models import Alarm
+from sync.reasons import format_time
+
+log = logging.getLogger(__name__)
+SEND_AGAIN_AFTER = timedelta(minutes=2)  # a notification that was not accepted, or whose sender died
+MAX_SENT = 20  # notifications of one call
+MAX_TEXT = 3000  # characters; Slack shows up to 4,000
+
+
+def report_health(clock: Clock) -> None:
+    """Update the alarms and send what is new. Whatever goes wrong is logged: it must not fail the run."""
+    try:
+        update_alarms(judge(clock()), clock())
+        if settings.NOTIFY_URL:
+            send_notifications(clock)
+    except Exception:
+        log.exception("The health could not be reported")
+
+
+def update_alarms(health: Health, now: datetime) -> None:
+    """Raise the alarms of new problems, and resolve those of problems that are over."""
+    for problem in health.problems:
+        _raise(problem, now)
+    over = Alarm.objects.exclude(open_code=None).exclude(open_code__in=[problem.code for problem in health.problems])
+    for alarm in over:
+        if Alarm.objects.filter(pk=alarm.pk, resolved_at=None).update(
+            open_code=None, resolved_at=now, next_send_at=None
+        ):
+            log.info("Resolved: %s", alarm.code)
+
+
+def _raise(problem: Problem, now: datetime) -> None:
+    columns = {"severity": problem.severity, "message": problem.message}
+    if Alarm.objects.filter(open_code=problem.code).update(**columns):
+        return
+    try:
+        with transaction.atomic():
+            Alarm.objects.create(code=problem.code, open_code=problem.code, raised_at=now, **columns)
+    except IntegrityError:  # Another process has raised it in the meantime.
+        return
+    log.warning("%s: %s", problem.code, problem.message)
+
+
+def send_notifications(clock: Clock) -> None:
+    """Send one notification for each alarm that was raised, and for each of those that was resolved since.
+
+    An alarm that was over before it could be sent is not sent at all.
+    """
+    is_raised = Q(resolved_at=None, raise_sent_at=None)
+    is_resolved = Q(resolved_at__isnull=False, raise_sent_at__isnull=False, resolve_sent_at=None)
+    for alarm in Alarm.objects.filter(is_raised | is_resolved).order_by("id")[:MAX_SENT]:
+        if not _claim(alarm, clock()):
+            continue
+        error = webhook.post(settings.NOTIFY_URL, json=build_notification(alarm, clock()))
+        if error:
+            log.warning(
+                "NOTIFY_URL did not accept the notification of %s: %s; the next run tries again", alarm.code, error
+            )
+            return
+        column = "resolve_sent_at" if alarm.resolved_at else "raise_sent_at"
+        Alarm.objects.filter(pk=alarm.pk).update(**{column: clock(), "next_send_at": None})
+
+
+def _claim(alarm: Alarm, now: datetime) -> bool:
+    """Of several processes, one sends a notification."""
+    is_free = Q(next_send_at=None) | Q(next_send_at__lte=now) | Q(next_send_at__gt=now + 2 * SEND_AGAIN_AFTER)
+    unsent = {"resolve_sent_at": None} if alarm.resolved_at else {"raise_sent_at": None}
+    same = Alarm.objects.filter(is_free, pk=alarm.pk, **unsent)
+    return bool(same.update(next_send_at=now + SEND_AGAIN_AFTER))
+
+
+def build_notification(alarm: Alarm, now: datetime) -> dict[str, Any]:
+    """The JSON of a notification. `text` is what Slack, Mattermost, Google Chat and their like show."""
+    status = "resolved" if alarm.resolved_at else "raised"
+    name = f"gisttracker ({settings.ENVIRONMENT_NAME})" if settings.ENVIRONMENT_NAME else "gisttracker"
+    if alarm.resolved_at:
+        text = f"{name}: resolved: {alarm.code}, which began at {format_time(alarm.raised_at)}"
+    else:
+        text = f"{name}: {alarm.severity}: {alarm.message}"
+    return {
+        "text": text[:MAX_TEXT],
+        "status": status,
+        "code": alarm.code,
+        "severity": alarm.severity,
+        "message": alarm.message,
+        "raised_at": alarm.raised_at.isoformat(),
+        "resolved_at": alarm.resolved_at.isoformat() if alarm.resolved_at else None,
+        "sent_at": now.isoformat(),
+        "environment": settings.ENVIRONMENT_NAME,
+        "version": __version__,
+    }

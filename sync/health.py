@@ -1,0 +1,276 @@
+"""Is the service healthy? One judgement for sync_status, the API, the metrics, the admin, alerts and notifications.
+
+Health is freshness: each tracked person was polled, and each gist has its activity, within two intervals of the
+schedule (people.freshness). What a run thinks of itself does not matter: a run that did nothing, was limited or was
+stopped makes nothing fresher. Each problem has one cause, so that one breakage raises one alarm.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from django.db.models import Count, Min, Q
+from django.utils.translation import ngettext
+
+from people.freshness import max_age
+from people.models import Gist, Person
+from sync.claims import MAX_CLOCK_ERROR
+from sync.clients.github import ANONYMOUS_REQUESTS_PER_HOUR
+from sync.failures import MAX_READ, NOT_POLLED, NOT_PUSHED, gone_accounts, is_stale, poll_failures, push_failures
+from sync.models import ROUND_TRIGGERS, Alarm, ApiState, SyncRun
+from sync.reasons import Group, format_time, group_failures
+
+Severity = Alarm.Severity
+Outcome = SyncRun.Outcome
+MAX_SINGLE, MAX_SINGLE_PART = 5, 0.2  # Trouble of more people, in number and as a part, is not that of single people.
+MAX_JUMP, MAX_JUMP_PART = 5, 0.05  # More in one day, in number and as a part of all, are a jump.
+MAX_GROUPS = 10  # reasons in a message
+MAX_CRASHES = 2  # runs in a row
+SILENT_FOR = timedelta(minutes=10)  # A run without a heartbeat for so long has died.
+DAY = timedelta(days=1)
+
+
+class Code(StrEnum):
+    """What is wrong, for programs: the label of the metric, and the code of an alarm."""
+
+    NOT_RUNNING = "not_running"
+    CANNOT_START = "cannot_start"
+    RUNS_CRASH = "runs_crash"
+    GITHUB_REFUSED = "github_refused"
+    PIPEDRIVE_REFUSED = "pipedrive_refused"
+    NO_GITHUB_TOKEN = "no_github_token"  # noqa: S105  # no secret
+    POLLS_STALE = "polls_stale"
+    BACKLOG_STALE = "backlog_stale"
+    PEOPLE_FAILING = "people_failing"
+    GISTS_FAILING = "gists_failing"
+    API_SUNSET = "api_sunset"
+    REJECTED_JUMP = "rejected_jump"
+    GONE_JUMP = "gone_jump"
+
+
+TICKETS = {Code.PEOPLE_FAILING, Code.GISTS_FAILING, Code.API_SUNSET, Code.REJECTED_JUMP, Code.GONE_JUMP}
+# A problem explains those listed here, which are not reported beside it.
+EXPLAINS = {
+    Code.NOT_RUNNING: {Code.POLLS_STALE, Code.BACKLOG_STALE, Code.PEOPLE_FAILING, Code.GISTS_FAILING},
+    Code.CANNOT_START: {Code.POLLS_STALE, Code.BACKLOG_STALE, Code.PEOPLE_FAILING, Code.GISTS_FAILING},
+    Code.RUNS_CRASH: {Code.POLLS_STALE, Code.BACKLOG_STALE, Code.PEOPLE_FAILING, Code.GISTS_FAILING},
+    Code.GITHUB_REFUSED: {Code.POLLS_STALE, Code.PEOPLE_FAILING, Code.NO_GITHUB_TOKEN},
+    Code.PIPEDRIVE_REFUSED: {Code.BACKLOG_STALE, Code.GISTS_FAILING},
+}
+
+
+class HealthState(StrEnum):
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"  # only tickets: single people, or something that will matter later
+    UNHEALTHY = "unhealthy"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """`summary`: what is wrong, and why; `action`: what to do; `groups`: the people and gists concerned, by reason."""
+
+    code: Code
+    summary: str
+    action: str
+    since: datetime | None = None
+    groups: tuple[Group, ...] = ()
+
+    @property
+    def severity(self) -> Alarm.Severity:
+        return Severity.TICKET if self.code in TICKETS else Severity.PAGE
+
+    @property
+    def message(self) -> str:
+        """The summary, a line for each reason, and what to do."""
+        more = len(self.groups) - MAX_GROUPS
+        lines = [f"- {group}" for group in self.groups[:MAX_GROUPS]]
+        lines += [f"- and {more} more reasons"] if more > 0 else []
+        return "\n".join(line for line in [self.summary, *lines, self.action] if line)
+
+
+@dataclass(frozen=True)
+class Health:
+    problems: tuple[Problem, ...] = ()  # the most severe first
+
+    @property
+    def state(self) -> HealthState:
+        if any(problem.severity == Severity.PAGE for problem in self.problems):
+            return HealthState.UNHEALTHY
+        return HealthState.DEGRADED if self.problems else HealthState.HEALTHY
+
+
+def judge(now: datetime, age: timedelta | None = None) -> Health:
+    """Judge the health at `now` (the database's time). `age`: the greatest age that is healthy, if not the usual."""
+    found = {problem.code: problem for problem in _Judgement(now, age or max_age()).find_problems()}
+    explained = set().union(*(EXPLAINS.get(code, set()) for code in found))
+    problems = [problem for code, problem in found.items() if code not in explained]
+    return Health(tuple(sorted(problems, key=lambda problem: problem.severity != Severity.PAGE)))
+
+
+class _Judgement:
+    """One judgement. Reads a number of rows that does not depend on how many people and gists there are."""
+
+    def __init__(self, now: datetime, age: timedelta) -> None:
+        self.now, self.age = now, age
+        self.tracked = Person.objects.filter(state__in=[Person.State.NEW, Person.State.ACTIVE])
+        tracked = self.tracked.aggregate(count=Count("pk"), first=Min("created_at"))
+        self.count: int = tracked["count"]
+        self.first_added_at: datetime | None = tracked["first"]
+        states = {state.api: state for state in ApiState.objects.all()}
+        self.github = states.get("GitHub") or ApiState(api="GitHub")
+        self.pipedrive = states.get("Pipedrive") or ApiState(api="Pipedrive")
+
+    def find_problems(self) -> Iterator[Problem]:
+        yield from self._check_runs()
+        yield from self._check_settings()
+        yield from self._check_polls()
+        yield from self._check_backlog()
+        yield from self._check_jumps()
+
+    def is_old(self, moment: datetime | None) -> bool:
+        """Is it longer ago than is healthy? A time in the future is wrong, and counts as old."""
+        return moment is not None and not self.now - self.age <= moment <= self.now + MAX_CLOCK_ERROR
+
+    # --- the runs ---
+    def _check_runs(self) -> Iterator[Problem]:
+        rounds = SyncRun.objects.filter(trigger__in=ROUND_TRIGGERS).order_by("-id")
+        last = rounds.first()
+        if self.is_old(self.first_added_at) and (last is None or self.is_old(last.started_at)):
+            begun = f"has begun since {format_time(last.started_at)}" if last else "has ever begun"
+            if last and last.started_at > self.now:
+                begun = f"has begun, but one in the future, at {format_time(last.started_at)}: a clock is wrong"
+            yield Problem(
+                Code.NOT_RUNNING,
+                f"No run of sync_gists for all people {begun}.",
+                "Check the scheduler (CronJob, compose's worker, cron) and its log.",
+                last.started_at if last else self.first_added_at,
+            )
+            return
+        if last and last.outcome == Outcome.MISCONFIGURED and not last.limits:
+            action = "Set it; the next run continues, nothing is lost."
+            yield Problem(Code.CANNOT_START, f"The last run could not begin: {last.errors}", action, last.started_at)
+        is_alive = Q(outcome=Outcome.RUNNING, heartbeat_at__gte=self.now - SILENT_FOR)
+        if last and last.outcome == Outcome.MISCONFIGURED and not last.limits:
+            action = "Set it; the next run continues, nothing is lost."
+            yield Problem(Code.CANNOT_START, f"The last run could not begin: {last.errors}", action, last.started_at)
+        ended = list(rounds.exclude(is_alive)[:MAX_CRASHES])
+        if len(ended) == MAX_CRASHES and all(run.outcome in (Outcome.CRASHED, Outcome.RUNNING) for run in ended):
+            yield Problem(
+                Code.RUNS_CRASH,
+                f"The last {MAX_CRASHES} runs of sync_gists died without an end, the last one on {ended[0].host}.",
+                "Check the log, and that the host or pod has enough memory and time (OOMKilled, DeadlineExceeded).",
+                ended[-1].started_at,
+            )
+
+    # --- tokens, settings and versions ---
+    def _check_settings(self) -> Iterator[Problem]:
+        action = "Fix the setting that the message names; the next run continues, nothing is lost."
+        states = [(self.github, Code.GITHUB_REFUSED)]
+        # A run without gists to push does not call Pipedrive, and so does not notice that the setting is right again.
+        states += [(self.pipedrive, Code.PIPEDRIVE_REFUSED)] if Gist.objects.unfinished().exists() else []
+        for state, code in states:
+            if state.problem == ApiState.Problem.REFUSED:
+                yield Problem(
+                    code, f"{state.api} refused a token or a setting: {state.message}", action, state.problem_since
+                )
+        if self.github.notice:
+            yield Problem(Code.API_SUNSET, self.github.notice, "See the changelog of gisttracker.")
+        if not self.github.has_token and self.count > self._possible_without_token():
+            yield Problem(
+                Code.NO_GITHUB_TOKEN,
+                f"GITHUB_TOKEN is not set: GitHub allows {ANONYMOUS_REQUESTS_PER_HOUR} requests an hour, enough for "
+                f"{self._possible_without_token()} people in {format_duration(self.age)}. {self.count} are tracked, so "
+                f"each is polled every {format_duration(self._pass_without_token())} at best.",
+                "Set GITHUB_TOKEN, or track fewer people.",
+            )
+
+    def _possible_without_token(self) -> int:
+        return int(self.age.total_seconds() // 3600 * ANONYMOUS_REQUESTS_PER_HOUR)
+
+    def _pass_without_token(self) -> timedelta:
+        """How long it takes at least to poll each tracked person once."""
+        return timedelta(hours=self.count / ANONYMOUS_REQUESTS_PER_HOUR)
+
+    # --- polls ---
+    def _check_polls(self) -> Iterator[Problem]:
+        age = self.age if self.github.has_token else max(self.age, 2 * self._pass_without_token())
+        stale = self.tracked.filter(is_stale(self.now, age))
+        count = stale.count()
+        if not count:
+            return
+        groups = tuple(group_failures(poll_failures(stale)))
+        since = stale.aggregate(oldest=Min("polled_at"))["oldest"] or groups[0].first
+        people = ngettext("%d person was", "%d people were", count) % count
+        is_failing = all(group.reason != NOT_POLLED for group in groups)
+        if is_failing and self._is_single(count) and count < self.count:
+            summary = f"{people} not polled for {format_duration(age)}, while others were."
+            yield Problem(Code.PEOPLE_FAILING, summary, "Fix what the reasons name.", since, groups)
+        else:
+            summary = f"{people} not polled for {format_duration(age)}. {self._explain(self.github)}".strip()
+            action = "See the reasons and the log of the last runs." if groups else ""
+            yield Problem(Code.POLLS_STALE, summary, action, since, groups)
+
+    # --- gists without an activity ---
+    def _check_backlog(self) -> Iterator[Problem]:
+        waiting = Gist.objects.unfinished().filter(updated_at__lt=self.now - self.age)
+        count = waiting.count()
+        if not count or self.pipedrive.problem == ApiState.Problem.CAPPED:
+            return
+        groups = tuple(group_failures(push_failures(waiting)))
+        since = waiting.aggregate(oldest=Min("updated_at"))["oldest"]
+        gists = ngettext("%d gist has", "%d gists have", count) % count
+        summary = f"{gists} waited for an activity for more than {format_duration(self.age)}."
+        people = waiting.order_by().values("person").distinct()[: self.count + MAX_READ].count()
+        has_reasons = all(group.reason != NOT_PUSHED for group in groups)
+        if not self.pipedrive.problem and self._is_single(people) and has_reasons:
+            yield Problem(Code.GISTS_FAILING, summary, "Fix what the reasons name.", since, groups)
+        else:
+            action = "See the reasons and the log of the last runs."
+            summary = f"{summary} {self._explain(self.pipedrive)}".strip()
+            yield Problem(Code.BACKLOG_STALE, summary, action, since, groups)
+
+    # --- jumps ---
+    def _check_jumps(self) -> Iterator[Problem]:
+        yesterday = self.now - DAY
+        rejected = Gist.objects.filter(push_state=Gist.PushState.REJECTED, updated_at__gte=yesterday)
+        count = rejected.count()
+        if count > MAX_JUMP and count > MAX_JUMP_PART * (count + _count_pushed(yesterday)):
+            gists = ngettext("%d gist was", "%d gists were", count) % count
+            groups = tuple(group_failures(push_failures(rejected)))
+            since = rejected.aggregate(first=Min("updated_at"))["first"]
+            action = "Fix the reason in Pipedrive, then choose Push rejected again in the admin."
+            yield Problem(
+                Code.REJECTED_JUMP, f"Pipedrive rejected gists: {gists} rejected in 24 hours.", action, since, groups
+            )
+        gone = Person.objects.filter(state=Person.State.GONE, state_changed_at__gte=yesterday)
+        count = gone.count()
+        if count > MAX_JUMP and count > MAX_JUMP_PART * (count + self.count):
+            groups = tuple(group_failures(gone_accounts(gone)))
+            since = gone.aggregate(first=Min("state_changed_at"))["first"]
+            action = "Compare some of the accounts with GitHub; check GITHUB_API_URL. They are checked again daily."
+            summary = f"The accounts of {count} people are gone from GitHub since yesterday."
+            yield Problem(Code.GONE_JUMP, summary, action, since, groups)
+
+    def _is_single(self, people: int) -> bool:
+        return people <= max(MAX_SINGLE, MAX_SINGLE_PART * self.count)
+
+    def _explain(self, state: ApiState) -> str:
+        """Why the last run that called this API did not do all of its work."""
+        if state.problem == ApiState.Problem.RATE_LIMITED:
+            return f"The limit of {state.api} is used up: {state.message}."
+        return f"{state.message}." if state.problem else ""
+
+
+def _count_pushed(since: datetime) -> int:
+    """How many activities the runs have created since then, by their counters."""
+    counts = SyncRun.objects.filter(started_at__gte=since).values_list("counts", flat=True)
+    return sum(run.get("gists_pushed") or 0 for run in counts)
+
+
+def format_duration(time: timedelta) -> str:
+    """ "2 days 3 h", "6 h 30 min", "5 min" """
+    minutes = max(round(time.total_seconds() / 60), 0)
+    if minutes >= 48 * 60:
+        return f"{minutes // 1440} days {minutes % 1440 // 60} h"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"

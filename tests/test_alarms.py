@@ -1,0 +1,235 @@
+"""Each breakage raises the right alarm within two intervals, once, and resolves it; what is no breakage raises none."""
+
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+from pytest_django import Settings
+
+from people.models import Person
+from tests.conftest import PIPEDRIVE_TOKEN, Sync, Worker, wait_until
+from tests.factories import let_time_pass, track
+from tests.standins import GitHubStandIn, PipedriveStandIn, WebhookStandIn, reset, respond
+
+pytestmark = pytest.mark.django_db(transaction=True)
+INTERVAL = timedelta(hours=3)
+LOGINS = [f"person-{number}" for number in range(8)]
+NOTHING: tuple[str, ...] = ()
+
+
+@pytest.fixture
+def receiver(settings: Settings) -> Iterator[WebhookStandIn]:
+    with WebhookStandIn() as standin:
+        settings.NOTIFY_URL = f"{standin.url}/services/T000/secret"
+        yield standin
+
+
+@dataclass
+class Service:
+    """A service with eight people, each with a gist that is in Pipedrive, and what it reports to NOTIFY_URL."""
+
+    github: GitHubStandIn
+    pipedrive: PipedriveStandIn
+    settings: Settings
+    sync: Sync
+    worker: Worker
+    receiver: WebhookStandIn
+    arguments: list[str] = field(default_factory=list)
+    runs: bool = True
+    is_killed: bool = False
+    linked_id: int | None = None
+
+    def publish(self) -> None:
+        for login in LOGINS:
+            self.github.publish(login, "New")
+
+    def pass_interval(self) -> None:
+        """Three hours later, the scheduler starts a run; the frequent one runs in between."""
+        let_time_pass(INTERVAL)
+        if self.is_killed:
+            self._run_and_kill()
+        elif self.runs:
+            self.sync(*self.arguments)
+        self.sync("--requested")
+
+    def pass_half_hour(self) -> None:
+        """Only the frequent run runs."""
+        let_time_pass(timedelta(minutes=31))
+        self.sync("--requested")
+
+    def _run_and_kill(self) -> None:
+        self.github.hold.clear()
+        count = self.github.counts.total()
+        process = self.worker("--concurrency", "1")
+        wait_until(lambda: self.github.counts.total() > count)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        self.github.hold.set()
+
+    def repair(self) -> None:
+        self.github.heal()
+        self.github.announcements.clear()
+        self.pipedrive.heal()
+        self.settings.PIPEDRIVE_TOKEN = PIPEDRIVE_TOKEN
+        Person.objects.filter(pipedrive_id=999_999).update(pipedrive_id=self.linked_id, next_push_at=None)
+        self.arguments, self.runs, self.is_killed = [], True, False
+
+    def take_notifications(self) -> list[tuple[str, str]]:
+        """What was reported since the last call: status and code."""
+        bodies = [request.json for request in self.receiver.requests]
+        self.receiver.clear_requests()
+        return [(body["status"], body["code"]) for body in bodies]
+
+
+@pytest.fixture
+def service(
+    github: GitHubStandIn,
+    pipedrive: PipedriveStandIn,
+    configured: Settings,
+    sync: Sync,
+    worker: Worker,
+    receiver: WebhookStandIn,
+) -> Service:
+    for login in LOGINS:
+        track(github, login, gists=1)
+    service = Service(github, pipedrive, configured, sync, worker, receiver)
+    service.sync()
+    assert service.take_notifications() == []
+    return service
+
+
+def refuse_github_token(service: Service) -> None:
+    service.github.fail_always("", respond(401, '{"message": "Bad credentials"}'))
+
+
+def refuse_pipedrive_token(service: Service) -> None:
+    service.publish()
+    service.pipedrive.fail_always("", respond(401, '{"success": false, "error": "unauthorized access"}'))
+
+
+def use_up_github_limit(service: Service) -> None:
+    headers = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "4000000000"}
+    service.github.fail_always("", respond(403, '{"message": "API rate limit exceeded"}', headers))
+
+
+def break_github(service: Service) -> None:
+    service.github.fail_always("", respond(502, "<html>"))
+
+
+def disconnect_github(service: Service) -> None:
+    service.github.fail_always("", reset())
+
+
+def hide_all_accounts(service: Service) -> None:
+    service.github.fail_always("", respond(404, '{"message": "Not Found"}'))
+
+
+def break_pipedrive(service: Service) -> None:
+    service.publish()
+    service.pipedrive.fail_always("", respond(503, "<html>"))
+
+
+def reject_all_gists(service: Service) -> None:
+    service.publish()
+    body = '{"success": false, "error": "deal_id is required"}'
+    service.pipedrive.fail("create_activity", respond(400, body), times=1000)
+
+
+def break_one_person(service: Service) -> None:
+    service.github.fail_always(LOGINS[0], respond(500, "<html>"))
+
+
+def break_one_link(service: Service) -> None:
+    person = Person.objects.get(github_username=LOGINS[0])
+    service.linked_id = person.pipedrive_id
+    person.relink(999_999)
+    person.save()
+    service.github.publish(LOGINS[0], "New")
+
+
+def never_start_the_scheduler(service: Service) -> None:
+    service.runs = False
+
+
+def kill_each_run(service: Service) -> None:
+    service.is_killed = True
+
+
+def remove_pipedrive_token(service: Service) -> None:
+    service.settings.PIPEDRIVE_TOKEN = ""
+
+
+def stop_each_run_early(service: Service) -> None:
+    service.arguments = ["--max-people", "1"]
+
+
+def announce_the_end_of_the_version(service: Service) -> None:
+    service.github.announcements["sunset"] = "Wed, 10 Mar 2027 00:00:00 GMT"
+
+
+def delete_one_account(service: Service) -> None:
+    service.github.delete_account(LOGINS[0])
+
+
+def fail_once(service: Service) -> None:
+    service.github.fail("gists", respond(502, "<html>"), times=3)
+
+
+def miss_one_run(service: Service) -> None:
+    let_time_pass(INTERVAL)
+
+
+def limit_the_day(service: Service) -> None:
+    service.publish()
+    service.settings.PIPEDRIVE_DAILY_ACTIVITIES = 1
+
+
+def change_nothing(service: Service) -> None:
+    pass
+
+
+BREAKAGES: list[tuple[Callable[[Service], None], tuple[str, ...]]] = [
+    (refuse_github_token, ("github_refused",)),
+    (refuse_pipedrive_token, ("pipedrive_refused",)),
+    (use_up_github_limit, ("polls_stale",)),
+    (break_github, ("polls_stale",)),
+    (disconnect_github, ("polls_stale",)),
+    (hide_all_accounts, ("polls_stale",)),
+    (break_pipedrive, ("backlog_stale",)),
+    (reject_all_gists, ("pipedrive_refused",)),
+    (break_one_person, ("people_failing",)),
+    (break_one_link, ("gists_failing",)),
+    (never_start_the_scheduler, ("not_running",)),
+    (kill_each_run, ("runs_crash",)),
+    (remove_pipedrive_token, ("cannot_start",)),
+    (stop_each_run_early, ("polls_stale",)),
+    (announce_the_end_of_the_version, ("api_sunset",)),
+    (delete_one_account, NOTHING),
+    (fail_once, NOTHING),
+    (miss_one_run, NOTHING),
+    (limit_the_day, NOTHING),
+    (change_nothing, NOTHING),
+]
+
+
+@pytest.mark.parametrize(("break_it", "codes"), BREAKAGES, ids=lambda value: getattr(value, "__name__", None))
+def test_a_breakage_raises_its_alarm_once_and_its_repair_resolves_it(
+    break_it: Callable[[Service], None], codes: tuple[str, ...], service: Service
+) -> None:
+    break_it(service)
+    for _ in range(3):  # The first run after the breakage, and two intervals.
+        service.pass_interval()
+    service.pass_half_hour()
+    raised = service.take_notifications()
+    service.pass_interval()
+    lasting = service.take_notifications()
+
+    service.repair()
+    for _ in range(3):
+        service.pass_interval()
+
+    assert raised == [("raised", code) for code in codes]
+    assert lasting == []
+    assert service.take_notifications() == [("resolved", code) for code in codes]
