@@ -186,7 +186,7 @@ class _Judgement:
             )
 
     def _possible_without_token(self) -> int:
-        return int(self.age.total_seconds() // 3600 * ANONYMOUS_REQUESTS_PER_HOUR)
+        return int(self.age / timedelta(hours=1) * ANONYMOUS_REQUESTS_PER_HOUR)
 
     def _pass_without_token(self) -> timedelta:
         """How long it takes at least to poll each tracked person once."""

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Validates the manifests rendered by kubectl against the Kubernetes 1.33 schemas, and checks the Terraform formatting.
-# Custom resources (Gateway, PodMonitoring, Rules) have no schema in kubernetes-validate and are only rendered.
+# Custom resources (Gateway, PodMonitoring) have no schema in kubernetes-validate and are only rendered.
 set -eu
 
 skip_or_fail() {

@@ -198,14 +198,12 @@ def test_network_policies_deny_by_default_and_allow_only_public_https_to_sync() 
     assert "egress" not in find("NetworkPolicy", "web")["spec"]
 
 
-def test_alerts_use_existing_metrics() -> None:
-    (group,) = find("Rules", "gisttracker", "overlays/gke")["spec"]["groups"]
-    source = (ROOT / "sync/api/metrics.py").read_text()
+def test_terraform_makes_a_policy_of_each_alert_and_sends_it_to_an_address() -> None:
+    text = (ROOT / "deploy/terraform/alerts.tf").read_text()
 
-    for rule in group["rules"]:
-        for name in re.findall(r"gisttracker_(\w+)", rule["expr"]):
-            assert f'"{name}"' in source, name
-    assert "23400" in group["rules"][0]["expr"]  # 6h30m, the default --max-age of sync_status
+    assert 'yamldecode(file("${path.module}/../alerts.yaml"))' in text
+    assert "notification_channels = [google_monitoring_notification_channel.email.name]" in text
+    assert 'variable "alert_email"' in (ROOT / "deploy/terraform/variables.tf").read_text()
 
 
 # --- image and workflows ---

@@ -50,3 +50,12 @@ variable "deletion_protection" {
   type        = bool
   default     = true
 }
+
+variable "alert_email" {
+  description = "The address that alerts are sent to."
+  type        = string
+  validation {
+    condition     = can(regex("^[^@ ]+@[^@ ]+\\.[^@ ]+$", var.alert_email))
+    error_message = "An address must look like oncall@example.com."
+  }
+}

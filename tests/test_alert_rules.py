@@ -1,0 +1,100 @@
+"""The alert rules, evaluated by promtool: each fires for its problem, and stays quiet without it."""
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sync.health import TICKETS, Code
+from tests.conftest import ROOT
+
+RULES = ROOT / "deploy/alerts.yaml"
+ALERT_OF = {
+    Code.NOT_RUNNING: "StalePolls",
+    Code.CANNOT_START: "StalePolls",
+    Code.RUNS_CRASH: "StalePolls",
+    Code.NO_GITHUB_TOKEN: "StalePolls",
+    Code.POLLS_STALE: "StalePolls",
+    Code.GITHUB_REFUSED: "TokenRefused",
+    Code.PIPEDRIVE_REFUSED: "TokenRefused",
+    Code.BACKLOG_STALE: "StaleBacklog",
+    Code.PEOPLE_FAILING: "PeopleInTrouble",
+    Code.GISTS_FAILING: "PeopleInTrouble",
+    Code.API_SUNSET: "ApiVersionSunset",
+    Code.REJECTED_JUMP: "RejectedJump",
+    Code.GONE_JUMP: "GoneJump",
+}
+HAS_CODE_LABEL = {"StalePolls", "TokenRefused", "PeopleInTrouble"}
+ALERTS = {rule["alert"]: rule for rule in yaml.safe_load(RULES.read_text())["groups"][0]["rules"]}
+
+
+def series(problems: set[Code], *, since: int = 0) -> list[dict[str, str]]:
+    """The metrics of two replicas for an hour; the problems begin at minute `since`."""
+    rows = []
+    for pod in ("web-1", "web-2"):
+        for code in Code:
+            values = f"0x{since - 1} 1x60" if code in problems and since else ("1x60" if code in problems else "0x60")
+            rows.append({"series": f'gisttracker_problem{{code="{code}", pod="{pod}"}}', "values": values})
+        rows.append({"series": f'gisttracker_healthy{{pod="{pod}"}}', "values": "1x60"})
+    return rows
+
+
+def expectation(alert: str, minute: int, code: Code | None) -> dict[str, Any]:
+    """What promtool expects at that minute: no alert, or the alert for this code."""
+    if code is None:
+        return {"eval_time": f"{minute}m", "alertname": alert, "exp_alerts": []}
+    labels = {"severity": ALERTS[alert]["labels"]["severity"]}
+    labels |= {"code": str(code)} if alert in HAS_CODE_LABEL else {}
+    texts = {name: text.replace("{{ $labels.code }}", code) for name, text in ALERTS[alert]["annotations"].items()}
+    firing = {"exp_labels": labels, "exp_annotations": texts}
+    return {"eval_time": f"{minute}m", "alertname": alert, "exp_alerts": [firing]}
+
+
+def run_promtool(tmp_path: Path, tests: list[dict[str, Any]]) -> None:
+    promtool = shutil.which("promtool")
+    if not promtool:
+        pytest.skip("promtool is not installed (apt-get install prometheus)")
+    file = tmp_path / "tests.yaml"
+    file.write_text(yaml.safe_dump({"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": tests}))
+    result = subprocess.run([promtool, "test", "rules", str(file)], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_each_problem_fires_its_alert_and_no_other(tmp_path: Path) -> None:
+    tests = []
+    for code in Code:
+        expectations = [
+            expectation(alert, minute, code if alert == ALERT_OF[code] and minute == 50 else None)
+            for alert in ALERTS
+            for minute in (15, 50)  # before the problem began, and long after
+        ]
+        tests.append({"interval": "1m", "input_series": series({code}, since=30), "alert_rule_test": expectations})
+
+    run_promtool(tmp_path, tests)
+
+
+def test_a_healthy_service_fires_nothing(tmp_path: Path) -> None:
+    expectations = [expectation(alert, 50, None) for alert in ALERTS]
+
+    run_promtool(tmp_path, [{"interval": "1m", "input_series": series(set()), "alert_rule_test": expectations}])
+
+
+def test_a_service_without_metrics_fires(tmp_path: Path) -> None:
+    texts = ALERTS["MetricsMissing"]["annotations"]
+    firing = {"exp_labels": {"severity": "page"}, "exp_annotations": texts}
+    expectations = [
+        {"eval_time": "5m", "alertname": "MetricsMissing", "exp_alerts": []},
+        {"eval_time": "11m", "alertname": "MetricsMissing", "exp_alerts": [firing]},
+    ]
+
+    run_promtool(tmp_path, [{"interval": "1m", "input_series": [], "alert_rule_test": expectations}])
+
+
+def test_every_problem_has_an_alert_of_its_severity() -> None:
+    assert set(ALERT_OF) == set(Code)
+    for code, alert in ALERT_OF.items():
+        assert ALERTS[alert]["labels"]["severity"] == ("ticket" if code in TICKETS else "page")
+        assert code in ALERTS[alert]["expr"]
