@@ -1,0 +1,166 @@
+"""The panel on the index page of the admin: is the service healthy, and if not, why, for whom and since when?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django import template
+from django.core.cache import cache
+from django.urls import reverse
+from django.utils.html import format_html
+
+from people.admin.markup import badge, duration_in_words, time_in_words
+from people.freshness import max_age
+from people.models import Gist, Person
+from sync.admin.charts import Chart, chart_gists, chart_runs
+from sync.admin.runs import LEVELS, describe_limit
+from sync.claims import database_clock
+from sync.health import HealthState, Problem, format_duration
+from sync.models import Alarm, SyncRun
+from sync.reasons import Group
+from sync.status import Status, get_status
+from sync.summary import format_counts
+
+register = template.Library()
+CHART_CACHE_SECONDS = 60
+MAX_GROUPS = 5  # reasons shown for each problem
+MAX_NAMES = 10  # people linked for each reason
+STATE_LEVELS = {HealthState.HEALTHY: "ok", HealthState.DEGRADED: "warning", HealthState.UNHEALTHY: "error"}
+PEOPLE_LEVELS = {Person.State.GONE: "warning", Person.State.CONFLICT: "warning", Person.State.PAUSED: "quiet"}
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A row of the panel. `badge`, `time` and the texts of `links` are safe HTML."""
+
+    heading: str
+    text: str = ""
+    url: str = ""
+    badge: str = ""
+    time: str = ""
+    note: str = ""
+    links: Sequence[tuple[str, str]] = ()
+
+
+@register.inclusion_tag("admin/sync/panel.html", takes_context=True)
+def operations_panel(context: dict[str, Any]) -> dict[str, Any]:
+    """Empty for users who may not see people and runs."""
+    user = context["request"].user
+    if not user.has_perms(["people.view_person", "sync.view_syncrun"]):
+        return {}
+    status = get_status(database_clock(), use_cache=True)
+    return {
+        "state": badge(status.health.state, STATE_LEVELS[status.health.state]),
+        "headline": get_headline(status),
+        "problems": [describe_problem(problem) for problem in status.health.problems],
+        "facts": get_facts(status),
+        "charts": get_charts(status),
+    }
+
+
+def get_headline(status: Status) -> str:
+    if status.health.problems:
+        pages = sum(problem.severity == Alarm.Severity.PAGE for problem in status.health.problems)
+        count = len(status.health.problems)
+        problems = "1 problem" if count == 1 else f"{count} problems"
+        return f"{problems}: act now." if pages else f"{problems}, not urgent."
+    if status.last_run is None:
+        return "No run has begun yet. The scheduler starts the first one, or: manage.py sync_gists"
+    return f"All people were polled, and all gists pushed, within {format_duration(max_age())}."
+
+
+def describe_problem(problem: Problem) -> dict[str, Any]:
+    level = "error" if problem.severity == Alarm.Severity.PAGE else "warning"
+    return {
+        "badge": badge(problem.code.replace("_", " "), level),
+        "since": time_in_words(problem.since) if problem.since else "",
+        "summary": problem.summary,
+        "action": problem.action,
+        "groups": [describe_group(group) for group in problem.groups[:MAX_GROUPS]],
+        "more": max(len(problem.groups) - MAX_GROUPS, 0),
+    }
+
+
+def describe_group(group: Group) -> dict[str, Any]:
+    """The reason in words, and links to the people."""
+    search = reverse("admin:people_person_changelist")
+    return {
+        "gists": group.gists,
+        "people": group.people,
+        "reason": group.reason,
+        "since": time_in_words(group.first) if group.first else "",
+        "last": time_in_words(group.last) if group.last else "",
+        "logins": [(login, f"{search}?q={login}") for login in group.logins[:MAX_NAMES]],
+        "more": max(group.people - MAX_NAMES, 0),
+    }
+
+
+def get_facts(status: Status) -> list[Fact]:
+    return [
+        describe_run("Last successful run", status.last_successful_run),
+        describe_run("Last run", status.last_run),
+        _describe_next_run(status),
+        _describe_backlog(status),
+        _describe_people(status),
+        _describe_oldest_poll(status),
+        Fact("GitHub", describe_limit(status.limits.github)),
+        Fact("Pipedrive", describe_limit(status.limits.pipedrive)),
+    ]
+
+
+def describe_run(heading: str, run: SyncRun | None) -> Fact:
+    if run is None:
+        return Fact(heading, "none yet")
+    end = run.finished_at or run.heartbeat_at
+    return Fact(
+        heading,
+        f"run {run.pk}",
+        url=reverse("admin:sync_syncrun_change", args=[run.pk]),
+        badge=badge(run.outcome.replace("_", " "), LEVELS[SyncRun.Outcome(run.outcome)]),
+        time=time_in_words(run.started_at),
+        note=f"{duration_in_words(end - run.started_at)}, {format_counts(run.counts) or 'nothing to do'}",
+    )
+
+
+def _describe_next_run(status: Status) -> Fact:
+    if status.next_run_at is None:
+        return Fact("Next run", "unknown, because none has begun yet")
+    late = badge("overdue", "warning") if status.next_run_at < status.now else ""
+    return Fact("Next run", time=time_in_words(status.next_run_at), badge=late)
+
+
+def _describe_backlog(status: Status) -> Fact:
+    rejected = status.counts.gists[Gist.PushState.REJECTED]
+    oldest = status.counts.oldest_backlog_at
+    return Fact(
+        "Backlog",
+        "1 gist waits" if status.backlog == 1 else f"{status.backlog:,} gists wait",
+        url=reverse("admin:people_gist_changelist") + "?push_state=pending",
+        time=format_html("the first since {}", time_in_words(oldest)) if oldest else "",
+        badge=badge(f"{rejected:,} rejected", "warning") if rejected else "",
+    )
+
+
+def _describe_people(status: Status) -> Fact:
+    url = reverse("admin:people_person_changelist")
+    states = {state: count for state, count in status.counts.people.items() if count}
+    links = [
+        (f"{url}?state={state}", badge(f"{count:,} {state}", PEOPLE_LEVELS.get(Person.State(state), "ok")))
+        for state, count in states.items()
+    ]
+    note = f"{status.counts.in_trouble:,} in trouble" if status.counts.in_trouble else ""
+    return Fact("People", "" if states else "none yet", links=links, note=note)
+
+
+def _describe_oldest_poll(status: Status) -> Fact:
+    oldest = status.counts.oldest_poll_at
+    is_stale = oldest is not None and status.now - oldest > max_age()
+    return Fact("Oldest poll", time=time_in_words(oldest, "error" if is_stale else ""))
+
+
+def get_charts(status: Status) -> list[Chart]:
+    charts: list[Chart] | None = cache.get("sync.charts")
+    if charts is None:
+        charts = [chart_runs(), chart_gists(status.now)]
+        cache.set("sync.charts", charts, CHART_CACHE_SECONDS)
+    return charts
