@@ -44,6 +44,7 @@ CSRF_TRUSTED_ORIGINS: list[str] = ENV["CSRF_TRUSTED_ORIGINS"] or []
 ROOT_URLCONF = "gisttracker.urls"
 WSGI_APPLICATION = "gisttracker.wsgi.application"
 INSTALLED_APPS = [
+    "gisttracker",  # before the admin, whose templates it overrides
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -58,7 +59,6 @@ INSTALLED_APPS = [
     "rest_framework_api_key",
     "drf_spectacular",
     "drf_spectacular_sidecar",
-    "gisttracker",
     "people",
     "sync",
 ]
@@ -88,6 +88,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "gisttracker.context_processors.frame",
             ]
         },
     }
@@ -121,6 +122,7 @@ SECURE_REDIRECT_EXEMPT = [r"^metrics$"]  # Prometheus scrapes inside the cluster
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if REQUIRE_HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = REQUIRE_HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENV["TRUSTED_PROXY_COUNT"] else None
+CSRF_FAILURE_VIEW = "gisttracker.errors.csrf_failure"
 CORS_ALLOWED_ORIGINS: list[str] = ENV["CORS_ALLOWED_ORIGINS"] or []
 CORS_URLS_REGEX = r"^/api/"
 CONTENT_SECURITY_POLICY = {

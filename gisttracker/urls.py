@@ -9,7 +9,8 @@ from sync.api.metrics import MetricsView
 
 handler404 = "gisttracker.errors.not_found"
 handler500 = "gisttracker.errors.server_error"
-handler400 = "rest_framework.exceptions.bad_request"
+handler403 = "gisttracker.errors.permission_denied"
+handler400 = "gisttracker.errors.bad_request"
 admin.site.site_header = admin.site.site_title = "gisttracker"
 
 urlpatterns = [
