@@ -52,7 +52,7 @@ class BodyLimitMiddleware:
 
 
 def get_client_address(request: HttpRequest) -> str:
-    """Return the client's IP address. Used by django-axes (AXES_CLIENT_IP_CALLABLE).
+    """Return the client's IP address. login_limits.py counts failed logins by it.
 
     Each trusted proxy appends one entry to X-Forwarded-For. Entries before those come from the client and are ignored.
     """

@@ -78,6 +78,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
+    "gisttracker.logins.TooManyLoginsMiddleware",
 ]
 TEMPLATES = [
     {
@@ -139,11 +140,14 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
-AXES_FAILURE_LIMIT = 10
+AXES_HANDLER = "gisttracker.login_limits.LoginHandler"  # has the limit of an address over all names
+AXES_FAILURE_LIMIT = 10  # of one name from one address
 AXES_COOLOFF_TIME = timedelta(minutes=15)
-AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # so that a lock ends when its page says
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"], "ip_address"]  # in this order for the handler
+AXES_LOCKOUT_CALLABLE = "gisttracker.logins.respond_locked"
 AXES_VERBOSE = False
-AXES_CLIENT_IP_CALLABLE = "gisttracker.middleware.get_client_address"
+AXES_CLIENT_IP_CALLABLE = "gisttracker.login_limits.get_limited_address"
 TRUSTED_PROXY_COUNT: int = ENV["TRUSTED_PROXY_COUNT"]
 
 
@@ -253,6 +257,7 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {
         "django": {"handlers": [], "propagate": True},
+        "axes": {"handlers": [], "level": "ERROR", "propagate": True},  # login_limits.py logs logins.
         # Requests with a wrong Host header are rejected with 400; scanners must not fill the log with tracebacks.
         "django.security.DisallowedHost": {"handlers": ["null"], "propagate": False},
     },
