@@ -1,28 +1,115 @@
-"""Error responses for requests that no view handles."""
+"""Error responses for requests that no view handles: a page in the admin, JSON below /api/."""
 
 import sys
+from collections.abc import Mapping
 
+from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.views.defaults import page_not_found
+from django.template.loader import render_to_string
+from django.views import csrf, defaults
 from rest_framework import exceptions
 
+from gisttracker.context_processors import frame
 from gisttracker.database import LOCK_TIMEOUT, error_code, is_transient
 
 RETRY_AFTER_SECONDS = 5
+TO_START = {"path": "/admin/", "text": "Go to the start page"}
+
+
+def is_in_admin(request: HttpRequest) -> bool:
+    return request.path.startswith("/admin/")
+
+
+def is_in_api(request: HttpRequest) -> bool:
+    return request.path.startswith("/api/")
+
+
+def render_page(
+    status: int,
+    title: str,
+    detail: str,
+    *,
+    link: Mapping[str, str] = TO_START,
+    request_id: str = "",
+    headers: Mapping[str, str] | None = None,
+) -> HttpResponse:
+    """Return a page in the look of the admin. It uses neither session nor database, which may be what failed."""
+    context = {**frame(None), "title": title, "detail": detail, "link": link, "request_id": request_id}
+    return HttpResponse(render_to_string("admin/error.html", context), status=status, headers=headers)
+
+
+def render_page_for_user(request: HttpRequest, status: int, title: str, detail: str) -> HttpResponse:
+    """Return a page with the navigation that this user has."""
+    context = {**admin.site.each_context(request), "title": title, "detail": detail, "link": TO_START}
+    return HttpResponse(render_to_string("admin/error.html", context, request), status=status)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Return 503 with Retry-After while the database is not available, 500 for any other error."""
     error = sys.exc_info()[1]
     if error and (is_transient(error) or error_code(error) == LOCK_TIMEOUT):
-        detail = "The database is not available at the moment. Try again in a few seconds."
-        return JsonResponse({"detail": detail}, status=503, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+        return database_not_available(request)
+    if is_in_admin(request):
+        detail = "The service failed to process this request. The reason is in its log."
+        return render_page(500, "Server error", detail, request_id=get_request_id(request))
     response: HttpResponse = exceptions.server_error(request)
     return response
 
 
+def database_not_available(request: HttpRequest) -> HttpResponse:
+    detail = "The database is not available at the moment. Try again in a few seconds."
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    if is_in_admin(request):
+        title = "Temporarily not available"
+        return render_page(503, title, detail, request_id=get_request_id(request), headers=headers)
+    return JsonResponse({"detail": detail}, status=503, headers=headers)
+
+
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Return 404 as JSON below /api/, as an HTML page elsewhere."""
-    if request.path.startswith("/api/"):
+    if is_in_api(request):
         return JsonResponse({"detail": "This address does not exist. See /documentation/."}, status=404)
-    return page_not_found(request, exception)
+    if is_in_admin(request):
+        detail = "This page does not exist. It may have been deleted, or the address is wrong."
+        return render_page_for_user(request, 404, "Page not found", detail)
+    return defaults.page_not_found(request, exception)
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if is_in_api(request):
+        return JsonResponse({"detail": "You may not do this."}, status=403)
+    if is_in_admin(request):
+        detail = "Your account may not do this. Ask an administrator for the permission."
+        return render_page_for_user(request, 403, "Not allowed", detail)
+    return defaults.permission_denied(request, exception)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Also for a wrong Host header, which is rejected before the session is known."""
+    if is_in_admin(request):
+        detail = "The request is not valid. Go back, reload the page and try again."
+        return render_page(400, "Bad request", detail)
+    response: HttpResponse = exceptions.bad_request(request, exception)
+    return response
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """The setting CSRF_FAILURE_VIEW. The usual cause is a page that was opened before a login in another tab."""
+    if is_in_api(request):
+        return JsonResponse({"detail": f"CSRF failed: {reason}"}, status=403)
+    if is_in_admin(request):
+        detail = (
+            "The form was not accepted, because it is too old or cookies are blocked. "
+            "Go back, reload the page and try again."
+        )
+        return render_page(403, "Form not accepted", detail)
+    return csrf.csrf_failure(request, reason)
+
+
+def body_too_large(request: HttpRequest, detail: str) -> HttpResponse:
+    if is_in_admin(request):
+        return render_page(413, "Request too large", detail)
+    return JsonResponse({"detail": detail}, status=413)
+
+
+def get_request_id(request: HttpRequest) -> str:
+    return getattr(request, "request_id", "")

@@ -5,9 +5,10 @@ import uuid
 from collections.abc import Callable
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 
 from gisttracker import logs
+from gisttracker.errors import body_too_large
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -46,12 +47,12 @@ class BodyLimitMiddleware:
         if length > settings.MAX_BODY_BYTES:
             max_megabytes = settings.MAX_BODY_BYTES >> 20
             detail = f"The body has {length} bytes. At most {max_megabytes} MB are allowed."
-            return JsonResponse({"detail": detail}, status=413)
+            return body_too_large(request, detail)
         return self.get_response(request)
 
 
 def get_client_address(request: HttpRequest) -> str:
-    """Return the client's IP address. Used by django-axes (AXES_CLIENT_IP_CALLABLE).
+    """Return the client's IP address. login_limits.py counts failed logins by it.
 
     Each trusted proxy appends one entry to X-Forwarded-For. Entries before those come from the client and are ignored.
     """

@@ -44,6 +44,7 @@ CSRF_TRUSTED_ORIGINS: list[str] = ENV["CSRF_TRUSTED_ORIGINS"] or []
 ROOT_URLCONF = "gisttracker.urls"
 WSGI_APPLICATION = "gisttracker.wsgi.application"
 INSTALLED_APPS = [
+    "gisttracker",  # before the admin, whose templates it overrides
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -58,7 +59,6 @@ INSTALLED_APPS = [
     "rest_framework_api_key",
     "drf_spectacular",
     "drf_spectacular_sidecar",
-    "gisttracker",
     "people",
     "sync",
 ]
@@ -78,6 +78,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
+    "gisttracker.logins.TooManyLoginsMiddleware",
 ]
 TEMPLATES = [
     {
@@ -88,6 +89,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "gisttracker.context_processors.frame",
             ]
         },
     }
@@ -121,6 +123,7 @@ SECURE_REDIRECT_EXEMPT = [r"^metrics$"]  # Prometheus scrapes inside the cluster
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if REQUIRE_HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = REQUIRE_HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENV["TRUSTED_PROXY_COUNT"] else None
+CSRF_FAILURE_VIEW = "gisttracker.errors.csrf_failure"
 CORS_ALLOWED_ORIGINS: list[str] = ENV["CORS_ALLOWED_ORIGINS"] or []
 CORS_URLS_REGEX = r"^/api/"
 CONTENT_SECURITY_POLICY = {
@@ -137,11 +140,14 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
-AXES_FAILURE_LIMIT = 10
+AXES_HANDLER = "gisttracker.login_limits.LoginHandler"  # has the limit of an address over all names
+AXES_FAILURE_LIMIT = 10  # of one name from one address
 AXES_COOLOFF_TIME = timedelta(minutes=15)
-AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # so that a lock ends when its page says
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"], "ip_address"]  # in this order for the handler
+AXES_LOCKOUT_CALLABLE = "gisttracker.logins.respond_locked"
 AXES_VERBOSE = False
-AXES_CLIENT_IP_CALLABLE = "gisttracker.middleware.get_client_address"
+AXES_CLIENT_IP_CALLABLE = "gisttracker.login_limits.get_limited_address"
 TRUSTED_PROXY_COUNT: int = ENV["TRUSTED_PROXY_COUNT"]
 
 
@@ -251,6 +257,7 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {
         "django": {"handlers": [], "propagate": True},
+        "axes": {"handlers": [], "level": "ERROR", "propagate": True},  # login_limits.py logs logins.
         # Requests with a wrong Host header are rejected with 400; scanners must not fill the log with tracebacks.
         "django.security.DisallowedHost": {"handlers": ["null"], "propagate": False},
     },

@@ -5,11 +5,14 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from gisttracker.logins import LoginForm
 from sync.api.metrics import MetricsView
 
 handler404 = "gisttracker.errors.not_found"
 handler500 = "gisttracker.errors.server_error"
-handler400 = "rest_framework.exceptions.bad_request"
+handler403 = "gisttracker.errors.permission_denied"
+handler400 = "gisttracker.errors.bad_request"
+admin.site.login_form = LoginForm
 admin.site.site_header = admin.site.site_title = "gisttracker"
 
 urlpatterns = [

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import pytest
 import requests
 from django.core.cache import cache
 from django.core.management import call_command
 from django.db import connection
+from django.db.utils import OperationalError
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
@@ -252,6 +253,15 @@ def linked(ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync
     sync()
     ada.refresh_from_db()
     return ada.pipedrive_id or 0
+
+
+def fail_statements(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """From now on, each statement fails with this error of MySQL."""
+
+    def execute(*_: object, **__: object) -> NoReturn:
+        raise OperationalError(code, "at db.internal")
+
+    monkeypatch.setattr("django.db.backends.utils.CursorWrapper.execute", execute)
 
 
 def is_ready(url: str) -> bool:

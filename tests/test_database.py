@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,7 +26,7 @@ from people.models import Gist, Person
 from sync import claims
 from sync.models import SyncRun
 from sync.runs import open_run
-from tests.conftest import DuringRequest, Sync, Worker
+from tests.conftest import DuringRequest, Sync, Worker, fail_statements
 from tests.factories import create_run, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 
@@ -393,10 +393,7 @@ def test_readyz_is_503_while_the_database_is_read_only(client: Client) -> None:
 def test_a_database_that_is_not_available_is_503_with_retry_after(
     code: int, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(*_: object, **__: object) -> Callable[..., object]:
-        raise OperationalError(code, "at db.internal")
-
-    monkeypatch.setattr("django.db.backends.utils.CursorWrapper.execute", fails)
+    fail_statements(monkeypatch, code)
 
     response = Client(raise_request_exception=False).get(path)
 
