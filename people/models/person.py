@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Count, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from people import backfill
+from people.freshness import max_age
 from people.github_names import login_key, parse_login
 from people.models.batches import BatchQuerySet
 from people.search import search_terms
@@ -44,6 +43,22 @@ class PersonQuerySet(BatchQuerySet["Person"]):
         """Put these people first in the next run. Returns how many. Uses the database's clock, as the runs do."""
         columns = {"sync_requested_at": Now(), "next_attempt_at": None, "next_push_at": None}
         return sum(batch.update(**columns) for batch in self.in_batches())
+
+    def stale(self) -> "PersonQuerySet":
+        """Polled people whose last successful poll, or whose addition if there is none, is older than max_age()."""
+        oldest = timezone.now() - max_age()
+        is_stale = Q(polled_at__lt=oldest) | Q(polled_at=None, created_at__lt=oldest)
+        return self.filter(is_stale, state__in=[Person.State.NEW, Person.State.ACTIVE])
+
+    def in_backoff(self) -> "PersonQuerySet":
+        """People whose next poll or push waits after repeated failures."""
+        now = timezone.now()
+        return self.filter(Q(next_attempt_at__gt=now) | Q(next_push_at__gt=now))
+
+    def watch(self, watched: bool) -> int:
+        """Poll these people with the frequent run of requested people, too, or not any more. Returns how many."""
+        columns = {"watched": watched, "updated_at": timezone.now()}
+        return sum(batch.exclude(watched=watched).update(**columns) for batch in self.in_batches())
 
     def in_trouble(self) -> "PersonQuerySet":
         """People whose last poll or push failed, and who are polled."""
@@ -151,15 +166,6 @@ class Person(models.Model):
 
     def __str__(self) -> str:
         return f"@{self.github_username}"
-
-    def clean(self) -> None:
-        """The rules for a login and a backfill choice, for Django's forms."""
-        for field, parse in (("github_username", parse_login), ("backfill", backfill.parse)):
-            value = getattr(self, field)
-            try:
-                setattr(self, field, parse(value) if value else value)
-            except ValueError as error:
-                raise ValidationError({field: str(error)}) from None
 
     def relink(self, pipedrive_id: int | None) -> None:
         """Set another Pipedrive person, or None to find or create one in the next run. Does not save."""
