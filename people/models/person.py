@@ -167,6 +167,12 @@ class Person(models.Model):
     def __str__(self) -> str:
         return f"@{self.github_username}"
 
+    @property
+    def is_stale(self) -> bool:
+        """As PersonQuerySet.stale."""
+        is_polled = self.state in (Person.State.NEW, Person.State.ACTIVE)
+        return is_polled and (self.polled_at or self.created_at) < timezone.now() - max_age()
+
     def relink(self, pipedrive_id: int | None) -> None:
         """Set another Pipedrive person, or None to find or create one in the next run. Does not save."""
         self.pipedrive_id = pipedrive_id
