@@ -13,8 +13,8 @@ from rest_framework_api_key.models import APIKey
 from people.admin.base import ReadOnlyAdmin
 from people.admin.consumer_names import get_consumer_names
 from people.admin.markup import badge, time_in_words
-from people.admin.search import search_people
-from people.models import ApiKey, Person, Visit
+from people.admin.search import search_visits
+from people.models import ApiKey, Visit
 
 admin.site.unregister(APIKey)  # the library's model, which has no read-only keys
 
@@ -48,7 +48,7 @@ class ApiKeyAdmin(APIKeyModelAdmin):
 class VisitAdmin(ReadOnlyAdmin):
     list_display = ["person_name", "consumer_name", "visited", "cursor"]
     search_fields = ["consumer"]  # shows the search; get_search_results does it
-    search_help_text = "beginnings of words of the person's login, name or e-mail address"
+    search_help_text = "the login of a person"
     ordering = ["-id"]
 
     @admin.display(description="person")
@@ -74,6 +74,4 @@ class VisitAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        if not search_term.strip():
-            return queryset, False
-        return queryset.filter(person__in=search_people(Person.objects.order_by(), search_term).values("pk")), False
+        return search_visits(queryset, search_term), False

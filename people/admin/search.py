@@ -35,11 +35,18 @@ def search_gists(gists: GistQuerySet, text: str) -> Any:
     gist_ids = GIST_ID.findall(text.lower())
     if gist_ids:
         return gists.filter(github_id=gist_ids[-1])
-    owner = _find_person(text)
-    return gists.filter(person=owner) if owner else gists.filter(github_id__startswith=text.lower()[:64])
+    # Not "startswith": MySQL compares that byte by byte, without the index.
+    owner = find_person(text)
+    return gists.filter(person=owner) if owner else gists.filter(github_id__istartswith=text.lower()[:64])
 
 
-def _find_person(text: str) -> int | None:
+def search_visits(visits: Any, text: str) -> Any:
+    """The visits to the person with this login."""
+    return visits.filter(person=find_person(text)) if text.strip() else visits
+
+
+def find_person(text: str) -> int | None:
+    """The key of the person with this login, @login or profile URL."""
     try:
         key = login_key(parse_login(text))
     except ValueError:

@@ -105,14 +105,14 @@ class Person(models.Model):
     state = models.CharField(max_length=10, choices=State.choices, default=State.NEW)
     state_changed_at = models.DateTimeField(null=True, blank=True, editable=False)
     watched = models.BooleanField(
-        default=False, db_default=False, help_text="polled by the frequent run of requested people, too"
+        default=False, db_default=False, db_index=True, help_text="polled by the frequent run of requested people, too"
     )
     # Empty: the setting BACKFILL decides at the first list that is read to its end and believed.
     backfill = models.CharField(max_length=10, blank=True)
     # That first list: gists that appear later are not a matter of `backfill`.
     backfill_decided_at = models.DateTimeField(null=True, blank=True, editable=False)
 
-    pipedrive_id = models.PositiveBigIntegerField(null=True, blank=True)
+    pipedrive_id = models.PositiveBigIntegerField(null=True, blank=True, db_index=True)
     # When the service found or created that Pipedrive person. NULL: a user has given its id, which never changes here.
     pipedrive_linked_at = models.DateTimeField(null=True, blank=True, editable=False)
     # When Pipedrive last showed that this person exists.
@@ -144,8 +144,9 @@ class Person(models.Model):
     full_read_at = models.DateTimeField(null=True, blank=True, editable=False)  # every page was read, without ETags
     push_attempted_at = models.DateTimeField(null=True, blank=True, editable=False)
     sync_requested_at = models.DateTimeField(null=True, blank=True, editable=False, db_index=True)
-    next_attempt_at = models.DateTimeField(null=True, blank=True, editable=False)  # after repeated failures
-    next_push_at = models.DateTimeField(null=True, blank=True, editable=False)  # after repeated failures
+    # After repeated failures. Indexed for the list of the people in backoff, who are few.
+    next_attempt_at = models.DateTimeField(null=True, blank=True, editable=False, db_index=True)
+    next_push_at = models.DateTimeField(null=True, blank=True, editable=False, db_index=True)
     lease_holder = models.CharField(max_length=36, blank=True, editable=False)
     leased_until = models.DateTimeField(null=True, blank=True, editable=False)
     failures = models.PositiveIntegerField(default=0, editable=False)  # of polls, in a row
@@ -202,7 +203,11 @@ class SearchTerm(models.Model):
     """A word of a person's login, name or e-mail address. A prefix search uses its index."""
 
     person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="search_terms")
-    term = models.CharField(max_length=64, db_index=True)
+    term = models.CharField(max_length=64)
+
+    class Meta:
+        # With the person, so that a search reads no row of this table.
+        indexes = [models.Index(fields=["term", "person"], name="search_term_person")]
 
     def __str__(self) -> str:
         return self.term
