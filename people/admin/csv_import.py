@@ -32,8 +32,8 @@ def import_people(model_admin: Any, request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     if "rows" in request.POST:
         return _confirm(model_admin, request)
-    form = ImportForm(request.POST or None, request.FILES or None)
-    if request.method == "POST" and form.is_valid():
+    form = ImportForm(request.POST, request.FILES) if request.method == "POST" else ImportForm()
+    if form.is_valid():
         try:
             rows = bulk.read_csv(form.cleaned_data["file"].read())
             if not rows:
