@@ -4,7 +4,7 @@ import csv
 import io
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -14,6 +14,7 @@ from django.db import IntegrityError, transaction
 from people import backfill
 from people.github_names import login_key, parse_login
 from people.models import Person, SearchTerm
+from people.tracking import AlreadyTrackedError
 
 MAX_ROWS = 5000
 BATCH_SIZE = 500  # rows per statement
@@ -128,6 +129,22 @@ def _check_count(rows: list[Any]) -> None:
 
 def track(rows: list[Any]) -> BulkReport:
     """Track the people of these rows."""
+    results, new = _read(rows)
+    for batch in _batches(new):
+        _create(batch)
+    return BulkReport(results)
+
+
+def preview(rows: list[Any]) -> BulkReport:
+    """Return what `track` would do with these rows. Writes nothing."""
+    results, new = _read(rows)
+    for batch in _batches(new):
+        _select_untracked(batch)
+    return BulkReport(results)
+
+
+def _read(rows: list[Any]) -> tuple[list[RowResult], list[tuple[RowResult, Person]]]:
+    """Return the results of all rows, and the people to create with theirs."""
     results: list[RowResult] = []
     new: dict[str, tuple[RowResult, Person]] = {}
     for number, row in enumerate(rows, start=1):
@@ -143,10 +160,12 @@ def track(rows: list[Any]) -> BulkReport:
             result.result, result.reason = RowOutcome.ALREADY_TRACKED, f"Duplicate of row {first}."
         else:
             new[person.username_key] = (result, person)
-    rows_to_create = list(new.values())
-    for start in range(0, len(rows_to_create), BATCH_SIZE):
-        _create(rows_to_create[start : start + BATCH_SIZE])
-    return BulkReport(results)
+    return results, list(new.values())
+
+
+def _batches(new: list[tuple[RowResult, Person]]) -> Iterator[list[tuple[RowResult, Person]]]:
+    for start in range(0, len(new), BATCH_SIZE):
+        yield new[start : start + BATCH_SIZE]
 
 
 def _build_person(row: Any) -> Person:
@@ -197,14 +216,7 @@ def _parse_backfill(given: Any) -> str:
 
 def _create(batch: list[tuple[RowResult, Person]]) -> None:
     """Create these people in one statement, or one by one if another process creates one of them meanwhile."""
-    keys = [person.username_key for _, person in batch]
-    existing = set(Person.objects.filter(username_key__in=keys).values_list("username_key", flat=True))
-    new = []
-    for result, person in batch:
-        if person.username_key in existing:
-            _mark_already_tracked(result)
-        else:
-            new.append((result, person))
+    new = _select_untracked(batch)
     try:
         with transaction.atomic():
             Person.objects.bulk_create([person for _, person in new])
@@ -219,8 +231,18 @@ def _create(batch: list[tuple[RowResult, Person]]) -> None:
                 _mark_already_tracked(result)
 
 
+def _select_untracked(batch: list[tuple[RowResult, Person]]) -> list[tuple[RowResult, Person]]:
+    """Mark the rows of people who are tracked, and return the others."""
+    keys = [person.username_key for _, person in batch]
+    existing = set(Person.objects.filter(username_key__in=keys).values_list("username_key", flat=True))
+    for result, person in batch:
+        if person.username_key in existing:
+            _mark_already_tracked(result)
+    return [(result, person) for result, person in batch if person.username_key not in existing]
+
+
 def _mark_already_tracked(result: RowResult) -> None:
-    result.result, result.reason = RowOutcome.ALREADY_TRACKED, f"@{result.username} is already tracked."
+    result.result, result.reason = RowOutcome.ALREADY_TRACKED, str(AlreadyTrackedError(result.username))
 
 
 def _get_username(row: Any) -> str:

@@ -257,13 +257,16 @@ class Store:
         return person.backfill or self.context.options.backfill
 
     def _decide_backfill(self, poll: Poll, person: Person, known: dict[str, Gist]) -> None:
-        """The first complete list decides also about gists that earlier, incomplete lists have stored as skipped."""
+        """The first complete list decides also about gists that earlier, incomplete lists have stored as skipped.
+
+        Those that were skipped one by one have a reason, and stay skipped.
+        """
         if person.backfill_decided_at or not poll.is_full_read:
             return
         selected = self._selected(poll, person)
         rows = [row.pk for row in known.values() if row.person_id == person.pk and row.github_id in selected]
         if rows:
-            skipped = Gist.objects.filter(pk__in=rows, push_state=Gist.PushState.SKIPPED)
+            skipped = Gist.objects.filter(pk__in=rows, push_state=Gist.PushState.SKIPPED, push_error="")
             skipped.update(push_state=Gist.PushState.PENDING, updated_at=self.context.clock())
 
 

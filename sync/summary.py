@@ -96,9 +96,7 @@ class Summary:
 
     def format_counts(self) -> str:
         """ "1 person polled, 2 new gists": all counters that are not zero."""
-        counts = self.counts()
-        parts = [f"{counts[name]} {words[counts[name] != 1]}" for name, words in COUNTERS.items() if counts[name]]
-        return ", ".join(parts)
+        return format_counts(self.counts())
 
     def format_trouble(self) -> list[str]:
         """ "2 people in trouble:", then a line for each reason with the people it is about."""
@@ -133,3 +131,9 @@ class Summary:
 
     def _attempts(self, work: Work) -> int:
         return self._succeeded[work] + self._failed[work]
+
+
+def format_counts(counts: Mapping[str, int]) -> str:
+    """ "1 person polled, 2 new gists": all counters that are not zero."""
+    known = [(counts.get(name, 0), words) for name, words in COUNTERS.items()]
+    return ", ".join(f"{count} {words[count != 1]}" for count, words in known if count)

@@ -1,63 +1,211 @@
-"""The tracked people: why they fail, and actions for them."""
+"""The tracked people: how they are, what to do about them, and adding more."""
 
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin
-from django.http import HttpRequest
-from django.utils.translation import ngettext
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import Count, Max, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
-from people.models import Person, PersonQuerySet
-from people.models.person import UNLINKED
+from people.admin.base import DeskAdmin
+from people.admin.csv_import import import_people
+from people.admin.filters import ConditionFilter
+from people.admin.forms import NewPersonForm, PersonForm
+from people.admin.markup import external_link, shorten, time_in_words, with_reason
+from people.admin.people_actions import ROW_ACTIONS
+from people.admin.person_page import get_page_context, get_reason, state_badge
+from people.admin.pipedrive_links import person_link
+from people.admin.search import search_people
+from people.admin.stop_tracking import delete_people, render_confirmation, stop_tracking
+from people.github_names import web_host
+from people.models import Gist, Person
+from people.tracking import AlreadyTrackedError, track_person
+
+UNPUSHED = (Gist.PushState.PENDING, Gist.PushState.STARTED)
 
 
 @admin.register(Person)
-class PersonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
-    list_display = ["github_username", "name", "state", "pipedrive_id", "polled_at", "last_error", "push_error"]
-    list_filter = ["state", "watched"]
-    search_fields = ["github_username", "name", "email"]
-    fields = [
-        "github_username",
-        ("state", "last_error", "failures", "next_attempt_at"),
-        ("push_error", "push_failures", "next_push_at"),
-        "unreadable_gists",
-        ("name", "email", "github_id"),
-        ("pipedrive_id", "pipedrive_linked_at", "pipedrive_confirmed_at", "pipedrive_field_key"),
-        ("pipedrive_create_started_at", "pipedrive_matched_at"),
-        ("backfill", "backfill_decided_at"),
-        "watched",
-        ("attempted_at", "polled_at", "full_pass_at", "push_attempted_at", "sync_requested_at"),
-        ("lease_holder", "leased_until"),
-        ("created_at", "updated_at"),
+class PersonAdmin(DeskAdmin):
+    list_display = [
+        *("login", "github", "name", "state_and_reason", "gist_counts", "last_polled", "newest_gist"),
+        *("pipedrive_person", "added"),
     ]
-    actions = ["request_sync", "pause", "resume"]
+    sortable_by = ("login", "added")
+    list_filter = ["state", ConditionFilter, "watched"]
+    search_fields = ["github_username"]  # shows the search; get_search_results does it
+    search_help_text = "beginnings of words of the login, name or e-mail address, or the GitHub id"
+    row_actions = ROW_ACTIONS
+    actions = [*ROW_ACTIONS, stop_tracking]
+    add_fieldsets = [(None, {"fields": ["github_username", "pipedrive_id", "backfill", "watched"]})]
+    fieldsets = [
+        ("Settings", {"fields": ["pipedrive_id", "watched"]}),
+        (
+            "All columns",
+            {
+                "classes": ["collapse"],
+                "fields": [
+                    ("github_username", "github_id"),
+                    ("name", "email"),
+                    ("state", "state_changed_at"),
+                    ("last_error", "failures", "failing_since", "next_attempt_at"),
+                    ("push_error", "push_failures", "push_failing_since", "next_push_at"),
+                    "unreadable_gists",
+                    ("pipedrive_linked_at", "pipedrive_confirmed_at", "pipedrive_field_key"),
+                    ("pipedrive_create_started_at", "pipedrive_matched_at"),
+                    ("backfill", "backfill_decided_at"),
+                    ("attempted_at", "polled_at", "full_pass_at", "push_attempted_at", "sync_requested_at"),
+                    ("lease_holder", "leased_until"),
+                    ("created_at", "updated_at"),
+                ],
+            },
+        ),
+    ]
 
-    @admin.action(description="Sync as soon as possible", permissions=["change"])
-    def request_sync(self, request: HttpRequest, people: PersonQuerySet) -> None:
-        count = people.request_sync()
-        message = ngettext("%d person comes first in the next run.", "%d people come first in the next run.", count)
-        self.message_user(request, message % count)
+    # --- the list ---
 
-    @admin.action(description="Pause (stop polling)", permissions=["change"])
-    def pause(self, request: HttpRequest, people: PersonQuerySet) -> None:
-        count = people.pause()
-        self.message_user(request, ngettext("%d person is paused.", "%d people are paused.", count) % count)
+    @admin.display(description="login", ordering="username_key")
+    def login(self, person: Person) -> str:
+        return str(person)
 
-    @admin.action(description="Resume (poll paused people again)", permissions=["change"])
-    def resume(self, request: HttpRequest, people: PersonQuerySet) -> None:
-        count = people.resume()
-        self.message_user(request, ngettext("%d person is resumed.", "%d people are resumed.", count) % count)
+    @admin.display(description="GitHub")
+    def github(self, person: Person) -> SafeString:
+        return external_link(f"https://{web_host()}/{person.github_username}", "profile")
+
+    @admin.display(description="state")
+    def state_and_reason(self, person: Person) -> SafeString:
+        return with_reason(state_badge(person), get_reason(person))
+
+    @admin.display(description="gists: all / unpushed / rejected")
+    def gist_counts(self, person: Any) -> str:
+        return " / ".join(f"{number:,}" for number in person.gist_counts)
+
+    @admin.display(description="last polled")
+    def last_polled(self, person: Person) -> SafeString:
+        return time_in_words(person.polled_at, "error" if person.is_stale else "")
+
+    @admin.display(description="newest gist")
+    def newest_gist(self, person: Any) -> SafeString:
+        gist = person.newest_gist
+        if gist is None:
+            return format_html("{}", "–")
+        url = reverse("admin:people_gist_change", args=[gist.pk])
+        text = shorten(gist.description, 40) or gist.github_id
+        return format_html('<a href="{}">{}</a> {}', url, text, f"{gist.github_created_at:%Y-%m-%d}")
+
+    @admin.display(description="Pipedrive person")
+    def pipedrive_person(self, person: Person) -> SafeString:
+        return person_link(person.pipedrive_id)
+
+    @admin.display(description="added", ordering="pk")  # in the same order, and indexed
+    def added(self, person: Person) -> str:
+        return f"{person.created_at:%Y-%m-%d}"
+
+    def prepare_rows(self, rows: list[Any]) -> None:
+        """Count the gists of these people, and find their newest ones: three queries for the whole page."""
+        keys = [person.pk for person in rows]
+        # By both columns of an index, so that no gist is read.
+        grouped = Gist.objects.filter(person__in=keys).order_by().values_list("person", "push_state")
+        counts: dict[int, dict[str, int]] = {}
+        for key, state, number in grouped.annotate(Count("pk")):
+            counts.setdefault(key, {})[state] = number
+        newest_ids = Gist.objects.filter(person__in=keys).order_by().values_list("person").annotate(Max("pk"))
+        newest = {gist.person_id: gist for gist in _read_gists([pk for _, pk in newest_ids])}
+        for person in rows:
+            by_state = counts.get(person.pk, {})
+            unpushed = sum(by_state.get(state, 0) for state in UNPUSHED)
+            person.gist_counts = (sum(by_state.values()), unpushed, by_state.get(Gist.PushState.REJECTED, 0))
+            person.newest_gist = newest.get(person.pk)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        return search_people(cast(Any, queryset), search_term), False
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        actions: dict[str, Any] = super().get_actions(request)
+        actions.pop("delete_selected", None)  # stop_tracking says what is deleted without listing each gist.
+        return actions
+
+    # --- adding ---
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        return super().get_form(request, obj, change, form=PersonForm if change else NewPersonForm, **kwargs)
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        try:
+            return super().add_view(request, form_url, extra_context)
+        except AlreadyTrackedError:
+            # Another process has created the person since the form was checked: now the check finds it.
+            return super().add_view(request, form_url, extra_context)
+
+    def get_urls(self) -> list[URLPattern]:
+        return [
+            path("import/", self.admin_site.admin_view(self.import_view), name="people_person_import"),
+            *super().get_urls(),
+        ]
+
+    def import_view(self, request: HttpRequest) -> HttpResponse:
+        return import_people(self, request)
+
+    # --- the page of a person ---
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.fieldsets if obj else self.add_fieldsets
+
+    def get_readonly_fields(self, request: HttpRequest, person: Person | None = None) -> list[str]:
+        if person is None:
+            return []
+        rows: list[Any] = [row for _, options in self.get_fieldsets(request, person) for row in options["fields"]]
+        names: list[str] = [name for row in rows for name in ([row] if isinstance(row, str) else row)]
+        return [name for name in names if name not in PersonForm.Meta.fields]
+
+    def get_page_context(self, request: HttpRequest, person: Person) -> dict[str, Any]:
+        return {**get_page_context(self, request, person), "show_delete": False}
+
+    def get_attempts(self, gists: list[Gist]) -> dict[int, list[SafeString]]:
+        """The attempts to push these gists, by the gist's key. sync.admin, which knows them, replaces this method."""
+        return {}
+
+    def get_page_links(self, request: HttpRequest, person: Person) -> list[dict[str, str]]:
+        """Links to pages that ask before they do something."""
+        if not self.has_delete_permission(request, person):
+            return []
+        return [{"label": "Stop tracking …", "url": reverse("admin:people_person_delete", args=[person.pk])}]
 
     def save_model(self, request: HttpRequest, person: Person, form: Any, change: bool) -> None:
         if not change:
-            super().save_model(request, person, form, change)
+            created = track_person(
+                person.github_username,
+                pipedrive_id=person.pipedrive_id,
+                backfill=person.backfill,
+                watched=person.watched,
+            )
+            person.pk, person.created_at = created.pk, created.created_at
             return
-        Person.objects.filter(pk=person.pk).update(watched=person.watched)
-        if "pipedrive_id" in form.changed_data:
-            person.relink(person.pipedrive_id)
-            # Only these columns, because a sync may write the others at the same time.
-            person.save(update_fields=["pipedrive_id", *UNLINKED, "updated_at"])
+        changes = {name: form.cleaned_data[name] for name in form.changed_data}
+        with transaction.atomic():
+            # A run may have written other columns since the form was read.
+            Person.objects.select_for_update().get(pk=person.pk).apply(changes)
 
-    def get_readonly_fields(self, request: HttpRequest, person: Person | None = None) -> list[str]:
-        editable = {"pipedrive_id", "watched"} | (set() if person else {"github_username", "backfill"})
-        names = [name for row in self.fields for name in ([row] if isinstance(row, str) else row)]
-        return [name for name in names if name not in editable]
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        person = self.get_object(request, object_id)
+        if not self.has_delete_permission(request, person):
+            raise PermissionDenied
+        if person is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined,no-any-return]  # missing in the stubs
+        people = Person.objects.filter(pk=person.pk)
+        if request.method != "POST":
+            return render_confirmation(self, request, people, [])
+        delete_people(self, request, people)
+        return HttpResponseRedirect(reverse("admin:people_person_changelist"))
+
+    def has_push_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("people.change_gist")
+
+
+def _read_gists(keys: list[int]) -> QuerySet[Gist]:
+    return Gist.objects.filter(pk__in=keys).only("person_id", "github_id", "description", "github_created_at")

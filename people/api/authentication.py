@@ -28,6 +28,7 @@ class ApiKeyAuthentication(BaseAuthentication):
             raise AuthenticationFailed("This API key is unknown or revoked.") from None
         if key.has_expired:
             raise AuthenticationFailed(f"This API key expired on {key.expiry_date:%Y-%m-%d}.")
+        key.record_use()
         return AnonymousUser(), key
 
     def authenticate_header(self, request: Request) -> str:

@@ -3,7 +3,6 @@
 from datetime import datetime
 from typing import Any
 
-from django.db import IntegrityError, transaction
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.utils import html
@@ -11,8 +10,8 @@ from rest_framework.utils import html
 from people.api.fields import BackfillField, StrictBooleanField
 from people.api.validation import StrictMixin
 from people.bulk import BulkReport, RowOutcome, RowResult
-from people.github_names import login_key, parse_login
 from people.models import Gist, Person
+from people.tracking import AlreadyTrackedError, parse_new_login, track_person
 from people.visits import GistSlice
 
 MAX_BIGINT = 2**63 - 1
@@ -181,25 +180,22 @@ class NewPersonSerializer(StrictMixin, serializers.ModelSerializer[Person]):
 
     def validate_username(self, value: str) -> str:
         try:
-            login = parse_login(value)
+            return parse_new_login(value)
+        except AlreadyTrackedError as error:
+            raise serializers.ValidationError(str(error), code="unique") from None
         except ValueError as error:
             raise serializers.ValidationError(str(error)) from None
-        if Person.objects.filter(username_key=login_key(login)).exists():
-            raise already_tracked_error(login)
-        return login
 
     def create(self, validated_data: dict[str, Any]) -> Person:
-        login = validated_data["username"]
         try:
-            with transaction.atomic():
-                return Person.objects.create(
-                    github_username=login,
-                    pipedrive_id=validated_data.get("pipedrive_id"),
-                    watched=validated_data["watched"],
-                    backfill=validated_data.get("backfill", ""),
-                )
-        except IntegrityError:  # A concurrent request created the same person after the check above.
-            raise serializers.ValidationError({"username": already_tracked_error(login).detail}) from None
+            return track_person(
+                validated_data["username"],
+                pipedrive_id=validated_data.get("pipedrive_id"),
+                backfill=validated_data.get("backfill", ""),
+                watched=validated_data["watched"],
+            )
+        except AlreadyTrackedError as error:  # A concurrent request has created the same person after the validation.
+            raise serializers.ValidationError({"username": [str(error)]}, code="unique") from None
 
 
 class PersonChangesSerializer(StrictMixin, serializers.Serializer[dict[str, Any]]):
@@ -262,10 +258,6 @@ class BulkReportSerializer(serializers.Serializer[BulkReport]):
     already_tracked = serializers.IntegerField()
     rejected = serializers.IntegerField()
     results = BulkResultSerializer(many=True)
-
-
-def already_tracked_error(login: str) -> serializers.ValidationError:
-    return serializers.ValidationError(f"@{login} is already tracked.", code="unique")
 
 
 class VisitQuerySerializer(serializers.Serializer[dict[str, Any]]):

@@ -1,12 +1,16 @@
 """The consumers of the API: keys, visit markers and request counts."""
 
 import time
+from datetime import timedelta
 
 from django.db import IntegrityError, models, transaction
 from django.db.models import F
+from django.utils import timezone
 from rest_framework_api_key.models import AbstractAPIKey
 
 from people.models.person import Person
+
+USE_RECORDED_EVERY = timedelta(minutes=10)
 
 
 class ApiKey(AbstractAPIKey):
@@ -15,10 +19,18 @@ class ApiKey(AbstractAPIKey):
     read_only = models.BooleanField(
         default=False, help_text="The key may only read (which also moves its visit markers)."
     )
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)  # at most USE_RECORDED_EVERY ago
 
     class Meta(AbstractAPIKey.Meta):
         verbose_name = "API key"
         verbose_name_plural = "API keys"
+
+    def record_use(self) -> None:
+        """Store when the key was used last, without a write in every request."""
+        now = timezone.now()
+        if self.last_used_at is None or self.last_used_at < now - USE_RECORDED_EVERY:
+            ApiKey.objects.filter(pk=self.pk).update(last_used_at=now)
+            self.last_used_at = now
 
 
 class Visit(models.Model):

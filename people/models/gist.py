@@ -19,14 +19,27 @@ class GistQuerySet(BatchQuerySet["Gist"]):
         states = [Gist.PushState.REJECTED, Gist.PushState.SKIPPED]
         return sum(batch.filter(push_state__in=states).update(**columns) for batch in self.in_batches())
 
+    def skip(self, reason: str) -> int:
+        """Keep pending and rejected gists from being pushed. Returns how many there were.
+
+        The activity of a started or pushed gist may exist, so these stay as they are. A run that begins to push a gist
+        at the same time updates it only while it is pending, so one of the two statements finds it changed.
+        """
+        columns = {"push_state": Gist.PushState.SKIPPED, "push_error": reason[:500], "updated_at": timezone.now()}
+        states = [Gist.PushState.PENDING, Gist.PushState.REJECTED]
+        return sum(batch.filter(push_state__in=states).update(**columns) for batch in self.in_batches())
+
     def widen_backfill(self, choice: str) -> int:
-        """Make the skipped gists of one person pending that this backfill choice includes. Returns how many."""
-        rows = list(self.values_list("pk", "github_created_at", "push_state"))
-        selected = select(choice, [created for _, created, _ in rows])
+        """Make the skipped gists of one person pending that this backfill choice includes. Returns how many.
+
+        Gists that were skipped one by one, with a reason, are not a matter of the backfill choice.
+        """
+        rows = list(self.values_list("pk", "github_created_at", "push_state", "push_error"))
+        selected = select(choice, [created for _, created, _, _ in rows])
         skipped = [
             pk
-            for (pk, _, state), is_selected in zip(rows, selected, strict=True)
-            if is_selected and state == Gist.PushState.SKIPPED
+            for (pk, _, state, reason), is_selected in zip(rows, selected, strict=True)
+            if is_selected and state == Gist.PushState.SKIPPED and not reason
         ]
         return self.filter(pk__in=skipped).push_again()
 
@@ -43,7 +56,7 @@ class Gist(models.Model):
         STARTED = "started"  # the POST may have been sent; check Pipedrive before sending another
         PUSHED = "pushed"  # has its activity
         REJECTED = "rejected"  # by Pipedrive; push_error has the reason
-        SKIPPED = "skipped"  # not included in the person's backfill choice
+        SKIPPED = "skipped"  # not included in the person's backfill choice, or one by one: push_error has the reason
 
     github_id = models.CharField(max_length=64, unique=True)
     person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="gists")

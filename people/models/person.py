@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Count, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from people import backfill
+from people.freshness import max_age
 from people.github_names import login_key, parse_login
 from people.models.batches import BatchQuerySet
 from people.search import search_terms
@@ -44,6 +43,22 @@ class PersonQuerySet(BatchQuerySet["Person"]):
         """Put these people first in the next run. Returns how many. Uses the database's clock, as the runs do."""
         columns = {"sync_requested_at": Now(), "next_attempt_at": None, "next_push_at": None}
         return sum(batch.update(**columns) for batch in self.in_batches())
+
+    def stale(self) -> "PersonQuerySet":
+        """Polled people whose last successful poll, or whose addition if there is none, is older than max_age()."""
+        oldest = timezone.now() - max_age()
+        is_stale = Q(polled_at__lt=oldest) | Q(polled_at=None, created_at__lt=oldest)
+        return self.filter(is_stale, state__in=[Person.State.NEW, Person.State.ACTIVE])
+
+    def in_backoff(self) -> "PersonQuerySet":
+        """People whose next poll or push waits after repeated failures."""
+        now = timezone.now()
+        return self.filter(Q(next_attempt_at__gt=now) | Q(next_push_at__gt=now))
+
+    def watch(self, watched: bool) -> int:
+        """Poll these people with the frequent run of requested people, too, or not any more. Returns how many."""
+        columns = {"watched": watched, "updated_at": timezone.now()}
+        return sum(batch.exclude(watched=watched).update(**columns) for batch in self.in_batches())
 
     def in_trouble(self) -> "PersonQuerySet":
         """People whose last poll or push failed, and who are polled."""
@@ -90,14 +105,14 @@ class Person(models.Model):
     state = models.CharField(max_length=10, choices=State.choices, default=State.NEW)
     state_changed_at = models.DateTimeField(null=True, blank=True, editable=False)
     watched = models.BooleanField(
-        default=False, db_default=False, help_text="polled by the frequent run of requested people, too"
+        default=False, db_default=False, db_index=True, help_text="polled by the frequent run of requested people, too"
     )
     # Empty: the setting BACKFILL decides at the first list that is read to its end and believed.
     backfill = models.CharField(max_length=10, blank=True)
     # That first list: gists that appear later are not a matter of `backfill`.
     backfill_decided_at = models.DateTimeField(null=True, blank=True, editable=False)
 
-    pipedrive_id = models.PositiveBigIntegerField(null=True, blank=True)
+    pipedrive_id = models.PositiveBigIntegerField(null=True, blank=True, db_index=True)
     # When the service found or created that Pipedrive person. NULL: a user has given its id, which never changes here.
     pipedrive_linked_at = models.DateTimeField(null=True, blank=True, editable=False)
     # When Pipedrive last showed that this person exists.
@@ -129,8 +144,9 @@ class Person(models.Model):
     full_read_at = models.DateTimeField(null=True, blank=True, editable=False)  # every page was read, without ETags
     push_attempted_at = models.DateTimeField(null=True, blank=True, editable=False)
     sync_requested_at = models.DateTimeField(null=True, blank=True, editable=False, db_index=True)
-    next_attempt_at = models.DateTimeField(null=True, blank=True, editable=False)  # after repeated failures
-    next_push_at = models.DateTimeField(null=True, blank=True, editable=False)  # after repeated failures
+    # After repeated failures. Indexed for the list of the people in backoff, who are few.
+    next_attempt_at = models.DateTimeField(null=True, blank=True, editable=False, db_index=True)
+    next_push_at = models.DateTimeField(null=True, blank=True, editable=False, db_index=True)
     lease_holder = models.CharField(max_length=36, blank=True, editable=False)
     leased_until = models.DateTimeField(null=True, blank=True, editable=False)
     failures = models.PositiveIntegerField(default=0, editable=False)  # of polls, in a row
@@ -152,14 +168,11 @@ class Person(models.Model):
     def __str__(self) -> str:
         return f"@{self.github_username}"
 
-    def clean(self) -> None:
-        """The rules for a login and a backfill choice, for Django's forms."""
-        for field, parse in (("github_username", parse_login), ("backfill", backfill.parse)):
-            value = getattr(self, field)
-            try:
-                setattr(self, field, parse(value) if value else value)
-            except ValueError as error:
-                raise ValidationError({field: str(error)}) from None
+    @property
+    def is_stale(self) -> bool:
+        """As PersonQuerySet.stale."""
+        is_polled = self.state in (Person.State.NEW, Person.State.ACTIVE)
+        return is_polled and (self.polled_at or self.created_at) < timezone.now() - max_age()
 
     def relink(self, pipedrive_id: int | None) -> None:
         """Set another Pipedrive person, or None to find or create one in the next run. Does not save."""
@@ -190,7 +203,11 @@ class SearchTerm(models.Model):
     """A word of a person's login, name or e-mail address. A prefix search uses its index."""
 
     person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="search_terms")
-    term = models.CharField(max_length=64, db_index=True)
+    term = models.CharField(max_length=64)
+
+    class Meta:
+        # With the person, so that a search reads no row of this table.
+        indexes = [models.Index(fields=["term", "person"], name="search_term_person")]
 
     def __str__(self) -> str:
         return self.term

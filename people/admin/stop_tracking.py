@@ -1,0 +1,80 @@
+"""Stopping to track people: a page that says what is deleted, and what stays."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.models import DELETION
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+
+from gisttracker.database import retried
+from people.admin.actions import in_number, log_rows
+from people.admin.base import MAX_COUNT, CappedCount
+from people.models import Gist, Person, PersonQuerySet, Visit
+
+BATCH_SIZE = 100  # people; their gists and attempts are deleted in the same transaction
+MAX_SHOWN = 20  # logins on the page
+HISTORY = "Stopped tracking."
+
+
+@admin.action(description="Stop tracking …", permissions=["delete"])
+def stop_tracking(model_admin: Any, request: HttpRequest, people: Any) -> HttpResponse | None:
+    """The action of the list: a page that asks, then the deletion."""
+    if "confirmed" in request.POST:
+        delete_people(model_admin, request, people)
+        return None
+    fields = [
+        (name, value)
+        for name in ("action", "select_across", ACTION_CHECKBOX_NAME)
+        for value in request.POST.getlist(name)
+        if value
+    ]
+    return render_confirmation(model_admin, request, people, fields)
+
+
+def render_confirmation(
+    model_admin: Any, request: HttpRequest, people: PersonQuerySet, fields: list[tuple[str, str]]
+) -> HttpResponse:
+    """The page that says what goes. `fields` are posted again with the confirmation."""
+    keys = people.order_by().values("pk")
+    names = list(people.order_by("username_key").values_list("github_username", flat=True)[: MAX_SHOWN + 1])
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "title": "Stop tracking",
+        "opts": model_admin.opts,
+        "media": model_admin.media,
+        "names": names[:MAX_SHOWN],
+        "has_more": len(names) > MAX_SHOWN,
+        "people_count": _count(people),
+        "gist_count": _count(Gist.objects.filter(person__in=keys)),
+        "visit_count": _count(Visit.objects.filter(person__in=keys)),
+        "fields": fields,
+    }
+    return TemplateResponse(request, "admin/people/person/stop_tracking.html", context)
+
+
+def delete_people(model_admin: Any, request: HttpRequest, people: PersonQuerySet) -> None:
+    keys = list(people.order_by().values_list("pk", flat=True).distinct())
+    count = 0
+    for start in range(0, len(keys), BATCH_SIZE):
+        count += _delete_batch(request, keys[start : start + BATCH_SIZE])
+    text = in_number(("%d person is not tracked any more.", "%d people are not tracked any more."), count)
+    model_admin.message_user(request, f"{text} Pipedrive keeps its records.", messages.SUCCESS)
+
+
+@retried
+def _delete_batch(request: HttpRequest, keys: list[int]) -> int:
+    with transaction.atomic():
+        # Visits and the sync take the same locks, so none of them adds rows while these are deleted.
+        people = list(Person.objects.filter(pk__in=keys).select_for_update().order_by("pk"))
+        if people:
+            log_rows(request, people, DELETION, HISTORY)
+            Person.objects.filter(pk__in=[person.pk for person in people]).delete()
+    return len(people)
+
+
+def _count(rows: Any) -> int:
+    count: int = rows.order_by()[: MAX_COUNT + 1].count()
+    return count if count <= MAX_COUNT else CappedCount(MAX_COUNT)
