@@ -5,10 +5,10 @@ RUNTIME := .venv/.runtime
 TOOLS := .venv/.tools
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run sync test kills fuzz bench bench-api bench-sync cover lint openapi format clean
+.PHONY: help build demo run sync test kills fuzz bench bench-api bench-sync cover lint screenshots openapi format clean
 
 help: ## list the available commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: $(RUNTIME) ## install the service's packages into .venv
 
@@ -64,6 +64,9 @@ lint: $(TOOLS) ## check Python, missing migrations, the Dockerfile, shell script
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/actionlint .github/workflows/*.yml
 	@$(BIN)/zizmor --offline --quiet .github
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tests/lint_deploy.sh
+
+screenshots: $(TOOLS) ## take the pictures of the admin in docs/screenshots with the machine's Chromium
+	@$(BIN)/python tests/screenshots.py
 
 openapi: $(TOOLS) ## write the OpenAPI schema to tests/openapi.yaml, which a test checks for changes
 	@DATABASE_HOST= $(BIN)/python manage.py spectacular --validate --fail-on-warn --file tests/openapi.yaml

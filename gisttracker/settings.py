@@ -45,7 +45,7 @@ ROOT_URLCONF = "gisttracker.urls"
 WSGI_APPLICATION = "gisttracker.wsgi.application"
 INSTALLED_APPS = [
     "gisttracker",  # before the admin, whose templates it overrides
-    "django.contrib.admin",
+    "gisttracker.apps.DeskConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -59,8 +59,8 @@ def chart_runs() -> Chart:
     ]
     return Chart(
         "The last 30 runs for all people",
-        f"At most {max(pushed, default=0)} activities created, {max(failed, default=0)} failures and "
-        f"{max(minutes, default=0):.1f} minutes in a run.",
+        f"In one run at most: {max(pushed, default=0)} pushed, {max(failed, default=0)} failed, "
+        f"{max(minutes, default=0):.1f} min.",
         [
             *_draw_bars(pushed, highest, "pushed", titles, part=0, parts=2),
             *_draw_bars(failed, highest, "failed", titles, part=1, parts=2),
@@ -90,10 +90,10 @@ def chart_gists(now: datetime) -> Chart:
     counts = dict(rows.values_list("day").annotate(Count("pk")))
     days = [(first + timedelta(days=number)).date() for number in range(MAX_DAYS)]
     numbers = [counts.get(day, 0) for day in days]
-    titles = [f"{day:%Y-%m-%d}: {number} new gists" for day, number in zip(days, numbers, strict=True)]
+    titles = [f"{day:%Y-%m-%d}: {number} new" for day, number in zip(days, numbers, strict=True)]
     return Chart(
         "New gists in the last 30 days",
-        f"{sum(numbers)} new gists, at most {max(numbers)} on a day.",
+        f"In total: {sum(numbers)}; on one day at most: {max(numbers)}.",
         _draw_bars(numbers, max([*numbers, 1]), "new", titles),
         ("Day (UTC)", "New gists"),
         [(f"{day:%Y-%m-%d}", str(number)) for day, number in zip(days, numbers, strict=True)],

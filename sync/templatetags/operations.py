@@ -72,6 +72,7 @@ def get_headline(status: Status) -> str:
 def describe_problem(problem: Problem) -> dict[str, Any]:
     level = "error" if problem.severity == Alarm.Severity.PAGE else "warning"
     return {
+        "level": level,
         "badge": badge(problem.code.replace("_", " "), level),
         "since": time_in_words(problem.since) if problem.since else "",
         "summary": problem.summary,
