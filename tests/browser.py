@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Literal
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Route, sync_playwright
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
 ARGUMENTS = [
@@ -18,6 +18,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+TIMEOUT = 60_000.0  # milliseconds, far more than a busy machine needs
 Scheme = Literal["light", "dark"]
 
 
@@ -28,6 +29,7 @@ class Desk:
         self.page, self.base = page, base
         self.foreign: list[str] = []
         self.errors: list[str] = []
+        page.set_default_timeout(TIMEOUT)
         page.route("**/*", self._check)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
@@ -44,10 +46,23 @@ class Desk:
         self.open("/admin/login/?next=/admin/")
         self.page.get_by_label("Username").fill(name)
         self.page.get_by_label("Password").fill(password)
-        self.page.get_by_role("button", name="Log in").click()
+        self.follow(self.page.get_by_role("button", name="Log in"))
 
     def open(self, path: str) -> None:
         self.page.goto(self.base + path)
+
+    def follow(self, link_or_button: Locator) -> None:
+        """Click, and wait for the page that it leads to."""
+        with self.page.expect_navigation():
+            link_or_button.click()
+
+    def press(self, name: str) -> None:
+        self.follow(self.page.get_by_role("button", name=name, exact=True))
+
+    def run_action(self, label: str) -> None:
+        """Choose an action for the selected rows of a list."""
+        self.page.locator("select[name=action]").select_option(label=label)
+        self.press("Go")
 
     @property
     def text(self) -> str:
