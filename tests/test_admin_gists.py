@@ -115,6 +115,17 @@ def test_an_action_changes_only_the_states_that_it_may(action: str, admin_client
     assert LogEntry.objects.count() == 2
 
 
+def test_a_gist_that_a_run_begins_to_push_meanwhile_is_not_skipped() -> None:
+    """The UPDATE itself checks the state, whatever was read before."""
+    gists = create_each(create_person())
+
+    count = Gist.objects.skip("Skipped by grace.")
+
+    states = {state: Gist.objects.get(pk=gist.pk).push_state for state, gist in gists.items()}
+    assert count == 2
+    assert states == {**{state: state for state in STATES}, "rejected": "skipped", "pending": "skipped"}
+
+
 def test_a_skipped_gist_says_by_whom(admin_client: Client) -> None:
     gist = create_gist(create_person())
 

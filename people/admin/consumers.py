@@ -27,6 +27,9 @@ class ApiKeyAdmin(APIKeyModelAdmin):
     class Media:
         css = {"all": ["people/admin.css"]}
 
+    def get_readonly_fields(self, request: HttpRequest, key: Any = None) -> tuple[str, ...]:
+        return (*super().get_readonly_fields(request, key), *(("created", "last_used_at") if key else ()))
+
     @admin.display(description="access", ordering="read_only")
     def access(self, key: ApiKey) -> str:
         return "read only" if key.read_only else "read and write"

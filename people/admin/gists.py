@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from people.admin.actions import RowAction
 from people.admin.base import Facts, FactsAdmin
 from people.admin.filters import StoredFilter
-from people.admin.markup import badge, external_link, shorten, time_in_words, with_reason
+from people.admin.markup import badge, external_link, is_web_url, shorten, time_in_words, with_reason
 from people.admin.person_page import gist_link, push_badge
 from people.admin.pipedrive_links import activity_link, person_link
 from people.admin.search import search_gists
@@ -110,6 +110,7 @@ class GistAdmin(FactsAdmin):
             ("Activity", activity_link(gist.pipedrive_activity_id)),
             ("Filed under", person_link(gist.pipedrive_person_id)),
             ("GitHub", gist_link(gist)),
+            ("Gist id", gist.github_id),
             ("On GitHub", _describe_times(gist)),
             ("Stored", time_in_words(gist.created_at)),
             ("Push attempts", str(gist.push_attempts)),
@@ -145,4 +146,4 @@ def _list_files(gist: Gist) -> SafeString:
 
 def _file_link(file: dict[str, Any]) -> SafeString:
     name, url = str(file.get("name", "")), str(file.get("raw_url", ""))
-    return external_link(url, name) if url.startswith(("https://", "http://")) else format_html("{}", name)
+    return external_link(url, name) if is_web_url(url) else format_html("{}", name)

@@ -8,7 +8,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.timesince import timesince, timeuntil
 
-MAX_REASON_LENGTH = 120  # characters of a reason in a list; the page of the row shows all of it
+MAX_REASON_LENGTH = 90  # characters of a reason in a list; the page of the row shows all of it
 
 
 def badge(text: str, level: str) -> SafeString:
@@ -18,6 +18,11 @@ def badge(text: str, level: str) -> SafeString:
 
 def external_link(url: str, text: str) -> SafeString:
     return format_html('<a href="{}" rel="noopener noreferrer" target="_blank">{}</a>', url, text)
+
+
+def is_web_url(url: str) -> bool:
+    """Only such a URL may become a link: others can hold a script."""
+    return url.startswith(("https://", "http://"))
 
 
 def shorten(text: str, length: int = MAX_REASON_LENGTH) -> str:

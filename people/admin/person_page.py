@@ -14,13 +14,14 @@ from django.utils.safestring import SafeString
 
 from people.admin.base import Facts
 from people.admin.consumer_names import get_consumer_names
-from people.admin.markup import badge, external_link, in_words, time_in_words, with_reason
+from people.admin.markup import badge, external_link, in_words, is_web_url, shorten, time_in_words, with_reason
 from people.admin.pipedrive_links import activity_link, person_link
 from people.github_names import web_host
 from people.models import Gist, Person
 
 GISTS_PER_PAGE = 50
 MAX_VISITS = 100
+MAX_ID_LENGTH = 9  # characters of a gist's id; its own page shows the whole id
 STATE_LEVELS = {
     Person.State.NEW: "quiet",
     Person.State.ACTIVE: "ok",
@@ -58,10 +59,9 @@ def github_link(person: Person) -> SafeString:
 
 
 def gist_link(gist: Gist) -> SafeString:
-    """GitHub's own page of the gist. Only an http(s) URL becomes a link."""
-    if not gist.html_url.startswith(("https://", "http://")):
-        return format_html("{}", gist.github_id)
-    return external_link(gist.html_url, gist.github_id)
+    """GitHub's own page of the gist, as the beginning of its id. Only an http(s) URL becomes a link."""
+    text = shorten(gist.github_id, MAX_ID_LENGTH)
+    return external_link(gist.html_url, text) if is_web_url(gist.html_url) else format_html("{}", text)
 
 
 def get_facts(person: Person) -> Facts:
