@@ -64,7 +64,7 @@ def test_the_list_shows_what_an_operator_needs(admin_client: Client, settings: S
     assert 'href="https://github.com/ada" rel="noopener' in page
     assert 'href="https://acme.pipedrive.com/person/7" rel="noopener' in page
     assert '<span class="badge badge-ok">active</span> <span class="reason" title="odd">odd</span>' in page
-    assert "4 / 2 / 1" in page
+    assert "4 (2 unpushed, 1 rejected)" in page
     assert "A rejected gist" in page  # the newest
     assert "just now" in page
 

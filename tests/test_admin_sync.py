@@ -90,6 +90,7 @@ def test_problems_are_grouped_by_reason(admin_client: Client) -> None:
         person = create_person(f"person-{number}")
         summary.problem("no such type", person=person, gist=create_gist(person))
         summary.problem(f"person-{number} is an organisation", person=person)
+        summary.problem(f"gist {number}: no such type", person=person)
     summary.problem("stopped asking GitHub: the token was refused")
     run = create_run(errors="\n".join(summary.problems))
 
@@ -99,10 +100,10 @@ def test_problems_are_grouped_by_reason(admin_client: Client) -> None:
     assert sorted(groups) == [
         (1, "stopped asking GitHub: the token was refused"),
         (25, "LOGIN is an organisation"),
-        (25, "no such type"),
+        (50, "no such type"),
     ]
-    assert "25 × no such type (@person-0, gist" in page
-    assert "and 22 more" in page
+    assert "50 × no such type (@person-0, gist" in page
+    assert "and 47 more" in page
     assert "(and 2 other reasons)" in get(admin_client, "/admin/sync/syncrun/")
 
 

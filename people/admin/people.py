@@ -79,9 +79,12 @@ class PersonAdmin(DeskAdmin):
     def state_and_reason(self, person: Person) -> SafeString:
         return with_reason(state_badge(person), get_reason(person))
 
-    @admin.display(description="gists: all / unpushed / rejected")
+    @admin.display(description="gists")
     def gist_counts(self, person: Any) -> str:
-        return " / ".join(f"{number:,}" for number in person.gist_counts)
+        total, unpushed, rejected = person.gist_counts
+        parts = [f"{unpushed:,} unpushed"] if unpushed else []
+        parts += [f"{rejected:,} rejected"] if rejected else []
+        return f"{total:,} ({', '.join(parts)})" if parts else f"{total:,}"
 
     @admin.display(description="last polled")
     def last_polled(self, person: Person) -> SafeString:

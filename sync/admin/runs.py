@@ -25,7 +25,7 @@ LEVELS = {
 }
 API_NAMES = {"github": "GitHub", "pipedrive": "Pipedrive"}
 # As sync.summary.Summary.problem writes lines: "@ada, gist 5f: reason", "@ada: reason", "gist 5f: reason" or "reason".
-PROBLEM = re.compile(r"(?:(?P<subject>@\S+?(?:, gist \S+)?|gist \S+): )?(?P<reason>.*)", re.DOTALL)
+PROBLEM = re.compile(r"(?:(?P<subject>@\S+?(?:[,:] gist \S+)?|gist \S+): )?(?P<reason>.*)", re.DOTALL)
 MAX_SUBJECTS = 3  # people and gists that are named for each reason
 
 
@@ -102,7 +102,7 @@ def group_problems(errors: str) -> list[tuple[int, str, list[str]]]:
     for line in errors.splitlines():
         found = PROBLEM.fullmatch(line)
         subject, reason = (found["subject"] or "", found["reason"]) if found else ("", line)
-        login = subject.removeprefix("@").partition(",")[0]
+        login = subject.removeprefix("@").partition(",")[0].partition(":")[0]
         is_person = subject.startswith("@")
         reason = re.sub(rf"(?<![\w-]){re.escape(login)}(?![\w-])", "LOGIN", reason) if is_person else reason
         subjects.setdefault(reason, []).append(subject)
