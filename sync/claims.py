@@ -16,6 +16,7 @@ from django.db import OperationalError, connection, transaction
 from django.db.models import F, Q, QuerySet
 
 from gisttracker.database import LOCK_TIMEOUT, error_code, retried
+from people.freshness import MAX_CLOCK_ERROR
 from people.github_names import login_key
 from people.models import Gist, GistQuerySet, Person
 from sync.clients.boot_clock import boot_clock
@@ -24,7 +25,6 @@ from sync.clients.errors import LeaseLostError
 Clock = Callable[[], datetime]
 UNAVAILABLE_RECHECK_EVERY = timedelta(days=1)
 MIN_FAILURES_TO_PAUSE = 3  # in a row; before, a person is tried again in the next round
-MAX_CLOCK_ERROR = timedelta(minutes=1)
 FIRST_PAUSE, MAX_PAUSE = timedelta(hours=6), timedelta(days=1)  # doubled with each failure
 
 

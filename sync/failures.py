@@ -1,36 +1,21 @@
-"""The failures that are on the rows of people and gists. Each function reads up to MAX_READ rows."""
+"""The failures that are on the rows of people and gists. At most MAX_READ rows are read for a list of reasons."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, QuerySet
 
 from people.models import Gist, Person
-from sync.claims import MAX_CLOCK_ERROR
 from sync.reasons import Failure
 
 MAX_READ = 1000
 NOT_POLLED, NOT_PUSHED = "no run has polled them", "no run has pushed them"
 
 
-def trouble_of(people: QuerySet[Person]) -> Iterator[Failure]:
-    """Why the last poll of these people failed, or else their last push."""
-    for person in people.order_by("-failures", "-push_failures", "pk")[:MAX_READ]:
-        if person.failures:
-            yield Failure(person.github_username, person.last_error, person.failing_since, person.attempted_at)
-        else:
-            since, last = person.push_failing_since, person.push_attempted_at
-            yield Failure(person.github_username, person.push_error, since, last)
-
-
-def is_stale(now: datetime, age: timedelta) -> Q:
-    """People who were not polled for so long, since they were added or resumed.
-
-    A time in the future is wrong, and counts as old.
-    """
-    oldest = now - age
-    is_old = Q(polled_at__lt=oldest) | Q(polled_at__gt=now + MAX_CLOCK_ERROR) | Q(polled_at=None, created_at__lt=oldest)
-    return is_old & (Q(state_changed_at=None) | Q(state_changed_at__lt=oldest))
+def describe_trouble(person: Person) -> Failure:
+    """Why the last poll of this person failed, or else the last push."""
+    if person.failures:
+        return Failure(person.github_username, person.last_error, person.failing_since, person.attempted_at)
+    return Failure(person.github_username, person.push_error, person.push_failing_since, person.push_attempted_at)
 
 
 def poll_failures(people: QuerySet[Person]) -> Iterator[Failure]:

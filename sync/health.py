@@ -13,11 +13,10 @@ from enum import StrEnum
 from django.db.models import Count, Min, Q
 from django.utils.translation import ngettext
 
-from people.freshness import max_age
+from people.freshness import MAX_CLOCK_ERROR, is_stale, max_age
 from people.models import Gist, Person
-from sync.claims import MAX_CLOCK_ERROR
 from sync.clients.github import ANONYMOUS_REQUESTS_PER_HOUR
-from sync.failures import MAX_READ, NOT_POLLED, NOT_PUSHED, gone_accounts, is_stale, poll_failures, push_failures
+from sync.failures import MAX_READ, NOT_POLLED, NOT_PUSHED, gone_accounts, poll_failures, push_failures
 from sync.models import ROUND_TRIGGERS, Alarm, ApiState, SyncRun
 from sync.reasons import Group, format_time, group_failures
 

@@ -22,9 +22,9 @@ from django.db.models import Q
 from django.utils.translation import ngettext
 
 from gisttracker.database import retried
+from people.freshness import MAX_CLOCK_ERROR
 from people.github_names import LOGIN, login_key
 from people.models import Gist, Person
-from sync.claims import MAX_CLOCK_ERROR
 from sync.clients.errors import InvalidResponseError, NotFoundError, RejectedError, RetryNextRunError
 from sync.clients.github import (
     MAX_LISTED_GISTS,

@@ -9,10 +9,11 @@ from django.db.models import Min, Q, QuerySet
 
 from gisttracker import __version__
 from gisttracker.database import retried
+from people.freshness import MAX_CLOCK_ERROR
 from people.models import Person
 from sync.api_state import store_api_states
 from sync.attempts import delete_old_attempts
-from sync.claims import MAX_CLOCK_ERROR, Clock
+from sync.claims import Clock
 from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import PipedriveClient
 from sync.context import RunContext

@@ -11,7 +11,7 @@ from django.db.models import Count, Min
 
 from people.models import Gist, Person
 from sync.claims import Clock
-from sync.failures import push_failures, trouble_of
+from sync.failures import MAX_READ, describe_trouble, push_failures
 from sync.health import Health, judge
 from sync.models import ROUND_TRIGGERS, ApiState, GitHubIdField, SyncRun
 from sync.reasons import Group, group_failures
@@ -140,14 +140,14 @@ def _get_cached(now: datetime) -> tuple[Health, Counts]:
 def _count() -> Counts:
     rows = Person.objects.order_by().values("state").annotate(number=Count("pk"), oldest_poll_at=Min("polled_at"))
     by_state = {row["state"]: row for row in rows}
-    in_trouble = Person.objects.in_trouble().order_by("-failures", "-push_failures", "pk")
+    in_trouble = list(Person.objects.in_trouble().order_by("-failures", "-push_failures", "pk")[:MAX_READ])
     return Counts(
         people={state: by_state[state]["number"] if state in by_state else 0 for state in Person.State.values},
         gists=_count_by(Gist.objects, "push_state", Gist.PushState.values),
         runs=_count_by(SyncRun.objects, "outcome", SyncRun.Outcome.values),
         in_trouble=Person.objects.in_trouble().count(),
-        people_in_trouble=list(in_trouble[:MAX_IN_TROUBLE]),
-        trouble=group_failures(trouble_of(Person.objects.in_trouble())),
+        people_in_trouble=in_trouble[:MAX_IN_TROUBLE],
+        trouble=group_failures(map(describe_trouble, in_trouble)),
         rejections=group_failures(push_failures(Gist.objects.filter(push_state=Gist.PushState.REJECTED))),
         oldest_poll_at=by_state[Person.State.ACTIVE]["oldest_poll_at"] if Person.State.ACTIVE in by_state else None,
         oldest_backlog_at=Gist.objects.unfinished().aggregate(oldest=Min("updated_at"))["oldest"],

@@ -28,6 +28,7 @@ LAYERS = [
     {"push_results"},
     {"run"},
     {"api", "admin"},
+    {"templatetags"},
     {"management"},
 ]
 LAYER_OF = {module: number for number, modules in enumerate(LAYERS) for module in modules}

@@ -7,7 +7,7 @@ from django.db.models import Count, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from people.freshness import max_age
+from people.freshness import is_stale, max_age
 from people.github_names import login_key, parse_login
 from people.models.batches import BatchQuerySet
 from people.search import search_terms
@@ -46,9 +46,7 @@ class PersonQuerySet(BatchQuerySet["Person"]):
 
     def stale(self) -> "PersonQuerySet":
         """Polled people whose last successful poll, or whose addition if there is none, is older than max_age()."""
-        oldest = timezone.now() - max_age()
-        is_stale = Q(polled_at__lt=oldest) | Q(polled_at=None, created_at__lt=oldest)
-        return self.filter(is_stale, state__in=[Person.State.NEW, Person.State.ACTIVE])
+        return self.filter(is_stale(timezone.now(), max_age()), state__in=[Person.State.NEW, Person.State.ACTIVE])
 
     def in_backoff(self) -> "PersonQuerySet":
         """People whose next poll or push waits after repeated failures."""
@@ -149,10 +147,10 @@ class Person(models.Model):
     next_push_at = models.DateTimeField(null=True, blank=True, editable=False, db_index=True)
     lease_holder = models.CharField(max_length=36, blank=True, editable=False)
     leased_until = models.DateTimeField(null=True, blank=True, editable=False)
-    failures = models.PositiveIntegerField(default=0, editable=False)  # of polls, in a row
+    failures = models.PositiveIntegerField(default=0, db_index=True, editable=False)  # of polls, in a row
     failing_since = models.DateTimeField(null=True, blank=True, editable=False)  # the first of these failures
     last_error = models.CharField(max_length=500, blank=True, editable=False)  # of the last poll, or a remark about it
-    push_failures = models.PositiveIntegerField(default=0, editable=False)  # in a row
+    push_failures = models.PositiveIntegerField(default=0, db_index=True, editable=False)  # in a row
     push_failing_since = models.DateTimeField(null=True, blank=True, editable=False)  # the first of these failures
     push_error = models.CharField(max_length=500, blank=True, editable=False)  # of the last push of this person
     created_at = models.DateTimeField(auto_now_add=True)

@@ -1,6 +1,6 @@
 """The panel on the index page of the admin: is the service healthy, and if not, why, for whom and since when?"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from sync.status import Status, get_status
 from sync.summary import format_counts
 
 register = template.Library()
-CHART_CACHE_SECONDS = 60
+RUNS_CACHE_SECONDS, GISTS_CACHE_SECONDS = 30, 600  # The days of many gists take a second to count.
 MAX_GROUPS = 5  # reasons shown for each problem
 MAX_NAMES = 10  # people linked for each reason
 STATE_LEVELS = {HealthState.HEALTHY: "ok", HealthState.DEGRADED: "warning", HealthState.UNHEALTHY: "error"}
@@ -136,7 +136,7 @@ def _describe_backlog(status: Status) -> Fact:
     return Fact(
         "Backlog",
         "1 gist waits" if status.backlog == 1 else f"{status.backlog:,} gists wait",
-        url=reverse("admin:people_gist_changelist") + "?push_state=pending",
+        url=reverse("admin:people_gist_changelist") + "?push_state__exact=pending",
         time=format_html("the first since {}", time_in_words(oldest)) if oldest else "",
         badge=badge(f"{rejected:,} rejected", "warning") if rejected else "",
     )
@@ -146,7 +146,7 @@ def _describe_people(status: Status) -> Fact:
     url = reverse("admin:people_person_changelist")
     states = {state: count for state, count in status.counts.people.items() if count}
     links = [
-        (f"{url}?state={state}", badge(f"{count:,} {state}", PEOPLE_LEVELS.get(Person.State(state), "ok")))
+        (f"{url}?state__exact={state}", badge(f"{count:,} {state}", PEOPLE_LEVELS.get(Person.State(state), "ok")))
         for state, count in states.items()
     ]
     note = f"{status.counts.in_trouble:,} in trouble" if status.counts.in_trouble else ""
@@ -160,8 +160,15 @@ def _describe_oldest_poll(status: Status) -> Fact:
 
 
 def get_charts(status: Status) -> list[Chart]:
-    charts: list[Chart] | None = cache.get("sync.charts")
-    if charts is None:
-        charts = [chart_runs(), chart_gists(status.now)]
-        cache.set("sync.charts", charts, CHART_CACHE_SECONDS)
-    return charts
+    return [
+        _cache_chart("runs", RUNS_CACHE_SECONDS, chart_runs),
+        _cache_chart("gists", GISTS_CACHE_SECONDS, lambda: chart_gists(status.now)),
+    ]
+
+
+def _cache_chart(name: str, seconds: int, draw: Callable[[], Chart]) -> Chart:
+    chart: Chart | None = cache.get(f"sync.charts.{name}")
+    if chart is None:
+        chart = draw()
+        cache.set(f"sync.charts.{name}", chart, seconds)
+    return chart

@@ -10,11 +10,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils.translation import ngettext
 
-from people.freshness import max_age
+from people.freshness import MAX_CLOCK_ERROR, max_age
 from people.models import Gist
 from sync.alarms import report_health
 from sync.api.serializers import StatusSerializer
-from sync.claims import MAX_CLOCK_ERROR, database_clock
+from sync.claims import database_clock
 from sync.health import MAX_GROUPS, Health, HealthState, format_duration
 from sync.models import SyncRun
 from sync.reasons import Group, format_time
