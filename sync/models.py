@@ -27,7 +27,7 @@ class SyncRun(models.Model):
     counts = models.JSONField(default=dict)
     limits = models.JSONField(default=dict, help_text="the last rate limits that the APIs reported")
     errors = models.TextField(blank=True, help_text="problems, one shortened line each")
-    trigger = models.CharField(max_length=20, default="manual")
+    trigger = models.CharField(max_length=20, default="manual", help_text="what started the run")
     host = models.CharField(max_length=255)
     pid = models.PositiveBigIntegerField(null=True, help_text="process id on that host")
     version = models.CharField(max_length=40, blank=True, help_text="gisttracker version")

@@ -9,8 +9,10 @@ from django.contrib.auth.models import Group, Permission, User
 from django.core.management import call_command
 from django.db.models import Model
 from django.test import Client
+from django.utils import timezone
 
 from people.models import ApiKey, Person, Visit
+from sync.models import Alarm
 from tests.factories import create_gist, create_key, create_person, create_run
 
 pytestmark = pytest.mark.django_db
@@ -34,6 +36,7 @@ def viewer(client: Client) -> Client:
     gist = create_gist(create_person("ada"), push_state="rejected")
     Visit.objects.create(person=gist.person, consumer="key:abc")
     create_run()
+    Alarm.objects.create(code="stale", severity="page", message="People are not polled.", raised_at=timezone.now())
     create_key("Team")
     client.force_login(user)
     return client

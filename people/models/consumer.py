@@ -36,10 +36,12 @@ class ApiKey(AbstractAPIKey):
 class Visit(models.Model):
     """The visit marker of one consumer for one person: gists up to `cursor` were shown."""
 
-    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="visits")
-    consumer = models.CharField(max_length=64)
-    cursor = models.PositiveBigIntegerField(default=0)
-    visited_at = models.DateTimeField(null=True)
+    person = models.ForeignKey(
+        Person, on_delete=models.CASCADE, related_name="visits", help_text="the person who was visited"
+    )
+    consumer = models.CharField(max_length=64, help_text="who has visited: a key, a user, or all without a key")
+    cursor = models.PositiveBigIntegerField(default=0, help_text="gists up to this id were shown")
+    visited_at = models.DateTimeField(null=True, help_text="when the marker was moved last")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["person", "consumer"], name="one_visit_marker_each")]

@@ -94,35 +94,82 @@ class Person(models.Model):
         CONFLICT = "conflict"  # the login, or the account, belongs to another tracked person
         PAUSED = "paused"  # kept, but not polled
 
-    github_username = models.CharField(max_length=39)
+    github_username = models.CharField(max_length=39, help_text="login on GitHub; a rename there is followed")
     # Lower case, so that uniqueness does not depend on a collation.
     username_key = models.CharField(max_length=39, unique=True, editable=False)
-    github_id = models.BigIntegerField(null=True, blank=True, unique=True, editable=False)
-    name = models.CharField(max_length=255, blank=True)
-    email = models.CharField(max_length=255, blank=True)
-    state = models.CharField(max_length=10, choices=State.choices, default=State.NEW)
-    state_changed_at = models.DateTimeField(null=True, blank=True, editable=False)
+    github_id = models.BigIntegerField(
+        null=True,
+        blank=True,
+        unique=True,
+        editable=False,
+        help_text="GitHub's number of the account, which a rename does not change; empty until the first poll",
+    )
+    name = models.CharField(max_length=255, blank=True, help_text="from the GitHub profile")
+    email = models.CharField(max_length=255, blank=True, help_text="public address in the GitHub profile")
+    state = models.CharField(
+        max_length=10,
+        choices=State.choices,
+        default=State.NEW,
+        help_text="new: not polled yet; gone: the account does not exist; conflict: the account is tracked twice",
+    )
+    state_changed_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="when the state changed last"
+    )
     watched = models.BooleanField(
         default=False, db_default=False, db_index=True, help_text="polled by the frequent run of requested people, too"
     )
-    # Empty: the setting BACKFILL decides at the first list that is read to its end and believed.
-    backfill = models.CharField(max_length=10, blank=True)
+    backfill = models.CharField(
+        max_length=10,
+        blank=True,
+        help_text="old gists to export: all, none, a number (the newest N) or a date; empty: the setting BACKFILL",
+    )
     # That first list: gists that appear later are not a matter of `backfill`.
-    backfill_decided_at = models.DateTimeField(null=True, blank=True, editable=False)
+    backfill_decided_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="when the whole list was read first; later gists are exported in any case",
+    )
 
-    pipedrive_id = models.PositiveBigIntegerField(null=True, blank=True, db_index=True)
-    # When the service found or created that Pipedrive person. NULL: a user has given its id, which never changes here.
-    pipedrive_linked_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # When Pipedrive last showed that this person exists.
-    pipedrive_confirmed_at = models.DateTimeField(null=True, blank=True, editable=False)
+    pipedrive_id = models.PositiveBigIntegerField(
+        null=True,
+        blank=True,
+        db_index=True,
+        help_text="id of the Pipedrive person who gets the activities; empty: one is found or created",
+    )
+    pipedrive_linked_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="when the service found or created the Pipedrive person; empty: you have given the id",
+    )
+    pipedrive_confirmed_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="when Pipedrive last showed that this person exists"
+    )
     # The key of Pipedrive's custom field in which the GitHub id of this person is written; see sync.github_field.
-    pipedrive_field_key = models.CharField(max_length=64, blank=True, default="", db_default="", editable=False)
+    pipedrive_field_key = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="key of Pipedrive's custom field that holds the GitHub id of this person",
+    )
     # Written before the POST that creates the Pipedrive person; stays when the outcome of that POST is unknown.
-    pipedrive_create_started_at = models.DateTimeField(null=True, blank=True, editable=False)
+    pipedrive_create_started_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="when the service began to create the Pipedrive person; stays if the outcome is unknown",
+    )
     # The name sent in that POST: the person may be renamed on GitHub before the outcome is resolved.
     pipedrive_create_name = models.CharField(max_length=255, blank=True, editable=False)
-    # When the existing activities of this Pipedrive person were last matched with our gists.
-    pipedrive_matched_at = models.DateTimeField(null=True, blank=True, editable=False)
+    pipedrive_matched_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="when the activities in Pipedrive were last compared with the gists",
+    )
 
     # The ETag of the list's first page, byte for byte, and its scope (URL, token, API version; see the GitHub client).
     etag = models.CharField(max_length=255, blank=True, editable=False)
@@ -134,27 +181,71 @@ class Person(models.Model):
     profile_checked_at = models.DateTimeField(null=True, blank=True, editable=False)
     # An empty list names no owner, so it does not show whether the login still belongs to this account.
     list_is_empty = models.BooleanField(default=True, editable=False)
-    attempted_at = models.DateTimeField(null=True, blank=True, editable=False, db_index=True)  # any outcome
-    polled_at = models.DateTimeField(null=True, blank=True, editable=False)  # successfully
+    attempted_at = models.DateTimeField(
+        null=True, blank=True, editable=False, db_index=True, help_text="last poll, whatever came of it"
+    )
+    polled_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="last successful poll")
     # [{id, reason}, ...] of listed gists that cannot be read; they are tried again whenever the list is read.
-    unreadable_gists = models.JSONField(null=True, blank=True, editable=False)
-    full_pass_at = models.DateTimeField(null=True, blank=True, editable=False)  # every page was read or unchanged
+    unreadable_gists = models.JSONField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="listed gists that cannot be read, with the reasons; they are tried again",
+    )
+    full_pass_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="when the whole list was last read, or known to be unchanged"
+    )
     full_read_at = models.DateTimeField(null=True, blank=True, editable=False)  # every page was read, without ETags
-    push_attempted_at = models.DateTimeField(null=True, blank=True, editable=False)
-    sync_requested_at = models.DateTimeField(null=True, blank=True, editable=False, db_index=True)
+    push_attempted_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="last time that gists of this person were pushed, whatever came of it",
+    )
+    sync_requested_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        db_index=True,
+        help_text="since when a sync as soon as possible is requested",
+    )
     # After repeated failures. Indexed for the list of the people in backoff, who are few.
-    next_attempt_at = models.DateTimeField(null=True, blank=True, editable=False, db_index=True)
-    next_push_at = models.DateTimeField(null=True, blank=True, editable=False, db_index=True)
-    lease_holder = models.CharField(max_length=36, blank=True, editable=False)
-    leased_until = models.DateTimeField(null=True, blank=True, editable=False)
-    failures = models.PositiveIntegerField(default=0, db_index=True, editable=False)  # of polls, in a row
-    failing_since = models.DateTimeField(null=True, blank=True, editable=False)  # the first of these failures
-    last_error = models.CharField(max_length=500, blank=True, editable=False)  # of the last poll, or a remark about it
-    push_failures = models.PositiveIntegerField(default=0, db_index=True, editable=False)  # in a row
-    push_failing_since = models.DateTimeField(null=True, blank=True, editable=False)  # the first of these failures
-    push_error = models.CharField(max_length=500, blank=True, editable=False)  # of the last push of this person
-    created_at = models.DateTimeField(auto_now_add=True)
-    updated_at = models.DateTimeField(auto_now=True)
+    next_attempt_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        db_index=True,
+        help_text="not polled before, because of repeated failures",
+    )
+    next_push_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        db_index=True,
+        help_text="not pushed before, because of repeated failures",
+    )
+    lease_holder = models.CharField(
+        max_length=36, blank=True, editable=False, help_text="the run that works on this person"
+    )
+    leased_until = models.DateTimeField(null=True, blank=True, editable=False, help_text="until when no other run does")
+    failures = models.PositiveIntegerField(default=0, db_index=True, editable=False, help_text="failed polls in a row")
+    failing_since = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="the first of the failed polls"
+    )
+    last_error = models.CharField(
+        max_length=500, blank=True, editable=False, help_text="why the last poll failed, or a remark about it"
+    )
+    push_failures = models.PositiveIntegerField(
+        default=0, db_index=True, editable=False, help_text="failed pushes in a row"
+    )
+    push_failing_since = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="the first of the failed pushes"
+    )
+    push_error = models.CharField(
+        max_length=500, blank=True, editable=False, help_text="why the last push of this person failed"
+    )
+    created_at = models.DateTimeField(auto_now_add=True, help_text="when the person was added")
+    updated_at = models.DateTimeField(auto_now=True, help_text="when this row changed last")
 
     objects = PersonQuerySet.as_manager()
 
