@@ -7,7 +7,7 @@ the .env file, the default. An empty value counts as not set.
 import argparse
 import os
 import sys
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -29,8 +29,12 @@ from gisttracker.parsers import (
 )
 from people import backfill
 
-EX_CONFIG = 78  # from sysexits.h: configuration error
-EX_UNAVAILABLE = 69  # from sysexits.h: a service is unavailable; here the database
+# Exit codes: argparse's, some of sysexits.h, and a shell's.
+EX_USAGE = 2
+EX_UNAVAILABLE = 69  # a service is unavailable; here the database
+EX_SOFTWARE = 70  # an internal software error
+EX_CONFIG = 78  # configuration error
+EX_INTERRUPTED = 130  # the shell's code for a process that SIGINT has ended
 
 # Settings renamed before 1.0.0. In a .env file an old name is an error. In the environment it is ignored, because
 # HTTPS, HOST and PORT are also set by other software.
@@ -258,12 +262,17 @@ def exit_with_config_error(message: str) -> NoReturn:
     raise SystemExit(EX_CONFIG)
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add a flag for each setting to a command's parser. A flag that is not given is absent from the result."""
+def add_flags(parser: argparse.ArgumentParser, names: Collection[str] | None = None) -> None:
+    """Add a flag for each of these settings, or for all, to a command's parser.
+
+    A flag that is not given is absent from the result.
+    """
     group = parser.add_argument_group(
         "settings", "Each setting is also an environment variable; a secret may be in a file, named by NAME_FILE."
     )
     for variable in VARIABLES:
+        if names is not None and variable.name not in names:
+            continue
         default = "" if variable.default == "" else f" (default {variable.default})".replace("%", "%%")
         group.add_argument(
             variable.flag,
@@ -276,7 +285,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def apply_flags(arguments: Sequence[str], environ: MutableMapping[str, str] = os.environ) -> None:
     """Write the settings given as flags to the environment. Must run before Django reads its settings."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser(usage=argparse.SUPPRESS, add_help=False, allow_abbrev=False)
     add_flags(parser)
     given, _ = parser.parse_known_args(list(arguments))
     for name, value in vars(given).items():

@@ -13,15 +13,16 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import ngettext
 from tqdm import tqdm
 
 from gisttracker import logs
+from gisttracker.commands import GisttrackerCommand
 from gisttracker.database import retried
-from gisttracker.environment import EX_CONFIG, exit_with_config_error
+from gisttracker.environment import EX_CONFIG, EX_INTERRUPTED, exit_with_config_error
 from gisttracker.parsers import is_plain_http
 from people.models import Person
 from sync import claims
@@ -55,8 +56,28 @@ def whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
     return parse
 
 
-class Command(BaseCommand):
+class Command(GisttrackerCommand):
     help = "Poll GitHub for new gists of the tracked people and create one Pipedrive activity for each."
+    reads = (
+        *("GITHUB_TOKEN", "GITHUB_API_URL", "GITHUB_API_VERSION", "GITHUB_REQUESTS_PER_MINUTE"),
+        *("PIPEDRIVE_TOKEN", "PIPEDRIVE_API_URL", "PIPEDRIVE_ACTIVITY_TYPE", "PIPEDRIVE_ACTIVITY_DONE"),
+        *("PIPEDRIVE_DAILY_ACTIVITIES", "PIPEDRIVE_ACTIVITY_OWNER", "PIPEDRIVE_GITHUB_FIELD"),
+        *("BACKFILL", "PUSH_EDITS", "PUSH_RECONCILE_AFTER_SECONDS", "SYNC_CONCURRENCY", "SYNC_LEASE_SECONDS"),
+        *("SYNC_INTERVAL_MINUTES", "PING_URL", "NOTIFY_URL", "ENVIRONMENT_NAME", "ALLOW_INSECURE"),
+    )
+    exit_codes = {
+        0: (
+            "succeeded; also if single people are in trouble (they are listed by reason), if rate limits or its own "
+            "limits left work for the next run, and after SIGTERM or Ctrl-C, which end the run after its requests"
+        ),
+        EX_FAILED: (
+            "an API is down, more than five people or gists failed and more than a fifth of all, or the run could do "
+            "none of its work"
+        ),
+        EX_CONFIG: "a setting is invalid or missing, or an API refused a token or a setting",
+        EX_INTERRUPTED: "stopped with Ctrl-C before the run began",
+    }
+    examples = ("", "--dry-run", "--person ada --person grace", "--requested --max-minutes 10")
     requires_migrations_checks = False
     timing: ClassVar[Timing] = Timing()
 

@@ -7,9 +7,10 @@ import sys
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.utils.translation import ngettext
 
+from gisttracker.commands import GisttrackerCommand
 from people.models import Gist
 from sync.api.serializers import StatusSerializer
 from sync.claims import MAX_CLOCK_ERROR, database_clock
@@ -31,8 +32,11 @@ def duration(text: str) -> timedelta:
     return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
 
 
-class Command(BaseCommand):
-    help = f"Show the state of the sync. Exit code {EX_UNHEALTHY} if the last successful run is older than --max-age."
+class Command(GisttrackerCommand):
+    help = "Show the state of the sync. It can be a probe: its exit code is that of the freshness."
+    reads = ("SYNC_INTERVAL_MINUTES",)
+    exit_codes = {0: "healthy", EX_UNHEALTHY: "the last successful run is older than --max-age"}
+    examples = ("", "--max-age 2h", "--json")
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
