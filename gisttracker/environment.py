@@ -16,10 +16,11 @@ from dotenv import dotenv_values
 
 from gisttracker.parsers import (
     boolean,
-    comma_separated,
     date_version,
+    host_names,
     http_url,
     one_of,
+    origins,
     owner,
     text,
     token,
@@ -163,14 +164,12 @@ VARIABLES = (
         secret=True,
     ),
     Variable("DEBUG", "false", "show errors in the browser; never in production", boolean),
-    Variable(
-        "ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]", "host names of the service, comma-separated", comma_separated
-    ),
+    Variable("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]", "host names of the service, comma-separated", host_names),
     Variable(
         "CSRF_TRUSTED_ORIGINS",
         "",
         "origins trusted behind a proxy, such as https://gists.example.com, comma-separated",
-        comma_separated,
+        origins(wildcard=True),
     ),
     Variable(
         "API_AUTH",
@@ -195,7 +194,7 @@ VARIABLES = (
         "CORS_ALLOWED_ORIGINS",
         "",
         "origins whose pages may call the API, such as https://app.example.com, comma-separated",
-        comma_separated,
+        origins(),
     ),
     Variable("REQUIRE_HTTPS", "true", "redirect plain HTTP to HTTPS; has no effect with DEBUG", boolean),
     Variable(

@@ -73,6 +73,76 @@ def test_an_invalid_value_ends_the_process_with_one_line(
     assert "two words" not in output.replace("%20", " ")
 
 
+@pytest.mark.parametrize("name", ["CORS_ALLOWED_ORIGINS", "CSRF_TRUSTED_ORIGINS"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "app.example.com",
+        "//app.example.com",
+        "https://app.example.com/",
+        "https://app.example.com/path",
+        "https://app.example.com?a=b",
+        "https://user@app.example.com",
+        "https://app.example.com:0",
+        "https://app.example.com:99999",
+        "https://*",
+        "*",
+        "null",
+        "ftp://app.example.com",
+        "https://",
+        "https://app.*.com",
+        "https://app.example.com https://b.example.com",
+        "https://a.example.com,b.example.com",
+    ],
+)
+def test_what_is_no_origin_is_refused(name: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        read(NO_ENV_FILE, {name: value})
+
+    output = capsys.readouterr().err
+    assert end.value.code == 78
+    assert output.startswith(f"gisttracker: {name} must be a list of origins such as https://app.example.com")
+    assert output.count("\n") == 1
+
+
+def test_origins_are_what_browsers_send() -> None:
+    values = read(
+        NO_ENV_FILE,
+        {
+            "CORS_ALLOWED_ORIGINS": "https://App.example.com:443, http://localhost:5173,http://[::1]:80",
+            "CSRF_TRUSTED_ORIGINS": "https://*.example.com,https://x.test:8443",
+        },
+    )
+
+    assert values["CORS_ALLOWED_ORIGINS"] == ["https://app.example.com", "http://localhost:5173", "http://[::1]"]
+    assert values["CSRF_TRUSTED_ORIGINS"] == ["https://*.example.com", "https://x.test:8443"]
+
+
+def test_only_csrf_trusts_all_subdomains(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        read(NO_ENV_FILE, {"CORS_ALLOWED_ORIGINS": "https://*.example.com"})
+
+    assert "CORS_ALLOWED_ORIGINS must be a list of origins" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["https://x.test", "x.test:8000", "x.test/path", "*.x.test", "a b", "-x.test"])
+def test_what_is_no_host_name_is_refused(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        read(NO_ENV_FILE, {"ALLOWED_HOSTS": value})
+
+    assert end.value.code == 78
+    assert "ALLOWED_HOSTS must be a list of host names such as gists.example.com" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["*", ".example.com", "Gists.example.com", "10.0.0.1", "[::1]", "a_b,x.test"])
+def test_host_names_of_django_are_accepted(value: str) -> None:
+    assert read(NO_ENV_FILE, {"ALLOWED_HOSTS": value})["ALLOWED_HOSTS"] == value.lower().split(",")
+
+
+def test_the_address_of_a_pod_may_be_ipv6() -> None:
+    assert read(NO_ENV_FILE, {"ALLOWED_HOSTS": "x.test,fd00::1:2"})["ALLOWED_HOSTS"] == ["x.test", "[fd00::1:2]"]
+
+
 @pytest.mark.parametrize(("old", "new"), RENAMED.items())
 def test_an_old_name_in_the_env_file_ends_the_process_and_names_the_new_one(
     old: str, new: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
