@@ -18,6 +18,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import ngettext
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from gisttracker import logs
 from gisttracker.commands import GisttrackerCommand
@@ -34,7 +35,7 @@ from sync.clients.transport import Timing
 from sync.context import Options, RunContext
 from sync.cost import estimate_costs
 from sync.dry_run import forecast_run
-from sync.models import SyncRun
+from sync.models import ROUND_TRIGGERS, SyncRun
 from sync.poll import MAX_CHECKED_DAILY, PROFILE_CHECK_EVERY
 from sync.run import Run
 from sync.runs import Outcome, close_run, open_run
@@ -42,6 +43,7 @@ from sync.summary import Summary
 
 log = logging.getLogger(__name__)
 EX_FAILED = 3
+PROGRESS_SECONDS = 0.9  # between two refreshes of the bar; it is offered one every half second
 EXIT_CODES = {Outcome.MISCONFIGURED: EX_CONFIG, Outcome.FAILED: EX_FAILED}
 
 
@@ -77,7 +79,7 @@ class Command(GisttrackerCommand):
         EX_CONFIG: "a setting is invalid or missing, or an API refused a token or a setting",
         EX_INTERRUPTED: "stopped with Ctrl-C before the run began",
     }
-    examples = ("", "--dry-run", "--person ada --person grace", "--requested --max-minutes 10")
+    examples = ("", "--trigger schedule", "--dry-run", "--person ada --person grace", "--requested --max-minutes 10")
     requires_migrations_checks = False
     timing: ClassVar[Timing] = Timing()
 
@@ -85,6 +87,11 @@ class Command(GisttrackerCommand):
         people = parser.add_mutually_exclusive_group()
         people.add_argument("--person", action="append", default=[], metavar="LOGIN", help="only this one; repeatable")
         people.add_argument("--requested", action="store_true", help="only new, requested and watched people")
+        parser.add_argument(
+            "--trigger",
+            choices=ROUND_TRIGGERS,
+            help="what starts this run for all people, for its row: a schedule or you (default manual)",
+        )
         parser.add_argument("--dry-run", action="store_true", help="only read, and print what a run would do")
         parser.add_argument("--full", action="store_true", help="read every person's whole list, changed or not")
         parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
@@ -106,6 +113,7 @@ class Command(GisttrackerCommand):
             )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        trigger = get_trigger(options)
         if not settings.PIPEDRIVE_TOKEN and not options["dry_run"]:
             exit_with_config_error(
                 "PIPEDRIVE_TOKEN is not set. sync_gists needs it to create activities (or use --dry-run)."
@@ -140,7 +148,7 @@ class Command(GisttrackerCommand):
                     timing=self.timing,
                 )
                 context = RunContext(build_options(logins, options), github, pipedrive, clock, stopping)
-                self._run(context, Person.objects.filter(due).count(), options)
+                self._run(context, trigger, Person.objects.filter(due).count(), options)
 
     @staticmethod
     def _check_logins(given: list[str]) -> tuple[str, ...]:
@@ -189,11 +197,11 @@ class Command(GisttrackerCommand):
         if problems:
             sys.exit(EX_FAILED)
 
-    def _run(self, context: RunContext, people: int, options: dict[str, Any]) -> None:
+    def _run(self, context: RunContext, trigger: str, people: int, options: dict[str, Any]) -> None:
         started = time.monotonic()
-        record = open_run(context.clock, context.options.lease_seconds, get_trigger(options))
+        record = open_run(context.clock, context.options.lease_seconds, trigger)
         logs.bind_global(run=record.pk)
-        with progress_bar(people) as progress:
+        with progress_bar(min(people, options["max_people"] or people), context.summary) as progress:
             try:
                 Run(record, context, progress)()
             except BaseException as error:
@@ -278,12 +286,15 @@ def build_options(logins: tuple[str, ...], options: dict[str, Any]) -> Options:
 
 
 def get_trigger(options: dict[str, Any]) -> str:
-    """What started the run, for its row."""
-    if options["person"]:
-        return "person"
-    if options["requested"]:
-        return "requested"
-    return "manual" if sys.stdin.isatty() else "schedule"
+    """What started the run, for its row. A run for some people is no round for all, whatever starts it."""
+    given: str | None = options["trigger"]
+    for option in ("person", "requested"):
+        if options[option]:
+            if given:
+                message = f"--trigger is for runs for all people; a run with --{option} has the trigger {option}."
+                raise CommandError(message, returncode=2)
+            return option
+    return given or "manual"
 
 
 def format_token_warning(due: QuerySet[Person]) -> str:
@@ -316,7 +327,30 @@ def stop_on_signals(stopping: threading.Event) -> Iterator[None]:
 
 
 @contextmanager
-def progress_bar(total: int) -> Iterator[Callable[[int], object]]:
-    """A progress bar on a terminal; nothing elsewhere."""
-    with tqdm(total=total, unit="person", disable=not sys.stderr.isatty(), leave=False) as bar:
-        yield bar.update
+def progress_bar(total: int, summary: Summary) -> Iterator[Callable[[int], object]]:
+    """A progress bar on a terminal; nothing elsewhere.
+
+    Yields a function that shows the number of people polled so far, the created activities and the failures, at most
+    once a second. Log lines are written above the bar.
+    """
+    if not sys.stderr.isatty():
+        yield lambda people: None
+        return
+    with tqdm(total=total, unit=" people", dynamic_ncols=True, leave=False) as bar, logging_redirect_tqdm():
+        shown_at = float("-inf")
+
+        def show(people: int) -> None:
+            nonlocal shown_at
+            if time.monotonic() - shown_at < PROGRESS_SECONDS:
+                return
+            shown_at = time.monotonic()
+            counts = summary.counts()
+            bar.n, bar.total = people, max(total, people)
+            bar.set_postfix_str(f"activities created: {counts['gists_pushed']}, failed: {format_failures(counts)}")
+
+        yield show
+
+
+def format_failures(counts: dict[str, int]) -> str:
+    people, gists = counts["people_failed"], counts["gists_rejected"] + counts["gists_unknown"]
+    return f"{people} people, {gists} gists"
