@@ -5,9 +5,11 @@ the .env file, the default. An empty value counts as not set.
 """
 
 import argparse
+import difflib
+import functools
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -47,6 +49,8 @@ RENAMED = {
     "HOST": "LISTEN_HOST",
     "PORT": "LISTEN_PORT",
 }
+# The .env file is also read by compose, and by shells that pass it on to these programs.
+FOREIGN_PREFIXES = ("COMPOSE_", "DOCKER_", "BUILDKIT_", "MYSQL_", "MARIADB_", "DJANGO_", "GUNICORN_", "PYTHON")
 
 
 @dataclass(frozen=True)
@@ -225,8 +229,34 @@ def read(env_file: Path, environ: Mapping[str, str] = os.environ) -> dict[str, A
     for name in RENAMED:
         if name in from_file:
             exit_with_config_error(f"{env_file.name}: {name} was renamed; write {RENAMED[name]} instead.")
+    _warn_of_unknown_names(env_file.name, from_file)
     values = {**from_file, **environ}
+    _warn_of_files(values)
     return {variable.name: _value(variable, values, environ) for variable in VARIABLES}
+
+
+def _warn_of_unknown_names(file: str, names: Iterable[str]) -> None:
+    """A misspelled name would be ignored silently. Names that other software reads from the same file are fine."""
+    known = [variable.name for variable in VARIABLES]
+    known += [f"{variable.name}_FILE" for variable in VARIABLES if variable.secret]
+    not_secret = {f"{variable.name}_FILE" for variable in VARIABLES if not variable.secret}  # see _warn_of_files
+    for name in names:
+        if name in known or name in not_secret or name.startswith(FOREIGN_PREFIXES):
+            continue
+        closest = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.75)
+        hint = f" Did you mean {closest[0]}?" if closest else ""
+        _warn(f"{file}: {name} is not a setting of gisttracker and is ignored.{hint}")
+
+
+def _warn_of_files(values: Mapping[str, str]) -> None:
+    for variable in VARIABLES:
+        if not variable.secret and values.get(f"{variable.name}_FILE"):
+            _warn(f"{variable.name}_FILE is ignored: only secrets can be in a file. Set {variable.name} instead.")
+
+
+@functools.cache  # Once in a process, also if the settings are read again.
+def _warn(message: str) -> None:
+    print(f"gisttracker: warning: {message}", file=sys.stderr)
 
 
 def _value(variable: Variable, values: Mapping[str, str], environ: Mapping[str, str]) -> Any:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gisttracker import environment
 from gisttracker.environment import RENAMED, VARIABLES, apply_flags, read
 from tests.conftest import manage
 
@@ -141,6 +142,61 @@ def test_host_names_of_django_are_accepted(value: str) -> None:
 
 def test_the_address_of_a_pod_may_be_ipv6() -> None:
     assert read(NO_ENV_FILE, {"ALLOWED_HOSTS": "x.test,fd00::1:2"})["ALLOWED_HOSTS"] == ["x.test", "[fd00::1:2]"]
+
+
+@pytest.fixture
+def _no_earlier_warnings() -> None:
+    environment._warn.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("GITHUB_TOKN", " Did you mean GITHUB_TOKEN?"),
+        ("github_token", " Did you mean GITHUB_TOKEN?"),
+        ("SECRET_KEY_FLIE", " Did you mean SECRET_KEY_FILE?"),
+        ("DATABASE_USER_NAME", " Did you mean DATABASE_USERNAME?"),
+        ("SOMETHING_ELSE", ""),
+    ],
+)
+@pytest.mark.usefixtures("_no_earlier_warnings")
+def test_an_unknown_name_in_the_env_file_is_warned_about_once(
+    name: str, hint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".env").write_text(f"{name}=must-not-be-shown\nBACKFILL=none\n")
+
+    values = [read(tmp_path / ".env", {}) for _ in range(2)]
+
+    expected = f"gisttracker: warning: .env: {name} is not a setting of gisttracker and is ignored.{hint}\n"
+    assert capsys.readouterr().err == expected
+    assert values[0]["BACKFILL"] == "none"
+
+
+@pytest.mark.usefixtures("_no_earlier_warnings")
+def test_names_of_other_software_in_the_env_file_and_any_in_the_environment_are_fine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    foreign = ["COMPOSE_PROFILES", "MYSQL_ROOT_PASSWORD", "DJANGO_SETTINGS_MODULE", "DOCKER_HOST", "PYTHONPATH"]
+    known = "".join(f"{variable.name}=\n" for variable in VARIABLES)
+    (tmp_path / ".env").write_text("".join(f"{name}=x\n" for name in foreign) + known + "SECRET_KEY_FILE=\n")
+
+    read(tmp_path / ".env", {"GITHUB_TOKN": "x", "HOME": "/root"})
+
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("source", ["environment", ".env"])
+@pytest.mark.parametrize("name", ["DATABASE_HOST", "LOG_FORMAT"])
+@pytest.mark.usefixtures("_no_earlier_warnings")
+def test_a_file_for_a_variable_that_is_no_secret_is_warned_about(
+    name: str, source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".env").write_text(f"{name}_FILE=/x\n" if source == ".env" else "")
+
+    read(tmp_path / ".env", {f"{name}_FILE": "/x"} if source == "environment" else {})
+
+    expected = f"gisttracker: warning: {name}_FILE is ignored: only secrets can be in a file. Set {name} instead.\n"
+    assert capsys.readouterr().err == expected
 
 
 @pytest.mark.parametrize(("old", "new"), RENAMED.items())
