@@ -39,6 +39,8 @@ EX_SOFTWARE = 70  # an internal software error
 EX_CONFIG = 78  # configuration error
 EX_INTERRUPTED = 130  # the shell's code for a process that SIGINT has ended
 
+GENERATED_KEY = "GISTTRACKER_GENERATED_SECRET_KEY"  # not for users: how child processes inherit it
+
 # Settings renamed before 1.0.0. In a .env file an old name is an error. In the environment it is ignored, because
 # HTTPS, HOST and PORT are also set by other software.
 RENAMED = {
