@@ -5,7 +5,7 @@ RUNTIME := .venv/.runtime
 TOOLS := .venv/.tools
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run sync test kills fuzz bench bench-api bench-sync cover lint screenshots openapi format clean
+.PHONY: help build demo run sync test kills fuzz bench bench-api bench-sync cover lint screenshots openapi format clean wipe
 
 help: ## list the available commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,10 +74,13 @@ openapi: $(TOOLS) ## write the OpenAPI schema to tests/openapi.yaml, which a tes
 format: $(TOOLS) ## format the Python code with ruff
 	@$(BIN)/ruff format -q .
 
-clean: ## remove .venv, caches and the SQLite database of `make run`
+clean: ## remove what can be built again: .venv, caches and collected files; data is kept
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis static-collected htmlcov .coverage
-	rm -f .secret-key gisttracker.sqlite3 gisttracker.sqlite3-shm gisttracker.sqlite3-wal
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+wipe: clean ## remove also the data of `make run`: the SQLite database with all people and keys, and .secret-key
+	@echo "Deleting all data of make run: gisttracker.sqlite3 (people, gists, API keys, logins) and .secret-key."
+	rm -f .secret-key gisttracker.sqlite3 gisttracker.sqlite3-shm gisttracker.sqlite3-wal
 
 $(RUNTIME): requirements.txt
 	@PYTHON="$(PYTHON)" sh tests/install-system-packages.sh build

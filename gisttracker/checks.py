@@ -4,6 +4,7 @@
 check of the database.
 """
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,9 @@ KEY_HINT = "Generate one with: python3 -c 'import secrets; print(secrets.token_u
 
 @register(Tags.security, deploy=True)
 def check_secret_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[Error]:
+    if settings.SECRET_KEY_IS_GENERATED and is_separate_worker():
+        hint = f"{KEY_HINT} (or start gunicorn with -c python:gisttracker.gunicorn, whose workers share one)."
+        return [Error("SECRET_KEY is not set, and each worker would have its own.", hint=hint, id="gisttracker.E006")]
     if settings.DEBUG or settings.ALLOW_INSECURE:
         return []
     if settings.SECRET_KEY_IS_GENERATED:
@@ -33,6 +37,11 @@ def check_secret_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
     ):
         return [Error("SECRET_KEY is too short or an example.", hint=f"{KEY_HINT}.", id="gisttracker.E002")]
     return []
+
+
+def is_separate_worker() -> bool:
+    """Is this gunicorn without our configuration, which reads the settings before the workers are forked?"""
+    return "gunicorn.arbiter" in sys.modules and "gisttracker.gunicorn" not in sys.modules
 
 
 @register(Tags.security, deploy=True)

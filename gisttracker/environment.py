@@ -5,9 +5,11 @@ the .env file, the default. An empty value counts as not set.
 """
 
 import argparse
+import difflib
+import functools
 import os
 import sys
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,10 +18,11 @@ from dotenv import dotenv_values
 
 from gisttracker.parsers import (
     boolean,
-    comma_separated,
     date_version,
+    host_names,
     http_url,
     one_of,
+    origins,
     owner,
     text,
     token,
@@ -29,8 +32,14 @@ from gisttracker.parsers import (
 )
 from people import backfill
 
-EX_CONFIG = 78  # from sysexits.h: configuration error
-EX_UNAVAILABLE = 69  # from sysexits.h: a service is unavailable; here the database
+# Exit codes: argparse's, some of sysexits.h, and a shell's.
+EX_USAGE = 2
+EX_UNAVAILABLE = 69  # a service is unavailable; here the database
+EX_SOFTWARE = 70  # an internal software error
+EX_CONFIG = 78  # configuration error
+EX_INTERRUPTED = 130  # the shell's code for a process that SIGINT has ended
+
+GENERATED_KEY = "GISTTRACKER_GENERATED_SECRET_KEY"  # not for users: how child processes inherit it
 
 # Settings renamed before 1.0.0. In a .env file an old name is an error. In the environment it is ignored, because
 # HTTPS, HOST and PORT are also set by other software.
@@ -42,6 +51,8 @@ RENAMED = {
     "HOST": "LISTEN_HOST",
     "PORT": "LISTEN_PORT",
 }
+# The .env file is also read by compose, and by shells that pass it on to these programs.
+FOREIGN_PREFIXES = ("COMPOSE_", "DOCKER_", "BUILDKIT_", "MYSQL_", "MARIADB_", "DJANGO_", "GUNICORN_", "PYTHON")
 
 
 @dataclass(frozen=True)
@@ -159,14 +170,12 @@ VARIABLES = (
         secret=True,
     ),
     Variable("DEBUG", "false", "show errors in the browser; never in production", boolean),
-    Variable(
-        "ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]", "host names of the service, comma-separated", comma_separated
-    ),
+    Variable("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]", "host names of the service, comma-separated", host_names),
     Variable(
         "CSRF_TRUSTED_ORIGINS",
         "",
         "origins trusted behind a proxy, such as https://gists.example.com, comma-separated",
-        comma_separated,
+        origins(wildcard=True),
     ),
     Variable(
         "API_AUTH",
@@ -191,7 +200,7 @@ VARIABLES = (
         "CORS_ALLOWED_ORIGINS",
         "",
         "origins whose pages may call the API, such as https://app.example.com, comma-separated",
-        comma_separated,
+        origins(),
     ),
     Variable("REQUIRE_HTTPS", "true", "redirect plain HTTP to HTTPS; has no effect with DEBUG", boolean),
     Variable(
@@ -222,8 +231,34 @@ def read(env_file: Path, environ: Mapping[str, str] = os.environ) -> dict[str, A
     for name in RENAMED:
         if name in from_file:
             exit_with_config_error(f"{env_file.name}: {name} was renamed; write {RENAMED[name]} instead.")
+    _warn_of_unknown_names(env_file.name, from_file)
     values = {**from_file, **environ}
+    _warn_of_files(values)
     return {variable.name: _value(variable, values, environ) for variable in VARIABLES}
+
+
+def _warn_of_unknown_names(file: str, names: Iterable[str]) -> None:
+    """A misspelled name would be ignored silently. Names that other software reads from the same file are fine."""
+    known = [variable.name for variable in VARIABLES]
+    known += [f"{variable.name}_FILE" for variable in VARIABLES if variable.secret]
+    not_secret = {f"{variable.name}_FILE" for variable in VARIABLES if not variable.secret}  # see _warn_of_files
+    for name in names:
+        if name in known or name in not_secret or name.startswith(FOREIGN_PREFIXES):
+            continue
+        closest = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.75)
+        hint = f" Did you mean {closest[0]}?" if closest else ""
+        _warn(f"{file}: {name} is not a setting of gisttracker and is ignored.{hint}")
+
+
+def _warn_of_files(values: Mapping[str, str]) -> None:
+    for variable in VARIABLES:
+        if not variable.secret and values.get(f"{variable.name}_FILE"):
+            _warn(f"{variable.name}_FILE is ignored: only secrets can be in a file. Set {variable.name} instead.")
+
+
+@functools.cache  # Once in a process, also if the settings are read again.
+def _warn(message: str) -> None:
+    print(f"gisttracker: warning: {message}", file=sys.stderr)
 
 
 def _value(variable: Variable, values: Mapping[str, str], environ: Mapping[str, str]) -> Any:
@@ -260,12 +295,17 @@ def exit_with_config_error(message: str) -> NoReturn:
     raise error
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add a flag for each setting to a command's parser. A flag that is not given is absent from the result."""
+def add_flags(parser: argparse.ArgumentParser, names: Collection[str] | None = None) -> None:
+    """Add a flag for each of these settings, or for all, to a command's parser.
+
+    A flag that is not given is absent from the result.
+    """
     group = parser.add_argument_group(
         "settings", "Each setting is also an environment variable; a secret may be in a file, named by NAME_FILE."
     )
     for variable in VARIABLES:
+        if names is not None and variable.name not in names:
+            continue
         default = "" if variable.default == "" else f" (default {variable.default})".replace("%", "%%")
         group.add_argument(
             variable.flag,
@@ -278,7 +318,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def apply_flags(arguments: Sequence[str], environ: MutableMapping[str, str] = os.environ) -> None:
     """Write the settings given as flags to the environment. Must run before Django reads its settings."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser(usage=argparse.SUPPRESS, add_help=False, allow_abbrev=False)
     add_flags(parser)
     given, _ = parser.parse_known_args(list(arguments))
     for name, value in vars(given).items():

@@ -17,6 +17,9 @@ from urllib.parse import quote
 
 from pythonjsonlogger.json import JsonFormatter as PythonJsonFormatter
 
+from gisttracker import database_errors
+from gisttracker.environment import EX_INTERRUPTED
+
 MIN_SECRET_LENGTH = 6  # characters; replacing a shorter text would damage ordinary words
 _secrets: set[str] = set()
 _global_fields: dict[str, Any] = {}
@@ -98,14 +101,9 @@ class JsonFormatter(PythonJsonFormatter):
 def log_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     """Log the exception that ends a command, with secrets redacted. Assigned to sys.excepthook."""
     if issubclass(kind, KeyboardInterrupt):
-        sys.exit(130)
-    log = logging.getLogger("gisttracker")
-    if is_database_error(error):
-        log.critical("%s - is the database reachable, and was `manage.py migrate` run?", error)
+        sys.exit(EX_INTERRUPTED)
+    log, cause = logging.getLogger("gisttracker"), database_errors.find_cause(error)
+    if cause and "--traceback" not in sys.argv:
+        log.critical("%s", database_errors.format_cause(cause, error))
     else:
         log.critical("%s", error, exc_info=(kind, error, traceback))
-
-
-def is_database_error(error: BaseException) -> bool:
-    """Is the database unreachable, or not migrated? By name, because importing Django may be what failed."""
-    return type(error).__name__ in ("OperationalError", "InterfaceError", "ProgrammingError")

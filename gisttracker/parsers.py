@@ -8,6 +8,12 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+HOST = r"(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])"
+ORIGIN = re.compile(rf"(?P<scheme>https?)://(?P<wildcard>\*\.)?(?P<host>{HOST})(?::(?P<port>[0-9]{{1,5}}))?")
+HOST_NAME = re.compile(rf"\.?{HOST}")  # a dot at its beginning: with all subdomains
+BARE_IPV6 = re.compile(r"[0-9a-f]*:[0-9a-f]*:[0-9a-f:.]*")
+DEFAULT_PORTS = {"http": "80", "https": "443"}
+
 
 def text(value: str) -> str:
     return value
@@ -52,6 +58,36 @@ def owner(value: str) -> str:
 
 def comma_separated(value: str) -> list[str]:
     return [item.strip() for item in value.split(",") if item.strip()]
+
+
+def origins(*, wildcard: bool = False) -> Callable[[str], list[str]]:
+    """Return a parser for a list of origins. With `wildcard`, https://*.example.com is one, too.
+
+    An origin is compared with the header `Origin` of browsers, which is in lower case, without a default port.
+    """
+    example = "https://app.example.com" + (" or https://*.example.com" if wildcard else "")
+
+    def parse(value: str) -> list[str]:
+        return [_origin(item, example, wildcard=wildcard) for item in comma_separated(value)]
+
+    return parse
+
+
+def _origin(item: str, example: str, *, wildcard: bool) -> str:
+    match = ORIGIN.fullmatch(item.lower())
+    if not match or (match["wildcard"] and not wildcard) or not 0 < int(match["port"] or 1) < 65536:
+        raise ValueError(f"must be a list of origins such as {example}: scheme and host, without a path")
+    (scheme, host, port) = match["scheme"], (match["wildcard"] or "") + match["host"], match["port"]
+    return f"{scheme}://{host}" + (f":{port}" if port and port != DEFAULT_PORTS[scheme] else "")
+
+
+def host_names(value: str) -> list[str]:
+    """Parse a list of host names, as Django's ALLOWED_HOSTS has them: without scheme, port and path."""
+    # Kubernetes has the addresses of pods without the brackets that are usual in a Host header.
+    names = [f"[{name}]" if BARE_IPV6.fullmatch(name) else name for name in comma_separated(value.lower())]
+    if not all(name == "*" or HOST_NAME.fullmatch(name) for name in names):
+        raise ValueError("must be a list of host names such as gists.example.com, without scheme, port or path")
+    return names
 
 
 def http_url(value: str) -> str:

@@ -1,5 +1,6 @@
 """Django settings, derived from the variables of gisttracker.environment."""
 
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,11 @@ ENVIRONMENT_NAME: str = ENV["ENVIRONMENT_NAME"]
 
 # --- the web service ---
 DEBUG: bool = ENV["DEBUG"]
-# A generated key is enough for commands. With it, sessions would end with the process, so checks.py rejects it.
-SECRET_KEY: str = ENV["SECRET_KEY"] or get_random_string(64)
+# A generated key is enough for commands. With it, sessions would end with the process, so checks.py rejects it unless
+# DEBUG or ALLOW_INSECURE is on. Processes that this one starts inherit it: gunicorn's workers, which are forked later,
+# and those in which runserver reloads the code.
 SECRET_KEY_IS_GENERATED = not ENV["SECRET_KEY"]
+SECRET_KEY: str = ENV["SECRET_KEY"] or os.environ.setdefault(environment.GENERATED_KEY, get_random_string(64))
 ALLOWED_HOSTS: list[str] = ENV["ALLOWED_HOSTS"]
 CSRF_TRUSTED_ORIGINS: list[str] = ENV["CSRF_TRUSTED_ORIGINS"] or []
 ROOT_URLCONF = "gisttracker.urls"
@@ -241,6 +244,7 @@ SPECTACULAR_SETTINGS = {
 }
 
 # --- logs ---
+logs.register_secrets([SECRET_KEY])
 logs.register_secrets(
     ENV[variable.name]
     for variable in environment.VARIABLES

@@ -47,7 +47,7 @@ JOIN_SECONDS = TICK_SECONDS + WINDOW_SECONDS + WINDOW_MARGIN  # until the reques
 
 
 class Run:
-    """One run with its leases. `progress` is called with the number of people whose poll was finished."""
+    """One run with its leases. `progress` is called twice a second with the number of people polled so far."""
 
     def __init__(
         self, record: SyncRun, context: RunContext, progress: Callable[[int], object] = lambda people: None
@@ -63,6 +63,7 @@ class Run:
         self._pusher = Pusher(context, self.push_lane.claims, record.pk)
         self._verdicts = Verdicts(context)
         self._polled: list[PollResult] = []
+        self._polled_count = 0
         self._pushed = PushResults(context, self.push_lane, self._pusher)
         self._group_started_at = 0.0
         self._is_polling = True
@@ -202,8 +203,10 @@ class Run:
             raise result.error
         if isinstance(result, PushResult):
             self._pushed.add(result)
-        elif not self._verdicts.keep_back(result):  # Otherwise it waits until `decide` (see sync.verdicts).
-            self._polled.append(result)
+        else:
+            self._polled_count += not isinstance(result, NotAttempted)
+            if not self._verdicts.keep_back(result):  # Otherwise it waits until `decide` (see sync.verdicts).
+                self._polled.append(result)
         self._group_started_at = self._group_started_at or boot_clock()
 
     def _finish_groups(self) -> None:
@@ -228,7 +231,6 @@ class Run:
         if self._store.save(results):
             self.push_lane.may_find_people = True
         self.poll_lane.forget([result.person for result in results])
-        self.progress(len(results))
 
     def _report_unfinished(self, poll: Poll) -> None:
         """A person whose list is incomplete has failed; one whose account is gone or in conflict has not."""
@@ -272,11 +274,12 @@ class Run:
             self.context.pipedrive.api.limiter.pause(pause)
 
     def _tick(self) -> None:
-        """Twice a second: end when the time is over; keep leases and heartbeat."""
+        """Twice a second: show the progress, end when the time is over; keep leases and heartbeat."""
         now, lease_seconds = boot_clock(), self.context.options.lease_seconds
         if now < self._next_tick:
             return
         self._next_tick = now + TICK_SECONDS
+        self.progress(self._polled_count)
         if now >= self._deadline:
             self.context.summary.limit_reached = True
             self.context.stopping.set()

@@ -264,6 +264,18 @@ def fail_statements(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     monkeypatch.setattr("django.db.backends.utils.CursorWrapper.execute", execute)
 
 
+def manage(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run manage.py in a process of its own, with these environment variables and without a database server."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DATABASE_")}
+    return subprocess.run(
+        [sys.executable, str(ROOT / "manage.py"), *arguments],
+        env={**environment, "DJANGO_SETTINGS_MODULE": "gisttracker.settings", **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def is_ready(url: str) -> bool:
     try:
         return requests.get(url, timeout=2).ok

@@ -2,7 +2,7 @@
 
 import os
 
-from gisttracker.environment import VARIABLES
+from gisttracker.environment import GENERATED_KEY, VARIABLES
 
 # An empty variable counts as not set, and overrides the value of a developer's .env file.
 for variable in VARIABLES:
@@ -16,5 +16,7 @@ os.environ.update(
 )
 
 from gisttracker.settings import *  # noqa: E402, F403
+
+os.environ.pop(GENERATED_KEY, None)  # so that processes that the tests start do not inherit it
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast; the tests hash no real passwords

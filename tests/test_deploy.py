@@ -159,7 +159,7 @@ def test_the_monitoring_and_network_policy_selectors_match_their_pods() -> None:
 # --- CronJobs ---
 @pytest.mark.parametrize(
     ("name", "schedule", "arguments"),
-    [("sync-gists", "0 */3 * * *", []), ("sync-requested", "*/5 * * * *", ["--requested"])],
+    [("sync-gists", "0 */3 * * *", ["--trigger", "schedule"]), ("sync-requested", "*/5 * * * *", ["--requested"])],
 )
 def test_cron_jobs_have_the_expected_schedule_and_command(name: str, schedule: str, arguments: list[str]) -> None:
     cron = find("CronJob", name)["spec"]

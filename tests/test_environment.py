@@ -1,28 +1,15 @@
 """Settings: sources, precedence, validation, flags."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from gisttracker import environment
 from gisttracker.environment import RENAMED, VARIABLES, apply_flags, read
-from tests.conftest import ROOT
+from tests.conftest import manage
 
 NO_ENV_FILE = Path("/nonexistent/.env")
-
-
-def manage(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run manage.py in a process of its own, with these environment variables."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("DATABASE_")}
-    return subprocess.run(
-        [sys.executable, str(ROOT / "manage.py"), *arguments],
-        env={**environment, "DJANGO_SETTINGS_MODULE": "gisttracker.settings", **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def test_the_database_and_tokens_have_the_defaults_of_the_contract() -> None:
@@ -87,6 +74,131 @@ def test_an_invalid_value_ends_the_process_with_one_line(
     assert "two words" not in output.replace("%20", " ")
 
 
+@pytest.mark.parametrize("name", ["CORS_ALLOWED_ORIGINS", "CSRF_TRUSTED_ORIGINS"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "app.example.com",
+        "//app.example.com",
+        "https://app.example.com/",
+        "https://app.example.com/path",
+        "https://app.example.com?a=b",
+        "https://user@app.example.com",
+        "https://app.example.com:0",
+        "https://app.example.com:99999",
+        "https://*",
+        "*",
+        "null",
+        "ftp://app.example.com",
+        "https://",
+        "https://app.*.com",
+        "https://app.example.com https://b.example.com",
+        "https://a.example.com,b.example.com",
+    ],
+)
+def test_what_is_no_origin_is_refused(name: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        read(NO_ENV_FILE, {name: value})
+
+    output = capsys.readouterr().err
+    assert end.value.code == 78
+    assert output.startswith(f"gisttracker: {name} must be a list of origins such as https://app.example.com")
+    assert output.count("\n") == 1
+
+
+def test_origins_are_what_browsers_send() -> None:
+    values = read(
+        NO_ENV_FILE,
+        {
+            "CORS_ALLOWED_ORIGINS": "https://App.example.com:443, http://localhost:5173,http://[::1]:80",
+            "CSRF_TRUSTED_ORIGINS": "https://*.example.com,https://x.test:8443",
+        },
+    )
+
+    assert values["CORS_ALLOWED_ORIGINS"] == ["https://app.example.com", "http://localhost:5173", "http://[::1]"]
+    assert values["CSRF_TRUSTED_ORIGINS"] == ["https://*.example.com", "https://x.test:8443"]
+
+
+def test_only_csrf_trusts_all_subdomains(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        read(NO_ENV_FILE, {"CORS_ALLOWED_ORIGINS": "https://*.example.com"})
+
+    assert "CORS_ALLOWED_ORIGINS must be a list of origins" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["https://x.test", "x.test:8000", "x.test/path", "*.x.test", "a b", "-x.test"])
+def test_what_is_no_host_name_is_refused(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        read(NO_ENV_FILE, {"ALLOWED_HOSTS": value})
+
+    assert end.value.code == 78
+    assert "ALLOWED_HOSTS must be a list of host names such as gists.example.com" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["*", ".example.com", "Gists.example.com", "10.0.0.1", "[::1]", "a_b,x.test"])
+def test_host_names_of_django_are_accepted(value: str) -> None:
+    assert read(NO_ENV_FILE, {"ALLOWED_HOSTS": value})["ALLOWED_HOSTS"] == value.lower().split(",")
+
+
+def test_the_address_of_a_pod_may_be_ipv6() -> None:
+    assert read(NO_ENV_FILE, {"ALLOWED_HOSTS": "x.test,fd00::1:2"})["ALLOWED_HOSTS"] == ["x.test", "[fd00::1:2]"]
+
+
+@pytest.fixture
+def _no_earlier_warnings() -> None:
+    environment._warn.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("GITHUB_TOKN", " Did you mean GITHUB_TOKEN?"),
+        ("github_token", " Did you mean GITHUB_TOKEN?"),
+        ("SECRET_KEY_FLIE", " Did you mean SECRET_KEY_FILE?"),
+        ("DATABASE_USER_NAME", " Did you mean DATABASE_USERNAME?"),
+        ("SOMETHING_ELSE", ""),
+    ],
+)
+@pytest.mark.usefixtures("_no_earlier_warnings")
+def test_an_unknown_name_in_the_env_file_is_warned_about_once(
+    name: str, hint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".env").write_text(f"{name}=must-not-be-shown\nBACKFILL=none\n")
+
+    values = [read(tmp_path / ".env", {}) for _ in range(2)]
+
+    expected = f"gisttracker: warning: .env: {name} is not a setting of gisttracker and is ignored.{hint}\n"
+    assert capsys.readouterr().err == expected
+    assert values[0]["BACKFILL"] == "none"
+
+
+@pytest.mark.usefixtures("_no_earlier_warnings")
+def test_names_of_other_software_in_the_env_file_and_any_in_the_environment_are_fine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    foreign = ["COMPOSE_PROFILES", "MYSQL_ROOT_PASSWORD", "DJANGO_SETTINGS_MODULE", "DOCKER_HOST", "PYTHONPATH"]
+    known = "".join(f"{variable.name}=\n" for variable in VARIABLES)
+    (tmp_path / ".env").write_text("".join(f"{name}=x\n" for name in foreign) + known + "SECRET_KEY_FILE=\n")
+
+    read(tmp_path / ".env", {"GITHUB_TOKN": "x", "HOME": "/root"})
+
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("source", ["environment", ".env"])
+@pytest.mark.parametrize("name", ["DATABASE_HOST", "LOG_FORMAT"])
+@pytest.mark.usefixtures("_no_earlier_warnings")
+def test_a_file_for_a_variable_that_is_no_secret_is_warned_about(
+    name: str, source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".env").write_text(f"{name}_FILE=/x\n" if source == ".env" else "")
+
+    read(tmp_path / ".env", {f"{name}_FILE": "/x"} if source == "environment" else {})
+
+    expected = f"gisttracker: warning: {name}_FILE is ignored: only secrets can be in a file. Set {name} instead.\n"
+    assert capsys.readouterr().err == expected
+
+
 @pytest.mark.parametrize(("old", "new"), RENAMED.items())
 def test_an_old_name_in_the_env_file_ends_the_process_and_names_the_new_one(
     old: str, new: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -126,7 +238,7 @@ def test_every_variable_is_a_flag() -> None:
     assert environment == {"LISTEN_PORT": "4000", "GITHUB_TOKEN": "abc"}
 
 
-def test_every_flag_is_in_the_help_of_every_command() -> None:
+def test_every_flag_is_in_the_help_of_commands_that_are_not_ours() -> None:
     output = manage("check", "-h").stdout
 
     assert [variable.flag for variable in VARIABLES if f"{variable.flag} " not in output] == []

@@ -19,7 +19,9 @@ class ApiKey(AbstractAPIKey):
     read_only = models.BooleanField(
         default=False, help_text="The key may only read (which also moves its visit markers)."
     )
-    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)  # at most USE_RECORDED_EVERY ago
+    last_used_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="last valid request, give or take ten minutes"
+    )
 
     class Meta(AbstractAPIKey.Meta):
         verbose_name = "API key"

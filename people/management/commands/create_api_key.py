@@ -3,14 +3,16 @@
 import datetime as dt
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
+from gisttracker.commands import GisttrackerCommand
 from people.models import ApiKey
 
 
-class Command(BaseCommand):
+class Command(GisttrackerCommand):
     help = "Create an API key and print it once (only its hash is stored). The key is the last word on stdout."
+    examples = ("my-team", "dashboard --read-only --expires 2027-01-31")
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", help="name of the consumer, at most 50 characters")

@@ -4,18 +4,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from gisttracker.commands import GisttrackerCommand
 from people.bulk import MAX_ROWS, RowOutcome, read_csv, read_json, track
 
 EX_ROWS_REJECTED = 3
 
 
-class Command(BaseCommand):
+class Command(GisttrackerCommand):
     help = (
         "Track the people of a file: CSV (username[,pipedrive_id][,backfill]), or JSON if its name ends in .json; "
-        f"at most {MAX_ROWS} rows. Exit code {EX_ROWS_REJECTED} if rows were rejected."
+        f"at most {MAX_ROWS} rows."
     )
+    reads = ("GITHUB_API_URL",)  # the host of profile URLs
+    exit_codes = {EX_ROWS_REJECTED: "rows were rejected, as printed; the others are tracked"}
+    examples = ("people.csv", "people.json", "- <people.csv")
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=Path, help="path of the file, or - for standard input (CSV)")

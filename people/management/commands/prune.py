@@ -8,10 +8,10 @@ from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
-from django.core.management.base import BaseCommand
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from gisttracker.commands import GisttrackerCommand
 from people.models import ApiKey, RequestCount, Visit
 
 KEEP_LOGINS_FOR = timedelta(days=90)
@@ -19,11 +19,12 @@ KEEP_ADMIN_LOG_FOR = timedelta(days=365)
 BATCH_SIZE = 1000  # rows in one statement, so that no lock is kept for long
 
 
-class Command(BaseCommand):
+class Command(GisttrackerCommand):
     help = (
         "Delete expired sessions, old logs of logins and of the admin, visit markers of deleted consumers, and old "
         "request counts. Run it once a day."
     )
+    examples = ("",)
 
     def handle(self, *args: Any, **options: Any) -> None:
         for name, rows in find_old_rows():

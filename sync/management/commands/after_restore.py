@@ -2,18 +2,19 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
 from django.utils.translation import ngettext
 
+from gisttracker.commands import GisttrackerCommand
 from people.models import Person
 from sync.models import SyncRun
 
 
-class Command(BaseCommand):
+class Command(GisttrackerCommand):
     help = (
         "Run it once after a backup was restored: the gists of all people are compared with the activities in "
         "Pipedrive before the next push, and people that a run had claimed when the backup was made are free."
     )
+    examples = ("",)
 
     def handle(self, *args: Any, **options: Any) -> None:
         people = Person.objects.compare_again()

@@ -13,16 +13,18 @@ from datetime import timedelta
 from typing import Any, ClassVar, NoReturn
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import ngettext
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from gisttracker import logs
+from gisttracker.commands import GisttrackerCommand
 from gisttracker.database import retried
-from gisttracker.environment import EX_CONFIG, exit_with_config_error
+from gisttracker.environment import EX_CONFIG, EX_INTERRUPTED, exit_with_config_error
 from gisttracker.parsers import is_plain_http
 from people.models import Person
 from sync import claims
@@ -44,6 +46,7 @@ from sync.summary import Summary
 
 log = logging.getLogger(__name__)
 EX_FAILED = 3
+PROGRESS_SECONDS = 0.9  # between two refreshes of the bar; it is offered one every half second
 EXIT_CODES = {Outcome.MISCONFIGURED: EX_CONFIG, Outcome.FAILED: EX_FAILED}
 
 
@@ -58,8 +61,28 @@ def whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
     return parse
 
 
-class Command(BaseCommand):
+class Command(GisttrackerCommand):
     help = "Poll GitHub for new gists of the tracked people and create one Pipedrive activity for each."
+    reads = (
+        *("GITHUB_TOKEN", "GITHUB_API_URL", "GITHUB_API_VERSION", "GITHUB_REQUESTS_PER_MINUTE"),
+        *("PIPEDRIVE_TOKEN", "PIPEDRIVE_API_URL", "PIPEDRIVE_ACTIVITY_TYPE", "PIPEDRIVE_ACTIVITY_DONE"),
+        *("PIPEDRIVE_DAILY_ACTIVITIES", "PIPEDRIVE_ACTIVITY_OWNER", "PIPEDRIVE_GITHUB_FIELD"),
+        *("BACKFILL", "PUSH_EDITS", "PUSH_RECONCILE_AFTER_SECONDS", "SYNC_CONCURRENCY", "SYNC_LEASE_SECONDS"),
+        *("SYNC_INTERVAL_MINUTES", "PING_URL", "NOTIFY_URL", "ENVIRONMENT_NAME", "ALLOW_INSECURE"),
+    )
+    exit_codes = {
+        0: (
+            "succeeded; also if single people are in trouble (they are listed by reason), if rate limits or its own "
+            "limits left work for the next run, and after SIGTERM or Ctrl-C, which end the run after its requests"
+        ),
+        EX_FAILED: (
+            "an API is down, more than five people or gists failed and more than a fifth of all, or the run could do "
+            "none of its work"
+        ),
+        EX_CONFIG: "a setting is invalid or missing, or an API refused a token or a setting",
+        EX_INTERRUPTED: "stopped with Ctrl-C before the run began",
+    }
+    examples = ("", "--trigger schedule", "--dry-run", "--person ada --person grace", "--requested --max-minutes 10")
     requires_migrations_checks = False
     timing: ClassVar[Timing] = Timing()
 
@@ -67,6 +90,11 @@ class Command(BaseCommand):
         people = parser.add_mutually_exclusive_group()
         people.add_argument("--person", action="append", default=[], metavar="LOGIN", help="only this one; repeatable")
         people.add_argument("--requested", action="store_true", help="only new, requested and watched people")
+        parser.add_argument(
+            "--trigger",
+            choices=ROUND_TRIGGERS,
+            help="what starts this run for all people, for its row: a schedule or you (default manual)",
+        )
         parser.add_argument("--dry-run", action="store_true", help="only read, and print what a run would do")
         parser.add_argument("--full", action="store_true", help="read every person's whole list, changed or not")
         parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
@@ -88,13 +116,14 @@ class Command(BaseCommand):
             )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        is_round = get_trigger(options) in ROUND_TRIGGERS and not options["dry_run"]
+        trigger = get_trigger(options)
+        is_round = trigger in ROUND_TRIGGERS and not options["dry_run"]
         with ping(settings.PING_URL if is_round else "", logs.TextFormatter()):
-            self._handle(options)
+            self._handle(trigger, options)
 
-    def _handle(self, options: dict[str, Any]) -> None:
+    def _handle(self, trigger: str, options: dict[str, Any]) -> None:
         if not settings.PIPEDRIVE_TOKEN and not options["dry_run"]:
-            self._refuse_to_start(options)
+            self._refuse_to_start(trigger)
         check_urls()
         clock = retried(claims.database_clock)()  # The first statement: the database may just be starting.
         logins = self._check_logins(options["person"])
@@ -126,16 +155,16 @@ class Command(BaseCommand):
                     timing=self.timing,
                 )
                 context = RunContext(build_options(logins, options), github, pipedrive, clock, stopping)
-                self._run(context, Person.objects.filter(due).count(), options)
+                self._run(context, trigger, Person.objects.filter(due).count(), options)
 
     @staticmethod
-    def _refuse_to_start(options: dict[str, Any]) -> NoReturn:
+    def _refuse_to_start(trigger: str) -> NoReturn:
         """Leave a row, so that whoever looks at the service sees why nothing happens."""
         message = "PIPEDRIVE_TOKEN is not set. sync_gists needs it to create activities (or use --dry-run)."
-        if get_trigger(options) in ROUND_TRIGGERS:
+        if trigger in ROUND_TRIGGERS:
             try:
                 clock = claims.database_clock()
-                record_refused_start(clock, settings.SYNC_LEASE_SECONDS, get_trigger(options), message)
+                record_refused_start(clock, settings.SYNC_LEASE_SECONDS, trigger, message)
                 report_health(clock)
             except DatabaseError as error:
                 log.warning("The run could not be recorded: %s", error)
@@ -188,12 +217,12 @@ class Command(BaseCommand):
         if problems:
             sys.exit(EX_FAILED)
 
-    def _run(self, context: RunContext, people: int, options: dict[str, Any]) -> None:
+    def _run(self, context: RunContext, trigger: str, people: int, options: dict[str, Any]) -> None:
         report_health(context.clock)  # Before this run hides that none has begun; if it is killed, it has no end.
         started = time.monotonic()
-        record = open_run(context.clock, context.options.lease_seconds, get_trigger(options))
+        record = open_run(context.clock, context.options.lease_seconds, trigger)
         logs.bind_global(run=record.pk)
-        with progress_bar(people) as progress:
+        with progress_bar(min(people, options["max_people"] or people), context.summary) as progress:
             try:
                 Run(record, context, progress)()
             except BaseException as error:
@@ -280,12 +309,15 @@ def build_options(logins: tuple[str, ...], options: dict[str, Any]) -> Options:
 
 
 def get_trigger(options: dict[str, Any]) -> str:
-    """What started the run, for its row."""
-    if options["person"]:
-        return "person"
-    if options["requested"]:
-        return "requested"
-    return "manual" if sys.stdin.isatty() else "schedule"
+    """What started the run, for its row. A run for some people is no round for all, whatever starts it."""
+    given: str | None = options["trigger"]
+    for option in ("person", "requested"):
+        if options[option]:
+            if given:
+                message = f"--trigger is for runs for all people; a run with --{option} has the trigger {option}."
+                raise CommandError(message, returncode=2)
+            return option
+    return given or "manual"
 
 
 def format_token_warning(due: QuerySet[Person]) -> str:
@@ -318,7 +350,30 @@ def stop_on_signals(stopping: threading.Event) -> Iterator[None]:
 
 
 @contextmanager
-def progress_bar(total: int) -> Iterator[Callable[[int], object]]:
-    """A progress bar on a terminal; nothing elsewhere."""
-    with tqdm(total=total, unit="person", disable=not sys.stderr.isatty(), leave=False) as bar:
-        yield bar.update
+def progress_bar(total: int, summary: Summary) -> Iterator[Callable[[int], object]]:
+    """A progress bar on a terminal; nothing elsewhere.
+
+    Yields a function that shows the number of people polled so far, the created activities and the failures, at most
+    once a second. Log lines are written above the bar.
+    """
+    if not sys.stderr.isatty():
+        yield lambda people: None
+        return
+    with tqdm(total=total, unit=" people", dynamic_ncols=True, leave=False) as bar, logging_redirect_tqdm():
+        shown_at = float("-inf")
+
+        def show(people: int) -> None:
+            nonlocal shown_at
+            if time.monotonic() - shown_at < PROGRESS_SECONDS:
+                return
+            shown_at = time.monotonic()
+            counts = summary.counts()
+            bar.n, bar.total = people, max(total, people)
+            bar.set_postfix_str(f"activities created: {counts['gists_pushed']}, failed: {format_failures(counts)}")
+
+        yield show
+
+
+def format_failures(counts: dict[str, int]) -> str:
+    people, gists = counts["people_failed"], counts["gists_rejected"] + counts["gists_unknown"]
+    return f"{people} people, {gists} gists"

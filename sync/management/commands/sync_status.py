@@ -7,9 +7,10 @@ import sys
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 from django.utils.translation import ngettext
 
+from gisttracker.commands import GisttrackerCommand
 from people.freshness import MAX_CLOCK_ERROR, max_age
 from people.models import Gist
 from sync.alarms import report_health
@@ -34,12 +35,15 @@ def duration(text: str) -> timedelta:
     return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
 
 
-class Command(BaseCommand):
+class Command(GisttrackerCommand):
     help = (
-        f"Show the state of the sync. Exit code {EX_UNHEALTHY} if people were not polled, or gists not pushed, "
-        "for longer than --max-age, or a token or setting was refused. Single people in trouble are listed, "
+        "Show whether the service is healthy, and why not: people were not polled, or gists not pushed, for longer "
+        "than --max-age, or a token or setting was refused. It can be a probe. Single people in trouble are listed, "
         "and do not make it unhealthy."
     )
+    reads = ("SYNC_INTERVAL_MINUTES", "NOTIFY_URL", "ENVIRONMENT_NAME")
+    exit_codes = {0: "healthy, or only single people in trouble", EX_UNHEALTHY: "unhealthy"}
+    examples = ("", "--max-age 2h", "--json", "--notify")
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -6,11 +6,12 @@ import threading
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils.translation import ngettext
 
+from gisttracker.commands import GisttrackerCommand
 from gisttracker.database import retried
-from gisttracker.environment import EX_CONFIG, exit_with_config_error
+from gisttracker.environment import EX_CONFIG, EX_INTERRUPTED, exit_with_config_error
 from sync.claims import Clock, database_clock
 from sync.clients.errors import CircuitOpenError, ConfigurationError, RunStoppedError
 from sync.clients.pipedrive import PipedriveClient
@@ -22,12 +23,18 @@ from sync.undo import Undone, undo
 MAX_FAILURES = 3  # in a row; then it is not tried for the others
 
 
-class Command(BaseCommand):
+class Command(GisttrackerCommand):
     help = (
         "Delete the activities that this run has created, except those that were changed in Pipedrive since. Their "
-        "gists are skipped afterwards; they can be pushed again. Can be stopped and repeated. "
-        f"Exit code {EX_FAILED} if an activity could not be read or deleted."
+        "gists are skipped afterwards; they can be pushed again. Can be stopped and repeated."
     )
+    reads = ("PIPEDRIVE_TOKEN", "PIPEDRIVE_API_URL", "ALLOW_INSECURE")
+    exit_codes = {
+        EX_FAILED: "an activity could not be read or deleted, or the command was stopped; repeat it",
+        EX_CONFIG: "a setting is invalid or missing, or Pipedrive refused the token",
+        EX_INTERRUPTED: "stopped with Ctrl-C before it began",
+    }
+    examples = ("7 --dry-run", "7")
     requires_migrations_checks = False
 
     def add_arguments(self, parser: CommandParser) -> None:
