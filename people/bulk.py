@@ -13,7 +13,8 @@ from django.db import IntegrityError, transaction
 
 from people import backfill
 from people.github_names import login_key, parse_login
-from people.models import Person, SearchTerm
+from people.models import Person, SearchTerm, Suppressed
+from people.models.suppressed import suppressed_reason
 
 MAX_ROWS = 5000
 BATCH_SIZE = 500  # rows per statement
@@ -199,10 +200,13 @@ def _create(batch: list[tuple[RowResult, Person]]) -> None:
     """Create these people in one statement, or one by one if another process creates one of them meanwhile."""
     keys = [person.username_key for _, person in batch]
     existing = set(Person.objects.filter(username_key__in=keys).values_list("username_key", flat=True))
+    suppressed = Suppressed.objects.find_logins(set(keys) - existing)
     new = []
     for result, person in batch:
         if person.username_key in existing:
             _mark_already_tracked(result)
+        elif person.username_key in suppressed:
+            result.result, result.reason = RowOutcome.REJECTED, suppressed_reason(result.username)
         else:
             new.append((result, person))
     try:

@@ -15,6 +15,7 @@ from sync.claims import MAX_CLOCK_ERROR, Clock
 from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import PipedriveClient
 from sync.context import RunContext
+from sync.forget import erase_suppressed_lines
 from sync.models import ROUND_TRIGGERS, ActivityDay, SyncRun
 from sync.pauses import store_pause
 
@@ -112,6 +113,7 @@ def close_run(run: SyncRun, context: RunContext, outcome: Outcome) -> None:
     run.limits = {client.api.name.lower(): _limits(client) for client in (context.github, context.pipedrive)}
     run.errors = "\n".join(line[:300] for line in context.summary.problems)
     run.save()
+    erase_suppressed_lines(run)
     store_pause(context.pipedrive, context.clock)
     oldest = context.clock() - KEEP_FOR
     SyncRun.objects.filter(started_at__lt=oldest).exclude(outcome=Outcome.RUNNING).delete()

@@ -14,10 +14,10 @@ from tests.conftest import ROOT
 LAYERS = [
     {"models"},
     {"clients"},
-    {"claims", "activity", "workers", "attempts"},
+    {"claims", "activity", "workers", "attempts", "forget"},
     {"summary", "budget", "poll", "status", "recognition"},
     {"context"},
-    {"lane", "store", "dry_run", "cost", "undo", "pauses"},
+    {"lane", "store", "dry_run", "cost", "undo", "pauses", "export"},
     {"evidence", "refusals", "owner", "github_field", "find_person"},
     {"link", "runs", "verdicts"},
     {"reconcile"},

@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.translation import ngettext
 
+from people.admin.forget import forget_people
 from people.models import Person, PersonQuerySet
 from people.models.person import UNLINKED
 
@@ -29,7 +30,7 @@ class PersonAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only i
         ("lease_holder", "leased_until"),
         ("created_at", "updated_at"),
     ]
-    actions = ["request_sync", "pause", "resume"]
+    actions = ["request_sync", "pause", "resume", forget_people]
 
     @admin.action(description="Sync as soon as possible", permissions=["change"])
     def request_sync(self, request: HttpRequest, people: PersonQuerySet) -> None:

@@ -12,7 +12,8 @@ from people.api.fields import BackfillField, StrictBooleanField
 from people.api.validation import StrictMixin
 from people.bulk import BulkReport, RowOutcome, RowResult
 from people.github_names import login_key, parse_login
-from people.models import Gist, Person
+from people.models import Gist, Person, Suppressed
+from people.models.suppressed import suppressed_reason
 from people.visits import GistSlice
 
 MAX_BIGINT = 2**63 - 1
@@ -186,6 +187,8 @@ class NewPersonSerializer(StrictMixin, serializers.ModelSerializer[Person]):
             raise serializers.ValidationError(str(error)) from None
         if Person.objects.filter(username_key=login_key(login)).exists():
             raise already_tracked_error(login)
+        if Suppressed.objects.has_login(login):
+            raise serializers.ValidationError(suppressed_reason(login), code="suppressed")
         return login
 
     def create(self, validated_data: dict[str, Any]) -> Person:
@@ -234,6 +237,12 @@ class PersonChangesSerializer(StrictMixin, serializers.Serializer[dict[str, Any]
         if not attrs:
             raise serializers.ValidationError(f"Send at least one of: {', '.join(self.fields)}.")
         return attrs
+
+
+class UntrackQuerySerializer(serializers.Serializer[dict[str, Any]]):
+    """The query parameters of DELETE /people/{username}."""
+
+    forget = serializers.ChoiceField(choices=["true", "false"], default="false")
 
 
 class BulkRowSerializer(serializers.Serializer[dict[str, Any]]):

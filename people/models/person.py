@@ -11,6 +11,7 @@ from django.utils import timezone
 from people import backfill
 from people.github_names import login_key, parse_login
 from people.models.batches import BatchQuerySet
+from people.models.suppressed import Suppressed, suppressed_reason
 from people.search import search_terms
 
 # What else changes when a user sets another Pipedrive person.
@@ -153,13 +154,15 @@ class Person(models.Model):
         return f"@{self.github_username}"
 
     def clean(self) -> None:
-        """The rules for a login and a backfill choice, for Django's forms."""
+        """The rules for a login and a backfill choice, for Django's forms. A suppressed login is refused."""
         for field, parse in (("github_username", parse_login), ("backfill", backfill.parse)):
             value = getattr(self, field)
             try:
                 setattr(self, field, parse(value) if value else value)
             except ValueError as error:
                 raise ValidationError({field: str(error)}) from None
+        if self._state.adding and Suppressed.objects.has_login(self.github_username):
+            raise ValidationError({"github_username": suppressed_reason(self.github_username)})
 
     def relink(self, pipedrive_id: int | None) -> None:
         """Set another Pipedrive person, or None to find or create one in the next run. Does not save."""
