@@ -22,7 +22,7 @@ from people.models import Gist, Person, PersonQuerySet, Suppressed
 ERASED = "a person who asked not to be tracked"  # the name in rows that stay
 BATCH_SIZE = 500  # keys in one statement
 GIST_OWNER = re.compile(r"https?://[^/]+/(?:gist/)?([A-Za-z0-9_-]{1,39})/[0-9a-zA-Z]+")
-GIST_ID = re.compile(r"[0-9a-z]{5,64}")
+GIST_ID = re.compile(r"(?:\bgist |/)([0-9a-zA-Z]{1,64})\b|\b([0-9a-f]{20,64})\b")  # a short one looks like a number
 
 # Sent inside the transaction that erases a person, with `traces`. If a receiver fails, nothing is erased.
 person_forgotten = Signal()
@@ -55,7 +55,7 @@ class Traces:
         """Does this text name the person, or one of the gists? Bare words do not count: a login may be any word."""
         if self._names.search(text):
             return True
-        return not self._gist_ids.isdisjoint(GIST_ID.findall(text))
+        return any((match[1] or match[2]) in self._gist_ids for match in GIST_ID.finditer(text))
 
     @property
     def _names(self) -> re.Pattern[str]:

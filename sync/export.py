@@ -27,12 +27,7 @@ def export_person(person: Person) -> dict[str, Any]:
         "run_lines": list(_export_lines(traces)),
         "alarms": [_columns(alarm) for alarm in Alarm.objects.order_by("pk") if traces.are_in(alarm.message)],
         "admin_log": [
-            {
-                "at": entry.action_time,
-                "user": entry.user_id,
-                "action": entry.get_action_flag_display(),
-                "on": str(entry),
-            }
+            {"at": entry.action_time, "user": entry.user_id, "entry": str(entry)}
             for entries in find_admin_log(traces)
             for entry in entries.order_by("pk")
         ],
