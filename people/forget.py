@@ -33,7 +33,7 @@ class Traces:
     """What names an erased person in texts and in tables that do not refer to the person's row."""
 
     logins: frozenset[str]  # the login, and earlier ones in the URLs of the gists, in lower case
-    github_id: int | None = None
+    github_ids: frozenset[int] = frozenset()
     person_id: int | None = None
     gists: dict[int, str] = field(default_factory=dict)  # their GitHub ids by primary key
     newest_activity_id: int = 0  # at Pipedrive
@@ -45,7 +45,7 @@ class Traces:
         owners = {match[1] for gist in rows if (match := GIST_OWNER.match(gist.html_url))}
         return cls(
             logins=frozenset(login_key(login) for login in {person.github_username, *owners}),
-            github_id=person.github_id,
+            github_ids=frozenset([person.github_id] if person.github_id else []),
             person_id=person.pk,
             gists={gist.pk: gist.github_id for gist in rows},
             newest_activity_id=max((gist.pipedrive_activity_id or 0 for gist in rows), default=0),
@@ -59,10 +59,11 @@ class Traces:
 
     @property
     def _names(self) -> re.Pattern[str]:
-        logins = "|".join(map(re.escape, sorted(self.logins)))
-        names = rf"(?:@|/users/|\bnamed |\bgist\.[^/\s]+/)(?:{logins})(?![\w-])"
-        by_id = rf"|/user/{self.github_id}\b" if self.github_id else ""
-        return re.compile(names + by_id, re.IGNORECASE)
+        logins, ids = ("|".join(map(re.escape, sorted(map(str, names)))) for names in (self.logins, self.github_ids))
+        by_login = rf"(?:@|/users/|\bnamed |\bgist\.[^/\s]+/)(?:{logins})(?![\w-])"
+        by_id = rf"/user/(?:{ids})(?!\d)"
+        parts = [*([by_login] if logins else []), *([by_id] if ids else [])]
+        return re.compile("|".join(parts), re.IGNORECASE)
 
     @property
     def _gist_ids(self) -> set[str]:

@@ -6,7 +6,6 @@ from typing import Any
 from django.db.models import Max
 
 from people.forget import ERASED, Traces
-from people.github_names import login_key
 from people.models import Gist, Suppressed
 from sync.models import Alarm, FoundActivity, SyncRun
 
@@ -14,6 +13,7 @@ FORGOTTEN_GIST = "-"  # no gist has this id
 ERASED_LINE = f"(A line about {ERASED} was removed.)"
 REMOVED = "asked not to be tracked, so it was removed."
 LOGIN = re.compile(r"(?:@|/users/)([A-Za-z0-9_-]{1,39})")
+GITHUB_ID = re.compile(r"/user/(\d{1,18})")
 BATCH_SIZE = 500  # rows in one statement
 
 
@@ -44,9 +44,10 @@ def _lock_runs() -> list[SyncRun]:
 
 def erase_suppressed_lines(run: SyncRun) -> None:
     """Erase what a run has just stored about people who were forgotten while it ran, or whom it has removed."""
-    logins = {login_key(login) for login in LOGIN.findall(run.errors + _stops(run))}
-    suppressed = Suppressed.objects.find_logins(logins)
-    if suppressed and _erase_lines(run, Traces(frozenset(suppressed))):
+    text = run.errors + _stops(run)
+    logins = Suppressed.objects.find_logins(LOGIN.findall(text))
+    github_ids = Suppressed.objects.find_github_ids(map(int, GITHUB_ID.findall(text)))
+    if (logins or github_ids) and _erase_lines(run, Traces(frozenset(logins), frozenset(github_ids))):
         run.save(update_fields=["errors", "limits"])
 
 

@@ -190,16 +190,16 @@ def _is_suppressed(account: Account) -> bool:
 def _confirm_suppressed(person: Person, account: Account, github: GitHubClient) -> None:
     """A new person is erased only if GitHub names the same login and id when the account is requested by its id.
 
-    RetryNextRunError if it does not.
+    RetryNextRunError if it does not. The message is stored, so it does not hold the id.
     """
     if person.github_id is not None:
         return  # The row's own id is suppressed.
     try:
         login = github.get_account_by_id(account.id).login
-    except NotFoundError:
+    except (RejectedError, RetryNextRunError):
         login = ""
     if {login_key(login), login_key(account.login)} != {login_key(person.github_username)}:
-        raise RetryNextRunError(f"GitHub returned the account of another login for {person}")
+        raise RetryNextRunError(f"GitHub did not confirm that the account it returned for {person} has this login")
 
 
 @retried

@@ -116,7 +116,7 @@ NAMES = [
 
 @pytest.mark.parametrize(("line", "is_named"), NAMES)
 def test_a_line_is_about_a_person_when_it_names_them(line: str, is_named: bool) -> None:
-    traces = Traces(frozenset(["ada"]), github_id=1001, gists={1: "5f2a9c", 2: "403", 3: GIST})
+    traces = Traces(frozenset(["ada"]), github_ids=frozenset([1001]), gists={1: "5f2a9c", 2: "403", 3: GIST})
 
     assert traces.are_in(line) is is_named
 
