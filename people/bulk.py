@@ -145,8 +145,9 @@ def track(rows: list[Any]) -> BulkReport:
         else:
             new[person.username_key] = (result, person)
     rows_to_create = list(new.values())
+    has_suppressed = Suppressed.objects.exists()
     for start in range(0, len(rows_to_create), BATCH_SIZE):
-        _create(rows_to_create[start : start + BATCH_SIZE])
+        _create(rows_to_create[start : start + BATCH_SIZE], has_suppressed=has_suppressed)
     return BulkReport(results)
 
 
@@ -196,11 +197,11 @@ def _parse_backfill(given: Any) -> str:
         raise ValueError(f"backfill {error}.") from None
 
 
-def _create(batch: list[tuple[RowResult, Person]]) -> None:
+def _create(batch: list[tuple[RowResult, Person]], *, has_suppressed: bool) -> None:
     """Create these people in one statement, or one by one if another process creates one of them meanwhile."""
     keys = [person.username_key for _, person in batch]
     existing = set(Person.objects.filter(username_key__in=keys).values_list("username_key", flat=True))
-    suppressed = Suppressed.objects.find_logins(set(keys) - existing)
+    suppressed = Suppressed.objects.find_logins(set(keys) - existing) if has_suppressed else set()
     new = []
     for result, person in batch:
         if person.username_key in existing:
