@@ -1,4 +1,4 @@
-"""Log formats: text for a terminal, or one JSON object per line. Both redact secrets.
+"""Log formats: text for a terminal, or one JSON object per line. Both redact secrets and e-mail addresses.
 
 Secrets are replaced in the formatted text, so that messages, arguments, extra fields and tracebacks are all covered,
 also those of libraries.
@@ -24,6 +24,8 @@ MIN_SECRET_LENGTH = 6  # characters; replacing a shorter text would damage ordin
 _secrets: set[str] = set()
 _global_fields: dict[str, Any] = {}
 _request_id: ContextVar[str] = ContextVar("request_id")
+EMAIL = re.compile(r"[\w.+-]{1,64}(?:@|%40)[\w-]{1,63}(?:\.[\w-]{1,63})+")
+SEARCH = re.compile(r"([?&]search=)[^&\s\"]+")  # in URLs: of names and e-mail addresses
 API_KEY = re.compile(r"\b[A-Za-z0-9]{8}\.[A-Za-z0-9]{32}\b")  # the format of djangorestframework-api-key
 
 
@@ -60,10 +62,11 @@ def get_context(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def redact(text: str) -> str:
-    """Replace registered secrets and API keys with `[secret]`."""
+    """Replace registered secrets and API keys with `[secret]`, e-mail addresses and search terms with `[personal]`."""
     for secret in sorted(_secrets, key=len, reverse=True):
         text = text.replace(secret, "[secret]")
-    return API_KEY.sub("[secret]", text)
+    text = SEARCH.sub(r"\1[personal]", API_KEY.sub("[secret]", text))
+    return EMAIL.sub("[personal]", text)
 
 
 class TextFormatter(logging.Formatter):

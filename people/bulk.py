@@ -13,7 +13,8 @@ from django.db import IntegrityError, transaction
 
 from people import backfill
 from people.github_names import login_key, parse_login
-from people.models import Person, SearchTerm
+from people.models import Person, SearchTerm, Suppressed
+from people.models.suppressed import suppressed_reason
 from people.tracking import AlreadyTrackedError
 
 MAX_ROWS = 5000
@@ -139,7 +140,7 @@ def preview(rows: list[Any]) -> BulkReport:
     """Return what `track` would do with these rows. Writes nothing."""
     results, new = _read(rows)
     for batch in _batches(new):
-        _select_untracked(batch)
+        _select_new(batch)
     return BulkReport(results)
 
 
@@ -216,7 +217,7 @@ def _parse_backfill(given: Any) -> str:
 
 def _create(batch: list[tuple[RowResult, Person]]) -> None:
     """Create these people in one statement, or one by one if another process creates one of them meanwhile."""
-    new = _select_untracked(batch)
+    new = _select_new(batch)
     try:
         with transaction.atomic():
             Person.objects.bulk_create([person for _, person in new])
@@ -231,14 +232,17 @@ def _create(batch: list[tuple[RowResult, Person]]) -> None:
                 _mark_already_tracked(result)
 
 
-def _select_untracked(batch: list[tuple[RowResult, Person]]) -> list[tuple[RowResult, Person]]:
-    """Mark the rows of people who are tracked, and return the others."""
-    keys = [person.username_key for _, person in batch]
+def _select_new(batch: list[tuple[RowResult, Person]]) -> list[tuple[RowResult, Person]]:
+    """Mark the rows of people who are tracked, or asked not to be, and return the others."""
+    keys = {person.username_key for _, person in batch}
     existing = set(Person.objects.filter(username_key__in=keys).values_list("username_key", flat=True))
+    suppressed = Suppressed.objects.find_logins(keys - existing)
     for result, person in batch:
         if person.username_key in existing:
             _mark_already_tracked(result)
-    return [(result, person) for result, person in batch if person.username_key not in existing]
+        elif person.username_key in suppressed:
+            result.result, result.reason = RowOutcome.REJECTED, suppressed_reason(result.username)
+    return [(result, person) for result, person in batch if person.username_key not in existing | suppressed]
 
 
 def _mark_already_tracked(result: RowResult) -> None:

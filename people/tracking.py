@@ -3,7 +3,8 @@
 from django.db import IntegrityError, transaction
 
 from people.github_names import login_key, parse_login
-from people.models import Person
+from people.models import Person, Suppressed
+from people.models.suppressed import suppressed_reason
 
 
 class AlreadyTrackedError(ValueError):
@@ -11,11 +12,21 @@ class AlreadyTrackedError(ValueError):
         super().__init__(f"@{login} is already tracked.")
 
 
+class SuppressedError(ValueError):
+    def __init__(self, login: str) -> None:
+        super().__init__(suppressed_reason(login))
+
+
 def parse_new_login(text: str) -> str:
-    """Return the login in a name, an @name or a profile URL. Raises ValueError, or AlreadyTrackedError."""
+    """Return the login in a name, an @name or a profile URL.
+
+    Raises ValueError, or AlreadyTrackedError or SuppressedError, which are ValueErrors.
+    """
     login = parse_login(text)
     if Person.objects.filter(username_key=login_key(login)).exists():
         raise AlreadyTrackedError(login)
+    if Suppressed.objects.has_login(login):
+        raise SuppressedError(login)
     return login
 
 

@@ -10,3 +10,7 @@ class SyncConfig(AppConfig):
 
         # Connected after django.contrib.auth's receiver, and for the last app only: the permissions exist by then.
         post_migrate.connect(grant_view_permissions, sender=self)
+        from people.forget import person_forgotten
+        from sync.forget import erase_traces
+
+        person_forgotten.connect(erase_traces, dispatch_uid="sync.forget")

@@ -4,6 +4,8 @@ import itertools
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db import transaction
+
 from gisttracker.database import retried
 from people.models import Gist
 from sync.clients.errors import OutcomeUnknownError, RejectedError, SyncError
@@ -35,15 +37,19 @@ class Attempt:
 
     def _create(self, outcome: PushAttempt.Outcome, now: datetime, **columns: object) -> None:
         duration = (now - self.started_at).total_seconds()
-        PushAttempt.objects.create(
-            gist_id=self.gist.pk,
-            run_id=self.run_id,
-            attempted_at=self.started_at,
-            kind=self.kind,
-            outcome=outcome,
-            duration=max(duration, 0.0),
-            **columns,
-        )
+        with transaction.atomic():
+            # No constraint does it: without the lock, the attempt of a gist that is being deleted would stay.
+            if not Gist.objects.select_for_update().filter(pk=self.gist.pk).exists():
+                return
+            PushAttempt.objects.create(
+                gist_id=self.gist.pk,
+                run_id=self.run_id,
+                attempted_at=self.started_at,
+                kind=self.kind,
+                outcome=outcome,
+                duration=max(duration, 0.0),
+                **columns,
+            )
 
 
 def record_found(gist: Gist, activity_id: int, now: datetime) -> None:

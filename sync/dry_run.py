@@ -10,7 +10,7 @@ from people.backfill import select
 from people.models import Gist, Person
 from sync.clients.errors import CircuitOpenError, RunStoppedError, SyncError
 from sync.clients.github import GitHubClient
-from sync.poll import Poll, poll_person
+from sync.poll import Poll, SuppressedError, poll_person
 from sync.workers import map_unordered
 
 
@@ -32,6 +32,8 @@ def forecast_run(due: Q, github: GitHubClient, *, backfill: str, concurrency: in
             poll = poll_person(person, github, now=timezone.now(), full=full)
         except (CircuitOpenError, RunStoppedError):
             return None
+        except SuppressedError:
+            return Forecast(f"{person}: asked not to be tracked, so it would be removed", person=person)
         except SyncError as error:
             return Forecast(f"{person}: {error}", is_problem=True)
         return _forecast(poll, backfill)

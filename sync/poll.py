@@ -24,7 +24,7 @@ from django.utils.translation import ngettext
 from gisttracker.database import retried
 from people.freshness import MAX_CLOCK_ERROR
 from people.github_names import LOGIN, login_key
-from people.models import Gist, Person
+from people.models import Gist, Person, Suppressed
 from sync.clients.errors import InvalidResponseError, NotFoundError, RejectedError, RetryNextRunError
 from sync.clients.github import (
     MAX_LISTED_GISTS,
@@ -78,6 +78,10 @@ class _UnpollableError(Exception):
         self.state = state
 
 
+class SuppressedError(Exception):
+    """The account's owner asked not to be tracked: the person is to be erased. See people.forget."""
+
+
 def is_full_pass_due(person: Person, now: datetime) -> bool:
     return not _is_recent(person.full_pass_at, now - FULL_PASS_EVERY, now)
 
@@ -109,7 +113,8 @@ def _latest_moment(person: Person, now: datetime, every: timedelta) -> datetime:
 def poll_person(person: Person, github: GitHubClient, *, now: datetime, full: bool, is_crowded: bool = False) -> Poll:
     """Read what is new. `full` reads every page without ETags; `is_crowded`: see `is_profile_check_due`.
 
-    Raises what the client raises: RejectedError, CircuitOpenError, RetryNextRunError, RunStoppedError.
+    Raises what the client raises: RejectedError, CircuitOpenError, RetryNextRunError, RunStoppedError. And
+    SuppressedError.
     """
     poll = Poll(person, now)
     read_all = full or is_full_read_due(person, now)
@@ -130,7 +135,9 @@ def _check_profile(poll: Poll, github: GitHubClient, is_crowded: bool) -> None:
     """Does the account still have this login? Free while the profile does not change."""
     person = poll.person
     if person.github_id is None:
-        _set_account(poll, _get_new_account(person, github))
+        if _has_suppressed_login(person):  # It was added at the moment at which it was forgotten.
+            raise SuppressedError
+        _set_account(poll, _get_new_account(person, github), github)
     elif is_profile_check_due(person, poll.attempted_at, is_crowded=is_crowded):
         etag = person.profile_etag if person.etag_scope == github.etag_scope else ""
         try:
@@ -139,7 +146,7 @@ def _check_profile(poll: Poll, github: GitHubClient, is_crowded: bool) -> None:
             raise _gone(f"GitHub does not know the account with the id {person.github_id} any more.") from None
         poll.profile_etag = profile.etag if profile else person.profile_etag
         if profile:
-            _set_account(poll, profile.account)
+            _set_account(poll, profile.account, github)
 
 
 def _get_new_account(person: Person, github: GitHubClient) -> Account:
@@ -155,16 +162,44 @@ def _follow_account(poll: Poll, github: GitHubClient) -> None:
     if account_id is None:
         raise _gone(f"GitHub has no account named {poll.person.github_username}.")
     try:
-        _set_account(poll, github.get_account_by_id(account_id))
+        _set_account(poll, github.get_account_by_id(account_id), github)
     except NotFoundError:
         raise _gone("GitHub does not know this account any more.") from None
 
 
-def _set_account(poll: Poll, account: Account) -> None:
+def _set_account(poll: Poll, account: Account, github: GitHubClient) -> None:
+    if _is_suppressed(account):
+        _confirm_suppressed(poll.person, account, github)
+        raise SuppressedError
     if account.type == "Organization":
         raise _gone(f"{account.login} is an organisation; organisations have no gists.")
     _check_not_tracked(poll.person, account)
     poll.account = account
+
+
+@retried
+def _has_suppressed_login(person: Person) -> bool:
+    return Suppressed.objects.has_login(person.github_username)
+
+
+@retried
+def _is_suppressed(account: Account) -> bool:
+    return Suppressed.objects.has_github_id(account.id)
+
+
+def _confirm_suppressed(person: Person, account: Account, github: GitHubClient) -> None:
+    """A new person is erased only if GitHub names the same login and id when the account is requested by its id.
+
+    RetryNextRunError if it does not. The message is stored, so it does not hold the id.
+    """
+    if person.github_id is not None:
+        return  # The row's own id is suppressed.
+    try:
+        login = github.get_account_by_id(account.id).login
+    except (RejectedError, RetryNextRunError):
+        login = ""
+    if {login_key(login), login_key(account.login)} != {login_key(person.github_username)}:
+        raise RetryNextRunError(f"GitHub did not confirm that the account it returned for {person} has this login")
 
 
 @retried

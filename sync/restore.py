@@ -12,12 +12,13 @@ from django.db.models import Max
 from django.utils.translation import ngettext
 
 from gisttracker.database import retried
-from people.models import Gist, Person
+from people.github_names import login_key
+from people.models import Gist, Person, Suppressed
 from sync.claims import Claims
 from sync.context import RunContext
 from sync.evidence import ListingEvidence, known_activities
 from sync.models import FoundActivity
-from sync.recognition import page_of_gist_in
+from sync.recognition import owner_of_gist_in, page_of_gist_in
 from sync.reconcile import is_current_at_pipedrive, pushed_columns
 
 MAX_ACTIVITIES_IF_EMPTY = 5000  # looked at if the database has pushed nothing yet: there may be millions of others
@@ -31,6 +32,7 @@ class _Read:
 
     ids: set[int] = field(default_factory=set)
     found: dict[str, int] = field(default_factory=dict)  # activity ids by gist id, newer than the newest known
+    owners: dict[str, str] = field(default_factory=dict)  # the logins in the URLs of these gists; empty if unknown
     oldest: int = 0  # the id at which reading ended; 0 if the list was read to its end
     has_too_many: bool = False
 
@@ -54,7 +56,7 @@ class RestoreCheck:
             known = known_activities(self._context)  # Read first: others may push while the list is read.
             read = self._read_newer(newest_known)
             self._evidence.check_all(read.ids, [number for number in known if number >= read.oldest])
-            unknown = _without_pushed(read.found)
+            unknown = _without_forgotten(_without_pushed(read.found), read.owners)
             if unknown or read.has_too_many:
                 Person.objects.compare_again()  # Before the rows that show how new the database is.
                 self.has_compared = True
@@ -95,6 +97,7 @@ class RestoreCheck:
             gist_id = page_of_gist_in(activity.note)
             if gist_id:
                 read.found[gist_id] = activity.id
+                read.owners[gist_id] = owner_of_gist_in(activity.note)
         return read
 
     def _report(self, unknown: int, *, has_too_many: bool) -> None:
@@ -120,6 +123,17 @@ def _without_pushed(activities: dict[str, int]) -> dict[str, int]:
     known = Gist.objects.filter(push_state__in=states, github_id__in=list(activities))
     return {
         gist_id: activities[gist_id] for gist_id in activities.keys() - set(known.values_list("github_id", flat=True))
+    }
+
+
+@retried
+def _without_forgotten(activities: dict[str, int], owners: dict[str, str]) -> dict[str, int]:
+    """Without those of people who were forgotten: nothing about them is stored again."""
+    suppressed = Suppressed.objects.find_logins({owners[gist_id] for gist_id in activities if owners[gist_id]})
+    return {
+        gist_id: activity_id
+        for gist_id, activity_id in activities.items()
+        if login_key(owners[gist_id]) not in suppressed
     }
 
 

@@ -28,12 +28,12 @@ from sync.lane import Lane
 from sync.link import LostPersonError
 from sync.models import SyncRun
 from sync.pauses import keep_pause
-from sync.poll import Poll, poll_person
+from sync.poll import Poll, SuppressedError, poll_person
 from sync.push import Pusher
 from sync.push_results import PushResult, PushResults
 from sync.refusals import StepRefusedError
 from sync.runs import count_held_by_others, count_running, write_heartbeat
-from sync.store import NotAttempted, PollFailure, PollResult, Store
+from sync.store import NotAttempted, PersonSuppressed, PollFailure, PollResult, Store
 from sync.verdicts import Verdicts
 from sync.workers import Failed
 
@@ -163,6 +163,8 @@ class Run:
             poll = poll_person(person, context.github, now=started, full=options.full, is_crowded=options.is_crowded)
         except (CircuitOpenError, RunStoppedError):
             return NotAttempted(person)
+        except SuppressedError:
+            return PersonSuppressed(person, self.record.pk)
         except Exception as error:  # Whatever it is, it affects this person only.
             return PollFailure(person, started, _describe(person, error), error)
         if poll.reason and poll.state == Person.State.ACTIVE:

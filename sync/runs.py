@@ -17,6 +17,7 @@ from sync.claims import Clock
 from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import PipedriveClient
 from sync.context import RunContext
+from sync.forget import erase_suppressed_lines
 from sync.models import ROUND_TRIGGERS, ActivityDay, Alarm, SyncRun
 from sync.pauses import store_pause
 
@@ -122,6 +123,7 @@ def close_run(run: SyncRun, context: RunContext, outcome: Outcome) -> None:
     run.limits = {client.api.name.lower(): _limits(client) for client in (context.github, context.pipedrive)}
     run.errors = "\n".join(line[:300] for line in context.summary.problems)
     run.save()
+    erase_suppressed_lines(run)
     store_pause(context.pipedrive, context.clock)
     store_api_states(run, context)
     oldest = context.clock() - KEEP_FOR

@@ -11,11 +11,14 @@ from typing import Any
 
 from gisttracker.database import retried
 from people.backfill import select
+from people.forget import forget
 from people.github_names import login_key
 from people.models import Gist, Person, SearchTerm
 from sync.claims import Claims, next_attempt
+from sync.clients.errors import LeaseLostError
 from sync.clients.github import PublicGist
 from sync.context import RunContext
+from sync.forget import REMOVED
 from sync.poll import MAX_ETAG_LENGTH, Poll
 
 log = logging.getLogger(__name__)
@@ -42,7 +45,15 @@ class NotAttempted:
     person: Person
 
 
-PollResult = Poll | PollFailure | NotAttempted
+@dataclass(frozen=True)
+class PersonSuppressed:
+    """A person whose account's owner asked not to be tracked. `run_id`: who erases it."""
+
+    person: Person
+    run_id: int | None = None
+
+
+PollResult = Poll | PollFailure | NotAttempted | PersonSuppressed
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,8 @@ class Store:
         for result in results:
             if isinstance(result, PollFailure):
                 self._save_failure(result)
+            elif isinstance(result, PersonSuppressed):
+                self._erase(result)
         # A requested sync, and a changed profile, are written person by person.
         simple = [poll for poll in polls if poll.unchanged and not poll.account and not poll.person.sync_requested_at]
         others = [poll for poll in polls if not poll.unchanged or poll.account or poll.person.sync_requested_at]
@@ -83,6 +96,17 @@ class Store:
             last_error=failure.reason[:500],
             next_attempt_at=next_attempt(failures, self.context.clock()),
         )
+
+    def _erase(self, suppressed: PersonSuppressed) -> None:
+        """A person who was deleted, or claimed by another run, in the meantime is left to that."""
+        try:
+            self.claims.check(suppressed.person)
+        except LeaseLostError:
+            self.claims.release([suppressed.person.pk])  # It was relinked.
+            return
+        forget(Person.objects.filter(pk=suppressed.person.pk), by=f"run {suppressed.run_id}")
+        self.context.summary.record("poll", succeeded=1)
+        self.context.summary.problem(f"{suppressed.person} {REMOVED}")
 
     def _save_unchanged(self, polls: list[Poll], *times: str) -> None:
         """One statement for all people whose list did not change. `times`: the columns to set to the present time."""

@@ -14,13 +14,14 @@ from django.utils.safestring import SafeString
 from people.admin.base import DeskAdmin
 from people.admin.csv_import import import_people
 from people.admin.filters import ConditionFilter
+from people.admin.forget import ask_before_forgetting, forget_people, forget_selected
 from people.admin.forms import NewPersonForm, PersonForm
 from people.admin.markup import external_link, shorten, time_in_words, with_reason
 from people.admin.people_actions import ROW_ACTIONS
 from people.admin.person_page import get_page_context, get_reason, state_badge
 from people.admin.pipedrive_links import person_link
 from people.admin.search import search_people
-from people.admin.stop_tracking import delete_people, render_confirmation, stop_tracking
+from people.admin.stop_tracking import ask_before_deleting, delete_people, stop_tracking
 from people.github_names import web_host
 from people.models import Gist, Person
 from people.tracking import AlreadyTrackedError, track_person
@@ -39,7 +40,7 @@ class PersonAdmin(DeskAdmin):
     search_fields = ["github_username"]  # shows the search; get_search_results does it
     search_help_text = "beginnings of words of the login, name or e-mail address, or the GitHub id"
     row_actions = ROW_ACTIONS
-    actions = [*ROW_ACTIONS, stop_tracking]
+    actions = [*ROW_ACTIONS, stop_tracking, forget_people]
     add_fieldsets = [(None, {"fields": ["github_username", "pipedrive_id", "backfill", "watched"]})]
     fieldsets = [
         ("Settings", {"fields": ["pipedrive_id", "watched"]}),
@@ -148,6 +149,7 @@ class PersonAdmin(DeskAdmin):
     def get_urls(self) -> list[URLPattern]:
         return [
             path("import/", self.admin_site.admin_view(self.import_view), name="people_person_import"),
+            path("<path:object_id>/forget/", self.admin_site.admin_view(self.forget_view), name="people_person_forget"),
             *super().get_urls(),
         ]
 
@@ -177,7 +179,10 @@ class PersonAdmin(DeskAdmin):
         """Links to pages that ask before they do something."""
         if not self.has_delete_permission(request, person):
             return []
-        return [{"label": "Stop tracking …", "url": reverse("admin:people_person_delete", args=[person.pk])}]
+        return [
+            {"label": "Stop tracking …", "url": reverse("admin:people_person_delete", args=[person.pk])},
+            {"label": "Forget …", "url": reverse("admin:people_person_forget", args=[person.pk])},
+        ]
 
     def save_model(self, request: HttpRequest, person: Person, form: Any, change: bool) -> None:
         if not change:
@@ -195,6 +200,13 @@ class PersonAdmin(DeskAdmin):
             Person.objects.select_for_update().get(pk=person.pk).apply(changes)
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        return self._ask(request, object_id, ask_before_deleting, delete_people)
+
+    def forget_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return self._ask(request, object_id, ask_before_forgetting, forget_selected)
+
+    def _ask(self, request: HttpRequest, object_id: str, ask: Any, act: Any) -> HttpResponse:
+        """A page that asks before something is done with a person, and does it when it is posted."""
         person = self.get_object(request, object_id)
         if not self.has_delete_permission(request, person):
             raise PermissionDenied
@@ -202,8 +214,9 @@ class PersonAdmin(DeskAdmin):
             return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined,no-any-return]  # missing in the stubs
         people = Person.objects.filter(pk=person.pk)
         if request.method != "POST":
-            return render_confirmation(self, request, people, [])
-        delete_people(self, request, people)
+            response: HttpResponse = ask(self, request, people)
+            return response
+        act(self, request, people)
         return HttpResponseRedirect(reverse("admin:people_person_changelist"))
 
     def has_push_permission(self, request: HttpRequest) -> bool:

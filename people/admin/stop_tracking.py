@@ -17,6 +17,7 @@ from people.models import Gist, Person, PersonQuerySet, Visit
 BATCH_SIZE = 100  # people; their gists and attempts are deleted in the same transaction
 MAX_SHOWN = 20  # logins on the page
 HISTORY = "Stopped tracking."
+POSTED = ("action", "select_across", ACTION_CHECKBOX_NAME)  # by a list, for an action
 
 
 @admin.action(description="Stop tracking …", permissions=["delete"])
@@ -25,24 +26,22 @@ def stop_tracking(model_admin: Any, request: HttpRequest, people: Any) -> HttpRe
     if "confirmed" in request.POST:
         delete_people(model_admin, request, people)
         return None
-    fields = [
-        (name, value)
-        for name in ("action", "select_across", ACTION_CHECKBOX_NAME)
-        for value in request.POST.getlist(name)
-        if value
-    ]
-    return render_confirmation(model_admin, request, people, fields)
+    return ask_before_deleting(model_admin, request, people)
 
 
-def render_confirmation(
-    model_admin: Any, request: HttpRequest, people: PersonQuerySet, fields: list[tuple[str, str]]
-) -> HttpResponse:
-    """The page that says what goes. `fields` are posted again with the confirmation."""
+def ask_before_deleting(model_admin: Any, request: HttpRequest, people: PersonQuerySet) -> HttpResponse:
+    """The page that says what goes, and what stays."""
+    context = describe_deletion(model_admin, request, people)
+    return TemplateResponse(request, "admin/people/person/stop_tracking.html", {**context, "title": "Stop tracking"})
+
+
+def describe_deletion(model_admin: Any, request: HttpRequest, people: Any) -> dict[str, Any]:
+    """What the page shows: names and numbers; `fields` are what the list has posted, for the confirmation."""
     keys = people.order_by().values("pk")
     names = list(people.order_by("username_key").values_list("github_username", flat=True)[: MAX_SHOWN + 1])
-    context = {
+    fields = [(name, value) for name in POSTED for value in request.POST.getlist(name) if value]
+    return {
         **model_admin.admin_site.each_context(request),
-        "title": "Stop tracking",
         "opts": model_admin.opts,
         "media": model_admin.media,
         "names": names[:MAX_SHOWN],
@@ -52,7 +51,6 @@ def render_confirmation(
         "visit_count": _count(Visit.objects.filter(person__in=keys)),
         "fields": fields,
     }
-    return TemplateResponse(request, "admin/people/person/stop_tracking.html", context)
 
 
 def delete_people(model_admin: Any, request: HttpRequest, people: PersonQuerySet) -> None:

@@ -6,6 +6,7 @@ from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated, No
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from people.github_names import parse_login
 from people.models import Person
 
 
@@ -39,3 +40,11 @@ def lock_tracked_person(username: str) -> Person:
     if person is None:
         raise PersonNotTrackedError(username)
     return person
+
+
+def parse_tracked_login(username: str) -> str:
+    """Return the login in a path. Raises PersonNotTrackedError (404) if it cannot be one."""
+    try:
+        return parse_login(username)
+    except ValueError:
+        raise PersonNotTrackedError(username) from None

@@ -15,7 +15,13 @@ from rest_framework.utils.urls import replace_query_param
 from people import bulk, visits
 from people.api import schema
 from people.api.authentication import get_consumer
-from people.api.base import ApiView, PersonNotTrackedError, get_tracked_person, lock_tracked_person
+from people.api.base import (
+    ApiView,
+    PersonNotTrackedError,
+    get_tracked_person,
+    lock_tracked_person,
+    parse_tracked_login,
+)
 from people.api.export import FORMATS, csv_response
 from people.api.filters import PersonFilter, PrefixSearch, StrictOrdering
 from people.api.pagination import PagePagination
@@ -28,9 +34,11 @@ from people.api.serializers import (
     PersonChangesSerializer,
     PersonSerializer,
     PersonWithGistsSerializer,
+    UntrackQuerySerializer,
     VisitQuerySerializer,
 )
 from people.api.validation import PAGING, filter_names, validate_query
+from people.forget import forget_login
 from people.models import Person, PersonQuerySet
 
 
@@ -118,7 +126,12 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiV
 
     @schema.untrack_person
     def destroy(self, request: Request, username: str) -> Response:
-        validate_query(request, set())
+        validate_query(request, set(UntrackQuerySerializer().fields))
+        query = UntrackQuerySerializer(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        if query.validated_data["forget"] == "true":
+            forget_login(parse_tracked_login(username), by=get_consumer(request))
+            return Response(status=status.HTTP_204_NO_CONTENT)
         with transaction.atomic():
             # Visits and the sync take the same lock, so none of them adds rows while these are deleted.
             lock_tracked_person(username).delete()

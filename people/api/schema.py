@@ -50,6 +50,9 @@ NOT_TRACKED = describe("The person is not tracked.", examples.NOT_TRACKED)
 UNSUPPORTED = describe("Unsupported media type.", {"detail": 'Unsupported media type "x/y" in request.'})
 USERNAME = OpenApiParameter("username", str, OpenApiParameter.PATH, description="a GitHub login, in any case")
 GITHUB_ID = OpenApiParameter("github_id", str, OpenApiParameter.PATH, description="GitHub's gist id")
+FORGET = OpenApiParameter(
+    "forget", bool, default=False, description="erase all that is held, and refuse to track the account again"
+)
 
 # --- people ---
 list_people = extend_schema(
@@ -72,10 +75,11 @@ track_person = extend_schema(
         201: describe("The person is tracked. The next run imports the gists.", examples.NEW_PERSON, PersonSerializer),
         400: OpenApiResponse(
             BAD_REQUEST,
-            description="An invalid GitHub user name or option, or the person is already tracked.",
+            description="An invalid GitHub user name or option, or the person is tracked or asked not to be.",
             examples=[
                 OpenApiExample("Invalid name", value=examples.BAD_NAME),
                 OpenApiExample("Already tracked", value=examples.ALREADY_TRACKED),
+                OpenApiExample("Asked not to be tracked", value=examples.SUPPRESSED),
             ],
         ),
         415: UNSUPPORTED,
@@ -135,11 +139,15 @@ change_person = extend_schema(
 untrack_person = extend_schema(
     operation_id="untrack_person",
     summary="Stop tracking a person",
-    description="Deletes the person with all gists and visits. Nothing is deleted in Pipedrive.",
-    parameters=[USERNAME],
+    description=(
+        "Deletes the person with all gists and visits. Nothing is deleted in Pipedrive. With `forget=true` also all "
+        "remarks about the person are erased, and salted hashes of the GitHub id and the login are kept, so that the "
+        "account is not tracked again, also after it was renamed. That works for logins that are not tracked, too."
+    ),
+    parameters=[USERNAME, FORGET],
     responses={
-        204: OpenApiResponse(description="The person is deleted."),
-        400: UNKNOWN_PARAMETER,
+        204: OpenApiResponse(description="The person is deleted, or forgotten."),
+        400: describe("An unknown or invalid query parameter.", examples.BAD_FORGET, BAD_REQUEST),
         404: NOT_TRACKED,
         **COMMON_RESPONSES,
     },

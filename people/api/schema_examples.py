@@ -70,6 +70,7 @@ NEW_PERSON = {
 }
 BAD_NAME = {"username": ["A GitHub user name has 1 to 39 characters: letters A-Z, digits, hyphens ..."]}
 ALREADY_TRACKED = {"username": ["@ada is already tracked."]}
+SUPPRESSED = {"username": ["@ada asked not to be tracked."]}
 NOT_TRACKED = {"detail": "`bob` is not tracked. Add it with POST /api/v1/people."}
 BAD_QUERY = {"since": ["A valid integer is required."]}
 UNAUTHORIZED = {"detail": "This API key is unknown or revoked."}
@@ -88,6 +89,7 @@ BULK_REPORT = {
 BAD_CSV = {"detail": "The CSV's first line must be username[,pipedrive_id][,backfill]."}
 BAD_FILTER = {"stat": ["Unknown parameter `stat`. Allowed: added_after, added_before, format, ..."]}
 UNKNOWN_PARAMETER = {"x": ["Unknown parameter `x`. Allowed: none."]}
+BAD_FORGET = {"forget": ['"yes" is not a valid choice.']}
 BAD_CHANGES = {"state": ['"gone" is not a valid choice.']}
 GIST_NOT_FOUND = {"detail": "@ada has no gist 2decf6c462d9b4418f2d."}
 GIST_NOT_PUSHABLE = {"detail": "The gist is pushed. Only a rejected or skipped gist can be pushed again."}

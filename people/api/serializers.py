@@ -11,7 +11,7 @@ from people.api.fields import BackfillField, StrictBooleanField
 from people.api.validation import StrictMixin
 from people.bulk import BulkReport, RowOutcome, RowResult
 from people.models import Gist, Person
-from people.tracking import AlreadyTrackedError, parse_new_login, track_person
+from people.tracking import AlreadyTrackedError, SuppressedError, parse_new_login, track_person
 from people.visits import GistSlice
 
 MAX_BIGINT = 2**63 - 1
@@ -183,6 +183,8 @@ class NewPersonSerializer(StrictMixin, serializers.ModelSerializer[Person]):
             return parse_new_login(value)
         except AlreadyTrackedError as error:
             raise serializers.ValidationError(str(error), code="unique") from None
+        except SuppressedError as error:
+            raise serializers.ValidationError(str(error), code="suppressed") from None
         except ValueError as error:
             raise serializers.ValidationError(str(error)) from None
 
@@ -230,6 +232,12 @@ class PersonChangesSerializer(StrictMixin, serializers.Serializer[dict[str, Any]
         if not attrs:
             raise serializers.ValidationError(f"Send at least one of: {', '.join(self.fields)}.")
         return attrs
+
+
+class UntrackQuerySerializer(serializers.Serializer[dict[str, Any]]):
+    """The query parameters of DELETE /people/{username}."""
+
+    forget = serializers.ChoiceField(choices=["true", "false"], default="false")
 
 
 class BulkRowSerializer(serializers.Serializer[dict[str, Any]]):

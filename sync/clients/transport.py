@@ -7,7 +7,7 @@ response is classified.
 import json
 import random
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, TypeVar
@@ -43,6 +43,8 @@ MAX_BODY_BYTES = 64 * 1024 * 1024  # a page of 100 gists with 300 files each has
 MAX_RETRIES = 3
 MAX_REDIRECTS = 3
 READ_CHUNK_BYTES = 64 * 1024
+PERSONAL_FIELDS = {"name", "value", "subject", "note", "term"}  # of Pipedrive's bodies, items of e-mails, and searches
+MIN_PERSONAL_LENGTH = 3  # replacing a shorter text would damage ordinary words
 T = TypeVar("T")
 
 
@@ -73,6 +75,7 @@ class Response:
     url: str = ""
     is_redirected: bool = False
     method: str = "GET"
+    personal: tuple[str, ...] = ()  # texts of the request about a person, which the API may repeat in an error
 
     def parse(self, shape: TypeAdapter[T]) -> T:
         """The JSON body as `shape`. InvalidResponseError if it does not match."""
@@ -251,7 +254,10 @@ class Api:
                     body = self._read_body(call, response)
                 if limit.is_ended:  # Some bodies end with their connection, so a shortened one looks complete.
                     raise requests.ConnectionError
-                return Response(call, response.status_code, response.headers, body, url, method=method)
+                personal = tuple(_personal_texts([parts.get("json"), parts.get("params")]))
+                return Response(
+                    call, response.status_code, response.headers, body, url, method=method, personal=personal
+                )
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
                 late = f"no complete response within {timing.total:g} s" if limit.is_ended else ""
                 raise TransportError(call, error, late or describe(error, url)) from None
@@ -325,7 +331,7 @@ class Api:
             self.circuit.raise_if_open()
 
     def excerpt(self, response: Response) -> str:
-        """Up to 200 characters of a body, without secrets: the API's own message if there is one."""
+        """Up to 200 characters of a body: the API's own message if there is one. Without secrets and personal data."""
         text = response.body[:2000].decode("utf-8", "replace")
         try:
             content = json.loads(response.body)
@@ -334,6 +340,8 @@ class Api:
             pass
         for secret in self._secrets:
             text = text.replace(secret, "[secret]")
+        for personal in sorted(response.personal, key=len, reverse=True):
+            text = text.replace(personal, "[personal]")
         return " ".join(text.split())[:200]
 
     def _wait_for_turn(self, window: str) -> Hit:
@@ -359,6 +367,18 @@ class Api:
         error = CircuitOpenError(f"{self.name} still limits the rate after {MAX_RETRIES} retries ({reason})")
         self.circuit.open(error)
         return self.circuit.error or error
+
+
+def _personal_texts(parts: Any, key: str = "") -> Iterator[str]:
+    """The texts of personal fields, anywhere in the body or the parameters of a request."""
+    if isinstance(parts, dict):
+        for name, part in parts.items():
+            yield from _personal_texts(part, str(name))
+    elif isinstance(parts, list):
+        for part in parts:
+            yield from _personal_texts(part, key)
+    elif isinstance(parts, str) and key in PERSONAL_FIELDS and len(parts) >= MIN_PERSONAL_LENGTH:
+        yield parts
 
 
 class TransportError(SyncError):

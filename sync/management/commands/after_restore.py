@@ -5,6 +5,7 @@ from typing import Any
 from django.utils.translation import ngettext
 
 from gisttracker.commands import GisttrackerCommand
+from people.forget import forget_suppressed
 from people.models import Person
 from sync.models import SyncRun
 
@@ -12,13 +13,18 @@ from sync.models import SyncRun
 class Command(GisttrackerCommand):
     help = (
         "Run it once after a backup was restored: the gists of all people are compared with the activities in "
-        "Pipedrive before the next push, and people that a run had claimed when the backup was made are free."
+        "Pipedrive before the next push, people that a run had claimed when the backup was made are free, and those "
+        "who asked not to be tracked are removed again."
     )
     examples = ("",)
 
     def handle(self, *args: Any, **options: Any) -> None:
+        forgotten = forget_suppressed(by="after_restore")
         people = Person.objects.compare_again()
         Person.objects.exclude(lease_holder="").update(lease_holder="", leased_until=None)
         SyncRun.objects.filter(outcome=SyncRun.Outcome.RUNNING).update(outcome=SyncRun.Outcome.CRASHED)
         number = ngettext("%d person", "%d people", people) % people
+        if forgotten:
+            removed = ngettext("%d person who", "%d people who", forgotten) % forgotten
+            self.stdout.write(f"Removed {removed} asked not to be tracked.")
         self.stdout.write(f"Before the next push, the gists of {number} are compared with Pipedrive.")
