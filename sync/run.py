@@ -16,6 +16,7 @@ from typing import Any
 from django.db.models import Q
 from django.utils.translation import ngettext
 
+from gisttracker.logs import redact
 from people.models import Person
 from sync.claims import due_by_login, due_for_poll, due_for_push, due_for_push_since, has_login, requested, watched
 from sync.clients.boot_clock import boot_clock
@@ -305,6 +306,6 @@ class Run:
 def _describe(person: Person, error: Exception) -> str:
     """What to write on the row of a person whose poll or push failed."""
     if isinstance(error, SyncError):
-        return str(error)
+        return redact(str(error))
     log.error("%s: unexpected error", person, exc_info=error, extra={"person": person.github_username})
     return f"Unexpected {type(error).__name__}; the log has the traceback."

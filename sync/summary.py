@@ -8,6 +8,7 @@ from typing import Literal
 
 from django.utils.translation import ngettext
 
+from gisttracker.logs import redact
 from people.models import Gist, Person
 from sync.clients.errors import CircuitOpenError, ConfigurationError, OutageError
 from sync.models import SyncRun
@@ -71,6 +72,7 @@ class Summary:
 
     def fail(self, work: Work, person: Person, reason: str) -> None:
         """The poll or the push of a person failed."""
+        reason = redact(reason)
         self.count("people_failed")
         self.record(work, failed=1)
         self.problem(reason, person=person)
@@ -83,7 +85,7 @@ class Summary:
         extra = {"person": person and person.github_username, "gist": gist and gist.github_id}
         subject = [str(person)] if person else []
         subject += [f"gist {gist.github_id}"] if gist else []
-        line = ": ".join([*([", ".join(subject)] if subject else []), message])
+        line = redact(": ".join([*([", ".join(subject)] if subject else []), message]))
         log.warning("%s", line, extra={name: value for name, value in extra.items() if value})
         with self._lock:
             if len(self.problems) < MAX_PROBLEMS and line not in self.problems:

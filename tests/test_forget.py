@@ -339,8 +339,20 @@ def test_the_action_shows_what_is_erased_and_needs_a_confirmation(admin_client: 
     page = admin_client.post("/admin/people/person/", data).content.decode()
 
     assert Person.objects.filter(pk=known.pk).exists()
-    for text in ("@Ada", "1 gist", "1 visit marker", "Pipedrive keeps its records"):
+    for text in ("@Ada", "1 stored gist", "1 visit marker", "Pipedrive keeps its records"):
         assert text in page, text
+
+
+def test_the_page_of_a_person_leads_to_the_same_question(admin_client: Client, known: Person) -> None:
+    url = f"/admin/people/person/{known.pk}/forget/"
+
+    asked = admin_client.get(url).content.decode()
+    before = Person.objects.filter(pk=known.pk).exists()
+    admin_client.post(url, {"confirmed": "yes"})
+
+    assert "@Ada" in asked
+    assert before
+    assert not Person.objects.filter(pk=known.pk).exists()
 
 
 @pytest.mark.parametrize("selection", [{}, {"select_across": "1"}])

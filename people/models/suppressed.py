@@ -84,9 +84,9 @@ class Suppressed(models.Model):
         GITHUB_ID = "github_id"
         LOGIN = "login"
 
-    kind = models.CharField(max_length=10, choices=Kind.choices)
-    digest = models.CharField(max_length=64, unique=True)
-    created_at = models.DateTimeField(auto_now_add=True)
+    kind = models.CharField(max_length=10, choices=Kind.choices, help_text="of what the hash is")
+    digest = models.CharField(max_length=64, unique=True, help_text="the salted hash")
+    created_at = models.DateTimeField(auto_now_add=True, help_text="since when the account is not tracked")
     requested_by = models.CharField(max_length=150, blank=True, help_text="the consumer, user or run that requested it")
 
     objects = SuppressedQuerySet.as_manager()
