@@ -27,6 +27,7 @@ sync: $(RUNTIME) ## run one sync against the real APIs; requires PIPEDRIVE_TOKEN
 
 test: $(TOOLS) ## run the test suite on SQLite, then on a temporary MySQL-compatible server
 	@sh tests/install-system-packages.sh server || [ -z "$$CI" ]
+	@sh tests/install-system-packages.sh tools || [ -z "$$CI" ]
 	@echo "--- on SQLite"
 	@DATABASE_HOST= $(BIN)/python -m pytest -q -n 4 $(ARGS)
 	@echo "--- on a MySQL-compatible server"

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the system packages that pip cannot install. `build`: the compiler and headers for mysqlclient; `server`: a
-# MySQL-compatible server for the tests. Without root or sudo, it prints the packages to install and exits with 1.
+# MySQL-compatible server for the tests; `tools`: a browser, and Prometheus' promtool, for the tests of the admin and of
+# the alert rules. Without root or sudo, it prints the packages to install and exits with 1.
 set -eu
 
 python=${PYTHON:-python3}
@@ -24,8 +25,13 @@ server)
     [ -n "${DATABASE_HOST:-}${MYSQL_SERVER:-}" ] || command -v mariadbd >/dev/null || command -v mysqld >/dev/null ||
         missing=" mariadb-server"
     ;;
+tools)
+    command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null ||
+        missing="$missing chromium"
+    command -v promtool >/dev/null || missing="$missing prometheus"
+    ;;
 *)
-    echo "usage: install-system-packages.sh build|server" >&2
+    echo "usage: install-system-packages.sh build|server|tools" >&2
     exit 2
     ;;
 esac
