@@ -5,7 +5,7 @@ RUNTIME := .venv/.runtime
 TOOLS := .venv/.tools
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run sync test kills fuzz bench bench-api bench-sync cover lint screenshots openapi format clean wipe
+.PHONY: help build demo run sync test kills fuzz bench bench-api bench-admin bench-sync cover lint screenshots openapi format clean wipe
 
 help: ## list the available commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,12 +41,16 @@ fuzz: $(TOOLS) ## fuzz the running API with schemathesis on a MySQL-compatible s
 	@EXAMPLES=$(or $(EXAMPLES),500) $(BIN)/python tests/with_mysql.py $(BIN)/python -m pytest -q tests/test_schemathesis.py
 
 # One after the other, also with `make -j`: benchmarks that run together measure each other.
-bench: ## run both benchmarks
+bench: ## run all benchmarks
 	@$(MAKE) --no-print-directory bench-api
+	@$(MAKE) --no-print-directory bench-admin
 	@$(MAKE) --no-print-directory bench-sync
 
 bench-api: $(TOOLS) ## measure the API's response times with 1,000 and with 100,000 people
 	@$(BIN)/python tests/with_mysql.py $(BIN)/python tests/bench/api.py
+
+bench-admin: $(TOOLS) ## measure the admin's pages with 100,000 people and 1,000,000 gists
+	@$(BIN)/python tests/with_mysql.py $(BIN)/python tests/bench/admin.py
 
 bench-sync: $(TOOLS) ## measure the throughput of sync_gists
 	@$(BIN)/python tests/with_mysql.py $(BIN)/python tests/bench/sync.py

@@ -77,6 +77,14 @@ def test_the_compose_file_configures_every_setting() -> None:
     assert {variable.name for variable in VARIABLES} - DEVELOPMENT_ONLY - FIXED_IN_COMPOSE - configured == set()
 
 
+def test_the_worker_in_compose_judges_the_health_and_notifies_also_when_its_loop_hangs() -> None:
+    worker = load_compose()["services"]["worker"]
+
+    assert worker["healthcheck"]["test"] == ["CMD", "python", "manage.py", "sync_status", "--notify"]
+    assert {"PING_URL", "NOTIFY_URL", "SYNC_INTERVAL_MINUTES"} <= set(worker["environment"])
+    assert "minute % $${SYNC_INTERVAL_MINUTES:-180}" in worker["command"][-1]
+
+
 # --- secrets ---
 @pytest.mark.parametrize("folder", ["base", "overlays/local", "overlays/gke"])
 def test_pods_read_secrets_from_files_only(folder: str) -> None:
