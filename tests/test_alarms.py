@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.utils import timezone
 from pytest_django import Settings
 
 from people.models import Person
-from tests.conftest import PIPEDRIVE_TOKEN, Sync, Worker, wait_until
+from tests.conftest import GITHUB_TOKEN, PIPEDRIVE_TOKEN, Sync, Worker, wait_until
 from tests.factories import let_time_pass, track
-from tests.standins import GitHubStandIn, PipedriveStandIn, WebhookStandIn, reset, respond
+from tests.standins import GitHubStandIn, PipedriveStandIn, WebhookStandIn, reset, respond, respond_after
 
 pytestmark = pytest.mark.django_db(transaction=True)
 INTERVAL = timedelta(hours=3)
@@ -48,6 +50,7 @@ class Service:
     def pass_interval(self) -> None:
         """Three hours later, the scheduler starts a run; the frequent one runs in between."""
         let_time_pass(INTERVAL)
+        self.github.new_hour()
         if self.is_killed:
             self._run_and_kill()
         elif self.runs:
@@ -72,7 +75,7 @@ class Service:
         self.github.heal()
         self.github.announcements.clear()
         self.pipedrive.heal()
-        self.settings.PIPEDRIVE_TOKEN = PIPEDRIVE_TOKEN
+        self.settings.PIPEDRIVE_TOKEN, self.settings.GITHUB_TOKEN = PIPEDRIVE_TOKEN, GITHUB_TOKEN
         Person.objects.filter(pipedrive_id=999_999).update(pipedrive_id=self.linked_id, next_push_at=None)
         self.arguments, self.runs, self.is_killed = [], True, False
 
@@ -165,6 +168,39 @@ def stop_each_run_early(service: Service) -> None:
     service.arguments = ["--max-people", "1"]
 
 
+def lose_github_token(service: Service) -> None:
+    """Without a token, 400 people cannot be polled in time."""
+    others = [f"other-{number}" for number in range(400)]
+    for login in others:
+        service.github.add_account(login)
+    now = timezone.now()
+    columns = {"state": Person.State.ACTIVE, "polled_at": now, "attempted_at": now, "profile_checked_at": now}
+    accounts = {account.login: account.id for account in service.github.accounts.values()}
+    Person.objects.bulk_create(
+        Person(github_username=login, username_key=login, github_id=accounts[login], **columns) for login in others
+    )
+    service.settings.GITHUB_TOKEN = ""
+
+
+def restart_the_database(service: Service) -> None:
+    """All connections are lost in the middle of the next run. (SQLite has none.)"""
+
+    def kill_connections() -> None:
+        if connection.vendor != "mysql":
+            return
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT CONNECTION_ID()")
+            (own,) = cursor.fetchone()
+            cursor.execute("SHOW PROCESSLIST")
+            database = str(connection.settings_dict["NAME"])
+            others = [row[0] for row in cursor.fetchall() if row[0] != own and row[3] == database]
+            for key in others:
+                cursor.execute(f"KILL {key}")
+        connection.close()
+
+    service.github.fail("gists", respond_after(kill_connections))
+
+
 def announce_the_end_of_the_version(service: Service) -> None:
     service.github.announcements["sunset"] = "Wed, 10 Mar 2027 00:00:00 GMT"
 
@@ -206,7 +242,9 @@ BREAKAGES: list[tuple[Callable[[Service], None], tuple[str, ...]]] = [
     (remove_pipedrive_token, ("cannot_start",)),
     (stop_each_run_early, ("polls_stale",)),
     (announce_the_end_of_the_version, ("api_sunset",)),
+    (lose_github_token, ("no_github_token",)),
     (delete_one_account, NOTHING),
+    (restart_the_database, NOTHING),
     (fail_once, NOTHING),
     (miss_one_run, NOTHING),
     (limit_the_day, NOTHING),

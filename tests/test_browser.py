@@ -129,6 +129,23 @@ def test_a_person_is_not_tracked_any_more_after_a_page_that_says_what_goes(desk:
     assert not Person.objects.filter(github_username="ada").exists()
 
 
+def test_a_person_is_forgotten_and_cannot_be_added_again(desk: Desk) -> None:
+    person = Person.objects.get(github_username="ada")
+    desk.open(f"/admin/people/person/{person.pk}/change/")
+    desk.follow(desk.page.get_by_role("link", name="Forget …"))
+    warning = desk.text
+    desk.press("Forget")
+    forgotten = desk.messages
+    desk.open("/admin/people/person/add/")
+    desk.page.locator("#id_github_username").fill("https://github.com/Ada")
+    desk.press("Save")
+
+    assert "Pipedrive keeps its records: delete the persons and activities there." in warning
+    assert forgotten == "1 person was forgotten. Pipedrive keeps its records."
+    assert "@Ada asked not to be tracked." in desk.text
+    assert not Person.objects.filter(pk=person.pk).exists()
+
+
 @pytest.mark.parametrize(
     ("label", "state", "message", "expected"),
     [
