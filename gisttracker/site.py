@@ -10,6 +10,8 @@ MODELS = ["Person", "Gist", "SyncRun", "Alarm", "ApiKey", "Visit", "Suppressed"]
 
 
 class DeskSite(AdminSite):
+    enable_nav_sidebar = False  # The lists need its room; the header leads to the most used ones.
+
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         apps = super().get_app_list(request, app_label)
         for app in apps:

@@ -59,9 +59,6 @@ class DeskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in 
     sortable_by: ClassVar[Any] = ()
     row_actions: tuple[RowAction, ...] = ()
 
-    class Media:
-        css = {"all": ["people/admin.css"]}
-
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return PageChangeList
 

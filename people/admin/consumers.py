@@ -24,9 +24,6 @@ class ApiKeyAdmin(APIKeyModelAdmin):
     list_display = (*("prefix", "name", "access", "validity", "created", "last_used"),)
     list_filter = ("read_only", "revoked")  # type: ignore[assignment]  # the library declares a shorter tuple
 
-    class Media:
-        css = {"all": ["people/admin.css"]}
-
     def get_readonly_fields(self, request: HttpRequest, key: Any = None) -> tuple[str, ...]:
         return (*super().get_readonly_fields(request, key), *(("created", "last_used_at") if key else ()))
 

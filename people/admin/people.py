@@ -32,7 +32,7 @@ UNPUSHED = (Gist.PushState.PENDING, Gist.PushState.STARTED)
 @admin.register(Person)
 class PersonAdmin(DeskAdmin):
     list_display = [
-        *("login", "github", "name", "state_and_reason", "gist_counts", "last_polled", "newest_gist"),
+        *("login", "profile", "state_and_reason", "gist_counts", "last_polled", "newest_gist"),
         *("pipedrive_person", "added"),
     ]
     sortable_by = ("login", "added")
@@ -72,9 +72,11 @@ class PersonAdmin(DeskAdmin):
     def login(self, person: Person) -> str:
         return str(person)
 
-    @admin.display(description="GitHub")
-    def github(self, person: Person) -> SafeString:
-        return external_link(f"https://{web_host()}/{person.github_username}", "profile")
+    @admin.display(description="name and GitHub profile")
+    def profile(self, person: Person) -> SafeString:
+        address = f"{web_host()}/{person.github_username}"
+        link = external_link(f"https://{address}", address)
+        return format_html('{} <span class="second-line">{}</span>', person.name or "–", link)
 
     @admin.display(description="state")
     def state_and_reason(self, person: Person) -> SafeString:
