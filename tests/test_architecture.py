@@ -12,14 +12,14 @@ from tests.conftest import ROOT
 
 # A module of sync/ imports only from layers above its own in this list.
 LAYERS = [
-    {"models", "reasons"},
+    {"models", "reasons", "stopping"},
     {"clients"},
     {"claims", "activity", "workers", "attempts", "ping", "forget"},
     {"summary", "budget", "poll", "recognition", "failures"},
     {"health"},
     {"status", "alarms"},
     {"context"},
-    {"lane", "store", "dry_run", "cost", "undo", "pauses", "api_state", "export"},
+    {"lane", "store", "dry_run", "cost", "undo", "pauses", "api_state", "export", "preconditions", "progress"},
     {"evidence", "refusals", "owner", "github_field", "find_person"},
     {"link", "runs", "verdicts"},
     {"reconcile"},

@@ -3,35 +3,29 @@
 import argparse
 import json
 import logging
-import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, ClassVar, NoReturn
 
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
-from django.db.models import Q, QuerySet
-from django.utils import timezone
+from django.db.models import Q
 from django.utils.translation import ngettext
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from gisttracker import logs
 from gisttracker.commands import GisttrackerCommand
 from gisttracker.database import retried
 from gisttracker.environment import EX_CONFIG, EX_INTERRUPTED, exit_with_config_error
-from gisttracker.parsers import is_plain_http
 from people.models import Person
 from sync import claims
 from sync.alarms import report_health
 from sync.claims import Clock
 from sync.clients.errors import ConfigurationError
-from sync.clients.github import ANONYMOUS_REQUESTS_PER_HOUR, GitHubClient
+from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import PipedriveClient
 from sync.clients.transport import Timing
 from sync.context import Options, RunContext
@@ -39,14 +33,16 @@ from sync.cost import estimate_costs
 from sync.dry_run import forecast_run
 from sync.models import ROUND_TRIGGERS, SyncRun
 from sync.ping import ping
-from sync.poll import MAX_CHECKED_DAILY, PROFILE_CHECK_EVERY
+from sync.poll import MAX_CHECKED_DAILY
+from sync.preconditions import find_setting_problem, format_token_warning
+from sync.progress import progress_bar
 from sync.run import Run
 from sync.runs import Outcome, close_run, open_run, record_refused_start
+from sync.stopping import stop_on_signals
 from sync.summary import Summary
 
 log = logging.getLogger(__name__)
 EX_FAILED = 3
-PROGRESS_SECONDS = 0.9  # between two refreshes of the bar; it is offered one every half second
 EXIT_CODES = {Outcome.MISCONFIGURED: EX_CONFIG, Outcome.FAILED: EX_FAILED}
 
 
@@ -122,9 +118,9 @@ class Command(GisttrackerCommand):
             self._handle(trigger, options)
 
     def _handle(self, trigger: str, options: dict[str, Any]) -> None:
-        if not settings.PIPEDRIVE_TOKEN and not options["dry_run"]:
-            self._refuse_to_start(trigger)
-        check_urls()
+        problem = find_setting_problem(needs_pipedrive=not options["dry_run"])
+        if problem:
+            self._refuse_to_start(trigger, problem)
         clock = retried(claims.database_clock)()  # The first statement: the database may just be starting.
         logins = self._check_logins(options["person"])
         due = self._due(logins, options["requested"], clock)
@@ -158,17 +154,16 @@ class Command(GisttrackerCommand):
                 self._run(context, trigger, Person.objects.filter(due).count(), options)
 
     @staticmethod
-    def _refuse_to_start(trigger: str) -> NoReturn:
+    def _refuse_to_start(trigger: str, problem: str) -> NoReturn:
         """Leave a row, so that whoever looks at the service sees why nothing happens."""
-        message = "PIPEDRIVE_TOKEN is not set. sync_gists needs it to create activities (or use --dry-run)."
         if trigger in ROUND_TRIGGERS:
             try:
                 clock = claims.database_clock()
-                record_refused_start(clock, settings.SYNC_LEASE_SECONDS, trigger, message)
+                record_refused_start(clock, settings.SYNC_LEASE_SECONDS, trigger, problem)
                 report_health(clock)
             except DatabaseError as error:
                 log.warning("The run could not be recorded: %s", error)
-        exit_with_config_error(message)
+        exit_with_config_error(problem)
 
     @staticmethod
     def _check_logins(given: list[str]) -> tuple[str, ...]:
@@ -274,17 +269,6 @@ class Command(GisttrackerCommand):
         self.stdout.write(json.dumps(content))
 
 
-def check_urls() -> None:
-    """Ends the process with exit code 78 if a token would be sent in plain text over a network."""
-    for name in ("GITHUB", "PIPEDRIVE"):
-        url, token = getattr(settings, f"{name}_API_URL"), getattr(settings, f"{name}_TOKEN")
-        if token and is_plain_http(url) and not settings.ALLOW_INSECURE:
-            exit_with_config_error(
-                f"{name}_API_URL is {url}, so {name}_TOKEN would be sent unencrypted. Use https, "
-                "or set ALLOW_INSECURE=true for a test network."
-            )
-
-
 def build_options(logins: tuple[str, ...], options: dict[str, Any]) -> Options:
     """The run's options, from the command line and the settings."""
     return Options(
@@ -318,62 +302,3 @@ def get_trigger(options: dict[str, Any]) -> str:
                 raise CommandError(message, returncode=2)
             return option
     return given or "manual"
-
-
-def format_token_warning(due: QuerySet[Person]) -> str:
-    """What a run without GITHUB_TOKEN can do."""
-    people = due.count()
-    profiles = due.filter(Q(profile_checked_at=None) | Q(profile_checked_at__lt=timezone.now() - PROFILE_CHECK_EVERY))
-    needed = people + profiles.count()  # The profile is requested, too, of new people and regularly.
-    hours = -(-needed // ANONYMOUS_REQUESTS_PER_HOUR)
-    subject = "1 person needs" if people == 1 else f"{people} people need"
-    duration = "1 hour" if hours == 1 else f"{hours} hours"
-    return (
-        f"GITHUB_TOKEN is not set: GitHub allows {ANONYMOUS_REQUESTS_PER_HOUR} requests an hour from this address. "
-        f"{subject} at least {needed}: about {duration} until everyone was polled, the longest unpolled first. "
-        "E-mail addresses are not visible either."
-    )
-
-
-@contextmanager
-def stop_on_signals(stopping: threading.Event) -> Iterator[None]:
-    """SIGTERM and Ctrl-C let the run finish its current requests and end in good order."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, lambda *_: stopping.set()) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def progress_bar(total: int, summary: Summary) -> Iterator[Callable[[int], object]]:
-    """A progress bar on a terminal; nothing elsewhere.
-
-    Yields a function that shows the number of people polled so far, the created activities and the failures, at most
-    once a second. Log lines are written above the bar.
-    """
-    if not sys.stderr.isatty():
-        yield lambda people: None
-        return
-    with tqdm(total=total, unit=" people", dynamic_ncols=True, leave=False) as bar, logging_redirect_tqdm():
-        shown_at = float("-inf")
-
-        def show(people: int) -> None:
-            nonlocal shown_at
-            if time.monotonic() - shown_at < PROGRESS_SECONDS:
-                return
-            shown_at = time.monotonic()
-            counts = summary.counts()
-            bar.n, bar.total = people, max(total, people)
-            bar.set_postfix_str(f"activities created: {counts['gists_pushed']}, failed: {format_failures(counts)}")
-
-        yield show
-
-
-def format_failures(counts: dict[str, int]) -> str:
-    people, gists = counts["people_failed"], counts["gists_rejected"] + counts["gists_unknown"]
-    return f"{people} people, {gists} gists"

@@ -15,9 +15,11 @@ from gisttracker.environment import EX_CONFIG, EX_INTERRUPTED, exit_with_config_
 from sync.claims import Clock, database_clock
 from sync.clients.errors import CircuitOpenError, ConfigurationError, RunStoppedError
 from sync.clients.pipedrive import PipedriveClient
-from sync.management.commands.sync_gists import EX_FAILED, check_urls, stop_on_signals
+from sync.management.commands.sync_gists import EX_FAILED
 from sync.models import SyncRun
 from sync.pauses import keep_pause, store_pause
+from sync.preconditions import find_setting_problem
+from sync.stopping import stop_on_signals
 from sync.undo import Undone, undo
 
 MAX_FAILURES = 3  # in a row; then it is not tried for the others
@@ -42,9 +44,9 @@ class Command(GisttrackerCommand):
         parser.add_argument("--dry-run", action="store_true", help="only print what would be deleted and what kept")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if not settings.PIPEDRIVE_TOKEN:
-            exit_with_config_error("PIPEDRIVE_TOKEN is not set. undo_run needs it to delete activities.")
-        check_urls()
+        problem = find_setting_problem(needs_pipedrive=True)
+        if problem:
+            exit_with_config_error(problem)
         clock = retried(database_clock)()
         run = SyncRun.objects.filter(pk=options["run"]).first()
         if run is None:

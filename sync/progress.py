@@ -1,0 +1,43 @@
+"""The progress bar of a run on a terminal."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from sync.summary import Summary
+
+PROGRESS_SECONDS = 0.9  # between two refreshes of the bar; it is offered one every half second
+
+
+@contextmanager
+def progress_bar(total: int, summary: Summary) -> Iterator[Callable[[int], object]]:
+    """A progress bar on a terminal; nothing elsewhere.
+
+    Yields a function that shows the number of people polled so far, the created activities and the failures, at most
+    once a second. Log lines are written above the bar.
+    """
+    if not sys.stderr.isatty():
+        yield lambda people: None
+        return
+    with tqdm(total=total, unit=" people", dynamic_ncols=True, leave=False) as bar, logging_redirect_tqdm():
+        shown_at = float("-inf")
+
+        def show(people: int) -> None:
+            nonlocal shown_at
+            if time.monotonic() - shown_at < PROGRESS_SECONDS:
+                return
+            shown_at = time.monotonic()
+            counts = summary.counts()
+            bar.n, bar.total = people, max(total, people)
+            bar.set_postfix_str(f"activities created: {counts['gists_pushed']}, failed: {format_failures(counts)}")
+
+        yield show
+
+
+def format_failures(counts: dict[str, int]) -> str:
+    people, gists = counts["people_failed"], counts["gists_rejected"] + counts["gists_unknown"]
+    return f"{people} people, {gists} gists"
