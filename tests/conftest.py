@@ -34,10 +34,18 @@ ROOT = Path(__file__).parent.parent
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests that use no database run on SQLite only: another server changes nothing about them."""
+    """Tests that use no database run on SQLite only: another server changes nothing about them.
+
+    The same holds for slow tests in which the database does not matter, unless their file is named.
+    """
     if connection.vendor == "sqlite":
         return
-    others = [item for item in items if not uses_database(item)]
+    is_whole_suite = all(Path(argument).is_dir() for argument in config.args)
+    others = [
+        item
+        for item in items
+        if not uses_database(item) or (is_whole_suite and item.get_closest_marker("once") is not None)
+    ]
     config.hook.pytest_deselected(items=others)
     items[:] = [item for item in items if item not in set(others)]
 

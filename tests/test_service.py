@@ -210,6 +210,7 @@ def run_python(*arguments: str, **variables: str) -> subprocess.CompletedProcess
     )
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
@@ -229,6 +230,7 @@ def test_unsafe_settings_stop_the_web_service(variables: dict[str, str], message
     assert allowed.returncode == 0, allowed.stderr
 
 
+@pytest.mark.once
 def test_check_deploy_passes_with_safe_settings() -> None:
     completed = run_python(
         "manage.py", "check", "--deploy", "--fail-level", "WARNING", SECRET_KEY=STRONG_KEY, REQUIRE_HTTPS="true"
@@ -237,6 +239,7 @@ def test_check_deploy_passes_with_safe_settings() -> None:
     assert completed.returncode == 0, completed.stderr
 
 
+@pytest.mark.once
 def test_check_deploy_reports_unsafe_settings() -> None:
     completed = run_python("manage.py", "check", "--deploy", SECRET_KEY="", ALLOWED_HOSTS="*")
 
