@@ -18,7 +18,8 @@ from tests.factories import create_gist, create_key, create_person
 from tests.test_admin import create_staff
 
 pytestmark = pytest.mark.django_db
-LONG_AGO = timezone.now() - timedelta(days=2)
+NOW = timezone.now
+LONG_AGO = NOW() - timedelta(days=2)
 LIST = "/admin/people/person/"
 
 
@@ -53,9 +54,7 @@ def do(client: Client, action: str, *people: Person, **fields: str) -> str:
 
 def test_the_list_shows_what_an_operator_needs(admin_client: Client, settings: Settings) -> None:
     settings.PIPEDRIVE_API_URL = "https://acme.pipedrive.com"
-    person = create_person(
-        name="Ada Lovelace", state="active", polled_at=timezone.now(), last_error="odd", pipedrive_id=7
-    )
+    person = create_person(name="Ada Lovelace", state="active", polled_at=NOW(), last_error="odd", pipedrive_id=7)
     for state in ("pushed", "pending", "started", "rejected"):
         create_gist(person, push_state=state, description=f"A {state} gist")
 
@@ -89,7 +88,7 @@ def test_profiles_are_linked_on_the_configured_host(admin_client: Client, settin
 
 
 STALENESS: dict[str, tuple[dict[str, Any], bool]] = {
-    "fresh": ({"state": "active", "polled_at": timezone.now()}, False),
+    "fresh": ({"state": "active", "polled_at": NOW()}, False),
     "stale": ({"state": "active", "polled_at": LONG_AGO}, True),
     "never polled, just added": ({"state": "new"}, False),
     "never polled, added long ago": ({"state": "new", "created_at": LONG_AGO}, True),
@@ -115,8 +114,8 @@ FILTERS: dict[str, dict[str, Any]] = {
     "?condition=never_polled": {"polled_at": None},
     "?condition=not_linked": {"pipedrive_id": None},
     "?watched__exact=1": {"watched": True},
-    "?condition=in_backoff": {"next_attempt_at": timezone.now() + timedelta(hours=1)},
-    "?condition=in_backoff&state__exact=active": {"next_push_at": timezone.now() + timedelta(hours=1)},
+    "?condition=in_backoff": {"next_attempt_at": NOW() + timedelta(hours=1)},
+    "?condition=in_backoff&state__exact=active": {"next_push_at": NOW() + timedelta(hours=1)},
 }
 
 
@@ -124,7 +123,7 @@ FILTERS: dict[str, dict[str, Any]] = {
 def test_each_filter_selects(query: str, admin_client: Client) -> None:
     usual: dict[str, Any] = {
         "state": "active",
-        "polled_at": timezone.now(),
+        "polled_at": NOW(),
         "pipedrive_id": 1,
         "next_attempt_at": LONG_AGO,
     }
@@ -225,7 +224,7 @@ def test_a_person_added_by_another_process_meanwhile_is_an_error_of_the_form(
 
 
 def test_only_the_pipedrive_person_and_watching_can_be_changed(admin_client: Client) -> None:
-    person = create_person(pipedrive_id=3, pipedrive_linked_at=timezone.now(), backfill="none")
+    person = create_person(pipedrive_id=3, pipedrive_linked_at=NOW(), backfill="none")
     fields = {"pipedrive_id": "7", "watched": "on", "github_username": "mallory", "state": "gone", "backfill": "all"}
 
     response = admin_client.post(page_of(person), fields)
@@ -237,12 +236,13 @@ def test_only_the_pipedrive_person_and_watching_can_be_changed(admin_client: Cli
 
 
 def test_an_unchanged_pipedrive_person_stays_linked(admin_client: Client) -> None:
-    person = create_person(pipedrive_id=3, pipedrive_linked_at=timezone.now())
+    linked_at = NOW()
+    person = create_person(pipedrive_id=3, pipedrive_linked_at=linked_at)
 
     admin_client.post(page_of(person), {"pipedrive_id": "3", "watched": "on"})
 
     person.refresh_from_db()
-    assert (person.pipedrive_linked_at, person.watched) == (timezone.now(), True)
+    assert (person.pipedrive_linked_at, person.watched) == (linked_at, True)
 
 
 @pytest.mark.parametrize("pipedrive_id", ["0", "-1", "9" * 20, "x"])
@@ -367,7 +367,7 @@ def test_stopping_shows_what_goes_and_what_stays_before_anything_is_deleted(admi
 
 def test_the_page_of_a_person_leads_to_the_same_question(admin_client: Client) -> None:
     person = create_person()
-    PushAttempt.objects.create(gist=create_gist(person), attempted_at=timezone.now(), outcome="succeeded")
+    PushAttempt.objects.create(gist=create_gist(person), attempted_at=NOW(), outcome="succeeded")
     url = f"{LIST}{person.pk}/delete/"
     link = f'href="{url}"' in get(admin_client, page_of(person))
 
@@ -420,7 +420,7 @@ def test_the_page_says_how_a_person_is_and_what_happens_next(admin_client: Clien
         failures=4,
         failing_since=LONG_AGO,
         last_error="GitHub returned HTTP 502.",
-        next_attempt_at=timezone.now() + timedelta(hours=6),
+        next_attempt_at=NOW() + timedelta(hours=6),
         push_failures=2,
         push_failing_since=LONG_AGO,
         push_error="Pipedrive refused the owner.",
@@ -439,8 +439,8 @@ def test_the_page_says_how_a_person_is_and_what_happens_next(admin_client: Clien
 
 NEXT_POLL: dict[str, dict[str, Any]] = {
     "None: the person is paused.": {"state": "paused"},
-    "A run works on this person now.": {"leased_until": timezone.now() + timedelta(hours=1)},
-    "First in the next run: a sync was requested.": {"sync_requested_at": timezone.now()},
+    "A run works on this person now.": {"leased_until": NOW() + timedelta(hours=1)},
+    "First in the next run: a sync was requested.": {"sync_requested_at": NOW()},
     "The account is checked again once a day.": {"state": "gone"},
     "every few minutes.": {"watched": True},
     "In the next run.": {"state": "active"},
@@ -459,7 +459,7 @@ def test_the_page_explains_each_gist_with_its_attempts(admin_client: Client, set
     PushAttempt.objects.create(
         gist=gist,
         run_id=9,
-        attempted_at=timezone.now(),
+        attempted_at=NOW(),
         outcome="refused",
         status=400,
         message="no type",
@@ -499,7 +499,7 @@ def test_visits_have_the_names_of_their_consumers(admin_client: Client) -> None:
     person, user = create_person(), create_staff()
     prefix = create_key("Sales").partition(".")[0]
     for consumer in (f"key:{prefix}", f"user:{user.pk}", "anonymous", "key:deleted"):
-        Visit.objects.create(person=person, consumer=consumer, cursor=3, visited_at=timezone.now())
+        Visit.objects.create(person=person, consumer=consumer, cursor=3, visited_at=NOW())
 
     for page in (get(admin_client, page_of(person)), get(admin_client, "/admin/people/visit/")):
         for name in (f"Sales (key {prefix})", "ben (staff)", "anonymous", "key:deleted"):

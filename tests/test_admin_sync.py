@@ -17,6 +17,7 @@ from sync.summary import Summary
 from tests.factories import create_gist, create_key, create_person, create_run
 
 pytestmark = pytest.mark.django_db
+NOW = timezone.now
 
 
 def get(client: Client, url: str) -> str:
@@ -31,8 +32,8 @@ def get(client: Client, url: str) -> str:
 def test_a_run_is_shown_in_words(admin_client: Client) -> None:
     run = create_run(
         outcome="rate_limited",
-        started_at=timezone.now() - timedelta(hours=1),
-        finished_at=timezone.now() - timedelta(minutes=57, seconds=48),
+        started_at=NOW() - timedelta(hours=1),
+        finished_at=NOW() - timedelta(minutes=57, seconds=48),
         counts={"people_polled": 1, "gists_new": 2, "gists_rejected": 0, "unknown": 3},
         limits={
             "github": {"remaining": 4997.0, "requests": 1, "stopped": "", "resets_at": None},
@@ -57,7 +58,7 @@ def test_a_run_is_shown_in_words(admin_client: Client) -> None:
 
 
 def test_a_run_that_has_not_ended_has_a_duration_so_far(admin_client: Client) -> None:
-    create_run(started_at=timezone.now() - timedelta(hours=2))
+    create_run(started_at=NOW() - timedelta(hours=2))
     create_run(outcome="crashed")
 
     page = get(admin_client, "/admin/sync/syncrun/")
@@ -110,14 +111,14 @@ def test_problems_are_grouped_by_reason(admin_client: Client) -> None:
 
 
 def test_alarms_are_listed_with_their_duration(admin_client: Client) -> None:
-    started = timezone.now() - timedelta(hours=3)
+    started = NOW() - timedelta(hours=3)
     Alarm.objects.create(code="stale", open_code="stale", severity="page", message="No polls.", raised_at=started)
     Alarm.objects.create(
         code="old",
         severity="ticket",
         message="Was bad.",
         raised_at=started,
-        resolved_at=timezone.now() - timedelta(hours=1),
+        resolved_at=NOW() - timedelta(hours=1),
     )
 
     both = get(admin_client, "/admin/sync/alarm/")
@@ -135,10 +136,10 @@ def test_alarms_are_listed_with_their_duration(admin_client: Client) -> None:
 
 def test_a_key_shows_when_it_was_used_and_whether_it_is_valid(admin_client: Client) -> None:
     create_key("never used")
-    create_key("expired", expiry_date=timezone.now() - timedelta(days=1))
+    create_key("expired", expiry_date=NOW() - timedelta(days=1))
     create_key("revoked", revoked=True)
-    create_key("limited", expiry_date=timezone.now() + timedelta(days=1), read_only=True)
-    ApiKey.objects.filter(name="limited").update(last_used_at=timezone.now() - timedelta(days=3))
+    create_key("limited", expiry_date=NOW() + timedelta(days=1), read_only=True)
+    ApiKey.objects.filter(name="limited").update(last_used_at=NOW() - timedelta(days=3))
 
     page = get(admin_client, "/admin/people/apikey/")
 
@@ -155,7 +156,7 @@ def test_the_use_of_a_key_is_recorded_without_a_write_in_each_request(api: APICl
     first = ApiKey.objects.get().last_used_at
     api.get("/api/v1/people")
     second = ApiKey.objects.get().last_used_at
-    ApiKey.objects.update(last_used_at=timezone.now() - timedelta(minutes=11))
+    ApiKey.objects.update(last_used_at=NOW() - timedelta(minutes=11))
     api.get("/api/v1/people")
     third = ApiKey.objects.get().last_used_at
 
@@ -165,7 +166,7 @@ def test_the_use_of_a_key_is_recorded_without_a_write_in_each_request(api: APICl
     assert third >= first
 
 
-@pytest.mark.parametrize("fields", [{"revoked": True}, {"expiry_date": timezone.now() - timedelta(days=1)}])
+@pytest.mark.parametrize("fields", [{"revoked": True}, {"expiry_date": NOW() - timedelta(days=1)}])
 def test_a_refused_key_was_not_used(fields: dict[str, Any], api: APIClient) -> None:
     api.credentials(HTTP_AUTHORIZATION=f"Api-Key {create_key(**fields)}")
 
