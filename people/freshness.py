@@ -22,4 +22,5 @@ def is_stale(now: datetime, age: timedelta) -> Q:
     """
     oldest = now - age
     is_old = Q(polled_at__lt=oldest) | Q(polled_at__gt=now + MAX_CLOCK_ERROR) | Q(polled_at=None, created_at__lt=oldest)
-    return is_old & (Q(state_changed_at=None) | Q(state_changed_at__lt=oldest))
+    is_settled = Q(state_changed_at=None) | Q(state_changed_at__lt=oldest)
+    return is_old & (is_settled | Q(state_changed_at__gt=now + MAX_CLOCK_ERROR))

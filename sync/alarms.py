@@ -5,6 +5,7 @@ decides which of them raises an alarm, and a conditional UPDATE which of them se
 """
 
 import logging
+import time
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,6 +23,7 @@ from sync.reasons import format_time
 log = logging.getLogger(__name__)
 SEND_AGAIN_AFTER = timedelta(minutes=2)  # a notification that was not accepted, or whose sender died
 MAX_SENT = 20  # notifications of one call
+MAX_SECONDS = 15.0  # after which a call begins no further one
 MAX_TEXT = 3000  # characters; Slack shows up to 4,000
 
 
@@ -39,11 +41,10 @@ def update_alarms(health: Health, now: datetime) -> None:
     """Raise the alarms of new problems, and resolve those of problems that are over."""
     for problem in health.problems:
         _raise(problem, now)
-    over = Alarm.objects.exclude(open_code=None).exclude(open_code__in=[problem.code for problem in health.problems])
-    for alarm in over:
-        if Alarm.objects.filter(pk=alarm.pk, resolved_at=None).update(
-            open_code=None, resolved_at=now, next_send_at=None
-        ):
+    # A problem that another one explains is not over.
+    lasting = {problem.code for problem in health.problems} | health.explained
+    for alarm in Alarm.objects.exclude(open_code=None).exclude(open_code__in=lasting):
+        if Alarm.objects.filter(pk=alarm.pk, resolved_at=None).update(open_code=None, resolved_at=now):
             log.info("Resolved: %s", alarm.code)
 
 
@@ -62,21 +63,26 @@ def _raise(problem: Problem, now: datetime) -> None:
 def send_notifications(clock: Clock) -> None:
     """Send one notification for each alarm that was raised, and for each of those that was resolved since.
 
-    An alarm that was over before it could be sent is not sent at all.
+    An alarm that was over before it could be sent is not sent at all. If it may have been received, its end is sent.
     """
     is_raised = Q(resolved_at=None, raise_sent_at=None)
-    is_resolved = Q(resolved_at__isnull=False, raise_sent_at__isnull=False, resolve_sent_at=None)
+    may_be_known = Q(raise_sent_at__isnull=False) | Q(next_send_at__isnull=False)
+    is_resolved = Q(may_be_known, resolved_at__isnull=False, resolve_sent_at=None)
+    deadline = time.monotonic() + MAX_SECONDS
     for alarm in Alarm.objects.filter(is_raised | is_resolved).order_by("id")[:MAX_SENT]:
-        if not _claim(alarm, clock()):
-            continue
-        error = webhook.post(settings.NOTIFY_URL, json=build_notification(alarm, clock()))
-        if error:
-            log.warning(
-                "NOTIFY_URL did not accept the notification of %s: %s; the next run tries again", alarm.code, error
-            )
-            return
-        column = "resolve_sent_at" if alarm.resolved_at else "raise_sent_at"
-        Alarm.objects.filter(pk=alarm.pk).update(**{column: clock(), "next_send_at": None})
+        if time.monotonic() > deadline:
+            return  # The next run continues.
+        if _claim(alarm, clock()):
+            _send(alarm, clock)
+
+
+def _send(alarm: Alarm, clock: Clock) -> None:
+    error = webhook.post(settings.NOTIFY_URL, json=build_notification(alarm, clock()))
+    if error:
+        log.warning("NOTIFY_URL did not accept the notification of %s: %s; the next run tries again", alarm.code, error)
+        return
+    column = "resolve_sent_at" if alarm.resolved_at else "raise_sent_at"
+    Alarm.objects.filter(pk=alarm.pk).update(**{column: clock(), "next_send_at": None})
 
 
 def _claim(alarm: Alarm, now: datetime) -> bool:
@@ -96,6 +102,7 @@ def build_notification(alarm: Alarm, now: datetime) -> dict[str, Any]:
     else:
         text = f"{name}: {alarm.severity}: {alarm.message}"
     return {
+        "id": f"{alarm.pk}-{status}",
         "text": text[:MAX_TEXT],
         "status": status,
         "code": alarm.code,

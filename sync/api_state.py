@@ -1,38 +1,72 @@
-"""What a run has found out about each API, kept until another run calls it: see ApiState."""
+"""What a run has found out about each API, kept until another run has something better: see ApiState.
+
+A run for a few people cannot find out as much as one for all: that a refusal is about us, or that an API is down, shows
+only in several requests. So it clears such a problem only with proof, a success of what had failed.
+"""
 
 from gisttracker.database import retried
 from sync.clients.errors import CapReachedError, CircuitOpenError, ConfigurationError, OutageError
-from sync.clients.transport import Api
+from sync.clients.github import GitHubClient
+from sync.clients.pipedrive import PipedriveClient
 from sync.context import RunContext
 from sync.models import ApiState, SyncRun
 
 Problem = ApiState.Problem
+LASTING = (Problem.REFUSED, Problem.OUTAGE)
+PROOFS = ("gists_pushed", "gists_found", "activities_edited")  # counters of what Pipedrive has done as requested
+
+
+@retried
+def store_trouble(run: SyncRun, context: RunContext) -> None:
+    """Store why the run has stopped calling an API, as soon as it has: it may go on with the other one for hours."""
+    for client, error in _errors(context):
+        if error and client.api.name not in context.stored_states:
+            _store(run, context, client, error)
+            context.stored_states.add(client.api.name)
 
 
 @retried
 def store_api_states(run: SyncRun, context: RunContext) -> None:
     """Replace the states of the APIs that this run has called, or could not call."""
+    for client, error in _errors(context):
+        stored = ApiState.objects.filter(api=client.api.name).first()
+        is_newer = stored is not None and stored.run_id != run.pk and client.api.name in context.stored_states
+        if (client.api.request_count or error) and not is_newer:  # Another run has called it since the error.
+            _store(run, context, client, error)
+
+
+def _errors(context: RunContext) -> list[tuple[GitHubClient | PipedriveClient, CircuitOpenError | None]]:
     github, pipedrive = context.github, context.pipedrive
-    _store(run, github.api, github.api.circuit.error, has_token=github.has_token, notice=github.deprecation)
-    _store(run, pipedrive.api, next(iter([*context.errors, pipedrive.api.circuit.error]), None))
+    return [(github, github.api.circuit.error), (pipedrive, next(iter(context.errors), pipedrive.api.circuit.error))]
 
 
-def _store(run: SyncRun, api: Api, error: CircuitOpenError | None, *, has_token: bool = True, notice: str = "") -> None:
-    if not api.request_count and not error:
-        return
-    problem, now = _classify(error), run.finished_at or run.started_at
-    previous = ApiState.objects.filter(api=api.name, problem=problem).first()
-    columns = {
-        "run_id": run.pk,
-        "called_at": now,
-        "problem": problem,
-        "message": str(error)[:500] if error else "",
-        "problem_since": (previous.problem_since if previous else now) if error else None,
-        "has_token": has_token,
-        "notice": notice[:500],
-        "limit": run.limits[api.name.lower()],
-    }
-    ApiState.objects.update_or_create(api=api.name, defaults=columns)
+def _store(
+    run: SyncRun, context: RunContext, client: GitHubClient | PipedriveClient, error: CircuitOpenError | None
+) -> None:
+    now, problem = context.clock(), _classify(error)
+    stored = ApiState.objects.filter(api=client.api.name).first() or ApiState(api=client.api.name)
+    stored.run_id, stored.called_at = run.pk, now
+    if error or not _needs_proof(stored, context) or _has_proof(context, client):
+        stored.problem_since = (stored.problem_since if problem == stored.problem else now) if error else None
+        stored.problem, stored.message = problem, str(error)[:500] if error else ""
+    if client.api.circuit.has_succeeded:
+        stored.notice = client.deprecation[:500] if isinstance(client, GitHubClient) else ""
+    if isinstance(client, GitHubClient):
+        stored.has_token = client.has_token
+    if client.remaining or not stored.limit:
+        stored.limit = describe_limits(client)
+    stored.save()
+
+
+def _needs_proof(stored: ApiState, context: RunContext) -> bool:
+    return stored.problem in LASTING and not context.is_round
+
+
+def _has_proof(context: RunContext, client: GitHubClient | PipedriveClient) -> bool:
+    if isinstance(client, GitHubClient):
+        return client.api.circuit.has_succeeded
+    counts = context.summary.counts()
+    return any(counts[name] for name in PROOFS)
 
 
 def _classify(error: CircuitOpenError | None) -> Problem:
@@ -44,3 +78,21 @@ def _classify(error: CircuitOpenError | None) -> Problem:
         CapReachedError: Problem.CAPPED,
     }
     return next((problem for kind, problem in kinds.items() if isinstance(error, kind)), Problem.RATE_LIMITED)
+
+
+def describe_limits(client: GitHubClient | PipedriveClient) -> dict[str, object]:
+    """The last rate limits that an API reported, and why the run stopped calling it."""
+    error = client.api.circuit.error
+    return {
+        "remaining": client.remaining.get("remaining"),
+        "reset": client.remaining.get("reset"),
+        "requests": client.api.request_count,
+        "stopped": str(error) if error else "",
+        "resets_at": error.resets_at.isoformat() if error and error.resets_at else None,
+    }
+
+
+@retried
+def is_refused(api: str) -> bool:
+    """Has Pipedrive, or GitHub, refused something for a reason that is about us, and not done it since?"""
+    return ApiState.objects.filter(api=api, problem=Problem.REFUSED).exists()

@@ -45,6 +45,12 @@ class RunContext:
     stopping: threading.Event = field(default_factory=threading.Event)
     summary: Summary = field(default_factory=Summary)
     errors: list[CircuitOpenError] = field(default_factory=list)  # that ended a part of the work with an API
+    stored_states: set[str] = field(default_factory=set)  # APIs whose trouble is stored already; see sync.api_state
+
+    @property
+    def is_round(self) -> bool:
+        """Is this a run for all people?"""
+        return not self.options.people and not self.options.requested_only
 
     @property
     def circuit_errors(self) -> list[CircuitOpenError]:

@@ -10,24 +10,26 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from django.db.models import Count, Min, Q
+from django.conf import settings
+from django.db.models import Count, Min, Q, QuerySet
 from django.utils.translation import ngettext
 
 from people.freshness import MAX_CLOCK_ERROR, is_stale, max_age
 from people.models import Gist, Person
 from sync.clients.github import ANONYMOUS_REQUESTS_PER_HOUR
-from sync.failures import MAX_READ, NOT_POLLED, NOT_PUSHED, gone_accounts, poll_failures, push_failures
-from sync.models import ROUND_TRIGGERS, Alarm, ApiState, SyncRun
+from sync.failures import MAX_READ, gone_accounts, poll_failures, push_failures
+from sync.models import ROUND_TRIGGERS, Alarm, ApiState, PushAttempt, SyncRun
 from sync.reasons import Group, format_time, group_failures
 
 Severity = Alarm.Severity
 Outcome = SyncRun.Outcome
-MAX_SINGLE, MAX_SINGLE_PART = 5, 0.2  # Trouble of more people, in number and as a part, is not that of single people.
+# Trouble of more people, in number and as a part (up to a limit), is not that of single people.
+MAX_SINGLE, MAX_SINGLE_PART, MAX_SINGLE_OF_MANY = 5, 0.2, 100
 MAX_JUMP, MAX_JUMP_PART = 5, 0.05  # More in one day, in number and as a part of all, are a jump.
 MAX_GROUPS = 10  # reasons in a message
 MAX_CRASHES = 2  # runs in a row
 SILENT_FOR = timedelta(minutes=10)  # A run without a heartbeat for so long has died.
-DAY = timedelta(days=1)
+DAY, LONG = timedelta(days=1), timedelta(days=30)
 
 
 class Code(StrEnum):
@@ -56,6 +58,7 @@ EXPLAINS = {
     Code.RUNS_CRASH: {Code.POLLS_STALE, Code.BACKLOG_STALE, Code.PEOPLE_FAILING, Code.GISTS_FAILING},
     Code.GITHUB_REFUSED: {Code.POLLS_STALE, Code.PEOPLE_FAILING, Code.NO_GITHUB_TOKEN},
     Code.PIPEDRIVE_REFUSED: {Code.BACKLOG_STALE, Code.GISTS_FAILING},
+    Code.NO_GITHUB_TOKEN: {Code.POLLS_STALE, Code.PEOPLE_FAILING},
 }
 
 
@@ -85,12 +88,15 @@ class Problem:
         more = len(self.groups) - MAX_GROUPS
         lines = [f"- {group}" for group in self.groups[:MAX_GROUPS]]
         lines += [f"- and {more} more reasons"] if more > 0 else []
+        is_cut = sum(group.gists or group.people for group in self.groups) >= MAX_READ
+        lines += [f"(The reasons are those of the first {MAX_READ}.)"] if is_cut else []
         return "\n".join(line for line in [self.summary, *lines, self.action] if line)
 
 
 @dataclass(frozen=True)
 class Health:
     problems: tuple[Problem, ...] = ()  # the most severe first
+    explained: frozenset[Code] = frozenset()  # problems that exist, too, and follow from those
 
     @property
     def state(self) -> HealthState:
@@ -104,11 +110,12 @@ def judge(now: datetime, age: timedelta | None = None) -> Health:
     found = {problem.code: problem for problem in _Judgement(now, age or max_age()).find_problems()}
     explained = set().union(*(EXPLAINS.get(code, set()) for code in found))
     problems = [problem for code, problem in found.items() if code not in explained]
-    return Health(tuple(sorted(problems, key=lambda problem: problem.severity != Severity.PAGE)))
+    problems.sort(key=lambda problem: problem.severity != Severity.PAGE)
+    return Health(tuple(problems), frozenset(explained))
 
 
 class _Judgement:
-    """One judgement. Reads a number of rows that does not depend on how many people and gists there are."""
+    """One judgement. Its number of statements is fixed; those that count use indexes."""
 
     def __init__(self, now: datetime, age: timedelta) -> None:
         self.now, self.age = now, age
@@ -134,26 +141,15 @@ class _Judgement:
     # --- the runs ---
     def _check_runs(self) -> Iterator[Problem]:
         rounds = SyncRun.objects.filter(trigger__in=ROUND_TRIGGERS).order_by("-id")
-        last = rounds.first()
-        if self.is_old(self.first_added_at) and (last is None or self.is_old(last.started_at)):
-            begun = f"has begun since {format_time(last.started_at)}" if last else "has ever begun"
-            if last and last.started_at > self.now:
-                begun = f"has begun, but one in the future, at {format_time(last.started_at)}: a clock is wrong"
-            yield Problem(
-                Code.NOT_RUNNING,
-                f"No run of sync_gists for all people {begun}.",
-                "Check the scheduler (CronJob, compose's worker, cron) and its log.",
-                last.started_at if last else self.first_added_at,
-            )
-            return
-        if last and last.outcome == Outcome.MISCONFIGURED and not last.limits:
-            action = "Set it; the next run continues, nothing is lost."
-            yield Problem(Code.CANNOT_START, f"The last run could not begin: {last.errors}", action, last.started_at)
         is_alive = Q(outcome=Outcome.RUNNING, heartbeat_at__gte=self.now - SILENT_FOR)
-        if last and last.outcome == Outcome.MISCONFIGURED and not last.limits:
+        alive = rounds.filter(is_alive).last()  # the oldest of them
+        ended = list(rounds.exclude(is_alive)[:MAX_CRASHES])
+        last = ended[0] if ended else None
+        if self._is_not_running(last, alive):
+            yield self._describe_not_running(last, alive)
+        elif last and last.outcome == Outcome.MISCONFIGURED and not last.limits and self._is_expected(last):
             action = "Set it; the next run continues, nothing is lost."
             yield Problem(Code.CANNOT_START, f"The last run could not begin: {last.errors}", action, last.started_at)
-        ended = list(rounds.exclude(is_alive)[:MAX_CRASHES])
         if len(ended) == MAX_CRASHES and all(run.outcome in (Outcome.CRASHED, Outcome.RUNNING) for run in ended):
             yield Problem(
                 Code.RUNS_CRASH,
@@ -161,6 +157,31 @@ class _Judgement:
                 "Check the log, and that the host or pod has enough memory and time (OOMKilled, DeadlineExceeded).",
                 ended[-1].started_at,
             )
+
+    def _is_not_running(self, last: SyncRun | None, alive: SyncRun | None) -> bool:
+        """Has no run begun for too long? A run that goes on ends this only with its own end, or when it is old, too."""
+        if not self.is_old(self.first_added_at) or (last and not self.is_old(last.started_at)):
+            return False
+        if alive is None:
+            return True
+        before = last.started_at if last else self.first_added_at
+        return before is not None and alive.started_at - before > self.age and not self.is_old(alive.started_at)
+
+    def _describe_not_running(self, last: SyncRun | None, alive: SyncRun | None) -> Problem:
+        begun = f"has begun since {format_time(last.started_at)}" if last else "has ever begun"
+        if last and last.started_at > self.now:
+            begun = f"has begun, but one in the future, at {format_time(last.started_at)}: a clock is wrong"
+        now = f" Run {alive.pk} is going on." if alive else ""
+        return Problem(
+            Code.NOT_RUNNING,
+            f"No run of sync_gists for all people {begun}.{now}",
+            "Check the scheduler (CronJob, compose's worker, cron) and its log.",
+            last.started_at if last else self.first_added_at,
+        )
+
+    def _is_expected(self, run: SyncRun) -> bool:
+        """Was it the schedule's? One that a user has started in the wrong place matters only if people wait, too."""
+        return run.trigger == "schedule" or self.tracked.filter(is_stale(self.now, self.age)).exists()
 
     # --- tokens, settings and versions ---
     def _check_settings(self) -> Iterator[Problem]:
@@ -176,20 +197,28 @@ class _Judgement:
         if self.github.notice:
             yield Problem(Code.API_SUNSET, self.github.notice, "See the changelog of gisttracker.")
         if not self.github.has_token and self.count > self._possible_without_token():
+            pass_time = self._pass_without_token()
+            pace = f"each about every {format_duration(pass_time)}" if pass_time < LONG else "not all of them"
             yield Problem(
                 Code.NO_GITHUB_TOKEN,
-                f"GITHUB_TOKEN is not set: GitHub allows {ANONYMOUS_REQUESTS_PER_HOUR} requests an hour, enough for "
-                f"{self._possible_without_token()} people in {format_duration(self.age)}. {self.count} are tracked, so "
-                f"each is polled every {format_duration(self._pass_without_token())} at best.",
+                f"GITHUB_TOKEN is not set: GitHub allows {ANONYMOUS_REQUESTS_PER_HOUR} requests an hour, which is all "
+                f"that a run can use: enough to poll {self._possible_without_token()} people in time. {self.count} are "
+                f"tracked, so {pace} can be polled.",
                 "Set GITHUB_TOKEN, or track fewer people.",
             )
 
+    def _requests_without_token(self) -> float:
+        """Requests to GitHub in a day: those of one hour for each run, which does not wait for the next hour."""
+        return ANONYMOUS_REQUESTS_PER_HOUR * min(DAY / settings.SYNC_INTERVAL, 24)
+
     def _possible_without_token(self) -> int:
-        return int(self.age / timedelta(hours=1) * ANONYMOUS_REQUESTS_PER_HOUR)
+        """How many people can be polled in time: each poll is a request, and each account is checked once a day."""
+        return int(self._requests_without_token() / (DAY / (2 * settings.SYNC_INTERVAL) + 1))
 
     def _pass_without_token(self) -> timedelta:
-        """How long it takes at least to poll each tracked person once."""
-        return timedelta(hours=self.count / ANONYMOUS_REQUESTS_PER_HOUR)
+        """How long it takes at least to poll each tracked person once. LONG if they are too many for that."""
+        polls = self._requests_without_token() - self.count  # in a day, after the accounts were checked
+        return min(DAY * self.count / polls, LONG) if polls > 0 else LONG
 
     # --- polls ---
     def _check_polls(self) -> Iterator[Problem]:
@@ -201,7 +230,7 @@ class _Judgement:
         groups = tuple(group_failures(poll_failures(stale)))
         since = stale.aggregate(oldest=Min("polled_at"))["oldest"] or groups[0].first
         people = ngettext("%d person was", "%d people were", count) % count
-        is_failing = all(group.reason != NOT_POLLED for group in groups)
+        is_failing = not stale.filter(failures=0).exists()
         if is_failing and self._is_single(count) and count < self.count:
             summary = f"{people} not polled for {format_duration(age)}, while others were."
             yield Problem(Code.PEOPLE_FAILING, summary, "Fix what the reasons name.", since, groups)
@@ -213,28 +242,45 @@ class _Judgement:
     # --- gists without an activity ---
     def _check_backlog(self) -> Iterator[Problem]:
         waiting = Gist.objects.unfinished().filter(updated_at__lt=self.now - self.age)
+        if self.pipedrive.problem == ApiState.Problem.CAPPED:  # What fails for another reason is no matter of the cap.
+            waiting = waiting.exclude(push_error="", person__push_failures=0)
         count = waiting.count()
-        if not count or self.pipedrive.problem == ApiState.Problem.CAPPED:
+        if not count:
             return
         groups = tuple(group_failures(push_failures(waiting)))
         since = waiting.aggregate(oldest=Min("updated_at"))["oldest"]
         gists = ngettext("%d gist has", "%d gists have", count) % count
         summary = f"{gists} waited for an activity for more than {format_duration(self.age)}."
-        people = waiting.order_by().values("person").distinct()[: self.count + MAX_READ].count()
-        has_reasons = all(group.reason != NOT_PUSHED for group in groups)
-        if not self.pipedrive.problem and self._is_single(people) and has_reasons:
+        if self._is_trouble_of_single_people(waiting):
             yield Problem(Code.GISTS_FAILING, summary, "Fix what the reasons name.", since, groups)
         else:
             action = "See the reasons and the log of the last runs."
             summary = f"{summary} {self._explain(self.pipedrive)}".strip()
             yield Problem(Code.BACKLOG_STALE, summary, action, since, groups)
 
+    def _is_trouble_of_single_people(self, waiting: QuerySet[Gist]) -> bool:
+        """Do these gists wait for reasons of a few people? What fails for the gists themselves may fail for all."""
+        if self.pipedrive.problem in (ApiState.Problem.OUTAGE, ApiState.Problem.RATE_LIMITED):
+            return False
+        people = waiting.order_by().values("person").distinct()[: MAX_SINGLE_OF_MANY + 1].count()
+        if not self._is_single(people) or waiting.filter(push_error="", person__push_error="").exists():
+            return False
+        succeeded = PushAttempt.objects.filter(
+            kind=PushAttempt.Kind.CREATE,
+            outcome=PushAttempt.Outcome.SUCCEEDED,
+            attempted_at__gte=self.now - self.age,
+        )
+        return not waiting.exclude(push_error="").exists() or succeeded.exists()
+
     # --- jumps ---
     def _check_jumps(self) -> Iterator[Problem]:
         yesterday = self.now - DAY
-        rejected = Gist.objects.filter(push_state=Gist.PushState.REJECTED, updated_at__gte=yesterday)
+        attempts = PushAttempt.objects.filter(attempted_at__gte=yesterday).order_by()
+        failed = attempts.filter(outcome__in=[PushAttempt.Outcome.REFUSED, PushAttempt.Outcome.UNKNOWN])
+        rejected = Gist.objects.filter(push_state=Gist.PushState.REJECTED, pk__in=failed.values("gist"))
         count = rejected.count()
-        if count > MAX_JUMP and count > MAX_JUMP_PART * (count + _count_pushed(yesterday)):
+        pushed = attempts.filter(outcome=PushAttempt.Outcome.SUCCEEDED).count() if count > MAX_JUMP else 0
+        if count > MAX_JUMP and count > MAX_JUMP_PART * (count + pushed):
             gists = ngettext("%d gist was", "%d gists were", count) % count
             groups = tuple(group_failures(push_failures(rejected)))
             since = rejected.aggregate(first=Min("updated_at"))["first"]
@@ -252,19 +298,13 @@ class _Judgement:
             yield Problem(Code.GONE_JUMP, summary, action, since, groups)
 
     def _is_single(self, people: int) -> bool:
-        return people <= max(MAX_SINGLE, MAX_SINGLE_PART * self.count)
+        return people <= max(MAX_SINGLE, min(MAX_SINGLE_PART * self.count, MAX_SINGLE_OF_MANY))
 
     def _explain(self, state: ApiState) -> str:
         """Why the last run that called this API did not do all of its work."""
         if state.problem == ApiState.Problem.RATE_LIMITED:
             return f"The limit of {state.api} is used up: {state.message}."
         return f"{state.message}." if state.problem else ""
-
-
-def _count_pushed(since: datetime) -> int:
-    """How many activities the runs have created since then, by their counters."""
-    counts = SyncRun.objects.filter(started_at__gte=since).values_list("counts", flat=True)
-    return sum(run.get("gists_pushed") or 0 for run in counts)
 
 
 def format_duration(time: timedelta) -> str:

@@ -29,7 +29,10 @@ class LogTail(logging.Handler):
         self._lines: deque[str] = deque(maxlen=MAX_LINES)
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._lines.append(self.format(record))
+        try:
+            self._lines.append(self.format(record))
+        except Exception:  # As in the handlers of the library: a malformed record must not fail the run.
+            self.handleError(record)
 
     def read(self) -> str:
         return "\n".join(self._lines)[-MAX_LENGTH:]

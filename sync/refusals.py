@@ -16,6 +16,7 @@ from typing import NoReturn
 from django.utils.translation import ngettext
 
 from people.models import Gist, Person
+from sync.api_state import is_refused
 from sync.clients.errors import (
     ConfigurationError,
     InvalidResponseError,
@@ -78,6 +79,8 @@ class Refusals:
         self._streaks: dict[tuple[Step, int, str], list[Refusal]] = {}
         self._blocked: dict[Step, Refusal] = {}
         self._succeeded: set[Step] = set()
+        # A run for a few people cannot tell that a refusal of all still lasts, which an earlier run has found.
+        self._is_doubtful = not context.is_round and is_refused("Pipedrive")
         self._lock = threading.Lock()
 
     def raise_if_blocked(self, step: Step) -> None:
@@ -127,12 +130,12 @@ class Refusals:
         """
         with self._lock:
             for step in Step if is_complete else self._succeeded:
-                self._decide(step)
+                self._decide(step, is_about_us=self._is_doubtful and step not in self._succeeded)
 
-    def _decide(self, step: Step) -> None:
+    def _decide(self, step: Step, *, is_about_us: bool = False) -> None:
         for key in [key for key in self._streaks if key[0] == step]:
             for refusal in self._streaks.pop(key):
-                refusal.is_about_us = bool(refusal.is_about_us)
+                refusal.is_about_us = bool(refusal.is_about_us) or is_about_us
 
     def _block(self, refusal: Refusal, people: int) -> None:
         number = ngettext("%d person", "%d people", people) % people

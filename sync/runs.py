@@ -11,11 +11,9 @@ from gisttracker import __version__
 from gisttracker.database import retried
 from people.freshness import MAX_CLOCK_ERROR
 from people.models import Person
-from sync.api_state import store_api_states
+from sync.api_state import describe_limits, store_api_states, store_trouble
 from sync.attempts import delete_old_attempts
 from sync.claims import Clock
-from sync.clients.github import GitHubClient
-from sync.clients.pipedrive import PipedriveClient
 from sync.context import RunContext
 from sync.forget import erase_suppressed_lines
 from sync.models import ROUND_TRIGGERS, ActivityDay, Alarm, SyncRun
@@ -112,6 +110,7 @@ def count_held_by_others(run: SyncRun, due: Q, now: datetime) -> tuple[int, bool
 def write_heartbeat(run: SyncRun, context: RunContext) -> None:
     """Show that the run is alive and what it has done so far, also for the case that it crashes."""
     store_pause(context.pipedrive, context.clock)
+    store_trouble(run, context)
     SyncRun.objects.filter(pk=run.pk).update(heartbeat_at=context.clock(), counts=context.summary.counts())
 
 
@@ -120,7 +119,7 @@ def close_run(run: SyncRun, context: RunContext, outcome: Outcome) -> None:
     """Write the run's outcome, counters, limits and problems. Then delete the oldest runs."""
     run.outcome, run.finished_at = outcome, context.clock()
     run.counts = context.summary.counts()
-    run.limits = {client.api.name.lower(): _limits(client) for client in (context.github, context.pipedrive)}
+    run.limits = {client.api.name.lower(): describe_limits(client) for client in (context.github, context.pipedrive)}
     run.errors = "\n".join(line[:300] for line in context.summary.problems)
     run.save()
     erase_suppressed_lines(run)
@@ -131,15 +130,3 @@ def close_run(run: SyncRun, context: RunContext, outcome: Outcome) -> None:
     ActivityDay.objects.filter(day__lt=oldest.date()).delete()
     Alarm.objects.filter(resolved_at__lt=oldest).delete()
     delete_old_attempts(oldest)
-
-
-def _limits(client: GitHubClient | PipedriveClient) -> dict[str, object]:
-    """The last rate limits that an API reported, and why the run stopped calling it."""
-    error = client.api.circuit.error
-    return {
-        "remaining": client.remaining.get("remaining"),
-        "reset": client.remaining.get("reset"),
-        "requests": client.api.request_count,
-        "stopped": str(error) if error else "",
-        "resets_at": error.resets_at.isoformat() if error and error.resets_at else None,
-    }

@@ -140,6 +140,24 @@ def reject_all_gists(service: Service) -> None:
     service.pipedrive.fail("create_activity", respond(400, body), times=1000)
 
 
+def reject_all_gists_beside_a_watched_person(service: Service) -> None:
+    """The frequent run polls and pushes one person: too few to see that the refusal is about us."""
+    Person.objects.filter(github_username=LOGINS[0]).update(watched=True)
+    reject_all_gists(service)
+
+
+def break_github_beside_a_watched_person(service: Service) -> None:
+    Person.objects.filter(github_username=LOGINS[0]).update(watched=True)
+    disconnect_github(service)
+
+
+def refuse_only_new_activities(service: Service) -> None:
+    """A few people have new gists, and Pipedrive responds to everything else."""
+    for login in LOGINS[:4]:
+        service.github.publish(login, "New")
+    service.pipedrive.fail("create_activity", respond(503, "<html>"), times=1000)
+
+
 def break_one_person(service: Service) -> None:
     service.github.fail_always(LOGINS[0], respond(500, "<html>"))
 
@@ -169,8 +187,8 @@ def stop_each_run_early(service: Service) -> None:
 
 
 def lose_github_token(service: Service) -> None:
-    """Without a token, 500 people cannot be polled in time."""
-    others = [f"other-{number}" for number in range(500)]
+    """Without a token, 200 people cannot be polled in time."""
+    others = [f"other-{number}" for number in range(200)]
     for login in others:
         service.github.add_account(login)
     now = timezone.now()
@@ -235,6 +253,9 @@ BREAKAGES: list[tuple[Callable[[Service], None], tuple[str, ...]]] = [
     (hide_all_accounts, ("polls_stale",)),
     (break_pipedrive, ("backlog_stale",)),
     (reject_all_gists, ("pipedrive_refused",)),
+    (reject_all_gists_beside_a_watched_person, ("pipedrive_refused",)),
+    (break_github_beside_a_watched_person, ("polls_stale",)),
+    (refuse_only_new_activities, ("backlog_stale",)),
     (break_one_person, ("people_failing",)),
     (break_one_link, ("gists_failing",)),
     (never_start_the_scheduler, ("not_running",)),

@@ -82,7 +82,7 @@ def test_the_worker_in_compose_judges_the_health_and_notifies_also_when_its_loop
 
     assert worker["healthcheck"]["test"] == ["CMD", "python", "manage.py", "sync_status", "--notify"]
     assert {"PING_URL", "NOTIFY_URL", "SYNC_INTERVAL_MINUTES"} <= set(worker["environment"])
-    assert "minute % $${SYNC_INTERVAL_MINUTES:-180}" in worker["command"][-1]
+    assert "60 * $${SYNC_INTERVAL_MINUTES:-180}" in worker["command"][-1]
 
 
 # --- secrets ---

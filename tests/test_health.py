@@ -1,5 +1,6 @@
 """The judgement of the health: which rows make it unhealthy, with which cause, and in which words."""
 
+from copy import copy
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ from rest_framework.test import APIClient
 from people.freshness import max_age
 from people.models import Gist, Person
 from sync.health import Code, Health, HealthState, judge
-from sync.models import ApiState
+from sync.models import ApiState, PushAttempt, SyncRun
 from sync.reasons import Failure, group_failures
 from tests.factories import create_gists, create_people, create_person, create_run, let_time_pass
 
@@ -37,6 +38,10 @@ def set_state(api: str, problem: str = "", **fields: Any) -> None:
 
 def codes(health: Health | None = None) -> list[str]:
     return [problem.code for problem in (health or judge(NOW())).problems]
+
+
+def create_attempt(gist: Gist, outcome: str) -> None:
+    PushAttempt.objects.create(gist=gist, outcome=outcome, attempted_at=NOW())
 
 
 def fail_polls(count: int, error: str = "GitHub returned 500", age: timedelta = OLD) -> None:
@@ -112,14 +117,55 @@ def test_a_poll_in_the_future_is_not_fresh() -> None:
     [
         (1, "", FRESH, []),
         (1, "", OLD, ["backlog_stale"]),
-        (1, "Pipedrive person 7 was deleted", OLD, ["gists_failing"]),
-        (6, "Pipedrive person 7 was deleted", OLD, ["backlog_stale"]),
+        (1, "POST returned 503", OLD, ["backlog_stale"]),  # Nothing shows that others could be pushed.
+        (6, "POST returned 503", OLD, ["backlog_stale"]),
     ],
 )
 def test_gists_that_wait_too_long_are_unhealthy(people: int, reason: str, age: timedelta, expected: list[str]) -> None:
     wait_for_pushes(people, reason=reason, age=age)
 
     assert codes() == expected
+
+
+@pytest.mark.parametrize(
+    ("people", "expected"), [(1, ["gists_failing"]), (5, ["gists_failing"]), (6, ["backlog_stale"])]
+)
+@pytest.mark.parametrize("is_capped", [False, True])
+def test_gists_that_wait_because_of_their_people_are_a_ticket(
+    people: int, expected: list[str], is_capped: bool
+) -> None:
+    """A cap that a user has set is no excuse for them."""
+    wait_for_pushes(people)
+    keys = list(Gist.objects.values_list("person", flat=True))
+    Person.objects.filter(pk__in=keys).update(push_error="Pipedrive person 7 was deleted", push_failures=3)
+    set_state("Pipedrive", "capped" if is_capped else "")
+
+    assert codes() == expected
+
+
+def test_gists_that_fail_while_others_are_pushed_are_a_ticket() -> None:
+    wait_for_pushes(1, reason="POST returned 503")
+    (pushed,) = create_gists(Person.objects.latest("pk"), 1, push_state="pushed")
+    create_attempt(pushed, "succeeded")
+
+    assert codes() == ["gists_failing"]
+
+
+def test_one_person_with_many_gists_does_not_hide_others_that_no_run_has_pushed() -> None:
+    wait_for_pushes(3)
+    person = Person.objects.latest("pk")
+    template = create_gists(person, 1, push_error="POST returned 400")[0]
+    rows = []
+    for number in range(1001):
+        template.pk, template.github_id = None, f"many{number}"
+        rows.append(copy(template))
+    Gist.objects.bulk_create(rows)
+    Gist.objects.filter(person=person).update(updated_at=NOW() - timedelta(days=2))
+
+    (problem,) = judge(NOW()).problems
+
+    assert problem.code == "backlog_stale"
+    assert "(The reasons are those of the first 1000.)" in problem.message
 
 
 @pytest.mark.parametrize(("problem", "expected"), [("capped", []), ("rate_limited", ["backlog_stale"])])
@@ -167,10 +213,11 @@ def test_a_refused_pipedrive_token_does_not_matter_when_nothing_waits() -> None:
 @pytest.mark.parametrize(
     ("people", "age", "expected"),
     [
-        (390, timedelta(), []),
-        (391, timedelta(), ["no_github_token"]),
-        (391, timedelta(hours=12), ["no_github_token"]),  # 2 x 391 / 60 hours are possible.
-        (391, timedelta(hours=14), ["no_github_token", "polls_stale"]),
+        (96, timedelta(), []),  # 480 requests a day: four polls, and a check of the account, for each
+        (97, timedelta(), ["no_github_token"]),
+        (97, timedelta(hours=30), ["no_github_token"]),  # which explains it
+        (90, timedelta(hours=10), []),  # A pass takes 90 / (480 - 90) days, and two are possible.
+        (90, timedelta(hours=12), ["polls_stale"]),
     ],
 )
 def test_without_a_token_the_threshold_is_what_is_possible(people: int, age: timedelta, expected: list[str]) -> None:
@@ -182,8 +229,8 @@ def test_without_a_token_the_threshold_is_what_is_possible(people: int, age: tim
     health = judge(NOW())
 
     assert codes(health) == expected
-    if expected:
-        assert "enough for 390 people in 6 h 30 min" in health.problems[0].message
+    if expected == ["no_github_token"]:
+        assert "enough to poll 96 people in time. 97 are tracked, so each about every 6 h" in health.problems[0].message
 
 
 @pytest.mark.parametrize(
@@ -203,6 +250,45 @@ def test_runs_that_die_again_and_again_are_reported(outcomes: list[str], expecte
     assert codes() == expected
 
 
+def test_a_run_that_begins_after_a_long_pause_resolves_it_only_with_its_end() -> None:
+    let_time_pass(OLD)
+    run = create_run(trigger="schedule", heartbeat_at=NOW())
+    during = codes()
+    run.outcome = "succeeded"
+    run.save()
+    Person.objects.update(polled_at=NOW())
+
+    assert during == ["not_running"]
+    assert codes() == []
+
+
+@pytest.mark.parametrize("hours", [1, 3, 8, 50])
+def test_a_long_run_that_is_alive_is_not_a_missing_one(hours: int) -> None:
+    create_run(trigger="schedule")
+    let_time_pass(timedelta(hours=hours))
+    SyncRun.objects.filter(outcome="running").update(heartbeat_at=NOW())
+    Person.objects.update(polled_at=NOW())
+
+    assert codes() == []
+
+
+@pytest.mark.parametrize(
+    ("trigger", "age", "expected"),
+    [
+        ("schedule", timedelta(), ["cannot_start"]),
+        ("manual", timedelta(), []),  # started in the wrong place
+        ("manual", OLD, ["cannot_start"]),
+    ],
+)
+def test_a_run_that_could_not_begin_is_reported_if_it_is_missed(
+    trigger: str, age: timedelta, expected: list[str]
+) -> None:
+    create_run(trigger=trigger, outcome="misconfigured", errors="PIPEDRIVE_TOKEN is not set.")
+    Person.objects.update(polled_at=NOW() - age)
+
+    assert codes() == expected
+
+
 @pytest.mark.parametrize("trigger", ["requested", "person"])
 def test_a_run_for_single_people_does_not_hide_that_none_is_for_all(trigger: str) -> None:
     let_time_pass(OLD)
@@ -216,11 +302,16 @@ def test_a_run_for_single_people_does_not_hide_that_none_is_for_all(trigger: str
     [(5, 0, []), (6, 0, ["rejected_jump"]), (6, 200, []), (12, 200, ["rejected_jump"])],
 )
 def test_a_jump_of_rejected_gists_is_a_ticket(rejected: int, pushed: int, expected: list[str]) -> None:
-    create_run(outcome="succeeded", trigger="schedule", counts={"gists_pushed": pushed})
-    create_gists(Person.objects.first() or create_person(), rejected, push_state="rejected", push_error="no")
+    person = Person.objects.first() or create_person()
+    for gist in create_gists(person, rejected, push_state="rejected", push_error="no"):
+        create_attempt(gist, "refused")
+    (other,) = create_gists(person, 1, push_state="pushed")
+    for _ in range(pushed):
+        create_attempt(other, "succeeded")
 
     assert codes() == expected
     let_time_pass(timedelta(hours=3))
+    Gist.objects.update(updated_at=NOW())  # An edit on GitHub is no rejection.
     assert codes() == expected
     let_time_pass(timedelta(hours=22))
     create_run(outcome="succeeded", trigger="schedule")

@@ -141,6 +141,42 @@ def test_a_receiver_that_fails_neither_fails_a_run_nor_loses_a_notification(
     assert "verysecret" not in caplog.text + broken.errors + broken.output
 
 
+def test_a_problem_that_another_one_explains_is_not_over(notified: WebhookStandIn) -> None:
+    explains = Problem(Code.NOT_RUNNING, "No run has begun.", "")
+    update_alarms(Health((PROBLEM,)), clock())
+    update_alarms(Health((explains,), frozenset([Code.POLLS_STALE])), clock())
+    update_alarms(Health((PROBLEM,)), clock())
+    send_notifications(clock)
+
+    assert Alarm.objects.filter(resolved_at=None).get().code == "polls_stale"
+    assert [request.json["code"] for request in notified.requests] == ["polls_stale"]
+
+
+def test_a_receiver_that_is_too_slow_gets_the_end_of_an_alarm(
+    notified: WebhookStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook, "MAX_SECONDS", 0.5)
+    notified.fail("post", silence(60, after=True))
+    update_alarms(Health((PROBLEM,)), clock())
+    send_notifications(clock)
+    tries = len(notified.requests)
+    update_alarms(Health(), clock())
+    let_time_pass(timedelta(minutes=3))
+    send_notifications(clock)
+
+    assert tries == 1  # It has probably processed it.
+    assert [request.json["status"] for request in notified.requests] == ["raised", "resolved"]
+
+
+def test_a_notification_that_is_refused_does_not_keep_back_others(notified: WebhookStandIn) -> None:
+    notified.fail("post", respond(400))
+    update_alarms(Health((PROBLEM, Problem(Code.API_SUNSET, "Soon.", ""))), clock())
+
+    send_notifications(clock)
+
+    assert [request.json["code"] for request in notified.requests] == ["polls_stale", "api_sunset"]
+
+
 def test_an_alarm_that_was_over_before_it_could_be_sent_is_not_sent(notified: WebhookStandIn) -> None:
     update_alarms(Health((PROBLEM,)), clock())
     update_alarms(Health(), clock())

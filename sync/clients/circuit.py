@@ -17,6 +17,7 @@ class Circuit:
 
     def __init__(self, api: str) -> None:
         self.error: CircuitOpenError | None = None  # why the circuit is open
+        self.has_succeeded = False  # Did the API do as requested at least once?
         self._api = api
         self._failures = 0  # in a row
         self._failed_calls: set[str] = set()  # in a row
@@ -42,6 +43,7 @@ class Circuit:
 
     def record_success(self) -> None:
         with self._lock:
+            self.has_succeeded = True
             self._failures = self._unauthorized = self._foreign = 0
             self._failed_calls.clear()
             self._rejected = (0, set())

@@ -21,7 +21,8 @@ PAUSE = 0.5  # seconds before the second try; longer before the third
 def post(url: str, *, json: Any = None, text: str | None = None) -> str:
     """POST once, and again after failures that pass. Returns why it was not accepted, or "" if it was.
 
-    A request whose response was lost is repeated, so the receiver may get it twice.
+    A request whose response was lost is repeated, so the receiver may get it twice. One that got no response in time is
+    not: a slow receiver has probably processed it.
     """
     with new_session(url, {"User-Agent": "gisttracker"}, 1) as session:
         for number in range(TRIES):
@@ -38,14 +39,14 @@ def _try(session: requests.Session, url: str, json: Any, text: str | None) -> tu
     data = text.encode() if text is not None else None
     try:
         with (
-            time_limit(MAX_SECONDS, threading.Event()),
+            time_limit(MAX_SECONDS, threading.Event()) as limit,
             session.post(
                 url, json=json, data=data, timeout=MAX_SECONDS, stream=True, allow_redirects=False
             ) as response,
         ):
             status = response.status_code
     except (requests.RequestException, OSError, ValueError) as error:
-        return describe(error, url), False
+        return describe(error, url), isinstance(error, requests.ReadTimeout) or limit.is_ended
     if 200 <= status < 300:
         return "", True
     return f"it returned {status}", status < 500 and status != 429

@@ -15,7 +15,7 @@ from people.models import Gist, Person
 from sync.admin.charts import Chart, chart_gists, chart_runs
 from sync.admin.runs import LEVELS, describe_limit
 from sync.claims import database_clock
-from sync.health import HealthState, Problem, format_duration
+from sync.health import HealthState, Problem
 from sync.models import Alarm, SyncRun
 from sync.reasons import Group
 from sync.status import Status, get_status
@@ -66,7 +66,7 @@ def get_headline(status: Status) -> str:
         return f"{problems}: act now." if pages else f"{problems}, not urgent."
     if status.last_run is None:
         return "No run has begun yet. The scheduler starts the first one, or: manage.py sync_gists"
-    return f"All people were polled, and all gists pushed, within {format_duration(max_age())}."
+    return "No person waits too long for a poll, and no gist for its activity."
 
 
 def describe_problem(problem: Problem) -> dict[str, Any]:
