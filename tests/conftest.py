@@ -6,6 +6,7 @@ import secrets
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -31,23 +32,27 @@ from tests.with_mysql import free_port
 GITHUB_TOKEN = "gh-token-3f9c"
 PIPEDRIVE_TOKEN = "pd-token-81ad"
 ROOT = Path(__file__).parent.parent
+TABLES = {"test_faults.py", "test_lies.py", "test_pipedrive_lies.py"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests that use no database run on SQLite only: another server changes nothing about them.
 
-    The same holds for slow tests in which the database does not matter, unless their file is named.
+    In a run of the whole suite the same holds for slow tests in which the database does not matter, and of the largest
+    tables of faults and lies a third runs on a server. A run that names a file runs all of it.
     """
     if connection.vendor == "sqlite":
         return
     is_whole_suite = all(Path(argument).is_dir() for argument in config.args)
-    others = [
-        item
-        for item in items
-        if not uses_database(item) or (is_whole_suite and item.get_closest_marker("once") is not None)
-    ]
-    config.hook.pytest_deselected(items=others)
-    items[:] = [item for item in items if item not in set(others)]
+    others = {item for item in items if not uses_database(item) or (is_whole_suite and is_left_out(item))}
+    config.hook.pytest_deselected(items=list(others))
+    items[:] = [item for item in items if item not in others]
+
+
+def is_left_out(item: pytest.Item) -> bool:
+    """Always the same two thirds of a table, which leave each fault and each call in it."""
+    is_sampled = item.path.name in TABLES and zlib.crc32(item.nodeid.encode()) % 3 != 0
+    return is_sampled or item.get_closest_marker("once") is not None
 
 
 def uses_database(item: pytest.Item) -> bool:
