@@ -44,7 +44,7 @@ from tests.factories import create_person, lose_database
 
 SETTLE_DELAY = timedelta(seconds=120)
 NAMES = ("ada", "ben")
-EXAMPLES = 60  # of up to 20 steps each
+EXAMPLES = 40  # of up to 20 steps each
 
 
 class KilledError(BaseException):
