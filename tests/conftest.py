@@ -60,6 +60,8 @@ def is_left_out(item: pytest.Item, *, is_server: bool) -> bool:
     if item.path.name in TABLES:
         is_of_server = zlib.crc32(item.nodeid.encode()) % 3 == 0
         return is_of_server != is_server and (is_server or bool(os.environ.get("CI")))
+    if item.get_closest_marker("on_server") is not None:
+        return not is_server and bool(os.environ.get("CI"))
     return is_server and item.get_closest_marker("once") is not None
 
 
