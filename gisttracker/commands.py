@@ -97,7 +97,7 @@ class CommandLine(ManagementUtility):
             return parser
 
         command.create_parser = create_parser  # type: ignore[method-assign]  # wraps it, for any command
-        command.get_version = format_version  # type: ignore[method-assign]
+        command.get_version = format_version  # type: ignore[method-assign]  # ours instead of Django's
         return command
 
 

@@ -146,7 +146,7 @@ AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contri
 AXES_HANDLER = "gisttracker.login_limits.LoginHandler"  # has the limit of an address over all names
 AXES_FAILURE_LIMIT = 10  # of one name from one address
 AXES_COOLOFF_TIME = timedelta(minutes=15)
-AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # so that a lock ends when its page says
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # so that a lock ends at the time that its page shows
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"], "ip_address"]  # in this order for the handler
 AXES_LOCKOUT_CALLABLE = "gisttracker.logins.respond_locked"
 AXES_VERBOSE = False

@@ -46,7 +46,7 @@ def _lock_runs() -> list[SyncRun]:
 
 
 def erase_suppressed_lines(run: SyncRun) -> None:
-    """Erase what a run has just stored about people who were forgotten while it ran, or whom it has removed."""
+    """Erase what a run has just stored about people who were forgotten while it ran, or that it has removed."""
     text = run.errors + _stops(run)
     logins = Suppressed.objects.find_logins(LOGIN.findall(text))
     github_ids = Suppressed.objects.find_github_ids(map(int, GITHUB_ID.findall(text)))

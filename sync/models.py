@@ -152,7 +152,7 @@ class Alarm(models.Model):
     # The code while the problem lasts, NULL afterwards: each problem has one open alarm.
     open_code = models.CharField(max_length=60, null=True, blank=True, unique=True)
     severity = models.CharField(max_length=10, choices=Severity.choices)
-    message = models.TextField(help_text="what is wrong, for whom, and what to do")
+    message = models.TextField(help_text="what is wrong, which people are concerned, and what to do")
     raised_at = models.DateTimeField(db_index=True)
     resolved_at = models.DateTimeField(null=True, blank=True)
     # When NOTIFY_URL has accepted the notification that it began, or ended; and when it may be tried again.

@@ -93,7 +93,7 @@ def test_an_ambiguous_name_revokes_nothing_and_lists_the_prefixes(capsys: pytest
     assert not ApiKey.objects.filter(revoked=True).exists()
 
 
-@pytest.mark.parametrize("given", ["nobody", "MY-TEAM", "my", ""])
+@pytest.mark.parametrize("given", ["unknown", "MY-TEAM", "my", ""])
 def test_an_unknown_name_revokes_nothing(given: str, capsys: pytest.CaptureFixture[str]) -> None:
     create(capsys, "my-team")
 

@@ -32,7 +32,7 @@ def _service(db: None) -> None:
 
 
 def set_state(api: str, problem: str = "", **fields: Any) -> None:
-    defaults = {"run_id": 1, "called_at": NOW(), "problem": problem, "problem_since": NOW(), "message": "It says no"}
+    defaults = {"run_id": 1, "called_at": NOW(), "problem": problem, "problem_since": NOW(), "message": "Not allowed"}
     ApiState.objects.create(api=api, **{**defaults, **fields})
 
 
@@ -180,8 +180,8 @@ def test_only_a_cap_that_a_user_has_set_may_delay_gists(problem: str, expected: 
 @pytest.mark.parametrize(
     ("api", "problem", "words"),
     [
-        ("GitHub", "rate_limited", "The limit of GitHub is used up: It says no."),
-        ("GitHub", "outage", "It says no."),
+        ("GitHub", "rate_limited", "The limit of GitHub is used up: Not allowed."),
+        ("GitHub", "outage", "Not allowed."),
         ("GitHub", "", "no run has polled them"),
     ],
 )

@@ -25,7 +25,7 @@ def in_number(words: Words, count: int) -> str:
 
 @dataclass(frozen=True)
 class RowAction:
-    """An action of a list, and a button on the page of one row. Says what it did, and writes the history.
+    """An action of a list, and a button on the page of one row. Reports what it did, and writes the history.
 
     `apply` gets the rows that `selects` describes, and the name of the user; it returns how many rows it has changed,
     which may be rows of another table.

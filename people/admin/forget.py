@@ -33,13 +33,13 @@ def forget_selected(model_admin: Any, request: HttpRequest, people: QuerySet[Any
 
 
 def ask_before_forgetting(model_admin: Any, request: HttpRequest, people: QuerySet[Any]) -> HttpResponse:
-    """The page that says what is erased. What the list has posted is posted again with the confirmation."""
+    """The page that lists what is erased. What the list has posted is posted again with the confirmation."""
     context = describe_deletion(model_admin, request, people)
     return TemplateResponse(request, "admin/people/person/forget.html", {**context, "title": "Forget"})
 
 
 def _log(request: HttpRequest, message: str) -> None:
-    """Who forgot how many people, and when; not whom."""
+    """Which user has forgotten how many people, and when; not which people."""
     LogEntry.objects.create(
         user=cast(User, request.user),
         content_type=ContentType.objects.get_for_model(Suppressed),

@@ -12,7 +12,7 @@ MAX_REASON_LENGTH = 90  # characters of a reason in a list; the page of the row 
 
 
 def badge(text: str, level: str) -> SafeString:
-    """`level`: ok, warning, error or quiet. The text says the same as the colour."""
+    """`level`: ok, warning, error or quiet. The text has the same meaning as the colour."""
     return format_html('<span class="badge badge-{}">{}</span>', level, text)
 
 

@@ -133,7 +133,7 @@ class PersonAdmin(DeskAdmin):
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         actions: dict[str, Any] = super().get_actions(request)
-        actions.pop("delete_selected", None)  # stop_tracking says what is deleted without listing each gist.
+        actions.pop("delete_selected", None)  # stop_tracking shows what is deleted without listing each gist.
         return actions
 
     # --- adding ---

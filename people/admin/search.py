@@ -14,7 +14,7 @@ GIST_ID = re.compile(r"[0-9a-f]{20,64}")
 
 
 def search_people(people: PersonQuerySet, text: str) -> PersonQuerySet:
-    """People of whom each word begins a word of the login, name or e-mail address, or is the GitHub id."""
+    """People where each word begins a word of the login, name or e-mail address, or is the GitHub id."""
     for word in text.replace("\0", "").split()[:MAX_WORDS]:
         term = word.removeprefix("@").lower()[:MAX_TERM_LENGTH]
         found = SearchTerm.objects.filter(term__istartswith=term).values("person")

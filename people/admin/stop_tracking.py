@@ -1,4 +1,4 @@
-"""Stopping to track people: a page that says what is deleted, and what stays."""
+"""Stopping to track people: a page that lists what is deleted, and what stays."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def stop_tracking(model_admin: Any, request: HttpRequest, people: Any) -> HttpRe
 
 
 def ask_before_deleting(model_admin: Any, request: HttpRequest, people: PersonQuerySet) -> HttpResponse:
-    """The page that says what goes, and what stays."""
+    """The page that lists what is deleted, and what stays."""
     context = describe_deletion(model_admin, request, people)
     return TemplateResponse(request, "admin/people/person/stop_tracking.html", {**context, "title": "Stop tracking"})
 

@@ -1,4 +1,4 @@
-"""The panel on the index page of the admin: is the service healthy, and if not, why, for whom and since when?"""
+"""The panel on the index page of the admin: is the service healthy, and if not, why, since when, and which people?"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
