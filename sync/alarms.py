@@ -16,8 +16,9 @@ from django.db.models import Q
 from gisttracker import __version__
 from sync.claims import Clock
 from sync.clients import webhook
-from sync.health import Health, Problem, judge
+from sync.health import judge
 from sync.models import Alarm
+from sync.problems import Health, Problem
 from sync.reasons import format_time
 
 log = logging.getLogger(__name__)

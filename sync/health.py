@@ -6,9 +6,7 @@ stopped makes nothing fresher. Each problem has one cause, so that one breakage 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from django.conf import settings
 from django.db.models import Count, Min, Q, QuerySet
@@ -17,92 +15,18 @@ from django.utils.translation import ngettext
 from people.freshness import MAX_CLOCK_ERROR, is_stale, max_age
 from people.models import Gist, Person
 from sync.clients.github import ANONYMOUS_REQUESTS_PER_HOUR
-from sync.failures import MAX_READ, gone_accounts, poll_failures, push_failures
-from sync.models import ROUND_TRIGGERS, Alarm, ApiState, PushAttempt, SyncRun
-from sync.reasons import Group, format_time, group_failures
+from sync.failures import gone_accounts, poll_failures, push_failures
+from sync.models import ROUND_TRIGGERS, ApiState, PushAttempt, SyncRun
+from sync.problems import EXPLAINS, Code, Health, Problem, Severity
+from sync.reasons import format_duration, format_time, group_failures
 
-Severity = Alarm.Severity
 Outcome = SyncRun.Outcome
 # Trouble of more people, in number and as a part (up to a limit), is not that of single people.
 MAX_SINGLE, MAX_SINGLE_PART, MAX_SINGLE_OF_MANY = 5, 0.2, 100
 MAX_JUMP, MAX_JUMP_PART = 5, 0.05  # More in one day, in number and as a part of all, are a jump.
-MAX_GROUPS = 10  # reasons in a message
 MAX_CRASHES = 2  # runs in a row
 SILENT_FOR = timedelta(minutes=10)  # A run without a heartbeat for so long has died.
 DAY, LONG = timedelta(days=1), timedelta(days=30)
-
-
-class Code(StrEnum):
-    """What is wrong, for programs: the label of the metric, and the code of an alarm."""
-
-    NOT_RUNNING = "not_running"
-    CANNOT_START = "cannot_start"
-    RUNS_CRASH = "runs_crash"
-    GITHUB_REFUSED = "github_refused"
-    PIPEDRIVE_REFUSED = "pipedrive_refused"
-    NO_GITHUB_TOKEN = "no_github_token"  # noqa: S105  # no secret
-    POLLS_STALE = "polls_stale"
-    BACKLOG_STALE = "backlog_stale"
-    PEOPLE_FAILING = "people_failing"
-    GISTS_FAILING = "gists_failing"
-    API_SUNSET = "api_sunset"
-    REJECTED_JUMP = "rejected_jump"
-    GONE_JUMP = "gone_jump"
-
-
-TICKETS = {Code.PEOPLE_FAILING, Code.GISTS_FAILING, Code.API_SUNSET, Code.REJECTED_JUMP, Code.GONE_JUMP}
-# A problem explains those listed here, which are not reported beside it.
-EXPLAINS = {
-    Code.NOT_RUNNING: {Code.POLLS_STALE, Code.BACKLOG_STALE, Code.PEOPLE_FAILING, Code.GISTS_FAILING},
-    Code.CANNOT_START: {Code.POLLS_STALE, Code.BACKLOG_STALE, Code.PEOPLE_FAILING, Code.GISTS_FAILING},
-    Code.RUNS_CRASH: {Code.POLLS_STALE, Code.BACKLOG_STALE, Code.PEOPLE_FAILING, Code.GISTS_FAILING},
-    Code.GITHUB_REFUSED: {Code.POLLS_STALE, Code.PEOPLE_FAILING, Code.NO_GITHUB_TOKEN},
-    Code.PIPEDRIVE_REFUSED: {Code.BACKLOG_STALE, Code.GISTS_FAILING},
-    Code.NO_GITHUB_TOKEN: {Code.POLLS_STALE, Code.PEOPLE_FAILING},
-}
-
-
-class HealthState(StrEnum):
-    HEALTHY = "healthy"
-    DEGRADED = "degraded"  # only tickets: single people, or something that will matter later
-    UNHEALTHY = "unhealthy"
-
-
-@dataclass(frozen=True)
-class Problem:
-    """`summary`: what is wrong, and why; `action`: what to do; `groups`: the people and gists concerned, by reason."""
-
-    code: Code
-    summary: str
-    action: str
-    since: datetime | None = None
-    groups: tuple[Group, ...] = ()
-
-    @property
-    def severity(self) -> Alarm.Severity:
-        return Severity.TICKET if self.code in TICKETS else Severity.PAGE
-
-    @property
-    def message(self) -> str:
-        """The summary, a line for each reason, and what to do."""
-        more = len(self.groups) - MAX_GROUPS
-        lines = [f"- {group}" for group in self.groups[:MAX_GROUPS]]
-        lines += [f"- and {more} more reasons"] if more > 0 else []
-        is_cut = sum(group.gists or group.people for group in self.groups) >= MAX_READ
-        lines += [f"(The reasons are those of the first {MAX_READ}.)"] if is_cut else []
-        return "\n".join(line for line in [self.summary, *lines, self.action] if line)
-
-
-@dataclass(frozen=True)
-class Health:
-    problems: tuple[Problem, ...] = ()  # the most severe first
-    explained: frozenset[Code] = frozenset()  # problems that exist, too, and follow from those
-
-    @property
-    def state(self) -> HealthState:
-        if any(problem.severity == Severity.PAGE for problem in self.problems):
-            return HealthState.UNHEALTHY
-        return HealthState.DEGRADED if self.problems else HealthState.HEALTHY
 
 
 def judge(now: datetime, age: timedelta | None = None) -> Health:
@@ -305,11 +229,3 @@ class _Judgement:
         if state.problem == ApiState.Problem.RATE_LIMITED:
             return f"The limit of {state.api} is used up: {state.message}."
         return f"{state.message}." if state.problem else ""
-
-
-def format_duration(time: timedelta) -> str:
-    """ "2 days 3 h", "6 h 30 min", "5 min" """
-    minutes = max(round(time.total_seconds() / 60), 0)
-    if minutes >= 48 * 60:
-        return f"{minutes // 1440} days {minutes % 1440 // 60} h"
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"

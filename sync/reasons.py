@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.utils.translation import ngettext
 
@@ -36,7 +36,7 @@ class Group:
 
     def add(self, failure: Failure) -> None:
         if self.logins and failure.login not in self.logins:
-            self.reason = self.reason.replace(self.logins[0], "LOGIN")
+            self.reason = without_login(self.reason, self.logins[0])
         if failure.login not in self.logins:
             self.logins.append(failure.login)
         self.gists += failure.gists
@@ -71,10 +71,26 @@ def group_failures(failures: Iterable[Failure]) -> list[Group]:
 
 def _key(failure: Failure) -> tuple[str, str]:
     """Equal for failures with the same status and words, whatever login, ids and times they name."""
-    status = STATUS.search(failure.reason)
-    text = failure.reason.replace(failure.login, "LOGIN")
-    return status[1] if status else "", VARIABLE_PART.sub("…", text)
+    return reason_key(without_login(failure.reason, failure.login))
+
+
+def without_login(reason: str, login: str) -> str:
+    """The reason with LOGIN in the place of this login, where it is a word of its own."""
+    return re.sub(rf"(?<![\w-]){re.escape(login)}(?![\w-])", "LOGIN", reason)
+
+
+def reason_key(reason: str) -> tuple[str, str]:
+    status = STATUS.search(reason)
+    return status[1] if status else "", VARIABLE_PART.sub("…", reason)
 
 
 def format_time(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def format_duration(time: timedelta) -> str:
+    """ "2 days 3 h", "6 h 30 min", "5 min" """
+    minutes = max(round(time.total_seconds() / 60), 0)
+    if minutes >= 48 * 60:
+        return f"{minutes // 1440} days {minutes % 1440 // 60} h"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"

@@ -12,8 +12,9 @@ from django.db.models import Count, Min
 from people.models import Gist, Person
 from sync.claims import Clock
 from sync.failures import MAX_READ, describe_trouble, push_failures
-from sync.health import Health, judge
+from sync.health import judge
 from sync.models import ROUND_TRIGGERS, ApiState, GitHubIdField, SyncRun
+from sync.problems import Health
 from sync.reasons import Group, group_failures
 
 MAX_REJECTED = 20

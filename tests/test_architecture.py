@@ -16,6 +16,7 @@ LAYERS = [
     {"clients"},
     {"claims", "activity", "workers", "attempts", "ping", "forget"},
     {"summary", "budget", "poll", "recognition", "failures"},
+    {"problems"},
     {"health"},
     {"status", "alarms"},
     {"context"},

@@ -12,8 +12,9 @@ from rest_framework.test import APIClient
 
 from people.freshness import max_age
 from people.models import Gist, Person
-from sync.health import Code, Health, HealthState, judge
+from sync.health import judge
 from sync.models import ApiState, PushAttempt, SyncRun
+from sync.problems import Code, Health, HealthState
 from sync.reasons import Failure, group_failures
 from tests.factories import create_gists, create_people, create_person, create_run, let_time_pass
 

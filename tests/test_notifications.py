@@ -17,8 +17,8 @@ from pytest_django import Settings
 from people.models import Person
 from sync.alarms import send_notifications, update_alarms
 from sync.clients import webhook
-from sync.health import Code, Health, Problem
 from sync.models import Alarm
+from sync.problems import Code, Health, Problem
 from tests.conftest import ROOT, Sync, Worker
 from tests.factories import create_person, let_time_pass
 from tests.standins import GitHubStandIn, PipedriveStandIn, WebhookStandIn, reset, respond, silence

@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 from people.admin.base import Facts, FactsAdmin
 from people.admin.markup import badge, duration_in_words, shorten, time_in_words
 from sync.models import SyncRun
+from sync.reasons import reason_key, without_login
 from sync.status import ApiLimit, RunLimits
 from sync.summary import format_counts
 
@@ -98,16 +99,17 @@ def describe_limit(limit: ApiLimit) -> str:
 
 def group_problems(errors: str) -> list[tuple[int, str, list[str]]]:
     """The reasons with the number of their lines, the most frequent first, and the people and gists they are about."""
-    subjects: dict[str, list[str]] = {}
+    groups: dict[tuple[str, str], tuple[str, list[str]]] = {}
     for line in errors.splitlines():
         found = PROBLEM.fullmatch(line)
         subject, reason = (found["subject"] or "", found["reason"]) if found else ("", line)
-        login = subject.removeprefix("@").partition(",")[0].partition(":")[0]
-        is_person = subject.startswith("@")
-        reason = re.sub(rf"(?<![\w-]){re.escape(login)}(?![\w-])", "LOGIN", reason) if is_person else reason
-        subjects.setdefault(reason, []).append(subject)
-    groups = [(len(lines), reason, [line for line in lines if line]) for reason, lines in subjects.items()]
-    return sorted(groups, key=lambda group: -group[0])
+        if subject.startswith("@"):
+            reason = without_login(reason, re.split("[,:]", subject.removeprefix("@"))[0])
+        groups.setdefault(reason_key(reason), (reason, []))[1].append(subject)
+    rows = [
+        (len(subjects), reason, [subject for subject in subjects if subject]) for reason, subjects in groups.values()
+    ]
+    return sorted(rows, key=lambda row: -row[0])
 
 
 def list_problems(errors: str) -> SafeString:

@@ -13,8 +13,8 @@ from rest_framework.request import Request
 from people.api.base import ApiView
 from people.api.permissions import HasMetricsAccess
 from sync.claims import database_clock
-from sync.health import Code, HealthState
 from sync.models import SyncRun
+from sync.problems import Code, HealthState
 from sync.status import Status, get_status
 
 

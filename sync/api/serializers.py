@@ -6,8 +6,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from people.models import Gist, Person
-from sync.health import Code, Health, HealthState, Problem
 from sync.models import Alarm, PushAttempt, SyncRun
+from sync.problems import Code, Health, HealthState, Problem
 from sync.reasons import Group
 from sync.status import ApiLimit, RunLimits, Status
 

@@ -15,8 +15,8 @@ from people.models import Gist, Person
 from sync.admin.charts import Chart, chart_gists, chart_runs
 from sync.admin.runs import LEVELS, describe_limit
 from sync.claims import database_clock
-from sync.health import HealthState, Problem
 from sync.models import Alarm, SyncRun
+from sync.problems import HealthState, Problem
 from sync.reasons import Group
 from sync.status import Status, get_status
 from sync.summary import format_counts

@@ -16,9 +16,9 @@ from people.models import Gist
 from sync.alarms import report_health
 from sync.api.serializers import StatusSerializer
 from sync.claims import database_clock
-from sync.health import MAX_GROUPS, Health, HealthState, format_duration
 from sync.models import SyncRun
-from sync.reasons import Group, format_time
+from sync.problems import MAX_GROUPS, Health, HealthState
+from sync.reasons import Group, format_duration, format_time
 from sync.status import ApiLimit, Status, get_status
 
 DURATION = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,4})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?")

@@ -1,0 +1,85 @@
+"""What can be wrong with the service: the problems, their severity, and which of them explains which."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sync.failures import MAX_READ
+from sync.models import Alarm
+from sync.reasons import Group
+
+Severity = Alarm.Severity
+MAX_GROUPS = 10  # reasons in a message
+
+
+class Code(StrEnum):
+    """What is wrong, for programs: the label of the metric, and the code of an alarm."""
+
+    NOT_RUNNING = "not_running"
+    CANNOT_START = "cannot_start"
+    RUNS_CRASH = "runs_crash"
+    GITHUB_REFUSED = "github_refused"
+    PIPEDRIVE_REFUSED = "pipedrive_refused"
+    NO_GITHUB_TOKEN = "no_github_token"  # noqa: S105  # no secret
+    POLLS_STALE = "polls_stale"
+    BACKLOG_STALE = "backlog_stale"
+    PEOPLE_FAILING = "people_failing"
+    GISTS_FAILING = "gists_failing"
+    API_SUNSET = "api_sunset"
+    REJECTED_JUMP = "rejected_jump"
+    GONE_JUMP = "gone_jump"
+
+
+TICKETS = {Code.PEOPLE_FAILING, Code.GISTS_FAILING, Code.API_SUNSET, Code.REJECTED_JUMP, Code.GONE_JUMP}
+# A problem explains those listed here, which are not reported beside it.
+EXPLAINS = {
+    Code.NOT_RUNNING: {Code.POLLS_STALE, Code.BACKLOG_STALE, Code.PEOPLE_FAILING, Code.GISTS_FAILING},
+    Code.CANNOT_START: {Code.POLLS_STALE, Code.BACKLOG_STALE, Code.PEOPLE_FAILING, Code.GISTS_FAILING},
+    Code.RUNS_CRASH: {Code.POLLS_STALE, Code.BACKLOG_STALE, Code.PEOPLE_FAILING, Code.GISTS_FAILING},
+    Code.GITHUB_REFUSED: {Code.POLLS_STALE, Code.PEOPLE_FAILING, Code.NO_GITHUB_TOKEN},
+    Code.PIPEDRIVE_REFUSED: {Code.BACKLOG_STALE, Code.GISTS_FAILING},
+    Code.NO_GITHUB_TOKEN: {Code.POLLS_STALE, Code.PEOPLE_FAILING},
+}
+
+
+class HealthState(StrEnum):
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"  # only tickets: single people, or something that will matter later
+    UNHEALTHY = "unhealthy"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """`summary`: what is wrong, and why; `action`: what to do; `groups`: the people and gists concerned, by reason."""
+
+    code: Code
+    summary: str
+    action: str
+    since: datetime | None = None
+    groups: tuple[Group, ...] = ()
+
+    @property
+    def severity(self) -> Alarm.Severity:
+        return Severity.TICKET if self.code in TICKETS else Severity.PAGE
+
+    @property
+    def message(self) -> str:
+        """The summary, a line for each reason, and what to do."""
+        more = len(self.groups) - MAX_GROUPS
+        lines = [f"- {group}" for group in self.groups[:MAX_GROUPS]]
+        lines += [f"- and {more} more reasons"] if more > 0 else []
+        is_cut = sum(group.gists or group.people for group in self.groups) >= MAX_READ
+        lines += [f"(The reasons are those of the first {MAX_READ}.)"] if is_cut else []
+        return "\n".join(line for line in [self.summary, *lines, self.action] if line)
+
+
+@dataclass(frozen=True)
+class Health:
+    problems: tuple[Problem, ...] = ()  # the most severe first
+    explained: frozenset[Code] = frozenset()  # problems that exist, too, and follow from those
+
+    @property
+    def state(self) -> HealthState:
+        if any(problem.severity == Severity.PAGE for problem in self.problems):
+            return HealthState.UNHEALTHY
+        return HealthState.DEGRADED if self.problems else HealthState.HEALTHY
