@@ -27,13 +27,13 @@ def poll_failures(people: QuerySet[Person]) -> Iterator[Failure]:
 
 
 def push_failures(gists: QuerySet[Gist]) -> Iterator[Failure]:
-    own = ("push_error", "updated_at")
+    own = ("push_error", "pending_since")
     of_person = ("github_username", "push_error", "push_failing_since", "push_attempted_at")
     columns = [*own, *(f"person__{name}" for name in of_person)]
-    for row in gists.order_by("updated_at").values(*columns)[:MAX_READ]:
+    for row in gists.order_by("pending_since").values(*columns)[:MAX_READ]:
         reason = row["push_error"] or row["person__push_error"]
         last = row["person__push_attempted_at"] if reason else None
-        first = row["person__push_failing_since"] or row["updated_at"]
+        first = row["person__push_failing_since"] or row["pending_since"]
         yield Failure(row["person__github_username"], reason or NOT_PUSHED, first, last, gists=1)
 
 

@@ -165,14 +165,14 @@ class _Judgement:
 
     # --- gists without an activity ---
     def _check_backlog(self) -> Iterator[Problem]:
-        waiting = Gist.objects.unfinished().filter(updated_at__lt=self.now - self.age)
+        waiting = Gist.objects.unfinished().filter(pending_since__lt=self.now - self.age)
         if self.pipedrive.problem == ApiState.Problem.CAPPED:  # What fails for another reason is no matter of the cap.
             waiting = waiting.exclude(push_error="", person__push_failures=0)
         count = waiting.count()
         if not count:
             return
         groups = tuple(group_failures(push_failures(waiting)))
-        since = waiting.aggregate(oldest=Min("updated_at"))["oldest"]
+        since = waiting.aggregate(oldest=Min("pending_since"))["oldest"]
         gists = ngettext("%d gist has", "%d gists have", count) % count
         summary = f"{gists} waited for an activity for more than {format_duration(self.age)}."
         if self._is_trouble_of_single_people(waiting):

@@ -151,7 +151,7 @@ def _count() -> Counts:
         trouble=group_failures(map(describe_trouble, in_trouble)),
         rejections=group_failures(push_failures(Gist.objects.filter(push_state=Gist.PushState.REJECTED))),
         oldest_poll_at=by_state[Person.State.ACTIVE]["oldest_poll_at"] if Person.State.ACTIVE in by_state else None,
-        oldest_backlog_at=Gist.objects.unfinished().aggregate(oldest=Min("updated_at"))["oldest"],
+        oldest_backlog_at=Gist.objects.unfinished().aggregate(oldest=Min("pending_since"))["oldest"],
     )
 
 

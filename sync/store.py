@@ -245,6 +245,8 @@ class Store:
             new += self._new_gists(poll, held[poll.person.pk], known)
             edited += [known[gist.id] for gist in poll.gists if gist.id in known and _update(known[gist.id], gist, now)]
             self._decide_backfill(poll, held[poll.person.pk], known)
+        for gist in new:
+            gist.pending_since = now
         for batch in _batches(new):
             Gist.objects.bulk_create(batch)
         for batch in _batches(edited):
@@ -291,7 +293,8 @@ class Store:
         rows = [row.pk for row in known.values() if row.person_id == person.pk and row.github_id in selected]
         if rows:
             skipped = Gist.objects.filter(pk__in=rows, push_state=Gist.PushState.SKIPPED, push_error="")
-            skipped.update(push_state=Gist.PushState.PENDING, updated_at=self.context.clock())
+            now = self.context.clock()
+            skipped.update(push_state=Gist.PushState.PENDING, pending_since=now, updated_at=now)
 
 
 def _batches(rows: list[Gist]) -> Iterator[list[Gist]]:

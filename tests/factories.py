@@ -70,7 +70,7 @@ def create_run(**fields: Any) -> SyncRun:
 
 
 def let_time_pass(time: timedelta) -> None:
-    """Move all that is stored into the past, as if this time had passed. GitHub's own times stay as GitHub shows them."""
+    """Move all that is stored into the past, as if this time had passed; not the times that GitHub shows."""
     for table in (Person, Gist, SyncRun, PushAttempt, ApiState, Alarm):
         columns = [column.name for column in table._meta.get_fields() if isinstance(column, DateTimeField)]
         times = [name for name in columns if not name.startswith("github_")]

@@ -91,7 +91,7 @@ def _create_pushed(person: Person, rng: random.Random, now: datetime, run: SyncR
     gist = create_gist(
         person, description=subject, push_state="pushed", pipedrive_activity_id=rng.randint(10**5, 10**6)
     )
-    Gist.objects.filter(pk=gist.pk).update(created_at=stored, pushed_at=stored, updated_at=stored)
+    Gist.objects.filter(pk=gist.pk).update(created_at=stored, pushed_at=stored)
     _add_attempt(gist, run, stored, "succeeded", activity_id=gist.pipedrive_activity_id)
     return gist
 
@@ -101,7 +101,7 @@ def _create_trouble(people: list[Person], now: datetime, run: SyncRun) -> None:
     ken, barbara, radia = people[4], people[5], people[9]
     for _ in range(3):
         gist = create_gist(ken, description="Regular expressions")
-        Gist.objects.filter(pk=gist.pk).update(updated_at=now - timedelta(hours=9))
+        Gist.objects.filter(pk=gist.pk).update(pending_since=now - timedelta(hours=9))
     trouble = {"push_error": LOST, "push_failures": 4, "push_failing_since": now - timedelta(hours=9)}
     Person.objects.filter(pk=ken.pk).update(**trouble, push_attempted_at=now - timedelta(hours=2))
     for _ in range(2):

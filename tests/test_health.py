@@ -54,7 +54,7 @@ def fail_polls(count: int, error: str = "GitHub returned 500", age: timedelta = 
 def wait_for_pushes(people: int, *, reason: str = "", age: timedelta = OLD, state: str = "pending") -> None:
     for person in Person.objects.order_by("pk")[:people]:
         create_gists(person, 2, push_state=state, push_error=reason)
-    Gist.objects.update(updated_at=NOW() - age, created_at=NOW() - age)
+    Gist.objects.update(pending_since=NOW() - age, created_at=NOW() - age)
 
 
 def test_a_fresh_service_is_healthy() -> None:
@@ -144,6 +144,20 @@ def test_gists_that_wait_because_of_their_people_are_a_ticket(
     assert codes() == expected
 
 
+def test_a_gist_that_is_edited_again_and_again_waits_as_long() -> None:
+    wait_for_pushes(1)
+    Gist.objects.update(updated_at=NOW())
+
+    assert codes() == ["backlog_stale"]
+
+
+def test_a_gist_that_was_rejected_long_ago_and_is_pushed_again_does_not_wait_for_long() -> None:
+    wait_for_pushes(1, state="rejected")
+    Gist.objects.all().push_again()
+
+    assert codes() == []
+
+
 def test_gists_that_fail_while_others_are_pushed_are_a_ticket() -> None:
     wait_for_pushes(1, reason="POST returned 503")
     (pushed,) = create_gists(Person.objects.latest("pk"), 1, push_state="pushed")
@@ -161,7 +175,7 @@ def test_one_person_with_many_gists_does_not_hide_others_that_no_run_has_pushed(
         template.pk, template.github_id = None, f"many{number}"
         rows.append(copy(template))
     Gist.objects.bulk_create(rows)
-    Gist.objects.filter(person=person).update(updated_at=NOW() - timedelta(days=2))
+    Gist.objects.filter(person=person).update(pending_since=NOW() - timedelta(days=2))
 
     (problem,) = judge(NOW()).problems
 

@@ -83,7 +83,7 @@ def test_the_number_of_statements_does_not_depend_on_the_rows(
     fill()
     for person in create_people(40, state="active"):
         create_gists(person, 3, push_state="rejected", push_error=f"no {person}")
-    Gist.objects.update(updated_at=timezone.now() - timedelta(days=1))
+    Gist.objects.update(pending_since=timezone.now() - timedelta(days=1))
     admin_client.get("/admin/")
     cache.clear()
 

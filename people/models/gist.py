@@ -1,6 +1,7 @@
 """A public gist, which is also the outbox entry of its Pipedrive activity."""
 
 from django.db import models
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from people.backfill import select
@@ -15,7 +16,8 @@ class GistQuerySet(BatchQuerySet["Gist"]):
 
     def push_again(self) -> int:
         """Make rejected and skipped gists pending again. Returns how many there were."""
-        columns = {"push_state": Gist.PushState.PENDING, "push_error": "", "updated_at": timezone.now()}
+        now = timezone.now()
+        columns = {"push_state": Gist.PushState.PENDING, "push_error": "", "pending_since": now, "updated_at": now}
         states = [Gist.PushState.REJECTED, Gist.PushState.SKIPPED]
         return sum(batch.filter(push_state__in=states).update(**columns) for batch in self.in_batches())
 
@@ -71,6 +73,8 @@ class Gist(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
+    # Since when its activity is to be created. An edit on GitHub does not change it.
+    pending_since = models.DateTimeField(default=timezone.now, db_default=Now(), editable=False)
     push_state = models.CharField(max_length=10, choices=PushState.choices, default=PushState.PENDING)
     push_started_at = models.DateTimeField(null=True, blank=True)
     push_run_id = models.PositiveBigIntegerField(null=True, blank=True, help_text="the run that sent it last")
@@ -91,7 +95,7 @@ class Gist(models.Model):
         indexes = [
             models.Index(fields=["person", "id"], name="gist_person_id"),
             models.Index(fields=["push_state", "person"], name="gist_push_state_person"),
-            models.Index(fields=["push_state", "updated_at"], name="gist_push_state_updated"),
+            models.Index(fields=["push_state", "pending_since"], name="gist_push_state_pending"),
             models.Index(fields=["created_at"], name="gist_created"),
         ]
 
