@@ -4,6 +4,8 @@ A run for a few people cannot find out as much as one for all: that a refusal is
 only in several requests. So it clears such a problem only with proof, a success of what had failed.
 """
 
+from django.db import transaction
+
 from gisttracker.database import retried
 from sync.clients.errors import CapReachedError, CircuitOpenError, ConfigurationError, OutageError
 from sync.clients.github import GitHubClient
@@ -40,11 +42,14 @@ def _errors(context: RunContext) -> list[tuple[GitHubClient | PipedriveClient, C
     return [(github, github.api.circuit.error), (pipedrive, next(iter(context.errors), pipedrive.api.circuit.error))]
 
 
+@transaction.atomic
 def _store(
     run: SyncRun, context: RunContext, client: GitHubClient | PipedriveClient, error: CircuitOpenError | None
 ) -> None:
     now, problem = context.clock(), _classify(error)
-    stored = ApiState.objects.filter(api=client.api.name).first() or ApiState(api=client.api.name)
+    unknown = {"run_id": run.pk, "called_at": now}
+    # Several runs may be the first to store a state, or decide from the same one what to keep of it.
+    stored, _ = ApiState.objects.select_for_update().get_or_create(api=client.api.name, defaults=unknown)
     stored.run_id, stored.called_at = run.pk, now
     if error or not _needs_proof(stored, context) or _has_proof(context, client):
         stored.problem_since = (stored.problem_since if problem == stored.problem else now) if error else None

@@ -8,7 +8,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
@@ -304,6 +304,20 @@ def is_ready(url: str) -> bool:
         return requests.get(url, timeout=2).ok
     except requests.RequestException:
         return False
+
+
+def run_concurrently(function: Callable[[], None], count: int) -> None:
+    """Run the function in this many threads at the same time. Raises what one of them raised."""
+
+    def run() -> None:
+        try:
+            function()
+        finally:
+            connection.close()  # each thread has its own
+
+    with ThreadPoolExecutor(count) as pool:
+        for future in [pool.submit(run) for _ in range(count)]:
+            future.result()
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -1,36 +1,20 @@
 """The people API: tracking, visits, replays, deletion."""
 
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import connection
 from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
 from people.models import Gist, Person, Visit
+from tests.conftest import run_concurrently
 from tests.factories import create_gist, create_gists, create_person
 
 
 @pytest.fixture
 def tracked(db: None) -> Person:
     return create_person("Ada", name="Ada Lovelace", state="active")
-
-
-def run_concurrently(function: Callable[[], None], count: int) -> None:
-    """Run the function in this many threads at the same time. Raises what one of them raised."""
-
-    def run() -> None:
-        try:
-            function()
-        finally:
-            connection.close()  # each thread has its own
-
-    with ThreadPoolExecutor(count) as pool:
-        for future in [pool.submit(run) for _ in range(count)]:
-            future.result()
 
 
 @pytest.mark.django_db

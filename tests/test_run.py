@@ -1,5 +1,8 @@
 """The two lanes of a run: claimed people, the order of work, and how runs share."""
 
+import threading
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from queue import SimpleQueue
 from typing import Any
@@ -8,14 +11,16 @@ import pytest
 from django.db.models import Q
 
 from people.models import Gist, Person
+from sync.api_state import store_api_states, store_trouble
 from sync.claims import database_clock
-from sync.clients.errors import OutageError
+from sync.clients.errors import ConfigurationError, OutageError
 from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import PipedriveClient
 from sync.context import Options, RunContext
 from sync.lane import Lane
-from tests.conftest import DuringRequest, Sync, wait_until
-from tests.factories import create_people, track
+from sync.models import ApiState, SyncRun
+from tests.conftest import DuringRequest, Sync, run_concurrently, wait_until
+from tests.factories import create_people, create_run, track
 from tests.standins import GitHubStandIn, PipedriveStandIn, reset
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -72,6 +77,22 @@ def context() -> RunContext:
     github = GitHubClient("http://127.0.0.1:9")
     pipedrive = PipedriveClient("http://127.0.0.1:9", "token")
     return RunContext(Options(concurrency=2), github, pipedrive, database_clock())
+
+
+@pytest.mark.parametrize("store", [store_trouble, store_api_states])
+def test_runs_that_find_the_same_trouble_first_store_it_once(
+    store: Callable[[SyncRun, RunContext], None], context: RunContext, db: None
+) -> None:
+    context.pipedrive.api.circuit.error = ConfigurationError("Pipedrive refused the token")
+    run, ready = create_run(), threading.Barrier(8)
+
+    def store_at_once() -> None:
+        ready.wait()
+        store(run, replace(context, stored_states=set()))
+
+    run_concurrently(store_at_once, 8)
+
+    assert [(state.api, state.problem) for state in ApiState.objects.all()] == [("Pipedrive", "refused")]
 
 
 def create_lane(context: RunContext, name: str = "poll", *, max_waiting: int = 8) -> Lane:
