@@ -1,63 +1,87 @@
-"""Visits: which gists are new to a consumer (an API key, a staff member, or the anonymous consumer).
+"""Visits: which gists are new to a consumer.
 
 The visit marker of a consumer for a person is the cursor of the last gist that the consumer has received.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
+from django.db.models import F, FilteredRelation, Q
 from django.utils import timezone
 
-from people.models import Gist, Person, Visit
+from people.models import Consumer, Gist, Person, Visit
+from people.representations import VISITED_COLUMNS, Row, represent_gists, select_gists
+
+
+@dataclass(frozen=True)
+class Marker:
+    key: int | None  # of its row; None: the consumer has not visited this person yet
+    cursor: int
+    visited_at: datetime | None
 
 
 @dataclass(frozen=True)
 class GistSlice:
     """Some of a person's gists, oldest first."""
 
-    gists: list[Gist]
+    person: Row  # see people.representations
+    gists: list[Row]
     cursor: int  # the next slice starts after this gist id
+    marker: Marker  # as it was before
     has_more: bool
-    last_visit: datetime | None
 
 
-def visit(person_id: int, consumer: str, limit: int) -> tuple[Person, GistSlice]:
+def visit(login: str, consumer: Consumer, limit: int) -> GistSlice:
     """Return the gists that are new to this consumer and move its marker past them.
 
-    Raises Person.DoesNotExist if the person was deleted. The person's row is locked, so that each gist is returned by
-    one of several concurrent visits. The sync inserts gists under the same lock, so none can be inserted before the
-    marker.
+    Raises Person.DoesNotExist. The marker is moved only if it is still where it was read. So each gist is returned by
+    one of several concurrent visits, and the others read again. The gists of one person become visible in the order of
+    their ids, because storing them locks the person's row.
     """
-    with transaction.atomic():
-        person = Person.objects.select_for_update().get(pk=person_id)
-        cursor, visited_at = _get_marker(person, consumer)
-        gist_slice = _read_slice(person, cursor, limit, visited_at)
-        marker = {"cursor": gist_slice.cursor, "visited_at": timezone.now()}
-        if not Visit.objects.filter(person=person, consumer=consumer).update(**marker):
-            Visit.objects.create(person=person, consumer=consumer, **marker)
-        return person, gist_slice
+    while True:
+        gist_slice = preview_visit(login, consumer, limit)
+        if _move(gist_slice, consumer):
+            return gist_slice
 
 
-def read_since(person: Person, consumer: str, since: int, limit: int) -> GistSlice:
-    """Return the gists after the cursor `since`, without moving the marker."""
-    return _read_slice(person, since, limit, _get_marker(person, consumer)[1])
+def preview_visit(login: str, consumer: Consumer, limit: int) -> GistSlice:
+    """Return what a visit would return, without moving the marker. Raises Person.DoesNotExist."""
+    person, marker = _read_person(login, consumer)
+    return _read_slice(person, marker, marker.cursor, limit)
 
 
-def preview_visit(person: Person, consumer: str, limit: int) -> GistSlice:
-    """Return what a visit would return, without moving the marker."""
-    cursor, visited_at = _get_marker(person, consumer)
-    return _read_slice(person, cursor, limit, visited_at)
+def read_since(login: str, consumer: Consumer, since: int, limit: int) -> GistSlice:
+    """Return the gists after the cursor `since`, without moving the marker. Raises Person.DoesNotExist."""
+    person, marker = _read_person(login, consumer)
+    return _read_slice(person, marker, since, limit)
 
 
-def _get_marker(person: Person, consumer: str) -> tuple[int, datetime | None]:
-    """Returns the marker's cursor, and when it was moved last."""
-    marker = Visit.objects.filter(person=person, consumer=consumer).first()
-    return (marker.cursor, marker.visited_at) if marker else (0, None)
+def _read_person(login: str, consumer: Consumer) -> tuple[Row, Marker]:
+    own_visit = FilteredRelation("visits", condition=Q(visits__consumer=consumer.identifier))
+    marker = {"marker_key": F("own_visit"), "marker_cursor": F("own_visit__cursor"), "at": F("own_visit__visited_at")}
+    people = Person.objects.named(login).annotate(own_visit=own_visit).order_by().values(*VISITED_COLUMNS, **marker)
+    person: dict[str, Any] = people.get()
+    return person, Marker(person.pop("marker_key"), person.pop("marker_cursor") or 0, person.pop("at"))
 
 
-def _read_slice(person: Person, cursor: int, limit: int, last_visit: datetime | None) -> GistSlice:
-    gists = list(person.gists.filter(id__gt=cursor).order_by("id")[: limit + 1])
-    has_more = len(gists) > limit
-    gists = gists[:limit]
-    return GistSlice(gists, gists[-1].id if gists else cursor, has_more, last_visit)
+def _read_slice(person: Row, marker: Marker, cursor: int, limit: int) -> GistSlice:
+    gists = Gist.objects.filter(person=person["id"], id__gt=cursor).order_by("id")
+    rows = represent_gists(select_gists(gists[: limit + 1]), person)
+    has_more = len(rows) > limit
+    rows = rows[:limit]
+    return GistSlice(person, rows, rows[-1]["id"] if rows else cursor, marker, has_more)
+
+
+def _move(gist_slice: GistSlice, consumer: Consumer) -> bool:
+    """Returns whether the marker was still where it was read."""
+    marker, columns = gist_slice.marker, {"cursor": gist_slice.cursor, "visited_at": timezone.now()}
+    if marker.key:
+        return bool(Visit.objects.filter(pk=marker.key, cursor=marker.cursor).update(**columns))
+    try:
+        with transaction.atomic():
+            Visit.objects.create(person_id=gist_slice.person["id"], consumer=consumer, **columns)
+    except IntegrityError:  # Another visit was the first, or the person was deleted.
+        return False
+    return True

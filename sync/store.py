@@ -11,6 +11,7 @@ from typing import Any
 
 from gisttracker.database import retried
 from people.backfill import select
+from people.feed import number_gists
 from people.forget import forget
 from people.github_names import login_key
 from people.models import Gist, Person, SearchTerm
@@ -147,10 +148,10 @@ class Store:
         with self.claims.lock(poll.person.pk for poll in polls) as held:
             ours = [poll for poll in polls if poll.person.pk in held]
             changed = [poll for poll in ours if not poll.unchanged]
-            if changed:
-                self._write_gists(changed, held, now, counts)
+            new = self._update_gists(changed, held, now, counts) if changed else []
             self._write_people(ours, held, now)
             self._answer_requests(ours, held)
+            _insert(new, now)
             counts["people_polled"] += len(ours)
             counts["people_unchanged"] += len(ours) - len(changed)
             counts["people_gone"] += sum(poll.state == Person.State.GONE for poll in ours)
@@ -235,7 +236,10 @@ class Store:
         if answered:
             Person.objects.filter(pk__in=answered).update(sync_requested_at=None)
 
-    def _write_gists(self, polls: list[Poll], held: dict[int, Person], now: datetime, counts: Counter[str]) -> None:
+    def _update_gists(
+        self, polls: list[Poll], held: dict[int, Person], now: datetime, counts: Counter[str]
+    ) -> list[Gist]:
+        """Write what has changed about stored gists. Returns the new ones, which are not saved yet."""
         # New people have no gists yet; a query for those of others would be for nothing.
         known_people = [poll.person.pk for poll in polls if held[poll.person.pk].github_id]
         known = {gist.github_id: gist for gist in Gist.objects.filter(person__in=known_people)} if known_people else {}
@@ -245,16 +249,13 @@ class Store:
             new += self._new_gists(poll, held[poll.person.pk], known)
             edited += [known[gist.id] for gist in poll.gists if gist.id in known and _update(known[gist.id], gist, now)]
             self._decide_backfill(poll, held[poll.person.pk], known)
-        for gist in new:
-            gist.pending_since = now
-        for batch in _batches(new):
-            Gist.objects.bulk_create(batch)
         for batch in _batches(edited):
             Gist.objects.bulk_update(batch, [*GIST_FIELDS, "removed_at", "updated_at", "activity_outdated"])
-        counts["gists_new"] += len(new)
-        counts["gists_skipped"] += sum(gist.push_state == Gist.PushState.SKIPPED for gist in new)
         counts["gists_edited"] += len(edited)
         counts["gists_removed"] += _mark_removed(polls, list(known.values()), now)
+        counts["gists_new"] += len(new)
+        counts["gists_skipped"] += sum(gist.push_state == Gist.PushState.SKIPPED for gist in new)
+        return new
 
     def _new_gists(self, poll: Poll, person: Person, known: dict[str, Gist]) -> list[Gist]:
         """Oldest first, because visits show gists in the order of their ids."""
@@ -295,6 +296,17 @@ class Store:
             skipped = Gist.objects.filter(pk__in=rows, push_state=Gist.PushState.SKIPPED, push_error="")
             now = self.context.clock()
             skipped.update(push_state=Gist.PushState.PENDING, pending_since=now, updated_at=now)
+
+
+def _insert(gists: list[Gist], now: datetime) -> None:
+    """The last step of storing, because the counter of the feed stays locked until the commit."""
+    if not gists:
+        return
+    for gist in gists:
+        gist.pending_since = now
+    number_gists(gists)
+    for batch in _batches(gists):
+        Gist.objects.bulk_create(batch)
 
 
 def _batches(rows: list[Gist]) -> Iterator[list[Gist]]:

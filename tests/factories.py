@@ -9,7 +9,8 @@ from typing import Any
 from django.db.models import DateTimeField, F
 from django.utils import timezone
 
-from people.models import ApiKey, Gist, Person
+from people.keys import create_key as create_api_key
+from people.models import FeedCounter, Gist, Person
 from sync.models import Alarm, ApiState, FoundActivity, GitHubIdField, PushAttempt, SyncRun
 from tests.standins import GitHubStandIn
 
@@ -52,7 +53,7 @@ def create_gist(person: Person, **fields: Any) -> Gist:
         files=[{"name": "notes.md", "raw_url": "https://x.test/notes.md", "language": "Markdown", "size": 7}],
         github_created_at=datetime(2026, 1, 1, tzinfo=UTC),
         github_updated_at=datetime(2026, 1, 1, tzinfo=UTC),
-        **fields,
+        **{"feed_position": FeedCounter.take(1)[0], **fields},
     )
 
 
@@ -85,5 +86,4 @@ def lose_database() -> None:
 
 def create_key(name: str = "Team", **fields: Any) -> str:
     """Create an API key and return it as a consumer sends it."""
-    _, key = ApiKey.objects.create_key(name=name, **fields)
-    return key
+    return create_api_key(name, **fields).secret

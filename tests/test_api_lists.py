@@ -318,7 +318,6 @@ def test_an_unknown_field_is_named_with_the_allowed_ones(api: APIClient) -> None
             "stat=new",
             "getAllGists=true",
             "state=",
-            "format=csv&page=1",
             "page=1&page=2",
         ),
     ],

@@ -195,6 +195,7 @@ def test_a_visit_has_the_fields_of_the_contract(api: APIClient, tracked: Person)
         "push_error",
         "push_explanation",
         "pipedrive_activity_id",
+        "feed_position",
     }
     assert set(response["gists"][0]["files"][0]) == {"name", "raw_url", "language", "size"}
 
@@ -218,13 +219,13 @@ def test_a_person_who_is_not_tracked_is_404(api: APIClient, method: str, name: s
 
 
 @pytest.mark.django_db
-def test_people_are_listed_newest_first_with_counts_in_three_queries(
+def test_people_are_listed_newest_first_with_counts_in_four_queries(
     api: APIClient, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     for number in range(25):
         create_gists(create_person(f"person-{number}"), 2)
 
-    with django_assert_max_num_queries(3):
+    with django_assert_max_num_queries(4):
         page = api.get("/api/v1/people?page_size=20").json()
 
     assert (page["count"], len(page["results"])) == (25, 20)

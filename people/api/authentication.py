@@ -7,10 +7,10 @@ from rest_framework.authentication import BaseAuthentication, get_authorization_
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from people.models import ApiKey
+from people.keys import get_anonymous_consumer, get_key_consumer, get_user_consumer
+from people.models import ApiKey, Consumer
 
 SCHEME = "Api-Key"
-ANONYMOUS = "anonymous"  # the only consumer while API_AUTH is "none"
 
 
 class ApiKeyAuthentication(BaseAuthentication):
@@ -35,10 +35,15 @@ class ApiKeyAuthentication(BaseAuthentication):
         return f'{SCHEME} realm="gisttracker"'
 
 
-def get_consumer(request: Request) -> str:
-    """Return the name under which visits and requests are counted: of the key, of the staff member, or ANONYMOUS."""
+def get_consumer(request: Request) -> Consumer:
+    """Return the consumer of the key or of the staff member, else the one of all requests without a key."""
     if isinstance(request.auth, ApiKey):
-        return f"key:{request.auth.prefix}"
-    if isinstance(request.user, User):
-        return f"user:{request.user.pk}"
-    return ANONYMOUS
+        return get_key_consumer(request.auth)
+    if not hasattr(request, "consumer"):  # It is needed several times in a request.
+        user = request.user
+        request.consumer = get_user_consumer(user) if isinstance(user, User) else get_anonymous_consumer()
+    return cast(Consumer, request.consumer)
+
+
+def is_anonymous(request: Request) -> bool:
+    return not isinstance(request.auth, ApiKey) and not isinstance(request.user, User)

@@ -2,12 +2,19 @@
 
 from typing import Any
 
-from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated, NotFound
+from rest_framework import status
+from rest_framework.exceptions import APIException, AuthenticationFailed, NotAuthenticated, NotFound
+from rest_framework.permissions import SAFE_METHODS
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from people.api.throttling import RateLimit
 from people.github_names import parse_login
 from people.models import Person
+
+NO_STORE = "private, no-store"
+REVALIDATE = "private, no-cache"
 
 
 class ApiView(APIView):
@@ -19,6 +26,27 @@ class ApiView(APIView):
         except (AuthenticationFailed, NotAuthenticated):
             self.check_throttles(request)
             raise
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """Add the headers about caching and the rate limit. Errors are always JSON."""
+        if getattr(response, "exception", False):
+            request.accepted_renderer, request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
+        response = super().finalize_response(request, response, *args, **kwargs)
+        if not response.has_header("Cache-Control"):
+            may_be_stored = request.method in SAFE_METHODS and response.status_code == status.HTTP_200_OK
+            response["Cache-Control"] = REVALIDATE if may_be_stored else NO_STORE
+        rate_limit: RateLimit | None = getattr(request, "rate_limit", None)
+        if rate_limit:
+            rate_limit.set_headers(response)
+        return response
+
+
+class PreconditionFailedError(APIException):
+    status_code = status.HTTP_412_PRECONDITION_FAILED
+    default_code = "precondition_failed"
+
+    def __init__(self, username: str) -> None:
+        super().__init__(f"@{username} was changed meanwhile. Read it again, and send its etag as If-Match.")
 
 
 class PersonNotTrackedError(NotFound):

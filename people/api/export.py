@@ -6,6 +6,9 @@ from typing import Any
 
 from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
+from rest_framework.exceptions import ValidationError
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
 
 from people.models import Person
 
@@ -15,6 +18,21 @@ COLUMNS = (
 )
 FORMATS = ("json", "csv")  # of the list of people
 FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
+
+
+class CsvRenderer(BaseRenderer):
+    """Lets clients accept text/csv. It renders nothing: csv_response streams, and errors are JSON (see ApiView)."""
+
+    media_type = "text/csv"
+    format = "csv"
+
+
+def is_csv_requested(request: Request) -> bool:
+    """By `?format=csv`, or by the header Accept. Raises ValidationError for an unknown format."""
+    requested = request.query_params.get("format") or request.accepted_renderer.format
+    if requested not in FORMATS:
+        raise ValidationError({"format": [f"Must be one of: {', '.join(FORMATS)}."]})
+    return requested == "csv"
 
 
 class Echo:

@@ -5,6 +5,7 @@ from typing import Any
 from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django_filters import rest_framework as filters
+from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework.exceptions import ValidationError
@@ -12,6 +13,7 @@ from rest_framework.filters import OrderingFilter, SearchFilter
 from rest_framework.request import Request
 
 from people.api.authentication import get_consumer
+from people.api.validation import filter_names
 from people.models import Gist, Person, SearchTerm, Visit
 
 MAX_SEARCH_TERMS = 8
@@ -24,6 +26,16 @@ class StrictBooleanFilter(filters.TypedChoiceFilter):  # type: ignore[misc]  # d
     def __init__(self, **options: Any) -> None:
         choices = [("true", "true"), ("false", "false")]
         super().__init__(choices=choices, coerce=lambda value: value == "true", **options)
+
+
+class QueryFilterBackend(DjangoFilterBackend):  # type: ignore[misc]  # django_filters has no types
+    """Builds the filter set and its form only for requests with filters."""
+
+    def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
+        if filter_names(view.filterset_class).isdisjoint(request.query_params):
+            return queryset
+        filtered: QuerySet[Any] = super().filter_queryset(request, queryset, view)
+        return filtered
 
 
 class PrefixSearch(SearchFilter):

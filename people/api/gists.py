@@ -1,9 +1,8 @@
 """Views of a person's gists."""
 
-from typing import Any
+from typing import Any, cast
 
 from django.db.models import QuerySet
-from django_filters.rest_framework import DjangoFilterBackend
 from rest_framework import mixins, status, viewsets
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
@@ -11,11 +10,12 @@ from rest_framework.response import Response
 
 from people.api import schema
 from people.api.base import ApiView, get_tracked_person
-from people.api.filters import GistFilter, StrictOrdering
+from people.api.filters import GistFilter, QueryFilterBackend, StrictOrdering
 from people.api.pagination import PagePagination
 from people.api.serializers import GistSerializer
 from people.api.validation import PAGING, filter_names, validate_query
-from people.models import Gist
+from people.models import Gist, GistQuerySet
+from people.representations import represent_gists, select_gists
 
 
 class GistViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Gist], ApiView):
@@ -23,7 +23,7 @@ class GistViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Gist], ApiView)
 
     serializer_class = GistSerializer
     pagination_class = PagePagination
-    filter_backends = [DjangoFilterBackend, StrictOrdering]
+    filter_backends = [QueryFilterBackend, StrictOrdering]
     filterset_class = GistFilter
     ordering_fields = ["id", "created_at", "github_created_at", "github_updated_at"]
     ordering = ["id"]
@@ -37,7 +37,10 @@ class GistViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Gist], ApiView)
     @schema.list_gists
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         validate_query(request, PAGING | filter_names(GistFilter))
-        return super().list(request, *args, **kwargs)
+        person = get_tracked_person(self.kwargs["username"])
+        gists = cast(GistQuerySet, self.filter_queryset(person.gists.all()))
+        rows = self.paginate_queryset(select_gists(gists)) or []
+        return self.get_paginated_response(represent_gists(rows, vars(person)))
 
     @schema.push_gist
     def push(self, request: Request, username: str, github_id: str) -> Response:

@@ -5,9 +5,10 @@ from typing import Any, cast
 from django.db import transaction
 from django.db.models import QuerySet
 from django.urls import reverse
-from django_filters.rest_framework import DjangoFilterBackend
+from django.utils.http import parse_etags
 from rest_framework import mixins, status, viewsets
 from rest_framework.exceptions import ParseError, ValidationError
+from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
@@ -16,14 +17,16 @@ from people import bulk, visits
 from people.api import schema
 from people.api.authentication import get_consumer
 from people.api.base import (
+    NO_STORE,
     ApiView,
     PersonNotTrackedError,
+    PreconditionFailedError,
     get_tracked_person,
     lock_tracked_person,
     parse_tracked_login,
 )
-from people.api.export import FORMATS, csv_response
-from people.api.filters import PersonFilter, PrefixSearch, StrictOrdering
+from people.api.export import CsvRenderer, csv_response, is_csv_requested
+from people.api.filters import PersonFilter, PrefixSearch, QueryFilterBackend, StrictOrdering
 from people.api.pagination import PagePagination
 from people.api.parsers import CsvParser, JsonParser
 from people.api.serializers import (
@@ -33,13 +36,15 @@ from people.api.serializers import (
     NewPersonSerializer,
     PersonChangesSerializer,
     PersonSerializer,
-    PersonWithGistsSerializer,
     UntrackQuerySerializer,
     VisitQuerySerializer,
 )
-from people.api.validation import PAGING, filter_names, validate_query
+from people.api.validation import PAGING, filter_names, parse_query, validate_query
 from people.forget import forget_login
 from people.models import Person, PersonQuerySet
+from people.representations import person_etag, read_people
+
+LIST_PARAMETERS = PAGING | {"search", "format"} | filter_names(PersonFilter)
 
 
 class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiView):
@@ -47,7 +52,7 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiV
 
     serializer_class = PersonSerializer
     pagination_class = PagePagination
-    filter_backends = [DjangoFilterBackend, PrefixSearch, StrictOrdering]
+    filter_backends = [QueryFilterBackend, PrefixSearch, StrictOrdering]
     filterset_class = PersonFilter
     ordering_fields = ["id", "github_username", "created_at", "polled_at"]
     ordering = ["-id"]
@@ -57,21 +62,17 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiV
     def get_queryset(self) -> QuerySet[Person]:
         return Person.objects.all()
 
+    def get_renderers(self) -> list[BaseRenderer]:
+        return [JSONRenderer(), *([CsvRenderer()] if self.action == "list" else [])]
+
     @schema.list_people
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Any:
-        requested_format = request.query_params.get("format", "json")
-        if requested_format not in FORMATS:
-            raise ValidationError({"format": [f"Must be one of: {', '.join(FORMATS)}."]})
-        paging = {"ordering"} if requested_format == "csv" else PAGING
-        validate_query(request, paging | {"search", "format"} | filter_names(PersonFilter))
+        validate_query(request, LIST_PARAMETERS)
         people = cast(PersonQuerySet, self.filter_queryset(self.get_queryset()))
-        if requested_format == "csv":
+        if is_csv_requested(request):
             return csv_response(people.with_counts())
-        page = self.paginate_queryset(people) or []
-        # The gists are counted for this page only: counting before paginating would count for all people.
-        counted = Person.objects.filter(pk__in=[person.pk for person in page]).with_counts().in_bulk()
-        rows = [counted[person.pk] for person in page if person.pk in counted]
-        return self.get_paginated_response(PersonSerializer(rows, many=True).data)
+        keys = self.paginate_queryset(people.values_list("pk", flat=True)) or []
+        return self.get_paginated_response(read_people(keys))
 
     @schema.track_person
     def create(self, request: Request) -> Response:
@@ -80,32 +81,34 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiV
         new_person.is_valid(raise_exception=True)
         person = new_person.save()
         url = request.build_absolute_uri(reverse("person-detail", args=[person.github_username]))
-        return Response(serialize_with_counts(person), status=status.HTTP_201_CREATED, headers={"Location": url})
+        return respond_with_person(person, status=status.HTTP_201_CREATED, location=url)
 
     @schema.visit_person
     def retrieve(self, request: Request, username: str) -> Response:
-        validate_query(request, set(VisitQuerySerializer().fields))
-        query = VisitQuerySerializer(data=request.query_params)
-        query.is_valid(raise_exception=True)
-        options = query.validated_data
-        person, gist_slice = self._get_slice(get_tracked_person(username), options)
-        context = {
-            "slice": gist_slice,
+        options = parse_query(request, VisitQuerySerializer)
+        try:
+            gist_slice = self._get_slice(username, options)
+        except Person.DoesNotExist:
+            raise PersonNotTrackedError(username) from None
+        body = {
+            **gist_slice.person,
+            "etag": person_etag(gist_slice.person),
+            "last_visit": gist_slice.marker.visited_at,
+            "cursor": gist_slice.cursor,
+            "previous_cursor": gist_slice.marker.cursor,
             "next": self._get_next_url(gist_slice, options) if gist_slice.has_more else None,
+            "gists": gist_slice.gists,
         }
-        return Response(PersonWithGistsSerializer(person, context=context).data)
+        return Response(body, headers={"Cache-Control": NO_STORE})
 
-    def _get_slice(self, person: Person, options: dict[str, Any]) -> tuple[Person, visits.GistSlice]:
+    def _get_slice(self, username: str, options: dict[str, Any]) -> visits.GistSlice:
         consumer, all_gists = get_consumer(self.request), options["getAllGists"]
         limit = options.get("page_size", MAX_PAGE_SIZE if all_gists else DEFAULT_PAGE_SIZE)
         if all_gists or "since" in options:
-            return person, visits.read_since(person, consumer, options.get("since", 0), limit)
+            return visits.read_since(username, consumer, options.get("since", 0), limit)
         if self.request.method == "HEAD":
-            return person, visits.preview_visit(person, consumer, limit)
-        try:
-            return visits.visit(person.pk, consumer, limit)
-        except Person.DoesNotExist:  # deleted since it was found
-            raise PersonNotTrackedError(person.github_username) from None
+            return visits.preview_visit(username, consumer, limit)
+        return visits.visit(username, consumer, limit)
 
     def _get_next_url(self, gist_slice: visits.GistSlice, options: dict[str, Any]) -> str:
         """After a visit: the same URL, because the marker moved. Otherwise: the URL with the next cursor."""
@@ -121,8 +124,9 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiV
         changes.is_valid(raise_exception=True)
         with transaction.atomic():
             person = lock_tracked_person(username)
+            check_if_match(request, person)
             person.apply(changes.validated_data)
-        return Response(serialize_with_counts(person))
+        return respond_with_person(person)
 
     @schema.untrack_person
     def destroy(self, request: Request, username: str) -> Response:
@@ -144,7 +148,7 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiV
         if person.state == Person.State.PAUSED:
             raise ValidationError({"detail": f"{person} is paused. Set its state to active with PATCH first."})
         Person.objects.filter(pk=person.pk).request_sync()
-        return Response(serialize_with_counts(person), status=status.HTTP_202_ACCEPTED)
+        return respond_with_person(person, status=status.HTTP_202_ACCEPTED)
 
 
 class BulkViewSet(PersonViewSet):
@@ -162,9 +166,17 @@ class BulkViewSet(PersonViewSet):
         return Response(BulkReportSerializer(bulk.track(rows)).data)
 
 
-def serialize_with_counts(person: Person) -> Any:
+def check_if_match(request: Request, person: Person) -> None:
+    """Raise PreconditionFailedError if the header If-Match names another version of the person."""
+    expected = parse_etags(request.headers.get("If-Match", "*"))
+    if "*" not in expected and person_etag(vars(person)) not in expected:
+        raise PreconditionFailedError(person.github_username)
+
+
+def respond_with_person(person: Person, *, status: int = status.HTTP_200_OK, location: str = "") -> Response:
     """Return the person as in a list, read again from the database."""
-    counted = Person.objects.filter(pk=person.pk).with_counts().first()
-    if counted is None:  # deleted meanwhile
+    rows = read_people([person.pk])
+    if not rows:  # deleted meanwhile
         raise PersonNotTrackedError(person.github_username)
-    return PersonSerializer(counted).data
+    headers = {"ETag": rows[0]["etag"], **({"Location": location} if location else {})}
+    return Response(rows[0], status=status, headers=headers)

@@ -9,10 +9,15 @@ from people.api import schema_examples as examples
 from people.api.authentication import SCHEME, ApiKeyAuthentication
 from people.api.export import FORMATS
 from people.api.serializers import (
+    AcknowledgementSerializer,
     BulkReportSerializer,
     BulkRowSerializer,
     ErrorSerializer,
+    FeedMarkerSerializer,
+    FeedQuerySerializer,
+    FeedSerializer,
     GistSerializer,
+    MeSerializer,
     NewPersonSerializer,
     PersonChangesSerializer,
     PersonSerializer,
@@ -49,6 +54,9 @@ BAD_FILTER = describe("An unknown or invalid filter.", examples.BAD_FILTER, BAD_
 NOT_TRACKED = describe("The person is not tracked.", examples.NOT_TRACKED)
 UNSUPPORTED = describe("Unsupported media type.", {"detail": 'Unsupported media type "x/y" in request.'})
 USERNAME = OpenApiParameter("username", str, OpenApiParameter.PATH, description="a GitHub login, in any case")
+IF_MATCH = OpenApiParameter(
+    "If-Match", str, OpenApiParameter.HEADER, description="an `etag` of the person; change just this version"
+)
 GITHUB_ID = OpenApiParameter("github_id", str, OpenApiParameter.PATH, description="GitHub's gist id")
 FORGET = OpenApiParameter(
     "forget", bool, default=False, description="erase all that is held, and refuse to track the account again"
@@ -125,9 +133,10 @@ visit_person = extend_schema(
 change_person = extend_schema(
     operation_id="change_person",
     summary="Change a person's Pipedrive person, state or backfill",
-    parameters=[USERNAME],
+    parameters=[USERNAME, IF_MATCH],
     request=PersonChangesSerializer,
     responses={
+        412: describe("The person was changed since you read the etag.", examples.PRECONDITION_FAILED),
         200: describe("The changed person.", examples.PERSON, PersonSerializer),
         400: describe("An invalid value, or no field to change.", examples.BAD_CHANGES, BAD_REQUEST),
         404: NOT_TRACKED,
@@ -179,6 +188,34 @@ list_gists = extend_schema(
         **COMMON_RESPONSES,
     },
 )
+read_feed = extend_schema(
+    operation_id="read_feed",
+    summary="Get the gists of all people, oldest first",
+    description=(
+        "Returns the gists after a cursor, in the order in which they were stored. Without `after` it begins at your "
+        "feed marker, which moves when you acknowledge a cursor: a lost response loses nothing. Each gist comes once, "
+        "when it is stored; edits do not bring it again."
+    ),
+    parameters=[FeedQuerySerializer],
+    filters=True,
+    responses={200: describe("Gists.", examples.FEED, FeedSerializer), 400: BAD_FILTER, **COMMON_RESPONSES},
+)
+acknowledge_feed = extend_schema(
+    operation_id="acknowledge_feed",
+    summary="Move your feed marker",
+    description=(
+        "Send the `cursor` of a response after you have processed it. The marker does not move backwards, so a late "
+        "or repeated request does no harm; with `force` it does, to get gists again."
+    ),
+    request=AcknowledgementSerializer,
+    responses={
+        200: describe("Where the marker is now.", {"cursor": 42}, FeedMarkerSerializer),
+        400: describe("An invalid cursor, or one beyond the end of the feed.", examples.BAD_CURSOR, BAD_REQUEST),
+        415: UNSUPPORTED,
+        **COMMON_RESPONSES,
+    },
+    examples=[OpenApiExample("Acknowledge", value={"cursor": 42}, request_only=True)],
+)
 push_gist = extend_schema(
     operation_id="push_gist",
     summary="Push a rejected or skipped gist again",
@@ -191,6 +228,14 @@ push_gist = extend_schema(
         409: describe("The gist is neither rejected nor skipped.", examples.GIST_NOT_PUSHABLE),
         **COMMON_RESPONSES,
     },
+)
+
+
+# --- consumers ---
+get_me = extend_schema(
+    operation_id="get_me",
+    summary="Get your name, access, key and feed marker",
+    responses={200: describe("The consumer.", examples.ME, MeSerializer), 400: UNKNOWN_PARAMETER, **COMMON_RESPONSES},
 )
 
 

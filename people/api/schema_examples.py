@@ -26,6 +26,21 @@ GIST: dict[str, Any] = {
     "push_error": "",
     "push_explanation": "It is in Pipedrive as activity 9001 since 2026-11-20 09:00 UTC.",
     "pipedrive_activity_id": 9001,
+    "feed_position": 42,
+}
+FEED = {
+    "results": [{"person": "ada", **GIST}],
+    "cursor": 42,
+    "next": "https://gists.example.com/api/v1/gists?after=42",
+}
+BAD_CURSOR = {"cursor": ["The feed ends at 42."]}
+ME = {
+    "consumer": "my-team",
+    "access": "read_write",
+    "key": {"prefix": "Qh8ZkT3v", "created_at": "2026-11-01T08:00:00Z", "expires_at": None},
+    "feed_cursor": 40,
+    "feed_end": 42,
+    "requests_per_minute": 600,
 }
 _COMMON: dict[str, Any] = {
     "id": 7,
@@ -37,6 +52,9 @@ _COMMON: dict[str, Any] = {
     "push_error": "",
     "unreadable_gists": [],
     "pipedrive_id": 311,
+    "watched": False,
+    "backfill": "all",
+    "etag": '"8d1f04b2-7"',
     "created_at": "2026-11-19T10:00:00Z",
     "updated_at": "2026-11-20T09:00:12Z",
 }
@@ -44,13 +62,12 @@ PERSON_WITH_GISTS = {
     **_COMMON,
     "last_visit": "2026-11-19T18:30:00Z",
     "cursor": 42,
+    "previous_cursor": 41,
     "next": None,
     "gists": [GIST],
 }
 PERSON = {
     **_COMMON,
-    "watched": False,
-    "backfill": "all",
     "polled_at": "2026-11-20T09:00:12Z",
     "sync_requested_at": None,
     "gist_count": 12,
@@ -71,6 +88,7 @@ NEW_PERSON = {
 BAD_NAME = {"username": ["A GitHub user name has 1 to 39 characters: letters A-Z, digits, hyphens ..."]}
 ALREADY_TRACKED = {"username": ["@ada is already tracked."]}
 SUPPRESSED = {"username": ["@ada asked not to be tracked."]}
+PRECONDITION_FAILED = {"detail": "@ada was changed meanwhile. Read it again, and send its etag as If-Match."}
 NOT_TRACKED = {"detail": "`bob` is not tracked. Add it with POST /api/v1/people."}
 BAD_QUERY = {"since": ["A valid integer is required."]}
 UNAUTHORIZED = {"detail": "This API key is unknown or revoked."}

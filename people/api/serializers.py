@@ -1,6 +1,5 @@
 """The fields of the responses, and the validation of the input."""
 
-from datetime import datetime
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -10,13 +9,14 @@ from rest_framework.utils import html
 from people.api.fields import BackfillField, StrictBooleanField
 from people.api.validation import StrictMixin
 from people.bulk import BulkReport, RowOutcome, RowResult
-from people.models import Gist, Person
+from people.models import ApiKey, Gist, Person
+from people.representations import person_etag
 from people.tracking import AlreadyTrackedError, SuppressedError, parse_new_login, track_person
-from people.visits import GistSlice
 
 MAX_BIGINT = 2**63 - 1
 DEFAULT_PAGE_SIZE = 100  # gists of a visit
 MAX_PAGE_SIZE = 5000  # gists; the default of getAllGists
+MAX_FEED_PAGE_SIZE = 1000  # gists
 
 
 class ErrorSerializer(serializers.Serializer[dict[str, str]]):
@@ -55,8 +55,77 @@ class GistSerializer(serializers.ModelSerializer[Gist]):
             "push_error",
             "push_explanation",
             "pipedrive_activity_id",
+            "feed_position",
         ]
         read_only_fields = fields
+
+
+class FeedGistSerializer(GistSerializer):
+    """A gist of the feed."""
+
+    person = serializers.CharField(source="person.github_username", read_only=True, help_text="the person's login")
+
+    class Meta(GistSerializer.Meta):
+        fields = ["person", *GistSerializer.Meta.fields]
+        read_only_fields = fields
+
+
+class FeedSerializer(serializers.Serializer[dict[str, Any]]):
+    """Gists of all people, in the order in which they were stored."""
+
+    results = FeedGistSerializer(many=True)
+    cursor = serializers.IntegerField(help_text="acknowledge it, or send it as `after` to get the gists after these")
+    next = serializers.URLField(allow_null=True, help_text="URL of the next gists, if there are more")
+
+
+class FeedQuerySerializer(serializers.Serializer[dict[str, Any]]):
+    """The query parameters of GET /gists, besides the filters."""
+
+    after = serializers.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=MAX_BIGINT,
+        help_text="return the gists after this cursor; by default after your feed marker",
+    )
+    page_size = serializers.IntegerField(
+        default=DEFAULT_PAGE_SIZE, min_value=1, max_value=MAX_FEED_PAGE_SIZE, help_text="maximum number of gists"
+    )
+
+
+class AcknowledgementSerializer(StrictMixin, serializers.Serializer[dict[str, Any]]):
+    """The body of POST /feed/ack."""
+
+    cursor = serializers.IntegerField(
+        min_value=0, max_value=MAX_BIGINT, help_text="the `cursor` of the last response that you have processed"
+    )
+    force = StrictBooleanField(default=False, help_text="move the marker also backwards, to get gists again")
+
+
+class FeedMarkerSerializer(serializers.Serializer[dict[str, Any]]):
+    cursor = serializers.IntegerField(help_text="where your feed marker is now")
+
+
+class OwnKeySerializer(serializers.ModelSerializer[ApiKey]):
+    """The key of the request."""
+
+    created_at = serializers.DateTimeField(source="created", read_only=True)
+    expires_at = serializers.DateTimeField(source="expiry_date", read_only=True, allow_null=True)
+
+    class Meta:
+        model = ApiKey
+        fields = ["prefix", "created_at", "expires_at"]
+        read_only_fields = fields
+
+
+class MeSerializer(serializers.Serializer[dict[str, Any]]):
+    """The consumer of the request."""
+
+    consumer = serializers.CharField(help_text="your name; visits and the feed marker belong to it, not to the key")
+    access = serializers.ChoiceField(choices=["read", "read_write"])
+    key = OwnKeySerializer(allow_null=True, help_text="null for staff, and if the API needs no key")
+    feed_cursor = serializers.IntegerField(help_text="your feed marker")
+    feed_end = serializers.IntegerField(help_text="the position of the newest gist of the feed")
+    requests_per_minute = serializers.IntegerField(help_text="your limit; 0: unlimited")
 
 
 class UnreadableGistSerializer(serializers.Serializer[dict[str, str]]):
@@ -73,6 +142,7 @@ class PersonSerializer(serializers.ModelSerializer[Person]):
     pending_count = serializers.IntegerField(read_only=True, help_text="gists whose activity is not created yet")
     rejected_count = serializers.IntegerField(read_only=True, help_text="gists that Pipedrive rejected")
     unreadable_gists = serializers.SerializerMethodField(help_text="listed gists that cannot be read")
+    etag = serializers.SerializerMethodField(help_text="send it as If-Match to change just this version")
 
     class Meta:
         model = Person
@@ -95,8 +165,12 @@ class PersonSerializer(serializers.ModelSerializer[Person]):
             "rejected_count",
             "created_at",
             "updated_at",
+            "etag",
         ]
         read_only_fields = fields
+
+    def get_etag(self, person: Person) -> str:
+        return person_etag(vars(person))
 
     @extend_schema_field(UnreadableGistSerializer(many=True))
     def get_unreadable_gists(self, person: Person) -> list[dict[str, str]]:
@@ -104,14 +178,16 @@ class PersonSerializer(serializers.ModelSerializer[Person]):
 
 
 class PersonWithGistsSerializer(serializers.ModelSerializer[Person]):
-    """A person with some of their gists."""
+    """A person with some of their gists. Only for the OpenAPI description: the view copies columns; see visits."""
 
-    # The context contains the `slice` (people.visits) and `next`, the URL of the next slice or None.
-
-    last_visit = serializers.SerializerMethodField(help_text="your visit before this one")
-    cursor = serializers.SerializerMethodField(help_text="send it as `since` to get the gists after these")
-    next = serializers.SerializerMethodField(help_text="URL of the next gists, if there are more")
-    gists = serializers.SerializerMethodField()
+    etag = serializers.CharField(read_only=True, help_text="send it as If-Match to change just this version")
+    last_visit = serializers.DateTimeField(read_only=True, allow_null=True, help_text="your visit before this one")
+    cursor = serializers.IntegerField(read_only=True, help_text="send it as `since` to get the gists after these")
+    previous_cursor = serializers.IntegerField(
+        read_only=True, help_text="your visit marker before this response; send it as `since` to get these gists again"
+    )
+    next = serializers.URLField(read_only=True, allow_null=True, help_text="URL of the next gists, if there are more")
+    gists = GistSerializer(many=True, read_only=True)
 
     class Meta:
         model = Person
@@ -121,36 +197,21 @@ class PersonWithGistsSerializer(serializers.ModelSerializer[Person]):
             "name",
             "email",
             "state",
+            "watched",
             "last_error",
             "push_error",
             "pipedrive_id",
+            "backfill",
+            "etag",
             "last_visit",
             "cursor",
+            "previous_cursor",
             "next",
             "created_at",
             "updated_at",
             "gists",
         ]
         read_only_fields = fields
-
-    def get_last_visit(self, person: Person) -> datetime | None:
-        return self._slice.last_visit
-
-    def get_cursor(self, person: Person) -> int:
-        return self._slice.cursor
-
-    def get_next(self, person: Person) -> str | None:
-        url: str | None = self.context["next"]
-        return url
-
-    @extend_schema_field(GistSerializer(many=True))
-    def get_gists(self, person: Person) -> list[dict[str, Any]]:
-        return list(GistSerializer(self._slice.gists, many=True).data)
-
-    @property
-    def _slice(self) -> GistSlice:
-        gist_slice: GistSlice = self.context["slice"]
-        return gist_slice
 
 
 class NewPersonSerializer(StrictMixin, serializers.ModelSerializer[Person]):

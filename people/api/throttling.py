@@ -1,17 +1,36 @@
 """Rate limits of consumers, and of the addresses of requests without a valid key."""
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.conf import settings
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 
-from people.api.authentication import ANONYMOUS, get_consumer
+from people.api.authentication import get_consumer, is_anonymous
 from people.models import RequestCount
 
 if TYPE_CHECKING:  # rest_framework.views imports the throttles, so importing it here would be a cycle.
     from rest_framework.views import APIView
+
+WINDOW_SECONDS = 60
+POLICY = "default"  # its name in the headers
+
+
+@dataclass(frozen=True)
+class RateLimit:
+    """How much of the limit is used. The window is the present minute."""
+
+    limit: int  # requests
+    count: int
+    resets_in: int  # seconds
+
+    def set_headers(self, response: Response) -> None:
+        """https://datatracker.ietf.org/doc/html/draft-ietf-httpapi-ratelimit-headers-10"""
+        response["RateLimit-Policy"] = f'"{POLICY}";q={self.limit};w={WINDOW_SECONDS}'
+        response["RateLimit"] = f'"{POLICY}";r={max(self.limit - self.count, 0)};t={self.resets_in}'
 
 
 class MinuteThrottle(BaseThrottle):
@@ -19,11 +38,15 @@ class MinuteThrottle(BaseThrottle):
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
         client, max_requests = self.get_client_and_limit(request)
-        return not max_requests or RequestCount.hit(client) <= max_requests
+        if not max_requests:
+            return True
+        count = RequestCount.hit(client)
+        request.rate_limit = RateLimit(max_requests, count, round(self.wait()))
+        return count <= max_requests
 
     def wait(self) -> float:
         """Return the seconds until the next minute begins."""
-        return 60 - time.time() % 60
+        return WINDOW_SECONDS - time.time() % WINDOW_SECONDS
 
     def get_client_and_limit(self, request: Request) -> tuple[str, int]:
         """Return the client for which this request is counted, and its maximum per minute; 0 means unlimited."""
@@ -31,16 +54,17 @@ class MinuteThrottle(BaseThrottle):
 
 
 class ConsumerThrottle(MinuteThrottle):
-    """Limits each key and each staff member."""
+    """Limits each consumer with keys and each staff member."""
 
     def get_client_and_limit(self, request: Request) -> tuple[str, int]:
-        consumer = get_consumer(request)
-        return consumer, 0 if consumer == ANONYMOUS else settings.API_REQUESTS_PER_MINUTE
+        if is_anonymous(request):
+            return "", 0
+        return get_consumer(request).identifier, settings.API_REQUESTS_PER_MINUTE
 
 
 class AnonymousThrottle(MinuteThrottle):
     """Limits each address that sends no valid key. Rejected requests count too."""
 
     def get_client_and_limit(self, request: Request) -> tuple[str, int]:
-        is_anonymous = get_consumer(request) == ANONYMOUS
-        return f"address:{self.get_ident(request)}", settings.ANONYMOUS_REQUESTS_PER_MINUTE if is_anonymous else 0
+        limit = settings.ANONYMOUS_REQUESTS_PER_MINUTE if is_anonymous(request) else 0
+        return f"address:{self.get_ident(request)}", limit

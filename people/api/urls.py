@@ -7,7 +7,9 @@ from typing import Any
 
 from django.urls import re_path
 
+from people.api.feed import FeedViewSet
 from people.api.gists import GistViewSet
+from people.api.me import MeView
 from people.api.people import BulkViewSet, PersonViewSet
 
 DETAIL_ACTIONS: dict[str, Any] = {"get": "retrieve", "patch": "partial_update", "delete": "destroy"}
@@ -22,5 +24,8 @@ urlpatterns = [
     re_path(rf"{PERSON}/?$", PersonViewSet.as_view(DETAIL_ACTIONS), name="person-detail"),
     re_path(rf"{PERSON}/sync/?$", PersonViewSet.as_view({"post": "request_sync"}), name="person-sync"),
     re_path(rf"{PERSON}/gists/?$", GistViewSet.as_view({"get": "list"}), name="gist-list"),
+    re_path(r"^gists/?$", FeedViewSet.as_view({"get": "list"}), name="feed"),
+    re_path(r"^feed/ack/?$", FeedViewSet.as_view({"post": "acknowledge"}), name="feed-ack"),
+    re_path(r"^me/?$", MeView.as_view(), name="me"),
     re_path(rf"{PERSON}/gists/(?P<github_id>[^/]+)/push/?$", GistViewSet.as_view({"post": "push"}), name="gist-push"),
 ]

@@ -7,7 +7,9 @@ from typing import Any
 
 from django_filters import rest_framework as filters
 from rest_framework.exceptions import ValidationError
+from rest_framework.fields import Field, empty
 from rest_framework.request import Request
+from rest_framework.serializers import Serializer
 
 from people import backfill
 
@@ -25,6 +27,31 @@ def validate_query(request: Request, allowed: set[str]) -> None:
     repeated = [name for name in allowed - REPEATABLE if len(request.query_params.getlist(name)) > 1]
     if repeated:
         raise ValidationError({name: ["Must be given once."] for name in sorted(repeated)})
+
+
+def parse_query(
+    request: Request, parameters: type[Serializer[Any]], *, others: frozenset[str] = frozenset()
+) -> dict[str, Any]:
+    """Return the values of the query parameters that a serializer declares. Raises ValidationError.
+
+    `others`: parameters that are allowed, and are read elsewhere.
+    The fields are used as they are: building a serializer copies them, which takes longer than the parsing.
+    """
+    fields: dict[str, Field[Any, Any, Any, Any]] = parameters._declared_fields
+    validate_query(request, set(fields) | others)
+    values: dict[str, Any] = {}
+    errors: dict[str, Any] = {}
+    for name, field in fields.items():
+        if name not in request.query_params:
+            values |= {} if field.default is empty else {name: field.default}
+            continue
+        try:
+            values[name] = field.run_validation(request.query_params[name])
+        except ValidationError as error:
+            errors[name] = error.detail
+    if errors:
+        raise ValidationError(errors)
+    return values
 
 
 def reject_unknown(kind: str, names: set[str], allowed: set[str]) -> None:

@@ -1,12 +1,17 @@
 """People, their gists, and the consumers of the API."""
 
-from people.models.consumer import ApiKey, RequestCount, Visit
+from people.models.consumer import ANONYMOUS, ApiKey, Consumer, Visit
+from people.models.feed_counter import FeedCounter
 from people.models.gist import Gist, GistQuerySet
 from people.models.person import Person, PersonQuerySet, SearchTerm
+from people.models.request_count import RequestCount
 from people.models.suppressed import Suppressed, SuppressedQuerySet, SuppressionSalt
 
 __all__ = [
+    "ANONYMOUS",
     "ApiKey",
+    "Consumer",
+    "FeedCounter",
     "Gist",
     "GistQuerySet",
     "Person",

@@ -1,27 +1,84 @@
-"""The consumers of the API: keys, visit markers and request counts."""
+"""The consumers of the API, their keys, and the markers of what they have received."""
 
-import time
+import string
 from datetime import timedelta
+from typing import cast
 
-from django.db import IntegrityError, models, transaction
-from django.db.models import F
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
 from django.utils import timezone
-from rest_framework_api_key.models import AbstractAPIKey
+from django.utils.crypto import get_random_string
+from rest_framework_api_key.models import AbstractAPIKey, BaseAPIKeyManager
 
 from people.models.person import Person
 
 USE_RECORDED_EVERY = timedelta(minutes=10)
+ANONYMOUS = "anonymous"
+MAX_IDENTIFIER = 64
+MAX_NAME = 200
+
+
+def new_identifier() -> str:
+    """Return an identifier in lower case, because MySQL does not distinguish it from upper case."""
+    return f"consumer:{get_random_string(16, string.ascii_lowercase + string.digits)}"
+
+
+class Consumer(models.Model):
+    """Who receives gists: a team or program with keys, a staff member, or all requests without a key (API_AUTH=none).
+
+    The markers belong to the consumer, so they stay when its keys are replaced.
+    """
+
+    name = models.CharField(max_length=MAX_NAME, unique=True, help_text="the team or program that uses the API")
+    # The name under which markers and request counts are stored. Releases before 1.0.0 had no consumers and stored
+    # them as key:PREFIX, user:ID and anonymous, which those consumers keep.
+    identifier = models.CharField(max_length=MAX_IDENTIFIER, unique=True, default=new_identifier, editable=False)
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, null=True, blank=True, editable=False, on_delete=models.CASCADE
+    )
+    feed_cursor = models.PositiveBigIntegerField(
+        default=0, db_default=0, editable=False, help_text="position of the last gist of the feed that was acknowledged"
+    )
+    created_at = models.DateTimeField(auto_now_add=True, help_text="when the consumer was added")
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def has_keys(self) -> bool:
+        """Is this a consumer with API keys, and not a staff member or the anonymous one?"""
+        return self.user_id is None and self.identifier != ANONYMOUS
+
+
+class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    def valid(self) -> "ApiKeyQuerySet":
+        """Keys that are neither revoked nor expired."""
+        return self.filter(Q(expiry_date=None) | Q(expiry_date__gt=timezone.now()), revoked=False)
+
+
+class ApiKeyManager(BaseAPIKeyManager.from_queryset(ApiKeyQuerySet)):  # type: ignore[misc]  # untyped library
+    def get_usable_keys(self) -> ApiKeyQuerySet:
+        """With their consumers, so that authentication takes one statement."""
+        return cast(ApiKeyQuerySet, super().get_usable_keys().select_related("consumer"))
 
 
 class ApiKey(AbstractAPIKey):
-    """A consumer's key; only its hash is stored."""
+    """A key of a consumer; only its hash is stored."""
 
+    # NULL: created by a release without consumers; see people.keys.
+    consumer = models.ForeignKey(Consumer, null=True, on_delete=models.CASCADE, related_name="keys")
     read_only = models.BooleanField(
-        default=False, help_text="The key may only read (which also moves its visit markers)."
+        default=False, help_text="The key may only read (which also moves the consumer's markers)."
     )
     last_used_at = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="last valid request, give or take ten minutes"
     )
+
+    objects = ApiKeyManager()
 
     class Meta(AbstractAPIKey.Meta):
         verbose_name = "API key"
@@ -41,7 +98,16 @@ class Visit(models.Model):
     person = models.ForeignKey(
         Person, on_delete=models.CASCADE, related_name="visits", help_text="the person who was visited"
     )
-    consumer = models.CharField(max_length=64, help_text="who has visited: a key, a user, or all without a key")
+    # Without a constraint in the database, because releases without consumers write their own identifiers.
+    consumer = models.ForeignKey(
+        Consumer,
+        to_field="identifier",
+        db_column="consumer",
+        db_constraint=False,
+        on_delete=models.CASCADE,
+        related_name="visits",
+        help_text="who has visited",
+    )
     cursor = models.PositiveBigIntegerField(default=0, help_text="gists up to this id were shown")
     visited_at = models.DateTimeField(null=True, help_text="when the marker was moved last")
 
@@ -49,32 +115,4 @@ class Visit(models.Model):
         constraints = [models.UniqueConstraint(fields=["person", "consumer"], name="one_visit_marker_each")]
 
     def __str__(self) -> str:
-        return f"{self.consumer} at {self.cursor}"
-
-
-class RequestCount(models.Model):
-    """The number of API requests of one client in one minute."""
-
-    client = models.CharField(max_length=100, help_text="a consumer, or an address without a valid key")
-    minute = models.BigIntegerField(db_index=True, help_text="minutes since 1970")
-    count = models.PositiveIntegerField(default=1)
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["client", "minute"], name="one_count_a_minute")]
-
-    def __str__(self) -> str:
-        return f"{self.client}: {self.count}"
-
-    @classmethod
-    def hit(cls, client: str) -> int:
-        """Count a request and return the client's count in this minute. Safe across processes."""
-        minute = int(time.time() // 60)
-        row = cls.objects.filter(client=client[:100], minute=minute)
-        if not row.update(count=F("count") + 1):
-            cls.objects.filter(minute__lt=minute - 1).delete()
-            try:
-                with transaction.atomic():
-                    cls.objects.create(client=client[:100], minute=minute)
-            except IntegrityError:  # Another process created the row first.
-                row.update(count=F("count") + 1)
-        return row.get().count
+        return f"{self.consumer_id} at {self.cursor}"

@@ -1,5 +1,7 @@
 """A public gist, which is also the outbox entry of its Pipedrive activity."""
 
+from datetime import datetime
+
 from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -69,6 +71,10 @@ class Gist(models.Model):
     files = models.JSONField(default=list, help_text="A list of {name, raw_url, language, size in bytes}.")
     github_created_at = models.DateTimeField()
     github_updated_at = models.DateTimeField()
+    # NULL: stored by a release without the feed, until a run numbers it; see people.feed.
+    feed_position = models.PositiveBigIntegerField(
+        null=True, unique=True, editable=False, help_text="place in the feed of all people; see FeedCounter"
+    )
     removed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -105,20 +111,43 @@ class Gist(models.Model):
     @property
     def push_explanation(self) -> str:
         """One sentence: why the gist is, or is not, in Pipedrive."""
-        state, reason = self.PushState(self.push_state), self.push_error
-        if state == self.PushState.PUSHED:
-            since = f" since {self.pushed_at:%Y-%m-%d %H:%M} UTC" if self.pushed_at else ""
-            if reason:
-                return f"Its activity in Pipedrive is {self.pipedrive_activity_id}. {reason}"
-            remark = " Its last edit is not there yet." if self.activity_outdated else ""
-            return f"It is in Pipedrive as activity {self.pipedrive_activity_id}{since}.{remark}"
-        if state == self.PushState.STARTED:
-            since = f" {self.push_started_at:%Y-%m-%d %H:%M} UTC" if self.push_started_at else ""
-            return f"It was sent{since} without a clear response. A run looks it up in Pipedrive before sending again."
-        if state == self.PushState.REJECTED:
-            return f"Pipedrive rejected it. Push it again when the cause is gone. {reason}".strip()
-        if state == self.PushState.SKIPPED:
-            return reason or f"It is not exported: the backfill choice is {self.person.backfill or 'not made yet'}."
-        if reason or self.person.push_error:
-            return f"It waits for the next run, because the last one failed. {reason or self.person.push_error}"
-        return "It waits for the next run."
+        return explain_push(
+            self.push_state,
+            self.push_error,
+            pushed_at=self.pushed_at,
+            push_started_at=self.push_started_at,
+            activity_id=self.pipedrive_activity_id,
+            activity_outdated=self.activity_outdated,
+            backfill=self.person.backfill,
+            person_error=self.person.push_error,
+        )
+
+
+def explain_push(
+    state: str,
+    reason: str,
+    *,
+    pushed_at: datetime | None,
+    push_started_at: datetime | None,
+    activity_id: int | None,
+    activity_outdated: bool,
+    backfill: str,
+    person_error: str,
+) -> str:
+    """See Gist.push_explanation. `reason` is the gist's push_error; `backfill` and `person_error` are the person's."""
+    if state == Gist.PushState.PUSHED:
+        since = f" since {pushed_at:%Y-%m-%d %H:%M} UTC" if pushed_at else ""
+        if reason:
+            return f"Its activity in Pipedrive is {activity_id}. {reason}"
+        remark = " Its last edit is not there yet." if activity_outdated else ""
+        return f"It is in Pipedrive as activity {activity_id}{since}.{remark}"
+    if state == Gist.PushState.STARTED:
+        since = f" {push_started_at:%Y-%m-%d %H:%M} UTC" if push_started_at else ""
+        return f"It was sent{since} without a clear response. A run looks it up in Pipedrive before sending again."
+    if state == Gist.PushState.REJECTED:
+        return f"Pipedrive rejected it. Push it again when the cause is gone. {reason}".strip()
+    if state == Gist.PushState.SKIPPED:
+        return reason or f"It is not exported: the backfill choice is {backfill or 'not made yet'}."
+    if reason or person_error:
+        return f"It waits for the next run, because the last one failed. {reason or person_error}"
+    return "It waits for the next run."

@@ -1,0 +1,56 @@
+"""Views of the feed of all people's gists."""
+
+from typing import Any, cast
+
+from rest_framework import viewsets
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.utils.urls import replace_query_param
+
+from people.api import schema
+from people.api.authentication import get_consumer
+from people.api.base import ApiView
+from people.api.filters import GistFilter, QueryFilterBackend
+from people.api.serializers import AcknowledgementSerializer, FeedGistSerializer, FeedQuerySerializer
+from people.api.validation import filter_names, parse_query, validate_query
+from people.feed import acknowledge
+from people.models import Gist, GistQuerySet
+from people.representations import read_feed
+
+FILTERS = frozenset(filter_names(GistFilter))
+
+
+class FeedViewSet(viewsets.GenericViewSet[Gist], ApiView):
+    """The gists of all people. Reading moves no marker; acknowledging moves the consumer's own."""
+
+    serializer_class = FeedGistSerializer
+    filter_backends = [QueryFilterBackend]
+    filterset_class = GistFilter
+    pagination_class = None
+    queryset = Gist.objects.all()
+    moves_own_marker_only = True
+
+    @schema.read_feed
+    def list(self, request: Request) -> Response:
+        query = parse_query(request, FeedQuerySerializer, others=FILTERS)
+        after = query.get("after", get_consumer(request).feed_cursor)
+        limit = query["page_size"]
+        gists = self.filter_queryset(self.get_queryset()).filter(feed_position__gt=after).order_by("feed_position")
+        rows = read_feed(cast(GistQuerySet, gists[: limit + 1]))
+        has_more = len(rows) > limit
+        cursor = rows[:limit][-1]["feed_position"] if rows else after
+        url = replace_query_param(request.build_absolute_uri(), "after", cursor) if has_more else None
+        return Response({"results": rows[:limit], "cursor": cursor, "next": url})
+
+    @schema.acknowledge_feed
+    def acknowledge(self, request: Request) -> Response:
+        validate_query(request, set())
+        body = AcknowledgementSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        options: dict[str, Any] = body.validated_data
+        try:
+            cursor = acknowledge(get_consumer(request), options["cursor"], force=options["force"])
+        except ValueError as error:
+            raise ValidationError({"cursor": [str(error)]}, code="beyond_the_end") from None
+        return Response({"cursor": cursor})

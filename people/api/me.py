@@ -1,0 +1,32 @@
+"""View of the consumer that sends the request."""
+
+from django.conf import settings
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from people.api import schema
+from people.api.authentication import get_consumer, is_anonymous
+from people.api.base import ApiView
+from people.api.permissions import may_write
+from people.api.serializers import MeSerializer
+from people.api.validation import validate_query
+from people.models import ApiKey, FeedCounter
+
+
+class MeView(ApiView):
+    """Who the consumer is, and what it may do."""
+
+    @schema.get_me
+    def get(self, request: Request) -> Response:
+        validate_query(request, set())
+        consumer = get_consumer(request)
+        limits = (settings.API_REQUESTS_PER_MINUTE, settings.ANONYMOUS_REQUESTS_PER_MINUTE)
+        body = {
+            "consumer": consumer.name,
+            "access": "read_write" if may_write(request) else "read",
+            "key": request.auth if isinstance(request.auth, ApiKey) else None,
+            "feed_cursor": consumer.feed_cursor,
+            "feed_end": FeedCounter.newest(),
+            "requests_per_minute": limits[is_anonymous(request)],
+        }
+        return Response(MeSerializer(body).data)

@@ -1,0 +1,118 @@
+"""API keys and their consumers, for the commands and the admin."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from gisttracker.database import retried
+from people.models import ANONYMOUS, ApiKey, Consumer
+
+MAX_NAME = 50  # characters; keys have the name of their consumer
+DEFAULT_OVERLAP = timedelta(days=7)
+MAX_OVERLAP = timedelta(days=365)
+STAFF_NAME = re.compile(r"\(staff \d+\)$")
+
+
+@dataclass(frozen=True)
+class CreatedKey:
+    """A new key. `secret` is the whole key, which is shown once and not stored."""
+
+    key: ApiKey
+    secret: str
+    replaced: tuple[ApiKey, ...] = ()  # keys that end because of it
+
+
+def parse_consumer_name(text: str) -> str:
+    """Raises ValueError with the rule."""
+    name = " ".join(text.split())
+    if not 1 <= len(name) <= MAX_NAME or not name.isprintable():
+        raise ValueError(f"The name must have 1 to {MAX_NAME} characters.")
+    if name.lower() == ANONYMOUS or STAFF_NAME.search(name):
+        raise ValueError(f"The name {name} is reserved.")
+    return name
+
+
+@retried
+def create_key(name: str, *, read_only: bool = False, expires_at: datetime | None = None) -> CreatedKey:
+    """Create a key of the consumer with this name, which is created if there is none. Other keys stay as they are."""
+    with transaction.atomic():
+        return _create(_get_or_create(name), read_only=read_only, expires_at=expires_at)
+
+
+@retried
+def rotate_key(consumer: Consumer, overlap: timedelta, *, expires_at: datetime | None = None) -> CreatedKey:
+    """Replace the valid keys of a consumer by a new one with the same access. They are valid for the overlap.
+
+    Raises ValueError if there is no valid key, or if the keys differ in what they may do.
+    """
+    with transaction.atomic():
+        # Of two rotations at the same time, the second one also replaces the key of the first.
+        Consumer.objects.select_for_update().get(pk=consumer.pk)
+        replaced = list(ApiKey.objects.filter(consumer=consumer).valid().order_by("created"))
+        if not replaced:
+            raise ValueError(f"{consumer} has no valid key. Create one with create_api_key.")
+        if len({key.read_only for key in replaced}) > 1:
+            raise ValueError(
+                f"{consumer} has read-only keys and others. Create a key with create_api_key, then revoke the old one."
+            )
+        created = _create(consumer, read_only=replaced[0].read_only, expires_at=expires_at)
+        for key in replaced:
+            _end(key, timezone.now() + overlap)
+        return CreatedKey(created.key, created.secret, tuple(replaced))
+
+
+def _end(key: ApiKey, moment: datetime) -> None:
+    if key.expiry_date is None or key.expiry_date > moment:
+        key.expiry_date = moment
+        key.save(update_fields=["expiry_date"])
+
+
+def revoke(key: ApiKey) -> None:
+    key.revoked = True
+    key.save(update_fields=["revoked"])
+
+
+def _get_or_create(name: str) -> Consumer:
+    consumer, _ = Consumer.objects.get_or_create(name=name)
+    return consumer
+
+
+def _create(consumer: Consumer, *, read_only: bool, expires_at: datetime | None) -> CreatedKey:
+    name = consumer.name[:MAX_NAME]
+    key, secret = ApiKey.objects.create_key(name=name, consumer=consumer, read_only=read_only, expiry_date=expires_at)
+    return CreatedKey(key, secret)
+
+
+def get_key_consumer(key: ApiKey) -> Consumer:
+    """Return the consumer of a key. A key of a release without consumers gets one, which has the key's markers."""
+    if key.consumer is None:
+        consumer = _get_or_create_consumer(f"key:{key.prefix}", key.name, fallback=f"{key.name} (key {key.prefix})")
+        ApiKey.objects.filter(pk=key.pk).update(consumer=consumer)
+        key.consumer = consumer
+    return key.consumer
+
+
+def get_user_consumer(user: User) -> Consumer:
+    name = f"{user.username} (staff {user.pk})"
+    return _get_or_create_consumer(f"user:{user.pk}", name, user=user)
+
+
+def get_anonymous_consumer() -> Consumer:
+    return _get_or_create_consumer(ANONYMOUS, ANONYMOUS)
+
+
+def _get_or_create_consumer(identifier: str, name: str, *, fallback: str = "", user: User | None = None) -> Consumer:
+    """`fallback`: the name, if the first one is taken."""
+    found = Consumer.objects.filter(identifier=identifier).first()
+    if found:
+        return found
+    try:
+        return Consumer.objects.get_or_create(identifier=identifier, defaults={"name": name, "user": user})[0]
+    except IntegrityError:
+        if not fallback:
+            raise
+        return _get_or_create_consumer(identifier, fallback)
