@@ -6,7 +6,7 @@ from django.contrib.admin import AdminSite
 from django.http import HttpRequest
 
 APPS = ["people", "sync"]  # Others follow by name.
-MODELS = ["Person", "Gist", "SyncRun", "Alarm", "ApiKey", "Visit", "Suppressed"]
+MODELS = ["Person", "Gist", "SyncRun", "Alarm", "Consumer", "Visit", "Suppressed"]
 
 
 class DeskSite(AdminSite):

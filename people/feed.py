@@ -1,12 +1,15 @@
 """The feed: the gists of all people in the order in which they were stored."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from django.db import transaction
 from django.db.models import Max
 
 from gisttracker.database import retried
-from people.models import Consumer, FeedCounter, Gist
+from gisttracker.prepared import Parameter, PreparedQuery
+from people.models import Consumer, FeedCounter, Gist, GistQuerySet
+from people.representations import Row, represent_feed, select_gists
 
 BATCH_SIZE = 500  # rows in one transaction
 
@@ -37,6 +40,22 @@ def _number_batch() -> int:
         number_gists(gists)
         Gist.objects.bulk_update(gists, ["feed_position"])
         return len(gists)
+
+
+@lru_cache(maxsize=32)
+def _find_gists(limit: int) -> PreparedQuery:
+    gists = Gist.objects.filter(feed_position__gt=Parameter("after")).order_by("feed_position")
+    return PreparedQuery(lambda: select_gists(gists[:limit], "person"))
+
+
+def read_feed(after: int, limit: int, filtered: GistQuerySet | None = None) -> tuple[list[Row], bool]:
+    """Return up to `limit` gists after this position, and whether there are more. `filtered`: only these gists."""
+    if filtered is None:
+        rows = _find_gists(limit + 1)(after=after)
+    else:
+        gists = filtered.filter(feed_position__gt=after).order_by("feed_position")[: limit + 1]
+        rows = list(select_gists(gists, "person"))
+    return represent_feed(rows[:limit]), len(rows) > limit
 
 
 def acknowledge(consumer: Consumer, cursor: int, *, force: bool) -> int:

@@ -3,17 +3,22 @@
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from gisttracker.database import retried
+from gisttracker.prepared import Parameter, PreparedQuery
 from people.models import ANONYMOUS, ApiKey, Consumer
+from people.models.consumer import new_identifier
 
 MAX_NAME = 50  # characters; keys have the name of their consumer
 DEFAULT_OVERLAP = timedelta(days=7)
 MAX_OVERLAP = timedelta(days=365)
+KEY_COLUMNS = [field.attname for field in ApiKey._meta.concrete_fields]
+CONSUMER_COLUMNS = [f"consumer__{field.attname}" for field in Consumer._meta.concrete_fields]
 STAFF_NAME = re.compile(r"\(staff \d+\)$")
 
 
@@ -21,6 +26,7 @@ STAFF_NAME = re.compile(r"\(staff \d+\)$")
 class CreatedKey:
     """A new key. `secret` is the whole key, which is shown once and not stored."""
 
+    consumer: Consumer
     key: ApiKey
     secret: str
     replaced: tuple[ApiKey, ...] = ()  # keys that end because of it
@@ -62,7 +68,7 @@ def rotate_key(consumer: Consumer, overlap: timedelta, *, expires_at: datetime |
         created = _create(consumer, read_only=replaced[0].read_only, expires_at=expires_at)
         for key in replaced:
             _end(key, timezone.now() + overlap)
-        return CreatedKey(created.key, created.secret, tuple(replaced))
+        return CreatedKey(consumer, created.key, created.secret, tuple(replaced))
 
 
 def _end(key: ApiKey, moment: datetime) -> None:
@@ -76,15 +82,39 @@ def revoke(key: ApiKey) -> None:
     key.save(update_fields=["revoked"])
 
 
+def find_consumer(name: str) -> Consumer | None:
+    """Return the consumer with keys and this name. Upper and lower case are different, also on MySQL."""
+    found = [consumer for consumer in Consumer.objects.filter(name=name) if consumer.name == name]
+    return found[0] if found and found[0].has_keys else None
+
+
 def _get_or_create(name: str) -> Consumer:
-    consumer, _ = Consumer.objects.get_or_create(name=name)
-    return consumer
+    return Consumer.objects.get_or_create(name=name, defaults={"identifier": new_identifier()})[0]
 
 
 def _create(consumer: Consumer, *, read_only: bool, expires_at: datetime | None) -> CreatedKey:
     name = consumer.name[:MAX_NAME]
     key, secret = ApiKey.objects.create_key(name=name, consumer=consumer, read_only=read_only, expiry_date=expires_at)
-    return CreatedKey(key, secret)
+    return CreatedKey(consumer, key, secret)
+
+
+def _select_key() -> Any:
+    return ApiKey.objects.filter(prefix=Parameter("prefix"), revoked=False).values(*KEY_COLUMNS, *CONSUMER_COLUMNS)
+
+
+_find_key = PreparedQuery(_select_key)
+
+
+def find_key(secret: str) -> ApiKey | None:
+    """Return the key, with its consumer, if it was not revoked. It may have expired. One statement."""
+    for row in _find_key(prefix=secret.partition(".")[0]):
+        key = ApiKey.from_db(None, KEY_COLUMNS, [row[name] for name in KEY_COLUMNS])
+        if row["consumer_id"]:
+            columns = [name.removeprefix("consumer__") for name in CONSUMER_COLUMNS]
+            key.consumer = Consumer.from_db(None, columns, [row[name] for name in CONSUMER_COLUMNS])
+        if key.is_valid(secret):
+            return key
+    return None
 
 
 def get_key_consumer(key: ApiKey) -> Consumer:

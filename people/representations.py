@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from django.db.models import Count, F, Q
+from django.db.models import Count, Q
 
 from people.models import Gist, GistQuerySet, Person
 from people.models.gist import explain_push
@@ -26,7 +26,7 @@ GIST_COLUMNS = (
     *("github_updated_at", "created_at", "updated_at", "removed_at", "push_state", "push_error"),
     *("pipedrive_activity_id", "feed_position"),
 )
-_REASONS = ("push_started_at", "pushed_at", "activity_outdated")  # what else explains the state of a push
+_REASONS = ("push_started_at", "pushed_at", "activity_outdated")  # what else explain_push needs
 COUNTS = {
     "gist_count": Count("pk"),
     "pending_count": Count("pk", filter=Q(push_state__in=[PushState.PENDING, PushState.STARTED])),
@@ -37,8 +37,10 @@ COUNTS = {
 def read_people(keys: Iterable[int]) -> list[Row]:
     """Return the people with these keys, in their order, with the counts of their gists. Two statements."""
     keys = list(keys)
+    if not keys:
+        return []
     found = {row["id"]: row for row in Person.objects.filter(pk__in=keys).order_by().values(*PERSON_COLUMNS)}
-    counted = Gist.objects.filter(person__in=keys).order_by().values("person").annotate(**COUNTS)
+    counted: Any = Gist.objects.filter(person__in=keys).order_by().values("person").annotate(**COUNTS)
     counts = {row.pop("person"): row for row in counted}
     none = dict.fromkeys(COUNTS, 0)
     # Others were deleted meanwhile.
@@ -54,9 +56,9 @@ def _represent_person(person: Row, counts: Row) -> Row:
     }
 
 
-def select_gists(gists: GistQuerySet) -> Any:
-    """Select what represent_gists needs."""
-    return gists.values(*GIST_COLUMNS, *_REASONS)
+def select_gists(gists: GistQuerySet, *others: str) -> Any:
+    """Select what represent_gists needs, and `others`."""
+    return gists.values(*GIST_COLUMNS, *_REASONS, *others)
 
 
 def represent_gists(rows: Iterable[Row], person: Mapping[str, Any]) -> list[Row]:
@@ -64,30 +66,30 @@ def represent_gists(rows: Iterable[Row], person: Mapping[str, Any]) -> list[Row]
     return [_represent_gist(row, person["backfill"], person["push_error"]) for row in rows]
 
 
-def read_feed(gists: GistQuerySet) -> list[Row]:
-    """Return gists of several people, each with its `person`. One statement."""
-    owner = {"person_login": F("person__github_username"), "owner_backfill": F("person__backfill")}
-    rows = gists.values(*GIST_COLUMNS, *_REASONS, **owner, owner_error=F("person__push_error"))
-    return [
-        {
-            "person": row.pop("person_login"),
-            **_represent_gist(row, row.pop("owner_backfill"), row.pop("owner_error")),
-        }
-        for row in rows
-    ]
+def represent_feed(rows: list[Row]) -> list[Row]:
+    """`rows`: of select_gists with `person`, of several people. One statement, which reads the people."""
+    owners = Person.objects.filter(pk__in={row["person"] for row in rows}).order_by()
+    people = {row["id"]: row for row in owners.values("id", "github_username", "backfill", "push_error")}
+    known = [row for row in rows if row["person"] in people]  # Others were deleted meanwhile.
+    for row in known:
+        owner = people[row["person"]]
+        row["person"] = owner["github_username"]
+        _represent_gist(row, owner["backfill"], owner["push_error"])
+    return known
 
 
 def _represent_gist(row: Row, backfill: str, person_error: str) -> Row:
-    reasons = {name: row.pop(name) for name in _REASONS}
-    explanation = explain_push(
+    row["push_explanation"] = explain_push(
         row["push_state"],
         row["push_error"],
         activity_id=row["pipedrive_activity_id"],
+        pushed_at=row.pop("pushed_at"),
+        push_started_at=row.pop("push_started_at"),
+        activity_outdated=row.pop("activity_outdated"),
         backfill=backfill,
         person_error=person_error,
-        **reasons,
     )
-    return {**row, "push_explanation": explanation}
+    return row
 
 
 def person_etag(person: Mapping[str, Any]) -> str:

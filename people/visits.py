@@ -5,12 +5,15 @@ The visit marker of a consumer for a person is the cursor of the last gist that 
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import F, FilteredRelation, Q
 from django.utils import timezone
 
+from gisttracker.prepared import Parameter, PreparedQuery
+from people.github_names import login_key, parse_login
 from people.models import Consumer, Gist, Person, Visit
 from people.representations import VISITED_COLUMNS, Row, represent_gists, select_gists
 
@@ -58,17 +61,35 @@ def read_since(login: str, consumer: Consumer, since: int, limit: int) -> GistSl
     return _read_slice(person, marker, since, limit)
 
 
-def _read_person(login: str, consumer: Consumer) -> tuple[Row, Marker]:
-    own_visit = FilteredRelation("visits", condition=Q(visits__consumer=consumer.identifier))
+def _select_person() -> Any:
+    own_visit = FilteredRelation("visits", condition=Q(visits__consumer=Parameter("consumer")))
     marker = {"marker_key": F("own_visit"), "marker_cursor": F("own_visit__cursor"), "at": F("own_visit__visited_at")}
-    people = Person.objects.named(login).annotate(own_visit=own_visit).order_by().values(*VISITED_COLUMNS, **marker)
-    person: dict[str, Any] = people.get()
+    people = Person.objects.filter(username_key=Parameter("login")).annotate(own_visit=own_visit).order_by()
+    return people.values(*VISITED_COLUMNS, **marker)
+
+
+_find_person = PreparedQuery(_select_person)
+
+
+@lru_cache(maxsize=32)
+def _find_gists(limit: int) -> PreparedQuery:
+    gists = Gist.objects.filter(person=Parameter("person"), id__gt=Parameter("cursor")).order_by("id")
+    return PreparedQuery(lambda: select_gists(gists[:limit]))
+
+
+def _read_person(login: str, consumer: Consumer) -> tuple[Row, Marker]:
+    try:
+        rows = _find_person(login=login_key(parse_login(login)), consumer=consumer.identifier)
+    except ValueError:  # no login
+        rows = []
+    if not rows:
+        raise Person.DoesNotExist
+    person = rows[0]
     return person, Marker(person.pop("marker_key"), person.pop("marker_cursor") or 0, person.pop("at"))
 
 
 def _read_slice(person: Row, marker: Marker, cursor: int, limit: int) -> GistSlice:
-    gists = Gist.objects.filter(person=person["id"], id__gt=cursor).order_by("id")
-    rows = represent_gists(select_gists(gists[: limit + 1]), person)
+    rows = represent_gists(_find_gists(limit + 1)(person=person["id"], cursor=cursor), person)
     has_more = len(rows) > limit
     rows = rows[:limit]
     return GistSlice(person, rows, rows[-1]["id"] if rows else cursor, marker, has_more)

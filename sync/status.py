@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.db.models import Count, Min
 
-from people.models import Gist, Person
+from people.models import ApiKey, Gist, Person
 from sync.claims import Clock
 from sync.failures import MAX_READ, describe_trouble, push_failures
 from sync.health import judge
@@ -19,6 +19,7 @@ from sync.reasons import Group, group_failures
 
 MAX_REJECTED = 20
 MAX_IN_TROUBLE = 20
+MAX_KEYS = 100
 CACHE_SECONDS = 30  # Each process counts at most this often, however many dashboards ask it.
 CACHE_KEY = "sync.status"
 
@@ -89,6 +90,7 @@ class Status:
     counts: Counts
     limits: RunLimits  # of each API, as the last run that called it has left them
     rejected: list[Gist] = field(default_factory=list)  # the newest MAX_REJECTED
+    expiring_keys: list[ApiKey] = field(default_factory=list)  # valid API keys with an end, the next one first
     github_field_problem: str = ""  # why there is no custom field for the GitHub id in Pipedrive
 
     @property
@@ -126,6 +128,7 @@ def get_status(clock: Clock, *, use_cache: bool = False, age: timedelta | None =
         counts=counts,
         limits=RunLimits.from_json({state.api.lower(): state.limit for state in ApiState.objects.all()}),
         rejected=list(rejected[:MAX_REJECTED]),
+        expiring_keys=list(ApiKey.objects.expiring()[:MAX_KEYS]),
         github_field_problem=GitHubIdField.objects.values_list("problem", flat=True).first() or "",
     )
 

@@ -10,7 +10,7 @@ from django.db.models import DateTimeField, F
 from django.utils import timezone
 
 from people.keys import create_key as create_api_key
-from people.models import FeedCounter, Gist, Person
+from people.models import ApiKey, FeedCounter, Gist, Person
 from sync.models import Alarm, ApiState, FoundActivity, GitHubIdField, PushAttempt, SyncRun
 from tests.standins import GitHubStandIn
 
@@ -86,4 +86,6 @@ def lose_database() -> None:
 
 def create_key(name: str = "Team", **fields: Any) -> str:
     """Create an API key and return it as a consumer sends it."""
-    return create_api_key(name, **fields).secret
+    created = create_api_key(name)
+    ApiKey.objects.filter(pk=created.key.pk).update(**fields)
+    return created.secret

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from people.models import ApiKey, Gist, Person, Visit
+from people.keys import create_key
+from people.models import Gist, Person, Visit
 from sync.models import Alarm, ApiState, PushAttempt, SyncRun
 from tests.factories import create_gist, create_person, create_run
 
@@ -36,9 +37,14 @@ def fill() -> None:
     create_person("cleo", state="gone", last_error="GitHub does not know this account any more.", github_id=77)
     create_person("newcomer")
     create_person("dora", state="paused", github_id=78, polled_at=now - timedelta(days=12))
-    key, _ = ApiKey.objects.create_key(name="sales-dashboard")
-    ApiKey.objects.create_key(name="reports", read_only=True, expiry_date=now + timedelta(days=20))
-    Visit.objects.create(person=people[0], consumer=f"key:{key.prefix}", cursor=3, visited_at=now - timedelta(hours=4))
+    consumer = create_key("sales-dashboard").consumer
+    create_key("reports", read_only=True, expires_at=now + timedelta(days=20))
+    Visit.objects.create(
+        person=people[0],
+        consumer=consumer,
+        cursor=3,
+        visited_at=now - timedelta(hours=4),
+    )
     for api, remaining in (("GitHub", 4873.0), ("Pipedrive", 28211.0)):
         limit = {"remaining": remaining, "reset": None, "requests": 13, "stopped": "", "resets_at": None}
         ApiState.objects.create(api=api, run_id=runs[-1].pk, called_at=now, limit=limit)

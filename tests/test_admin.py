@@ -14,12 +14,12 @@ from django.utils import timezone
 
 from people.admin.gists import ROW_ACTIONS as GIST_ACTIONS
 from people.admin.people_actions import ROW_ACTIONS as PERSON_ACTIONS
-from people.models import ApiKey, Gist, Person, Visit
+from people.models import Consumer, Gist, Person, Visit
 from sync.models import Alarm, PushAttempt, SyncRun
 from tests.factories import create_gist, create_key, create_person, create_run
 
 pytestmark = pytest.mark.django_db
-LISTS = ["people/person", "people/gist", "people/visit", "people/apikey", "sync/syncrun", "sync/alarm"]
+LISTS = ["people/person", "people/gist", "people/visit", "people/consumer", "sync/syncrun", "sync/alarm"]
 EVIL = "<script>alert(1)</script>"
 # What each action must find, so that it changes something.
 PERSON_FIELDS: dict[str, dict[str, Any]] = {"unwatch": {"watched": True}, "resume": {"state": "paused"}}
@@ -48,15 +48,15 @@ def create_rows(count: int, text: str = "text") -> None:
         gist = create_gist(person, description=text, push_state="rejected", push_error=text)
         run = create_run(errors=f"@person-{number}: {text}\n{text}", finished_at=now, outcome="failed")
         PushAttempt.objects.create(gist=gist, run_id=run.pk, attempted_at=now, outcome="refused", message=text)
-        create_key(text[:50])
-        for consumer in (f"key:{ApiKey.objects.latest('created').prefix}", "user:1"):
-            Visit.objects.create(person=person, consumer=consumer, cursor=1, visited_at=now)
+        create_key(f"{text[:40]} {number}")
+        for consumer in (Consumer.objects.latest("pk").identifier, "user:1"):
+            Visit.objects.create(person=person, consumer_id=consumer, cursor=1, visited_at=now)
         Alarm.objects.create(code=text[:60], severity="page", message=text, raised_at=now - timedelta(hours=1))
 
 
 def get_pages() -> list[str]:
     """The URL of each list, and of one row of each."""
-    rows = {"people/person": Person, "people/gist": Gist, "people/apikey": ApiKey, "sync/alarm": Alarm}
+    rows = {"people/person": Person, "people/gist": Gist, "people/consumer": Consumer, "sync/alarm": Alarm}
     details = [f"/admin/{page}/{model._default_manager.latest('pk').pk}/change/" for page, model in rows.items()]
     return [*[f"/admin/{page}/" for page in LISTS], *details, f"/admin/sync/syncrun/{create_run().pk}/change/"]
 
@@ -188,7 +188,7 @@ def test_the_queries_of_a_page_do_not_grow_with_its_rows(page: str, admin_client
     for number in range(30):
         gist = create_gist(person)
         PushAttempt.objects.create(gist=gist, attempted_at=timezone.now(), outcome="succeeded")
-        Visit.objects.create(person=person, consumer=f"user:{number + 2}")
+        Visit.objects.create(person=person, consumer_id=f"user:{number + 2}")
 
     assert count_queries() == with_three <= 12
 

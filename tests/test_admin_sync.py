@@ -10,7 +10,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from people.admin.markup import duration_in_words
-from people.models import ApiKey
+from people.models import ApiKey, Consumer
 from sync.admin.runs import group_problems
 from sync.models import Alarm
 from sync.summary import Summary
@@ -141,12 +141,15 @@ def test_a_key_shows_when_it_was_used_and_whether_it_is_valid(admin_client: Clie
     create_key("limited", expiry_date=NOW() + timedelta(days=1), read_only=True)
     ApiKey.objects.filter(name="limited").update(last_used_at=NOW() - timedelta(days=3))
 
-    page = get(admin_client, "/admin/people/apikey/")
+    page = get(admin_client, "/admin/people/consumer/")
+    details = [get(admin_client, f"/admin/people/consumer/{row.pk}/change/") for row in Consumer.objects.all()]
 
-    for text in ('badge-ok">does not expire', 'badge-error">expired on', 'badge-error">revoked', 'badge-ok">until'):
+    for text in ('badge-ok">1 valid key<', 'badge-error">no valid key<', 'badge-warning">1 valid key, the last one'):
         assert text in page
     assert re.search(r"3.days ago", page)
-    assert "read only" in page
+    for text in ('badge-ok">does not expire', 'badge-error">expired on', 'badge-error">revoked', 'badge-ok">until'):
+        assert any(text in detail for detail in details)
+    assert any("read only" in detail for detail in details)
 
 
 def test_the_use_of_a_key_is_recorded_without_a_write_in_each_request(api: APIClient) -> None:

@@ -33,9 +33,9 @@ def test_the_list_shows_each_key_without_its_secret(capsys: pytest.CaptureFixtur
     lines = run(capsys, "list_api_keys").splitlines()
 
     assert lines == [
-        "name       prefix    access          created     last day    revoked",
-        f"my team    {team[:8]}  read and write  {today}  -           -",
-        f"dashboard  {board[:8]}  read-only       {today}  2999-01-31  revoked",
+        "consumer   prefix    access          state    created     expires           last used",
+        f"my team    {team[:8]}  read and write  valid    {today}  -                 -",
+        f"dashboard  {board[:8]}  read-only       revoked  {today}  2999-02-01 00:00  -",
     ]
 
 
@@ -46,11 +46,12 @@ def test_the_list_can_be_json(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert row.pop("created") == f"{dt.datetime.now(dt.UTC):%Y-%m-%d}"
     assert row == {
-        "name": "dashboard",
+        "consumer": "dashboard",
         "prefix": key[:8],
         "access": "read-only",
-        "last_day": "2999-01-31",
-        "revoked": False,
+        "state": "valid",
+        "expires": "2999-02-01 00:00",
+        "last_used": None,
     }
 
 

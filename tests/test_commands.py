@@ -162,7 +162,7 @@ def test_an_old_schema_is_named(tmp_path: Path) -> None:
         old.execute("CREATE TABLE people_apikey (id TEXT)")
     old.close()
 
-    assert is_refused(manage("list_api_keys", SQLITE_PATH=str(database)), "it is not migrated (no such column: people_")
+    assert is_refused(manage("list_api_keys", SQLITE_PATH=str(database)), "it is not migrated (no such table: people_")
 
 
 def test_an_unreachable_server_is_named_as_json_without_secrets() -> None:

@@ -35,7 +35,7 @@ def known(db: None, admin_client: Client) -> Person:
     gist.refresh_from_db()
     PushAttempt.objects.create(gist=gist, attempted_at=gist.created_at, outcome="succeeded")
     FoundActivity.objects.create(gist_id=gist.github_id, activity_id=39)
-    Visit.objects.create(person=ada, consumer="key:1")
+    Visit.objects.create(person=ada, consumer_id="key:1")
     user = User.objects.get(username="admin")
     LogEntry.objects.create(user=user, action_flag=1, object_repr="@Ada", object_id="999")
     create_gist(create_person("ben", github_id=1002, last_error="already tracked as @Ada (added 2026-01-01)"))
@@ -419,7 +419,7 @@ def test_everything_about_a_person_is_exported(state: str, name: str, known: Per
     assert (exported["person"]["email"], exported["person"]["state"]) == ("ada@example.com", state)
     (gist,) = exported["gists"]
     assert (gist["files"][0]["name"], gist["attempts"][0]["outcome"]) == ("notes.md", "succeeded")
-    assert [visit["consumer"] for visit in exported["visits"]] == ["key:1"]
+    assert [visit["consumer_id"] for visit in exported["visits"]] == ["key:1"]
     assert "lovelace" in exported["search_terms"]
     assert [len(run["lines"]) for run in exported["run_lines"]] == [2]
     assert [len(exported[name]) for name in ("alarms", "admin_log", "found_activities")] == [1, 1, 1]

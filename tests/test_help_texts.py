@@ -31,4 +31,4 @@ def test_each_column_in_the_admin_has_a_help_text(model: type[Model]) -> None:
 def test_the_columns_of_people_are_found() -> None:
     names = {field.name for model in MODELS for field in find_shown_columns(model)}
 
-    assert {"github_username", "next_push_at", "read_only"} <= names
+    assert {"github_username", "next_push_at", "requested_by"} <= names

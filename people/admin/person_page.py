@@ -200,5 +200,5 @@ def _describe_gist(gist: Gist, attempts: list[SafeString]) -> GistRow:
 
 def _get_visits(person: Person) -> list[tuple[str, SafeString, int]]:
     visits = list(person.visits.order_by("-visited_at")[:MAX_VISITS])
-    names = get_consumer_names(visit.consumer for visit in visits)
-    return [(names[visit.consumer], time_in_words(visit.visited_at), visit.cursor) for visit in visits]
+    names = get_consumer_names(visit.consumer_id for visit in visits)
+    return [(names[visit.consumer_id], time_in_words(visit.visited_at), visit.cursor) for visit in visits]

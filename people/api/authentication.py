@@ -1,13 +1,11 @@
 """Authentication with API keys, and the consumer that a request belongs to."""
 
-from typing import cast
-
 from django.contrib.auth.models import AnonymousUser, User
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from people.keys import get_anonymous_consumer, get_key_consumer, get_user_consumer
+from people.keys import find_key, get_anonymous_consumer, get_key_consumer, get_user_consumer
 from people.models import ApiKey, Consumer
 
 SCHEME = "Api-Key"
@@ -22,10 +20,9 @@ class ApiKeyAuthentication(BaseAuthentication):
             return None
         if len(parts) != 2:
             raise AuthenticationFailed(f"Send the key as `Authorization: {SCHEME} YOUR-KEY`.")
-        try:
-            key = cast(ApiKey, ApiKey.objects.get_from_key(parts[1]))
-        except ApiKey.DoesNotExist:
-            raise AuthenticationFailed("This API key is unknown or revoked.") from None
+        key = find_key(parts[1])
+        if key is None:
+            raise AuthenticationFailed("This API key is unknown or revoked.")
         if key.has_expired:
             raise AuthenticationFailed(f"This API key expired on {key.expiry_date:%Y-%m-%d}.")
         key.record_use()
@@ -39,10 +36,11 @@ def get_consumer(request: Request) -> Consumer:
     """Return the consumer of the key or of the staff member, else the one of all requests without a key."""
     if isinstance(request.auth, ApiKey):
         return get_key_consumer(request.auth)
-    if not hasattr(request, "consumer"):  # It is needed several times in a request.
-        user = request.user
-        request.consumer = get_user_consumer(user) if isinstance(user, User) else get_anonymous_consumer()
-    return cast(Consumer, request.consumer)
+    found: Consumer | None = getattr(request, "consumer", None)
+    if found is None:  # It is needed several times in a request.
+        found = get_user_consumer(request.user) if isinstance(request.user, User) else get_anonymous_consumer()
+        setattr(request, "consumer", found)  # noqa: B010  # no attribute that the class declares
+    return found
 
 
 def is_anonymous(request: Request) -> bool:

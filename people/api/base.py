@@ -5,10 +5,10 @@ from typing import Any
 from rest_framework import status
 from rest_framework.exceptions import APIException, AuthenticationFailed, NotAuthenticated, NotFound
 from rest_framework.permissions import SAFE_METHODS
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from people.api.renderers import JsonRenderer
 from people.api.throttling import RateLimit
 from people.github_names import parse_login
 from people.models import Person
@@ -30,7 +30,7 @@ class ApiView(APIView):
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Add the headers about caching and the rate limit. Errors are always JSON."""
         if getattr(response, "exception", False):
-            request.accepted_renderer, request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
+            request.accepted_renderer, request.accepted_media_type = JsonRenderer(), JsonRenderer.media_type
         response = super().finalize_response(request, response, *args, **kwargs)
         if not response.has_header("Cache-Control"):
             may_be_stored = request.method in SAFE_METHODS and response.status_code == status.HTTP_200_OK

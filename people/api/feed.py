@@ -14,9 +14,8 @@ from people.api.base import ApiView
 from people.api.filters import GistFilter, QueryFilterBackend
 from people.api.serializers import AcknowledgementSerializer, FeedGistSerializer, FeedQuerySerializer
 from people.api.validation import filter_names, parse_query, validate_query
-from people.feed import acknowledge
+from people.feed import acknowledge, read_feed
 from people.models import Gist, GistQuerySet
-from people.representations import read_feed
 
 FILTERS = frozenset(filter_names(GistFilter))
 
@@ -35,13 +34,12 @@ class FeedViewSet(viewsets.GenericViewSet[Gist], ApiView):
     def list(self, request: Request) -> Response:
         query = parse_query(request, FeedQuerySerializer, others=FILTERS)
         after = query.get("after", get_consumer(request).feed_cursor)
-        limit = query["page_size"]
-        gists = self.filter_queryset(self.get_queryset()).filter(feed_position__gt=after).order_by("feed_position")
-        rows = read_feed(cast(GistQuerySet, gists[: limit + 1]))
-        has_more = len(rows) > limit
-        cursor = rows[:limit][-1]["feed_position"] if rows else after
+        is_filtered = not FILTERS.isdisjoint(request.query_params)
+        filtered = cast(GistQuerySet, self.filter_queryset(self.get_queryset())) if is_filtered else None
+        rows, has_more = read_feed(after, query["page_size"], filtered)
+        cursor = rows[-1]["feed_position"] if rows else after
         url = replace_query_param(request.build_absolute_uri(), "after", cursor) if has_more else None
-        return Response({"results": rows[:limit], "cursor": cursor, "next": url})
+        return Response({"results": rows, "cursor": cursor, "next": url})
 
     @schema.acknowledge_feed
     def acknowledge(self, request: Request) -> Response:

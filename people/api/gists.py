@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from people.api import schema
 from people.api.base import ApiView, get_tracked_person
 from people.api.filters import GistFilter, QueryFilterBackend, StrictOrdering
-from people.api.pagination import PagePagination
+from people.api.pagination import Pagination
 from people.api.serializers import GistSerializer
 from people.api.validation import PAGING, filter_names, validate_query
 from people.models import Gist, GistQuerySet
@@ -22,7 +22,7 @@ class GistViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Gist], ApiView)
     """The gists of one person. Listing them does not move a visit marker."""
 
     serializer_class = GistSerializer
-    pagination_class = PagePagination
+    pagination_class = Pagination
     filter_backends = [QueryFilterBackend, StrictOrdering]
     filterset_class = GistFilter
     ordering_fields = ["id", "created_at", "github_created_at", "github_updated_at"]

@@ -1,4 +1,4 @@
-"""Pagination of the lists by page number."""
+"""Pagination of the lists, by page number or by a cursor."""
 
 import hashlib
 from typing import Any, cast
@@ -11,9 +11,11 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import PageNumberPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.utils.urls import replace_query_param
 
 MAX_EXACT_COUNT = 10_000  # rows
 MAX_COUNT_AGE_SECONDS = 30
+MAX_ID_DIGITS = 18  # all such numbers fit into 64 bits
 
 
 class CappedCountPaginator(Paginator):  # type: ignore[type-arg]  # generic only in the stubs
@@ -36,8 +38,12 @@ class CappedCountPaginator(Paginator):  # type: ignore[type-arg]  # generic only
         return count
 
 
-class PagePagination(PageNumberPagination):
-    """`page` and `page_size` (default 100, maximum 500). The pages are also linked in the Link header."""
+class Pagination(PageNumberPagination):
+    """Pages by number, or by a cursor.
+
+    `page` and `page_size` (default 100, maximum 500); the pages are also linked in the Link header. With `after`, the
+    rows after this id, oldest first: rows that are deleted meanwhile make a client skip none, and nothing is counted.
+    """
 
     page_size = 100
     max_page_size = 500
@@ -45,23 +51,79 @@ class PagePagination(PageNumberPagination):
     last_page_strings = ()
     django_paginator_class = CappedCountPaginator
 
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
+        self.page: Any = None
+        self.url, self.cursor, self.has_more = request.build_absolute_uri(), None, False
+        if "after" not in request.query_params:
+            return super().paginate_queryset(queryset, request, view)
+        for name in ("page", "ordering"):
+            if name in request.query_params:
+                raise ValidationError({name: ["Cannot be combined with `after`, which orders by id."]})
+        after, size = self._get_after(request), self.get_page_size(request)
+        rows = list(queryset.order_by("pk").filter(pk__gt=after)[: size + 1])
+        self.has_more, rows = len(rows) > size, rows[:size]
+        self.cursor = _get_id(rows[-1]) if rows else after
+        return rows
+
+    def _get_after(self, request: Request) -> int:
+        given = request.query_params["after"]
+        if not (given.isascii() and given.isdigit() and len(given) <= MAX_ID_DIGITS):
+            raise ValidationError({"after": ["Must be a whole number from 0."]})
+        return int(given)
+
     def get_page_size(self, request: Request) -> int:
         given = request.query_params.get("page_size", str(self.page_size))
         if not (given.isascii() and given.isdigit() and 1 <= int(given[:9]) <= self.max_page_size):
             raise ValidationError({"page_size": [f"Must be a whole number from 1 to {self.max_page_size}."]})
         return int(given)
 
-    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
-        ranges = {"page": {"minimum": 1}, "page_size": {"minimum": 1, "maximum": self.max_page_size, "default": 100}}
-        return [
-            {"name": name, "required": False, "in": "query", "schema": {"type": "integer", **limits}}
-            for name, limits in ranges.items()
-        ]
+    def get_next_link(self) -> str | None:
+        if self.cursor is None:
+            return super().get_next_link()
+        return replace_query_param(self.url, "after", self.cursor) if self.has_more else None
 
     def get_paginated_response(self, data: Any) -> Response:
-        response = super().get_paginated_response(data)
-        urls = {"next": self.get_next_link(), "prev": self.get_previous_link()}
-        links = [f'<{url}>; rel="{name}"' for name, url in urls.items() if url]
-        if links:
-            response["Link"] = ", ".join(links)
-        return response
+        count, previous = None, None
+        if self.page is not None:
+            count, previous = self.page.paginator.count, self.get_previous_link()
+        next_url = self.get_next_link()
+        links = [f'<{url}>; rel="{name}"' for name, url in (("next", next_url), ("prev", previous)) if url]
+        headers = {"Link": ", ".join(links)} if links else {}
+        body = {"count": count, "next": next_url, "previous": previous, "cursor": self.cursor, "results": data}
+        return Response(body, headers=headers)
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        after = "return the rows after this id, oldest first; 0 to begin; cannot be combined with page and ordering"
+        parameters: dict[str, dict[str, Any]] = {
+            "page": {"minimum": 1},
+            "page_size": {"minimum": 1, "maximum": self.max_page_size, "default": 100},
+            "after": {"minimum": 0},
+        }
+        return [
+            {
+                "name": name,
+                "required": False,
+                "in": "query",
+                "schema": {"type": "integer", **limits},
+                **({"description": after} if name == "after" else {}),
+            }
+            for name, limits in parameters.items()
+        ]
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        url = {"type": ["string", "null"], "format": "uri"}
+        number = {"type": ["integer", "null"], "minimum": 0}
+        properties = {
+            "count": {**number, "description": "all rows; null with `after`"},
+            "next": {**url, "description": "URL of the next page, if there is one"},
+            "previous": {**url, "description": "URL of the previous page; null with `after`"},
+            "cursor": {**number, "description": "with `after`: send it as `after` to get the next rows"},
+            "results": schema,
+        }
+        return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _get_id(row: Any) -> int:
+    """Return the primary key of what a query set returns: a key, a dict or an object."""
+    key: int = row if isinstance(row, int) else row["id"] if isinstance(row, dict) else row.pk
+    return key

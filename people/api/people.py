@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils.http import parse_etags
 from rest_framework import mixins, status, viewsets
 from rest_framework.exceptions import ParseError, ValidationError
-from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
@@ -27,8 +27,9 @@ from people.api.base import (
 )
 from people.api.export import CsvRenderer, csv_response, is_csv_requested
 from people.api.filters import PersonFilter, PrefixSearch, QueryFilterBackend, StrictOrdering
-from people.api.pagination import PagePagination
+from people.api.pagination import Pagination
 from people.api.parsers import CsvParser, JsonParser
+from people.api.renderers import JsonRenderer
 from people.api.serializers import (
     DEFAULT_PAGE_SIZE,
     MAX_PAGE_SIZE,
@@ -51,7 +52,7 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiV
     """The tracked people."""
 
     serializer_class = PersonSerializer
-    pagination_class = PagePagination
+    pagination_class = Pagination
     filter_backends = [QueryFilterBackend, PrefixSearch, StrictOrdering]
     filterset_class = PersonFilter
     ordering_fields = ["id", "github_username", "created_at", "polled_at"]
@@ -63,7 +64,7 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiV
         return Person.objects.all()
 
     def get_renderers(self) -> list[BaseRenderer]:
-        return [JSONRenderer(), *([CsvRenderer()] if self.action == "list" else [])]
+        return [JsonRenderer(), *([CsvRenderer()] if self.action == "list" else [])]
 
     @schema.list_people
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Any:
@@ -134,7 +135,7 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiV
         query = UntrackQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
         if query.validated_data["forget"] == "true":
-            forget_login(parse_tracked_login(username), by=get_consumer(request))
+            forget_login(parse_tracked_login(username), by=get_consumer(request).name)
             return Response(status=status.HTTP_204_NO_CONTENT)
         with transaction.atomic():
             # Visits and the sync take the same lock, so none of them adds rows while these are deleted.

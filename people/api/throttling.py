@@ -1,5 +1,6 @@
 """Rate limits of consumers, and of the addresses of requests without a valid key."""
 
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -41,7 +42,8 @@ class MinuteThrottle(BaseThrottle):
         if not max_requests:
             return True
         count = RequestCount.hit(client)
-        request.rate_limit = RateLimit(max_requests, count, round(self.wait()))
+        rate_limit = RateLimit(max_requests, count, math.ceil(self.wait()))
+        setattr(request, "rate_limit", rate_limit)  # noqa: B010  # no attribute that the class declares
         return count <= max_requests
 
     def wait(self) -> float:

@@ -13,7 +13,7 @@ from rest_framework.serializers import Serializer
 
 from people import backfill
 
-PAGING = {"page", "page_size", "ordering"}
+PAGING = {"page", "page_size", "after", "ordering"}
 REPEATABLE = {"state", "push_state"}
 MAY_BE_EMPTY = {"search"}
 

@@ -2,8 +2,6 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
-import people.models.consumer
-
 
 class Migration(migrations.Migration):
     dependencies = [("people", "0002_database_cascades"), migrations.swappable_dependency(settings.AUTH_USER_MODEL)]
@@ -18,9 +16,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "identifier",
-                    models.CharField(
-                        default=people.models.consumer.new_identifier, editable=False, max_length=64, unique=True
-                    ),
+                    models.CharField(editable=False, max_length=64, unique=True),
                 ),
                 (
                     "feed_cursor",

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 
 from people.api.base import ApiView, get_tracked_person
 from people.api.filters import StrictOrdering
-from people.api.pagination import PagePagination
+from people.api.pagination import Pagination
 from people.api.validation import PAGING, validate_query
 from sync.api import schema
 from sync.api.serializers import PushAttemptSerializer
@@ -22,7 +22,7 @@ class PushAttemptViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[PushAtte
 
     queryset = PushAttempt.objects.none()
     serializer_class = PushAttemptSerializer
-    pagination_class = PagePagination
+    pagination_class = Pagination
     filter_backends = [StrictOrdering]
     ordering_fields = ["id"]
     ordering = ["-id"]

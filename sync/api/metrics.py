@@ -57,10 +57,20 @@ class StatusCollector(Collector):
             "how long the longest waiting gist has waited",
             self._age(counts.oldest_backlog_at),
         )
+        yield self._key_expiry()
         remaining = {
             api: limit.remaining for api, limit in self.status.limits.by_api().items() if limit.remaining is not None
         }
         yield gauge_by("api_requests_remaining", "api", "remaining budget at the end of the last run", remaining)
+
+    def _key_expiry(self) -> GaugeMetricFamily:
+        description = "when a valid API key ends; keys without an end are left out"
+        name = "gisttracker_api_key_expiry_timestamp_seconds"
+        family = GaugeMetricFamily(name, description, labels=["consumer", "prefix"])
+        for key in self.status.expiring_keys:
+            if key.expiry_date:
+                family.add_metric([key.consumer_name, key.prefix], key.expiry_date.timestamp())
+        return family
 
     def _is_healthy(self) -> bool:
         return self.status.health.state != HealthState.UNHEALTHY

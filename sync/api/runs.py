@@ -9,7 +9,7 @@ from rest_framework.response import Response
 
 from people.api.base import ApiView
 from people.api.filters import StrictOrdering
-from people.api.pagination import PagePagination
+from people.api.pagination import Pagination
 from people.api.validation import PAGING, validate_query
 from sync.api import schema
 from sync.api.serializers import SyncRunSerializer
@@ -23,7 +23,7 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
 
     queryset = SyncRun.objects.all()
     serializer_class = SyncRunSerializer
-    pagination_class = PagePagination
+    pagination_class = Pagination
     filter_backends = [StrictOrdering]
     ordering_fields = ["id"]
     ordering = ["-id"]

@@ -82,6 +82,7 @@ STATUS = {
     "backlog": 1,
     "oldest_backlog_at": "2026-11-24T09:00:03Z",
     "oldest_poll_at": "2026-11-24T09:00:02Z",
+    "expiring_keys": [{"consumer": "my-team", "prefix": "Qh8ZkT3v", "expires_at": "2026-12-03T14:05:00Z"}],
     "github_field_problem": "",
     "in_trouble": 0,
     "people_in_trouble": [],

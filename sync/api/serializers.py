@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from people.models import Gist, Person
+from people.models import ApiKey, Gist, Person
 from sync.models import Alarm, PushAttempt, SyncRun
 from sync.problems import Code, Health, HealthState, Problem
 from sync.reasons import Group
@@ -180,6 +180,14 @@ class HealthSerializer(serializers.Serializer[Health]):
     problems = ProblemSerializer(many=True, help_text="the most severe first")
 
 
+class ExpiringKeySerializer(serializers.Serializer[ApiKey]):
+    """A valid API key that ends."""
+
+    consumer = serializers.CharField(source="consumer_name")
+    prefix = serializers.CharField()
+    expires_at = serializers.DateTimeField(source="expiry_date")
+
+
 class StatusSerializer(serializers.Serializer[Status]):
     """The state of the sync. The counts of people and gists may be up to 30 seconds old."""
 
@@ -195,6 +203,7 @@ class StatusSerializer(serializers.Serializer[Status]):
     backlog = serializers.IntegerField(help_text="gists that are pending or started")
     oldest_backlog_at = serializers.DateTimeField(source="counts.oldest_backlog_at", allow_null=True)
     oldest_poll_at = serializers.DateTimeField(source="counts.oldest_poll_at", allow_null=True)
+    expiring_keys = ExpiringKeySerializer(many=True, help_text="valid API keys that end, the next one first")
     github_field_problem = serializers.CharField(
         allow_blank=True, help_text="why there is no field for the GitHub id in Pipedrive; empty if there is one"
     )

@@ -1,5 +1,10 @@
 """View of the status."""
 
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -18,4 +23,11 @@ class StatusView(ApiView):
     def get(self, request: Request) -> Response:
         validate_query(request, set())
         status = get_status(database_clock(), use_cache=True)
-        return Response(StatusSerializer(status).data)
+        body = StatusSerializer(status).data
+        return Response(body, headers={"ETag": compute_etag(body)})
+
+
+def compute_etag(body: Mapping[str, Any]) -> str:
+    """A weak ETag: `age_seconds` grows, and the state stays the same."""
+    state = json.dumps({**body, "age_seconds": None}, default=str)
+    return f'W/"{hashlib.sha256(state.encode()).hexdigest()[:32]}"'

@@ -1,7 +1,7 @@
 """`make bench-compare`: what a request costs, in this checkout and in an earlier commit (BASE), side by side.
 
-Two processes, one for each checkout, each with its own database on one MySQL-compatible server, answer the same requests
-in turn through Django's test client, with the key check and the rate limit. So other load on the machine slows both.
+Two processes, one for each checkout, each with its own database on one MySQL-compatible server, answer the same
+requests in turn through Django's test client, with the key check and the rate limit. So other load slows both.
 Prints the CPU time of a request (the median of the rounds) and the number of statements.
 """
 
@@ -30,7 +30,8 @@ REQUESTS = [
 
 
 def main() -> int:
-    print("| request | statements | CPU | in this checkout: statements | CPU | ratio |\n| --- | --- | --- | --- | --- | --- |")
+    print("| request | base: statements | CPU | here: statements | CPU | ratio |")
+    print("| --- | --- | --- | --- | --- | --- |")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         archive = subprocess.run(["git", "archive", BASE], cwd=ROOT, capture_output=True, check=True).stdout

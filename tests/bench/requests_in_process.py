@@ -55,6 +55,7 @@ def create_key() -> str:
 
 def fill(people: int) -> None:
     from django.utils import timezone
+
     from people.models import Gist, Person
 
     if Person.objects.count() == people:

@@ -14,25 +14,27 @@ from people.models import ApiKey
 
 @dataclass(frozen=True)
 class Row:
-    """What is shown of a key. Days are in UTC; `last_day` is None for a key that does not expire."""
+    """What is shown of a key. Times are in UTC, as "2027-01-31 09:30"; None: it does not expire, or was not used."""
 
-    name: str
+    consumer: str
     prefix: str
     access: str
+    state: str
     created: str
-    last_day: str | None
-    revoked: bool
+    expires: str | None
+    last_used: str | None
 
 
 class Command(GisttrackerCommand):
-    help = "List the API keys, oldest first, with their names, prefixes, access and last day (UTC)."
+    help = "List the API keys, oldest first, with their consumers, prefixes, access and times (UTC)."
     examples = ("", "--json")
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="print one JSON array")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        rows = [describe(key) for key in ApiKey.objects.order_by("created", "prefix")]
+        keys = ApiKey.objects.select_related("consumer").order_by("created", "prefix")
+        rows = [describe(key) for key in keys]
         if options["json"]:
             self.stdout.write(json.dumps([asdict(row) for row in rows]))
         elif rows:
@@ -42,16 +44,19 @@ class Command(GisttrackerCommand):
 
 
 def describe(key: ApiKey) -> Row:
-    # The time of expiry is the first moment at which the key is not valid any more.
-    last_day = key.expiry_date and (key.expiry_date.astimezone(dt.UTC) - dt.timedelta(microseconds=1)).date()
     return Row(
-        name=key.name,
+        consumer=key.consumer_name,
         prefix=key.prefix,
         access="read-only" if key.read_only else "read and write",
+        state="revoked" if key.revoked else "expired" if key.has_expired else "valid",
         created=key.created.astimezone(dt.UTC).date().isoformat(),
-        last_day=last_day.isoformat() if last_day else None,
-        revoked=key.revoked,
+        expires=_format_time(key.expiry_date),
+        last_used=_format_time(key.last_used_at),
     )
+
+
+def _format_time(moment: dt.datetime | None) -> str | None:
+    return f"{moment.astimezone(dt.UTC):%Y-%m-%d %H:%M}" if moment else None
 
 
 def format_table(rows: list[Row]) -> Iterator[str]:
@@ -63,7 +68,4 @@ def format_table(rows: list[Row]) -> Iterator[str]:
 
 
 def _format_cells(row: Row) -> list[str]:
-    return [
-        *(" ".join(row.name.split()), row.prefix, row.access, row.created),
-        *(row.last_day or "-", "revoked" if row.revoked else "-"),
-    ]
+    return [" ".join(str(value or "-").split()) for value in asdict(row).values()]

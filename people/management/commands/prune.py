@@ -12,7 +12,8 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from gisttracker.commands import GisttrackerCommand
-from people.models import ApiKey, RequestCount, Visit
+from people.keys import get_key_consumer
+from people.models import ANONYMOUS, ApiKey, Consumer, RequestCount, Visit
 
 KEEP_LOGINS_FOR = timedelta(days=90)
 KEEP_ADMIN_LOG_FOR = timedelta(days=365)
@@ -47,11 +48,12 @@ def find_old_rows() -> Iterator[tuple[str, QuerySet[Any]]]:
 
 
 def _visits_of_deleted_consumers() -> QuerySet[Visit]:
-    """Consumers are named in people.api.authentication. A revoked key still exists; only deleted ones are gone."""
-    consumers = [f"key:{prefix}" for prefix in ApiKey.objects.values_list("prefix", flat=True)]
-    consumers += [f"user:{pk}" for pk in User.objects.values_list("pk", flat=True)]
-    named = Visit.objects.filter(consumer__startswith="key:") | Visit.objects.filter(consumer__startswith="user:")
-    return named.exclude(consumer__in=consumers)
+    """Deleting a consumer deletes its visits. These are of keys and users that a release without consumers deleted."""
+    for key in ApiKey.objects.filter(consumer=None):
+        get_key_consumer(key)
+    kept = [*Consumer.objects.values_list("identifier", flat=True), ANONYMOUS]
+    kept += [f"user:{pk}" for pk in User.objects.values_list("pk", flat=True)]
+    return Visit.objects.exclude(consumer_id__in=kept)
 
 
 def delete(rows: QuerySet[Any]) -> int:

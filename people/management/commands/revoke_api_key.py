@@ -6,6 +6,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from gisttracker import logs
 from gisttracker.commands import GisttrackerCommand
+from people.keys import revoke
 from people.models import ApiKey
 
 
@@ -15,7 +16,7 @@ class Command(GisttrackerCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "key", metavar="NAME_OR_PREFIX", help="name of the key, or its prefix: its first 8 characters"
+            "key", metavar="NAME_OR_PREFIX", help="name of its consumer, or its prefix: its first 8 characters"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -23,24 +24,24 @@ class Command(GisttrackerCommand):
         if key.revoked:
             self.stdout.write(f"{key.name} ({key.prefix}) is already revoked.")
             return
-        key.revoked = True
-        key.save(update_fields=["revoked"])
+        revoke(key)
         self.stdout.write(f"{key.name} ({key.prefix}) is revoked.")
 
 
 def find_key(given: str) -> ApiKey:
-    """Return the key with this prefix, else the one with this name; of several, the one that is not revoked yet.
+    """Return the key with this prefix, else the one of the consumer with this name; of several, the valid one.
 
     Upper and lower case are different, also on MySQL, whose comparison ignores it.
     """
-    keys: list[ApiKey] = list(ApiKey.objects.order_by("created"))
-    found = [key for key in keys if key.prefix == given] or [key for key in keys if key.name == given]
+    keys: list[ApiKey] = list(ApiKey.objects.select_related("consumer").order_by("created"))
+    found = [key for key in keys if key.prefix == given]
+    found = found or [key for key in keys if key.consumer_name == given]
     if not found:
         shown = logs.redact(given)  # A whole key may have been pasted.
         raise CommandError(f"No API key has the name or prefix {shown!r}. See list_api_keys.", returncode=2)
-    valid = [key for key in found if not key.revoked]
+    valid = [key for key in found if not key.revoked and not key.has_expired]
     if len(valid) > 1:
         prefixes = ", ".join(key.prefix for key in valid)
-        message = f"{len(valid)} API keys have the name {given!r}. Name one by its prefix: {prefixes}."
+        message = f"{given!r} has {len(valid)} valid API keys. Name one by its prefix: {prefixes}."
         raise CommandError(message, returncode=2)
     return (valid or found)[-1]

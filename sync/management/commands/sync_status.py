@@ -23,6 +23,7 @@ from sync.status import ApiLimit, Status, get_status
 
 DURATION = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,4})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?")
 MAX_PROBLEMS = 10
+SHOW_KEYS_BEFORE = timedelta(days=14)  # that end until then
 EX_UNHEALTHY = 1
 
 
@@ -87,6 +88,7 @@ def format_status(status: Status) -> list[str]:
         _format_backlog(status),
         *[_format_limit(api, limit) for api, limit in status.limits.by_api().items() if status.last_run],
         *_format_field(status.github_field_problem),
+        *_format_keys(status),
         *_format_groups("in trouble", status.counts.trouble, status.counts.in_trouble),
         *_format_groups("rejected", status.counts.rejections, status.counts.gists[Gist.PushState.REJECTED]),
     ]
@@ -145,6 +147,15 @@ def _format_field(problem: str) -> list[str]:
     if not problem:
         return []
     return [f"pipedrive: people are found by e-mail and name only, without the field for the GitHub id: {problem}"]
+
+
+def _format_keys(status: Status) -> list[str]:
+    ends = [(key, key.expiry_date) for key in status.expiring_keys if key.expiry_date]
+    return [
+        f"API key of {key.consumer_name} ({key.prefix}): ends {format_time(end)}; see rotate_api_key"
+        for key, end in ends
+        if end < status.now + SHOW_KEYS_BEFORE
+    ]
 
 
 def _format_groups(title: str, groups: list[Group], count: int) -> list[str]:
