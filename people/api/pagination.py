@@ -114,10 +114,10 @@ class Pagination(PageNumberPagination):
         url = {"type": ["string", "null"], "format": "uri"}
         number = {"type": ["integer", "null"], "minimum": 0}
         properties = {
-            "count": {**number, "description": "all rows; null with `after`"},
-            "next": {**url, "description": "URL of the next page, if there is one"},
-            "previous": {**url, "description": "URL of the previous page; null with `after`"},
-            "cursor": {**number, "description": "with `after`: send it as `after` to get the next rows"},
+            "count": {**number, "example": 1, "description": "all rows; null with `after`"},
+            "next": {**url, "example": None, "description": "URL of the next page, if there is one"},
+            "previous": {**url, "example": None, "description": "URL of the previous page; null with `after`"},
+            "cursor": {**number, "example": None, "description": "with `after`: send it as `after` for the next rows"},
             "results": schema,
         }
         return {"type": "object", "required": list(properties), "properties": properties}
