@@ -186,7 +186,7 @@ VARIABLES = (
     Variable(
         "API_REQUESTS_PER_MINUTE",
         "600",
-        "maximum number of requests per minute of each key or staff member; 0: unlimited",
+        "maximum number of requests per minute of each consumer or staff member; 0: unlimited",
         whole_number(0, 1000000),
     ),
     Variable(

@@ -108,7 +108,7 @@ def forget_suppressed(*, by: str) -> int:
 def _forget_person(key: int, by: str) -> bool:
     """Returns whether the person existed."""
     with transaction.atomic():
-        # Visits and the sync take the same lock, so none of them adds rows while these are deleted.
+        # The sync takes the same lock, so it adds no rows while these are deleted.
         person = Person.objects.select_for_update().filter(pk=key).first()
         if person is None:
             return False

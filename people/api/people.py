@@ -138,7 +138,7 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiV
             forget_login(parse_tracked_login(username), by=get_consumer(request).name)
             return Response(status=status.HTTP_204_NO_CONTENT)
         with transaction.atomic():
-            # Visits and the sync take the same lock, so none of them adds rows while these are deleted.
+            # The sync takes the same lock, so it adds no rows while these are deleted.
             lock_tracked_person(username).delete()
         return Response(status=status.HTTP_204_NO_CONTENT)
 

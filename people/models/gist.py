@@ -51,8 +51,8 @@ class GistQuerySet(BatchQuerySet["Gist"]):
 class Gist(models.Model):
     """A public gist, and the outbox entry of its Pipedrive activity.
 
-    `id` is the cursor of visits: a person's gists are inserted in one transaction that locks the person's row, as
-    visits do, so a smaller id never appears after a larger one was shown.
+    `id` is the cursor of visits: a person's gists are inserted in one transaction that locks the person's row, so a
+    smaller id never becomes visible after a larger one. `feed_position` is the cursor of the feed of all people.
     """
 
     class PushState(models.TextChoices):
