@@ -12,6 +12,7 @@ from people.models import Consumer, FeedCounter, Gist, GistQuerySet
 from people.representations import Row, represent_feed, select_gists
 
 BATCH_SIZE = 500  # rows in one transaction
+RESTORE_GAP = 10_000_000  # positions; more than a backup is behind
 
 
 def number_gists(gists: Sequence[Gist]) -> None:
@@ -56,6 +57,15 @@ def read_feed(after: int, limit: int, filtered: GistQuerySet | None = None) -> t
         gists = filtered.filter(feed_position__gt=after).order_by("feed_position")[: limit + 1]
         rows = list(select_gists(gists, "person"))
     return represent_feed(rows[:limit]), len(rows) > limit
+
+
+def leave_gap_in_feed() -> None:
+    """After a restored backup: consumers may keep cursors of positions that the database does not know any more.
+
+    What is stored from now on comes after them, so that it is not missed.
+    """
+    with transaction.atomic():
+        FeedCounter.take(RESTORE_GAP)
 
 
 def acknowledge(consumer: Consumer, cursor: int, *, force: bool) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import connection, transaction
 from django.utils import timezone
 from pytest_django import Settings
@@ -216,6 +217,17 @@ def test_a_lost_counter_continues_after_the_newest_gist() -> None:
     FeedCounter.objects.all().delete()
 
     assert FeedCounter.take(2)[0] == (gist.feed_position or 0) + 1
+
+
+def test_a_cursor_that_a_consumer_kept_does_not_miss_what_is_stored_after_a_restored_backup(api: APIClient) -> None:
+    person = create_person("ada")
+    create_gists(person, 2)
+    kept = read(api)["cursor"] + 1000  # of gists that were stored after the backup
+
+    call_command("after_restore")
+    gist = create_gist(person)
+
+    assert read_ids(api, f"?after={kept}") == [gist.github_id]
 
 
 # --- a reader beside writers ---

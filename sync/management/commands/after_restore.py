@@ -5,6 +5,7 @@ from typing import Any
 from django.utils.translation import ngettext
 
 from gisttracker.commands import GisttrackerCommand
+from people.feed import leave_gap_in_feed
 from people.forget import forget_suppressed
 from people.models import Person
 from sync.models import SyncRun
@@ -13,8 +14,8 @@ from sync.models import SyncRun
 class Command(GisttrackerCommand):
     help = (
         "Run it once after a backup was restored: the gists of all people are compared with the activities in "
-        "Pipedrive before the next push, people that a run had claimed when the backup was made are free, and those "
-        "who asked not to be tracked are removed again."
+        "Pipedrive before the next push, people that a run had claimed when the backup was made are free, those who "
+        "asked not to be tracked are removed again, and the feed continues after the cursors that consumers may keep."
     )
     examples = ("",)
 
@@ -23,6 +24,7 @@ class Command(GisttrackerCommand):
         people = Person.objects.compare_again()
         Person.objects.exclude(lease_holder="").update(lease_holder="", leased_until=None)
         SyncRun.objects.filter(outcome=SyncRun.Outcome.RUNNING).update(outcome=SyncRun.Outcome.CRASHED)
+        leave_gap_in_feed()
         number = ngettext("%d person", "%d people", people) % people
         if forgotten:
             removed = ngettext("%d person who", "%d people who", forgotten) % forgotten
