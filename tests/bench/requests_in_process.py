@@ -10,7 +10,6 @@ import sys
 import time
 from typing import Any
 
-sys.path.insert(0, os.getcwd())
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gisttracker.settings")
 
 import django
@@ -21,7 +20,7 @@ GISTS = {1: 20, 100: 10}  # of each person, by the number of people
 
 def main() -> None:
     create_database()
-    django.setup()
+    setup()
     from django.core.management import call_command
     from django.test import Client
 
@@ -31,6 +30,11 @@ def main() -> None:
         order = json.loads(line)
         fill(order["people"])
         print(json.dumps(measure(client, order["path"], order["count"])), flush=True)
+
+
+def setup() -> None:
+    sys.path.insert(0, os.getcwd())
+    django.setup()
 
 
 def create_database() -> None:
@@ -109,4 +113,5 @@ def measure(client: Any, path: str, count: int) -> dict[str, float]:
     return {"statements": len(statements), "cpu": (time.process_time() - started) / count * 1000}
 
 
-main()
+if __name__ == "__main__":
+    main()
