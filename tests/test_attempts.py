@@ -160,6 +160,7 @@ def test_a_person_s_trouble_explains_the_waiting_gists(api: APIClient) -> None:
 @pytest.mark.parametrize("path", ["/api/v1/people/ada?getAllGists=true", "/api/v1/people/ada/gists"])
 def test_the_explanations_cost_no_statements(path: str, api: APIClient) -> None:
     person = create_person()
+    api.get(path)  # creates the consumer and its marker
     counts = []
     for number in (1, 30):
         create_gists(person, number, push_state="skipped")
