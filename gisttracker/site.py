@@ -2,15 +2,58 @@
 
 from typing import Any
 
-from django.contrib.admin import AdminSite
-from django.http import HttpRequest
+from django.contrib.admin import AdminSite, ModelAdmin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import BadRequest
+from django.db.models import IntegerField
+from django.http import HttpRequest, HttpResponse
+
+from gisttracker.numbers import parse_whole_number
 
 APPS = ["people", "sync"]  # Others follow by name.
 MODELS = ["Person", "Gist", "SyncRun", "Alarm", "Consumer", "Visit", "Suppressed"]
 
 
+class StrictLists:
+    """For the lists of all models: a 400 for lookups that no filter of the list makes, and for impossible keys.
+
+    Django allows any lookup in the query, such as `name__regex` and `created_at__year=0`, and fails for some values.
+    """
+
+    list_filter: Any
+    opts: Any
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        names = {item[0] if isinstance(item, tuple) else item for item in self.list_filter}
+        parameters = {getattr(item, "parameter_name", "") for item in names}
+        fields = {item for item in names if isinstance(item, str)}
+        return lookup in parameters | fields or lookup.rpartition("__")[0] in fields
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
+            self._check_key(key)
+        try:
+            response: HttpResponse = super().changelist_view(request, extra_context)  # type: ignore[misc]  # a mixin
+        except OverflowError as error:  # from the database's driver
+            raise BadRequest(str(error)) from None
+        return response
+
+    def _check_key(self, key: str) -> None:
+        if not isinstance(self.opts.pk, IntegerField):
+            return
+        try:
+            parse_whole_number(key)
+        except ValueError as error:
+            raise BadRequest(f"The key of a row {error}.") from None
+
+
 class DeskSite(AdminSite):
     enable_nav_sidebar = False  # The lists need its room; the header leads to the most used ones.
+
+    def register(self, model_or_iterable: Any, admin_class: type[Any] | None = None, **options: Any) -> None:
+        base = admin_class or ModelAdmin
+        strict = type(base.__name__, (StrictLists, base), {"__module__": base.__module__})
+        super().register(model_or_iterable, strict, **options)
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         apps = super().get_app_list(request, app_label)
