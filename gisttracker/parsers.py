@@ -8,6 +8,8 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from gisttracker.numbers import parse_whole_number
+
 HOST = r"(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])"
 ORIGIN = re.compile(rf"(?P<scheme>https?)://(?P<wildcard>\*\.)?(?P<host>{HOST})(?::(?P<port>[0-9]{{1,5}}))?")
 HOST_NAME = re.compile(rf"\.?{HOST}")  # a dot at its beginning: with all subdomains
@@ -31,9 +33,7 @@ def whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
     """Return a parser for whole numbers from `minimum` to `maximum`."""
 
     def parse(value: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,12}", value) or not minimum <= int(value) <= maximum:
-            raise ValueError(f"must be a whole number from {minimum} to {maximum}")
-        return int(value)
+        return parse_whole_number(value, minimum, maximum)
 
     return parse
 

@@ -6,6 +6,9 @@ Imports nothing of Django: gisttracker.environment uses it before Django is conf
 import datetime as dt
 import re
 
+from gisttracker.numbers import parse_whole_number
+
+MAX_COUNT = 9_999_999  # gists
 RULE = "must be all, none, a number (the newest N gists) or a date such as 2026-01-31"
 
 
@@ -14,14 +17,21 @@ def parse(text: str) -> str:
     choice = text.strip().lower()
     if choice in ("all", "none"):
         return choice
-    if re.fullmatch(r"[0-9]{1,7}", choice):
-        return str(int(choice))
+    if choice.isdigit():
+        return _parse_count(choice)
     if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", choice):
         try:
             return dt.date.fromisoformat(choice).isoformat()
         except ValueError:
             pass
     raise ValueError(RULE)
+
+
+def _parse_count(text: str) -> str:
+    try:
+        return str(parse_whole_number(text, 0, MAX_COUNT))
+    except ValueError:
+        raise ValueError(RULE) from None
 
 
 def select(choice: str, created: list[dt.datetime]) -> list[bool]:

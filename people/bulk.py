@@ -3,24 +3,27 @@
 import csv
 import io
 import itertools
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from heapq import nsmallest
+from typing import Any, TypeVar
 
 from django.db import IntegrityError, transaction
 
-from people import backfill
-from people.github_names import login_key, parse_login
+from gisttracker.strict_json import load_json
+from gisttracker.texts import show, to_sentence
+from people.github_names import login_key
 from people.models import Person, SearchTerm, Suppressed
 from people.models.suppressed import suppressed_reason
+from people.person_fields import parse_backfill, parse_pipedrive_id, parse_username
 from people.tracking import AlreadyTrackedError
 
 MAX_ROWS = 5000
 BATCH_SIZE = 500  # rows per statement
 COLUMNS = ("username", "pipedrive_id", "backfill")
-MAX_ID = 2**63 - 1
+MAX_NAMES = 3  # unknown fields in the reason of a row
+T = TypeVar("T")
 
 
 class RowOutcome(StrEnum):
@@ -75,9 +78,11 @@ def read_csv(raw: bytes) -> list[Any]:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"The CSV is not UTF-8 (byte {error.start}).") from None
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"The CSV is not UTF-8 (byte {error.start}). See line {line}.") from None
     if "\0" in text:
-        raise ValueError("The CSV contains a NUL byte.")
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise ValueError(f"The CSV contains a NUL byte. See line {line}.")
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
         reader.fieldnames = _parse_header(reader.fieldnames)
@@ -106,8 +111,8 @@ def _parse_csv_row(row: dict[str | Any, str | Any]) -> Any:
 def read_json(raw: bytes) -> list[Any]:
     """Return the rows of a JSON list; see check_list. Raises ValueError."""
     try:
-        rows = json.loads(raw)
-    except (ValueError, RecursionError) as error:
+        rows = load_json(raw)
+    except ValueError as error:
         raise ValueError(f"Not JSON: {error}") from None
     return check_list(rows)
 
@@ -177,42 +182,29 @@ def _build_person(row: Any) -> Person:
         raise ValueError("Must be a name, or an object with a username.")
     unknown = set(row) - set(COLUMNS)
     if unknown:
-        names = ", ".join(sorted(map(str, unknown)))[:100]
-        raise ValueError(f"Unknown field: {names}. Allowed: {', '.join(COLUMNS)}.")
-    username, pipedrive_id, choice = (row.get(column) for column in COLUMNS)
-    if not isinstance(username, str):
-        raise ValueError("username must be text.")
-    login = parse_login(username)
+        raise ValueError(_describe_unknown(unknown))
+    if "username" not in row:
+        raise ValueError("username is required.")
+    login = _parse_field(row, "username", parse_username)
     return Person(
         github_username=login,
         username_key=login_key(login),
-        pipedrive_id=_parse_pipedrive_id(pipedrive_id),
-        backfill=_parse_backfill(choice),
+        pipedrive_id=_parse_field(row, "pipedrive_id", parse_pipedrive_id),
+        backfill=_parse_field(row, "backfill", parse_backfill),
     )
 
 
-def _parse_pipedrive_id(given: Any) -> int | None:
-    if given is None:
-        return None
-    if isinstance(given, str) and given.isascii() and given.isdigit() and len(given) < 20:
-        given = int(given)
-    if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= MAX_ID:
-        raise ValueError("pipedrive_id must be a whole number from 1.")
-    return given
-
-
-def _parse_backfill(given: Any) -> str:
-    """An open choice is empty: the setting BACKFILL decides when the gists are read for the first time."""
-    if given is None:
-        return ""
-    if isinstance(given, int) and not isinstance(given, bool):
-        given = str(given)
-    if not isinstance(given, str):
-        raise ValueError(f"backfill {backfill.RULE}.")
+def _parse_field(row: dict[str, Any], name: str, parse: Callable[[Any], T]) -> T:
     try:
-        return backfill.parse(given)
+        return parse(row.get(name))
     except ValueError as error:
-        raise ValueError(f"backfill {error}.") from None
+        raise ValueError(to_sentence(error, name)) from None
+
+
+def _describe_unknown(names: set[str]) -> str:
+    shown = ", ".join(f"`{show(name, 40)}`" for name in nsmallest(MAX_NAMES, names))
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return f"Unknown field {shown}{more}. Allowed: {', '.join(COLUMNS)}."
 
 
 def _create(batch: list[tuple[RowResult, Person]]) -> None:
@@ -252,6 +244,6 @@ def _mark_already_tracked(result: RowResult) -> None:
 def _get_username(row: Any) -> str:
     """Return the user name as the rejected row gives it, or ""."""
     if isinstance(row, MalformedRow):
-        return row.username[:100]
+        return show(row.username)
     name = row.get("username", "") if isinstance(row, dict) else ""
-    return name[:100] if isinstance(name, str) else ""
+    return show(name) if isinstance(name, str) else ""

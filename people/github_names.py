@@ -5,12 +5,15 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
+from gisttracker.texts import show
+
 RULE = (
     "A GitHub user name has 1 to 39 characters: letters A-Z, digits, hyphens and underscores. "
     "Write it as ada, @ada or https://{host}/ada."
 )
 # Old logins have hyphens anywhere; GitHub decides which exist. No allowed character has a meaning in a URL.
 LOGIN = re.compile(r"[A-Za-z0-9_-]{1,39}", re.ASCII)
+MAX_LENGTH = 200  # characters of a name or URL; the time that the pattern takes grows with the square of the length
 URL = re.compile(
     r"(?:https?://)?(?P<host>[^/?#@]+\.[^/?#@]+?)(?::(?:80|443))?/(?P<path>[^?#]*)(?:[?#].*)?", re.IGNORECASE
 )
@@ -29,14 +32,14 @@ def parse_login(text: str) -> str:
     """Return the login in a name, an @name or a profile URL, with or without a query. Raises ValueError(reason)."""
     text = text.strip()
     rule = RULE.format(host=web_host())
-    url = URL.fullmatch(text)
+    url = URL.fullmatch(text) if len(text) <= MAX_LENGTH else None
     if url and url["host"].lower() not in {f"{prefix}{web_host()}" for prefix in ("", "www.", "gist.")}:
-        raise ValueError(f"{text[:100]} is not a profile on {web_host()}. {rule}")
+        raise ValueError(f"{show(text)} is not a profile on {web_host()}. {rule}")
     login, _, rest = url["path"].partition("/") if url else (text.removeprefix("@"), "", "")
     if not LOGIN.fullmatch(login):
         raise ValueError(rule)
     if rest.strip("/"):
-        raise ValueError(f"{text[:100]} is the URL of a page or repository of @{login}, not of a profile. {rule}")
+        raise ValueError(f"{show(text)} is the URL of a page or repository of @{login}, not of a profile. {rule}")
     return login
 
 

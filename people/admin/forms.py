@@ -1,21 +1,41 @@
 """The forms of people. The rules and messages are those of the API."""
 
-from django import forms
-from django.contrib.admin.widgets import AdminTextInputWidget
+from collections.abc import Callable
+from typing import Any
 
-from people import backfill
-from people.bulk import MAX_ID, MAX_ROWS
+from django import forms
+from django.contrib.admin.widgets import AdminIntegerFieldWidget, AdminTextInputWidget
+
+from gisttracker.texts import to_sentence
+from people.bulk import MAX_ROWS
+from people.github_names import MAX_LENGTH
 from people.models import Person
+from people.person_fields import parse_backfill, parse_pipedrive_id
 from people.tracking import parse_new_login
 
-MAX_LOGIN_LENGTH = 200  # characters of a name or URL, as in the API
+
+class ParsedField(forms.Field):
+    """A text that a parser of the API reads."""
+
+    def __init__(self, parse: Callable[[str], Any], *, empty_value: Any = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.parse, self.empty_value = parse, empty_value
+
+    def to_python(self, value: Any) -> Any:
+        text = str(value or "").strip()
+        if not text:
+            return self.empty_value
+        try:
+            return self.parse(text)
+        except ValueError as error:
+            raise forms.ValidationError(to_sentence(error)) from None
 
 
 class PersonForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only in the stubs
-    pipedrive_id = forms.IntegerField(
+    pipedrive_id = ParsedField(
+        parse_pipedrive_id,
         required=False,
-        min_value=1,
-        max_value=MAX_ID,
+        widget=AdminIntegerFieldWidget,
         label="Pipedrive person",
         help_text="the id of the person who gets the activities; empty: one is found or created",
     )
@@ -26,35 +46,23 @@ class PersonForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only in 
 
 
 class NewPersonForm(PersonForm):
-    github_username = forms.CharField(
-        max_length=MAX_LOGIN_LENGTH,
-        widget=AdminTextInputWidget,
+    github_username = ParsedField(
+        parse_new_login,
+        widget=AdminTextInputWidget(attrs={"maxlength": MAX_LENGTH}),
         label="GitHub user",
         help_text="a login, @login or profile URL, in any case",
     )
-    backfill = forms.CharField(
+    backfill = ParsedField(
+        parse_backfill,
         required=False,
-        max_length=10,
-        widget=AdminTextInputWidget,
+        empty_value="",
+        widget=AdminTextInputWidget(attrs={"maxlength": 10}),
         help_text="existing gists to export: all, none, a number (the newest N) or a date such as 2026-01-31; "
         "empty: the setting BACKFILL decides when the gists are read for the first time",
     )
 
     class Meta(PersonForm.Meta):
         fields = ["github_username", "pipedrive_id", "backfill", "watched"]
-
-    def clean_github_username(self) -> str:
-        try:
-            return parse_new_login(self.cleaned_data["github_username"])
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from None
-
-    def clean_backfill(self) -> str:
-        choice: str = self.cleaned_data["backfill"]
-        try:
-            return backfill.parse(choice) if choice else ""
-        except ValueError as error:
-            raise forms.ValidationError(f"backfill {error}.") from None
 
 
 class ImportForm(forms.Form):

@@ -6,17 +6,66 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.utils import html
 
-from people.api.validation import validate_backfill
+from gisttracker.numbers import MAX_BIGINT, parse_whole_number, whole_number_rule
+from gisttracker.texts import show, to_sentence
+from people.github_names import MAX_LENGTH
+from people.person_fields import NOT_TEXT, parse_backfill, parse_username
+
+
+class WholeNumberField(serializers.IntegerField):
+    """A number from `min_value` to `max_value` by the rule of gisttracker.numbers. One message, whatever is wrong."""
+
+    def __init__(self, *, min_value: int, max_value: int = MAX_BIGINT, **options: Any) -> None:
+        rule = f"{whole_number_rule(min_value, max_value).capitalize()}."
+        messages: dict[str, Any] = dict.fromkeys(("invalid", "min_value", "max_value"), rule)
+        super().__init__(min_value=min_value, max_value=max_value, error_messages=messages, **options)
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, int) and not isinstance(data, bool):
+            return data  # The validators check the range.
+        try:
+            return parse_whole_number(data)
+        except ValueError:
+            self.fail("invalid")
+
+
+class ShortChoiceField(serializers.ChoiceField):
+    """A choice whose message shows what is allowed, and only the beginning of what was sent."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, str) or data not in self.choices:
+            raise serializers.ValidationError(
+                f"Must be one of: {', '.join(map(str, self.choices))}; not {show(data, 40)}.", code="invalid_choice"
+            )
+        return data
+
+
+@extend_schema_field({"type": "string", "minLength": 1, "maxLength": MAX_LENGTH})
+class LoginField(serializers.Field[str, Any, str, Any]):
+    """A login, @login or profile URL."""
+
+    default_error_messages = {"null": to_sentence(ValueError(NOT_TEXT))}
+
+    def to_internal_value(self, data: Any) -> str:
+        try:
+            return parse_username(data)
+        except ValueError as error:
+            raise serializers.ValidationError(to_sentence(error)) from None
 
 
 @extend_schema_field(
     {"anyOf": [{"type": "string", "maxLength": 10}, {"type": "integer", "minimum": 0, "maximum": 9999999}]}
 )
-class BackfillField(serializers.CharField):
-    """A backfill choice: a word, a date, or a number, as a string or an integer."""
+class BackfillField(serializers.Field[str, Any, str, Any]):
+    """A backfill choice: a word, a date, or a number, as a string or an integer. Empty: open."""
+
+    allow_blank = True  # for forms
 
     def to_internal_value(self, data: Any) -> str:
-        return validate_backfill(super().to_internal_value(data))
+        try:
+            return parse_backfill(data)
+        except ValueError as error:
+            raise serializers.ValidationError(to_sentence(error)) from None
 
 
 class StrictBooleanField(serializers.BooleanField):

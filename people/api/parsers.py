@@ -5,17 +5,18 @@ from typing import Any
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser, JSONParser
 
+from gisttracker.strict_json import load_json
 from people.bulk import read_csv
 
 
 class JsonParser(JSONParser):
-    """JSON. Nesting that exceeds Python's recursion limit is a 400 instead of a 500."""
+    """JSON in UTF-8, as the standard has it."""
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         try:
-            return super().parse(stream, media_type, parser_context)
-        except RecursionError:
-            raise ParseError("JSON parse error - nested too deeply") from None
+            return load_json(stream.read())
+        except ValueError as error:
+            raise ParseError(f"JSON parse error - {error}") from None
 
 
 class CsvParser(BaseParser):

@@ -6,14 +6,14 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.utils import html
 
-from people.api.fields import BackfillField, StrictBooleanField
+from gisttracker.numbers import MAX_BIGINT
+from people.api.fields import BackfillField, LoginField, ShortChoiceField, StrictBooleanField, WholeNumberField
 from people.api.validation import StrictMixin
 from people.bulk import BulkReport, RowOutcome, RowResult
 from people.models import ApiKey, Gist, Person
 from people.representations import person_etag
 from people.tracking import AlreadyTrackedError, SuppressedError, parse_new_login, track_person
 
-MAX_BIGINT = 2**63 - 1
 DEFAULT_PAGE_SIZE = 100  # gists of a visit
 MAX_PAGE_SIZE = 5000  # gists; the default of getAllGists
 MAX_FEED_PAGE_SIZE = 1000  # gists
@@ -81,13 +81,13 @@ class FeedSerializer(serializers.Serializer[dict[str, Any]]):
 class FeedQuerySerializer(serializers.Serializer[dict[str, Any]]):
     """The query parameters of GET /gists, besides the filters."""
 
-    after = serializers.IntegerField(
+    after = WholeNumberField(
         required=False,
         min_value=0,
         max_value=MAX_BIGINT,
         help_text="return the gists after this cursor; by default after your feed marker",
     )
-    page_size = serializers.IntegerField(
+    page_size = WholeNumberField(
         default=DEFAULT_PAGE_SIZE, min_value=1, max_value=MAX_FEED_PAGE_SIZE, help_text="maximum number of gists"
     )
 
@@ -95,7 +95,7 @@ class FeedQuerySerializer(serializers.Serializer[dict[str, Any]]):
 class AcknowledgementSerializer(StrictMixin, serializers.Serializer[dict[str, Any]]):
     """The body of POST /feed/ack."""
 
-    cursor = serializers.IntegerField(
+    cursor = WholeNumberField(
         min_value=0, max_value=MAX_BIGINT, help_text="the `cursor` of the last response that you have processed"
     )
     force = StrictBooleanField(default=False, help_text="move the marker also backwards, to get gists again")
@@ -217,10 +217,8 @@ class PersonWithGistsSerializer(serializers.ModelSerializer[Person]):
 class NewPersonSerializer(StrictMixin, serializers.ModelSerializer[Person]):
     """The body of POST /people."""
 
-    username = serializers.CharField(
-        max_length=200, help_text="a GitHub login, @login or profile URL; case does not matter"
-    )
-    pipedrive_id = serializers.IntegerField(
+    username = LoginField(help_text="a GitHub login, @login or profile URL; case does not matter")
+    pipedrive_id = WholeNumberField(
         required=False,
         allow_null=True,
         min_value=1,
@@ -229,7 +227,7 @@ class NewPersonSerializer(StrictMixin, serializers.ModelSerializer[Person]):
     )
     backfill = BackfillField(
         required=False,
-        allow_blank=True,
+        allow_null=True,
         help_text="existing gists to export: all, none, a number (the newest N) or a date; "
         "if it is left open, the setting BACKFILL decides when the gists are read for the first time",
     )
@@ -254,7 +252,7 @@ class NewPersonSerializer(StrictMixin, serializers.ModelSerializer[Person]):
             return track_person(
                 validated_data["username"],
                 pipedrive_id=validated_data.get("pipedrive_id"),
-                backfill=validated_data.get("backfill", ""),
+                backfill=validated_data.get("backfill") or "",
                 watched=validated_data["watched"],
             )
         except AlreadyTrackedError as error:  # A concurrent request has created the same person after the validation.
@@ -264,21 +262,20 @@ class NewPersonSerializer(StrictMixin, serializers.ModelSerializer[Person]):
 class PersonChangesSerializer(StrictMixin, serializers.Serializer[dict[str, Any]]):
     """The body of PATCH /people/{username}. Absent fields stay unchanged."""
 
-    pipedrive_id = serializers.IntegerField(
+    pipedrive_id = WholeNumberField(
         required=False,
         allow_null=True,
         min_value=1,
         max_value=MAX_BIGINT,
         help_text="id of the Pipedrive person who gets further activities; null: one is found or created",
     )
-    state = serializers.ChoiceField(
+    state = ShortChoiceField(
         required=False,
         choices=[Person.State.ACTIVE, Person.State.PAUSED],
         help_text="paused: stop polling; active: poll again",
     )
     backfill = BackfillField(
         required=False,
-        allow_blank=True,
         help_text="a wider choice exports gists that were skipped before",
     )
     watched = StrictBooleanField(required=False, help_text="poll this person every few minutes, too")
@@ -298,7 +295,7 @@ class PersonChangesSerializer(StrictMixin, serializers.Serializer[dict[str, Any]
 class UntrackQuerySerializer(serializers.Serializer[dict[str, Any]]):
     """The query parameters of DELETE /people/{username}."""
 
-    forget = serializers.ChoiceField(choices=["true", "false"], default="false")
+    forget = ShortChoiceField(choices=["true", "false"], default="false")
 
 
 class BulkRowSerializer(serializers.Serializer[dict[str, Any]]):
@@ -306,8 +303,8 @@ class BulkRowSerializer(serializers.Serializer[dict[str, Any]]):
 
     # Only for the OpenAPI description: people.bulk validates row by row, so that one invalid row does not reject all.
 
-    username = serializers.CharField()
-    pipedrive_id = serializers.IntegerField(required=False, allow_null=True)
+    username = LoginField()
+    pipedrive_id = WholeNumberField(required=False, allow_null=True, min_value=1)
     backfill = BackfillField(required=False, allow_null=True)
 
 
@@ -335,13 +332,13 @@ class VisitQuerySerializer(serializers.Serializer[dict[str, Any]]):
     getAllGists = serializers.BooleanField(  # noqa: N815  # the contract fixes this name
         required=False, default=False, help_text="return all gists; does not move the visit marker"
     )
-    since = serializers.IntegerField(
+    since = WholeNumberField(
         required=False,
         min_value=0,
         max_value=MAX_BIGINT,
         help_text="return all gists after this cursor; does not move the visit marker",
     )
-    page_size = serializers.IntegerField(
+    page_size = WholeNumberField(
         required=False,
         min_value=1,
         max_value=MAX_PAGE_SIZE,
