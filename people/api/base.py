@@ -2,13 +2,18 @@
 
 from typing import Any
 
+from django.conf import settings
+from django.core.exceptions import TooManyFieldsSent
 from rest_framework import status
-from rest_framework.exceptions import APIException, AuthenticationFailed, NotAuthenticated, NotFound
+from rest_framework.exceptions import APIException, AuthenticationFailed, NotAuthenticated, NotFound, ParseError
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from people.api.renderers import JsonRenderer
+from gisttracker.texts import show
+from people.api.error_bounds import bound
 from people.api.throttling import RateLimit
 from people.github_names import parse_login
 from people.models import Person
@@ -26,6 +31,13 @@ class ApiView(APIView):
         except (AuthenticationFailed, NotAuthenticated):
             self.check_throttles(request)
             raise
+
+    def handle_exception(self, exc: Exception) -> Response:
+        if isinstance(exc, TooManyFieldsSent):
+            exc = ParseError(f"At most {settings.DATA_UPLOAD_MAX_NUMBER_FIELDS} fields or parameters are allowed.")
+        if isinstance(exc, APIException):
+            exc.detail = bound(exc.detail)
+        return super().handle_exception(exc)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Add the headers about caching and the rate limit. Errors are always JSON."""
@@ -51,7 +63,7 @@ class PreconditionFailedError(APIException):
 
 class PersonNotTrackedError(NotFound):
     def __init__(self, username: str) -> None:
-        super().__init__(f"`{username[:40]}` is not tracked. Add it with POST /api/v1/people.")
+        super().__init__(f"`{show(username, 40)}` is not tracked. Add it with POST /api/v1/people.")
 
 
 def get_tracked_person(username: str) -> Person:

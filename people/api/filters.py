@@ -1,10 +1,13 @@
 """Filters, search and ordering of the lists."""
 
+from datetime import UTC
 from typing import Any
 
+from django import forms
 from django.db.models import Exists, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django_filters import rest_framework as filters
+from django_filters.fields import IsoDateTimeField
 from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
@@ -26,6 +29,21 @@ class StrictBooleanFilter(filters.TypedChoiceFilter):  # type: ignore[misc]  # d
     def __init__(self, **options: Any) -> None:
         choices = [("true", "true"), ("false", "false")]
         super().__init__(choices=choices, coerce=lambda value: value == "true", **options)
+
+
+class TimeField(IsoDateTimeField):  # type: ignore[misc]  # django_filters has no types
+    """A time with an offset that is out of range in UTC, in which the database has it, is invalid."""
+
+    def to_python(self, value: Any) -> Any:
+        try:
+            moment = super().to_python(value)
+            return moment and moment.astimezone(UTC)
+        except (OverflowError, ValueError):
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid") from None
+
+
+class TimeFilter(filters.IsoDateTimeFilter):  # type: ignore[misc]  # django_filters has no types
+    field_class = TimeField
 
 
 class QueryFilterBackend(DjangoFilterBackend):  # type: ignore[misc]  # django_filters has no types
@@ -64,6 +82,8 @@ class StrictOrdering(OrderingFilter):
         if not {field.removeprefix("-") for field in fields} <= valid:
             allowed = ", ".join(sorted(valid))
             raise ValidationError({"ordering": [f"Unknown field. Allowed: {allowed}; with - for descending order."]})
+        if len({field.removeprefix("-") for field in fields}) < len(fields):
+            raise ValidationError({"ordering": ["Each field may be given once."]})
         return fields
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
@@ -76,12 +96,10 @@ class StrictOrdering(OrderingFilter):
 
 class PersonFilter(filters.FilterSet):  # type: ignore[misc]  # django_filters has no types
     state = filters.MultipleChoiceFilter(choices=Person.State.choices, help_text="one or more states")
-    added = filters.IsoDateTimeFromToRangeFilter(
-        field_name="created_at", help_text="added_after and added_before: ISO 8601"
-    )
-    polled = filters.IsoDateTimeFromToRangeFilter(
-        field_name="polled_at", help_text="polled_after and polled_before: ISO 8601"
-    )
+    added_after = TimeFilter(field_name="created_at", lookup_expr="gte", help_text="ISO 8601")
+    added_before = TimeFilter(field_name="created_at", lookup_expr="lte", help_text="ISO 8601")
+    polled_after = TimeFilter(field_name="polled_at", lookup_expr="gte", help_text="ISO 8601")
+    polled_before = TimeFilter(field_name="polled_at", lookup_expr="lte", help_text="ISO 8601")
     watched = StrictBooleanFilter(help_text="is polled every few minutes, too")
     has_rejected = StrictBooleanFilter(method="filter_has_rejected", help_text="has gists that Pipedrive rejected")
     has_unvisited = StrictBooleanFilter(method="filter_has_unvisited", help_text="has gists that are new to you")
@@ -106,9 +124,8 @@ class GistFilter(filters.FilterSet):  # type: ignore[misc]  # django_filters has
     removed = StrictBooleanFilter(
         field_name="removed_at", lookup_expr="isnull", exclude=True, help_text="GitHub does not list the gist any more"
     )
-    created = filters.IsoDateTimeFromToRangeFilter(
-        field_name="created_at", help_text="created_after and created_before: when it was stored, ISO 8601"
-    )
+    created_after = TimeFilter(field_name="created_at", lookup_expr="gte", help_text="when it was stored, ISO 8601")
+    created_before = TimeFilter(field_name="created_at", lookup_expr="lte", help_text="when it was stored, ISO 8601")
 
     class Meta:
         model = Gist

@@ -8,6 +8,7 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from gisttracker.texts import show
 from people.api import schema
 from people.api.base import ApiView, get_tracked_person
 from people.api.filters import GistFilter, QueryFilterBackend, StrictOrdering
@@ -47,7 +48,7 @@ class GistViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Gist], ApiView)
         validate_query(request, set())
         gist = self.get_queryset().filter(github_id=github_id).first()
         if gist is None:
-            raise NotFound(f"@{username[:40]} has no gist {github_id[:64]}.")
+            raise NotFound(f"@{show(username, 40)} has no gist {show(github_id, 64)}.")
         count = Gist.objects.filter(pk=gist.pk).push_again()
         gist.refresh_from_db()
         if not count:

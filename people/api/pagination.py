@@ -7,11 +7,13 @@ from django.core.cache import cache
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.utils.functional import cached_property
-from rest_framework.exceptions import ValidationError
 from rest_framework.pagination import PageNumberPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
+
+from gisttracker.numbers import MAX_BIGINT
+from people.api.validation import parse_number_parameter
 
 MAX_EXACT_COUNT = 10_000  # rows
 MAX_COUNT_AGE_SECONDS = 30
@@ -72,10 +74,10 @@ class Pagination(PageNumberPagination):
         return int(given)
 
     def get_page_size(self, request: Request) -> int:
-        given = request.query_params.get("page_size", str(self.page_size))
-        if not (given.isascii() and given.isdigit() and 1 <= int(given[:9]) <= self.max_page_size):
-            raise ValidationError({"page_size": [f"Must be a whole number from 1 to {self.max_page_size}."]})
-        return int(given)
+        return parse_number_parameter(request, "page_size", 1, self.max_page_size, default=self.page_size or 1)
+
+    def get_page_number(self, request: Request, paginator: Any) -> int:
+        return parse_number_parameter(request, "page", 1, MAX_BIGINT, default=1)
 
     def get_next_link(self) -> str | None:
         if self.cursor is None:

@@ -3,6 +3,7 @@ field would otherwise be ignored silently.
 """
 
 from collections.abc import Mapping
+from heapq import nsmallest
 from typing import Any
 
 from django_filters import rest_framework as filters
@@ -11,7 +12,9 @@ from rest_framework.fields import Field, empty
 from rest_framework.request import Request
 from rest_framework.serializers import Serializer
 
-from people import backfill
+from gisttracker.numbers import parse_whole_number
+from gisttracker.texts import show, to_sentence
+from people.api.error_bounds import MAX_ERRORS, NON_FIELD_ERRORS_KEY
 
 PAGING = {"page", "page_size", "after", "ordering"}
 REPEATABLE = {"state", "push_state"}
@@ -56,29 +59,27 @@ def parse_query(
 
 def reject_unknown(kind: str, names: set[str], allowed: set[str]) -> None:
     """Raise ValidationError if one of the `names` is not allowed. `kind` is what they name: "parameter" or "field"."""
+    unknown = names - allowed
     hint = f"Allowed: {', '.join(sorted(allowed)) or 'none'}."
-    errors: dict[str, Any] = {
-        name[:100]: [f"Unknown {kind} `{name[:100]}`. {hint}"] for name in sorted(names - allowed)
-    }
+    shown = [show(name) for name in nsmallest(MAX_ERRORS, unknown)]
+    errors: dict[str, Any] = {name: [f"Unknown {kind} `{name}`. {hint}"] for name in shown}
+    if len(unknown) > MAX_ERRORS:
+        errors[NON_FIELD_ERRORS_KEY] = [f"{len(unknown) - MAX_ERRORS} more {kind}s are unknown."]
     if errors:
         raise ValidationError(errors)
 
 
-def filter_names(filterset: type[filters.FilterSet]) -> set[str]:
-    """Return the query parameters of a filter set. A range has two."""
-    names: set[str] = set()
-    for name, declared in filterset.base_filters.items():
-        is_range = isinstance(declared, filters.IsoDateTimeFromToRangeFilter)
-        names |= {f"{name}_after", f"{name}_before"} if is_range else {name}
-    return names
-
-
-def validate_backfill(value: str) -> str:
-    """Return the choice as it is stored. Raises ValidationError with the rule."""
+def parse_number_parameter(request: Request, name: str, minimum: int, maximum: int, *, default: int) -> int:
+    """Return the number in a query parameter. Raises ValidationError."""
     try:
-        return backfill.parse(value)
+        return parse_whole_number(request.query_params.get(name, default), minimum, maximum)
     except ValueError as error:
-        raise ValidationError(str(error)) from None
+        raise ValidationError({name: [to_sentence(error)]}) from None
+
+
+def filter_names(filterset: type[filters.FilterSet]) -> set[str]:
+    """Return the query parameters of a filter set."""
+    return set(filterset.base_filters)
 
 
 class StrictMixin:

@@ -8,6 +8,7 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from gisttracker.texts import show
 from people.api.base import ApiView, get_tracked_person
 from people.api.filters import StrictOrdering
 from people.api.pagination import Pagination
@@ -33,7 +34,7 @@ class PushAttemptViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[PushAtte
         username, github_id = self.kwargs["username"], self.kwargs["github_id"]
         gist = get_tracked_person(username).gists.filter(github_id=github_id).first()
         if gist is None:
-            raise NotFound(f"@{username[:40]} has no gist {github_id[:64]}.")
+            raise NotFound(f"@{show(username, 40)} has no gist {show(github_id, 64)}.")
         return PushAttempt.objects.filter(gist=gist)
 
     @schema.list_attempts

@@ -7,6 +7,8 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from gisttracker.numbers import parse_whole_number
+from gisttracker.texts import show
 from people.api.base import ApiView
 from people.api.filters import StrictOrdering
 from people.api.pagination import Pagination
@@ -14,8 +16,6 @@ from people.api.validation import PAGING, validate_query
 from sync.api import schema
 from sync.api.serializers import SyncRunSerializer
 from sync.models import SyncRun
-
-MAX_ID_DIGITS = 18  # all such numbers fit into 64 bits
 
 
 class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[SyncRun], ApiView):
@@ -37,8 +37,15 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
     def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         validate_query(request, set())
         run_id = kwargs["pk"]
-        is_id = run_id.isascii() and run_id.isdigit() and len(run_id) <= MAX_ID_DIGITS
-        run = SyncRun.objects.filter(pk=int(run_id)).first() if is_id else None
+        run = SyncRun.objects.filter(pk=_parse_id(run_id)).first()
         if run is None:
-            raise NotFound(f"Run {run_id[:40]} does not exist.")
+            raise NotFound(f"Run {show(run_id, 40)} does not exist.")
         return Response(SyncRunSerializer(run).data)
+
+
+def _parse_id(text: str) -> int:
+    """Return the number, or 0, which no run has."""
+    try:
+        return parse_whole_number(text)
+    except ValueError:
+        return 0
