@@ -25,7 +25,7 @@ def is_storable(text: str) -> bool:
 def to_sentence(error: ValueError, name: str = "") -> str:
     """Our parsers raise a sentence, or a phrase that follows a name."""
     text = str(error)
-    if text[:1].isupper():
+    if text.endswith("."):
         return text
     return f"{name} {text}." if name else f"{text[0].upper()}{text[1:]}."
 

@@ -16,7 +16,9 @@ from django.utils import timezone
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
+from people.api import urls as people_urls
 from people.models import ApiKey, Person, Visit
+from sync.api import urls as sync_urls
 from tests.conftest import Sync, wait_until
 from tests.factories import create_gists, create_key, create_person
 from tests.standins import GitHubStandIn
@@ -91,15 +93,67 @@ def test_each_key_has_its_own_visit_markers() -> None:
     assert Visit.objects.count() == 2
 
 
-def test_staff_can_use_the_api_with_a_session(client: Client) -> None:
+ACTS = {
+    "list people": ("get", "people", "view_person"),
+    "export people": ("get", "people?format=csv", "view_person"),
+    "visit a person": ("get", "people/ada", "view_person"),
+    "look without a visit": ("head", "people/ada", "view_person"),
+    "track a person": ("post", "people", "add_person"),
+    "track people": ("post", "people/bulk", "add_person"),
+    "change a person": ("patch", "people/ada", "change_person"),
+    "request a sync": ("post", "people/ada/sync", "change_person"),
+    "stop tracking": ("delete", "people/ada", "delete_person"),
+    "forget": ("delete", "people/ada?forget=true", "delete_person"),
+    "act on the person bulk": ("delete", "people/bulk", "delete_person"),
+    "list gists": ("get", "people/ada/gists", "view_gist"),
+    "push a gist": ("post", "people/ada/gists/1/push", "change_gist"),
+    "list attempts": ("get", "people/ada/gists/1/attempts", "view_pushattempt"),
+    "read the feed": ("get", "gists", "view_gist"),
+    "acknowledge the feed": ("post", "feed/ack", "view_gist"),
+    "list runs": ("get", "sync-runs", "view_syncrun"),
+    "read a run": ("get", "sync-runs/1", "view_syncrun"),
+    "read the status": ("get", "status", "view_syncrun"),
+}
+PERMISSIONS = sorted({permission for _, _, permission in ACTS.values()})
+
+
+def log_in_with(client: Client, *permissions: str) -> None:
     user = User.objects.create_user("grace", is_staff=True)
-    create_person("ada")
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
     client.force_login(user)
 
-    assert client.get("/api/v1/people/ada").status_code == 200
-    assert client.post("/api/v1/people", {"username": "ben"}).status_code == 403
-    user.user_permissions.add(Permission.objects.get(codename="change_person"))
-    assert client.post("/api/v1/people", {"username": "ben"}).status_code == 201
+
+@pytest.mark.parametrize("act", ACTS)
+def test_staff_need_the_one_permission_of_an_act(act: str, client: Client) -> None:
+    method, address, permission = ACTS[act]
+    create_person("ada")
+    log_in_with(client, *(name for name in PERMISSIONS if name != permission))
+
+    without = getattr(client, method)(f"/api/v1/{address}", content_type="application/json").status_code
+    User.objects.get().user_permissions.set(Permission.objects.filter(codename=permission))
+    with_it = getattr(client, method)(f"/api/v1/{address}", content_type="application/json").status_code
+
+    assert (without, with_it in (401, 403)) == (403, False)
+
+
+def test_each_act_of_the_api_has_a_permission() -> None:
+    patterns = [*people_urls.urlpatterns, *sync_urls.urlpatterns]
+    views = [pattern.callback for pattern in patterns]
+    acts = {(view.cls, act) for view in views for act in getattr(view, "actions", {"get": "get"}).values()}
+
+    undeclared = {(view.__name__, act) for view, act in acts if act not in view.required_permissions}
+    names = {name for view, _ in acts for name in view.required_permissions.values() if name}
+
+    assert not undeclared
+    assert names <= {f"{row.content_type.app_label}.{row.codename}" for row in Permission.objects.all()}
+
+
+def test_staff_without_permissions_see_only_who_they_are(client: Client) -> None:
+    log_in_with(client)
+
+    assert client.get("/api/v1/me").json()["access"] == "read"
+    assert client.get("/metrics").status_code == 403
+    assert client.put("/api/v1/people").status_code == 405
 
 
 def test_a_user_who_is_not_staff_is_403(client: Client) -> None:

@@ -23,6 +23,7 @@ FILTERS = frozenset(filter_names(GistFilter))
 class FeedViewSet(viewsets.GenericViewSet[Gist], ApiView):
     """The gists of all people. Reading moves no marker; acknowledging moves the consumer's own."""
 
+    required_permissions = {"list": "people.view_gist", "acknowledge": "people.view_gist"}
     serializer_class = FeedGistSerializer
     filter_backends = [QueryFilterBackend]
     filterset_class = GistFilter

@@ -22,6 +22,7 @@ from people.representations import represent_gists, select_gists
 class GistViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Gist], ApiView):
     """The gists of one person. Listing them does not move a visit marker."""
 
+    required_permissions = {"list": "people.view_gist", "push": "people.change_gist"}
     serializer_class = GistSerializer
     pagination_class = Pagination
     filter_backends = [QueryFilterBackend, StrictOrdering]

@@ -16,6 +16,8 @@ from people.models import ApiKey, FeedCounter
 class MeView(ApiView):
     """Who the consumer is, and what it may do."""
 
+    required_permissions = {"get": None}  # It is about the account itself.
+
     @schema.get_me
     def get(self, request: Request) -> Response:
         validate_query(request, set())

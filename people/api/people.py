@@ -51,6 +51,12 @@ LIST_PARAMETERS = PAGING | {"search", "format"} | filter_names(PersonFilter)
 class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiView):
     """The tracked people."""
 
+    required_permissions = {
+        **dict.fromkeys(("list", "retrieve"), "people.view_person"),
+        **dict.fromkeys(("create", "track_people"), "people.add_person"),
+        **dict.fromkeys(("partial_update", "request_sync"), "people.change_person"),
+        "destroy": "people.delete_person",
+    }
     serializer_class = PersonSerializer
     pagination_class = Pagination
     filter_backends = [QueryFilterBackend, PrefixSearch, StrictOrdering]

@@ -22,6 +22,7 @@ class PushAttemptViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[PushAtte
     """The attempts of one gist in the last 90 days (sync.runs.KEEP_FOR)."""
 
     queryset = PushAttempt.objects.none()
+    required_permissions = {"list": "sync.view_pushattempt"}
     serializer_class = PushAttemptSerializer
     pagination_class = Pagination
     filter_backends = [StrictOrdering]

@@ -19,6 +19,7 @@ from sync.status import Status, get_status
 
 
 class MetricsView(ApiView):
+    required_permissions = {"get": "sync.view_syncrun"}
     permission_classes = [HasMetricsAccess]
 
     @extend_schema(exclude=True)

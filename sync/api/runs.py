@@ -22,6 +22,7 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
     """The runs of the last 90 days (sync.runs.KEEP_FOR)."""
 
     queryset = SyncRun.objects.all()
+    required_permissions = {"list": "sync.view_syncrun", "retrieve": "sync.view_syncrun"}
     serializer_class = SyncRunSerializer
     pagination_class = Pagination
     filter_backends = [StrictOrdering]

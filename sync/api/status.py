@@ -19,6 +19,8 @@ from sync.status import get_status
 class StatusView(ApiView):
     """The state of the sync."""
 
+    required_permissions = {"get": "sync.view_syncrun"}
+
     @schema.get_status
     def get(self, request: Request) -> Response:
         validate_query(request, set())
