@@ -7,7 +7,6 @@ hash is what a login costs.
 import logging
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 from axes.handlers.database import AxesDatabaseHandler
@@ -16,14 +15,12 @@ from django.contrib.auth.models import User
 from django.db.models import QuerySet, Sum
 from django.http import HttpRequest
 
-from gisttracker.middleware import get_client_address
+from gisttracker.client_address import get_client_address
 
 log = logging.getLogger(__name__)
 
 # Higher than the limit of one name (AXES_FAILURE_LIMIT), because an office may share an address.
 MAX_FAILURES_OF_ADDRESS = 30
-NETWORK_BITS = 64  # of an IPv6 address, which identify a customer; the others are chosen by the client
-UNKNOWN_ADDRESS = "0.0.0.0"  # noqa: S104  # not bound: clients whose address is not readable share one limit
 MAX_LOGGED = 60  # characters
 
 
@@ -37,21 +34,6 @@ class Lock:
 
 NAME_AND_ADDRESS = "this name from this address"
 ADDRESS = "all names from this address"
-
-
-def get_limited_address(request: HttpRequest) -> str:
-    """Return the address under which failures are counted (AXES_CLIENT_IP_CALLABLE).
-
-    Of an IPv6 address it is the first one of its /64 network.
-    """
-    try:
-        address = ip_address(get_client_address(request))
-    except ValueError:
-        return UNKNOWN_ADDRESS
-    if isinstance(address, IPv6Address):
-        host_bits = 128 - NETWORK_BITS
-        return str(address.ipv4_mapped or IPv6Address(int(address) >> host_bits << host_bits))
-    return str(address)
 
 
 class LoginHandler(AxesDatabaseHandler):  # type: ignore[misc]  # django-axes has no types

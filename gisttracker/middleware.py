@@ -1,4 +1,4 @@
-"""Middleware for all requests: a request id in the response and the logs, a maximum body size, the client's address."""
+"""Middleware for all requests: a request id in the response and the logs, and a maximum body size."""
 
 import re
 import uuid
@@ -49,14 +49,3 @@ class BodyLimitMiddleware:
             detail = f"The body has {length} bytes. At most {max_megabytes} MB are allowed."
             return body_too_large(request, detail)
         return self.get_response(request)
-
-
-def get_client_address(request: HttpRequest) -> str:
-    """Return the client's IP address. login_limits.py counts failed logins by it.
-
-    Each trusted proxy appends one entry to X-Forwarded-For. Entries before those come from the client and are ignored.
-    """
-    hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
-    if settings.TRUSTED_PROXY_COUNT and hops:
-        return hops[-min(settings.TRUSTED_PROXY_COUNT, len(hops))]
-    return str(request.META.get("REMOTE_ADDR", ""))

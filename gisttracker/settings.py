@@ -152,7 +152,7 @@ AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # so that a lock ends at 
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"], "ip_address"]  # in this order for the handler
 AXES_LOCKOUT_CALLABLE = "gisttracker.logins.respond_locked"
 AXES_VERBOSE = False
-AXES_CLIENT_IP_CALLABLE = "gisttracker.login_limits.get_limited_address"
+AXES_CLIENT_IP_CALLABLE = "gisttracker.client_address.get_limited_address"
 TRUSTED_PROXY_COUNT: int = ENV["TRUSTED_PROXY_COUNT"]
 
 
@@ -211,7 +211,6 @@ REST_FRAMEWORK = {
         "people.api.throttling.ConsumerThrottle",
         "people.api.throttling.AnonymousThrottle",
     ],
-    "NUM_PROXIES": ENV["TRUSTED_PROXY_COUNT"],
     "URL_FORMAT_OVERRIDE": None,  # because `format` is a query parameter of ours
     "DEFAULT_PARSER_CLASSES": [
         "people.api.parsers.JsonParser",

@@ -220,6 +220,30 @@ def test_guessing_keys_is_rate_limited(serve: Callable[..., str]) -> None:
     assert "Retry-After" in responses[-1].headers
 
 
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [f"192.0.2.7:{port}" for port in (1, 2, 3, 4)],
+        [f"[2001:db8:1:2::{host}]:443" for host in (1, 2, 3, 4)],
+        ["192.0.2.7", "::ffff:192.0.2.7", "[::ffff:c000:207]:80", "192.0.2.7:80"],
+        ["unknown", "_x", "\u00ff", "1.2.3"],
+    ],
+    ids=["ports", "a /64 network", "IPv4 as IPv6", "garbage"],
+)
+def test_one_client_has_one_limit_whatever_the_proxy_writes(
+    entries: list[str], api: APIClient, settings: Settings
+) -> None:
+    settings.TRUSTED_PROXY_COUNT, settings.ANONYMOUS_REQUESTS_PER_MINUTE = 1, 3
+    avoid_the_end_of_a_minute()
+
+    statuses = [
+        api.get("/api/v1/people", headers={"X-Forwarded-For": f"{number}.9.9.9, {entry}"}).status_code
+        for number, entry in enumerate(entries)
+    ]
+
+    assert statuses == [401, 401, 401, 429]
+
+
 def test_failed_logins_lock_the_admin(client: Client) -> None:
     User.objects.create_superuser("grace", password="right")
     wrong = {"username": "grace", "password": "wrong"}

@@ -19,7 +19,8 @@ from django.test import Client, RequestFactory
 from django.utils import timezone
 from pytest_django import Settings
 
-from gisttracker.login_limits import MAX_FAILURES_OF_ADDRESS, MAX_LOGGED, UNKNOWN_ADDRESS, get_limited_address
+from gisttracker.client_address import UNKNOWN_ADDRESS, get_limited_address
+from gisttracker.login_limits import MAX_FAILURES_OF_ADDRESS, MAX_LOGGED
 from gisttracker.logins import MAX_LOGINS
 from tests.conftest import wait_until
 
@@ -113,6 +114,18 @@ def test_who_may_log_in_after_failures(
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
         ("::ffff:192.0.2.7", "192.0.2.7"),
         ("fe80::1%eth0", "fe80::"),
+        ("192.0.2.7:5678", "192.0.2.7"),
+        ("[2001:db8:1:2::9]:443", "2001:db8:1:2::"),
+        ("[2001:db8:1:2::9]", "2001:db8:1:2::"),
+        ("[::ffff:192.0.2.7]:80", "192.0.2.7"),
+        ("::ffff:c000:207", "192.0.2.7"),
+        ('"[2001:db8:1:2::9]:443"', "2001:db8:1:2::"),
+        ("192.0.2.7:", UNKNOWN_ADDRESS),
+        ("192.0.2.7:port", UNKNOWN_ADDRESS),
+        ("192.0.2.007", UNKNOWN_ADDRESS),
+        ("[192.0.2.7", UNKNOWN_ADDRESS),
+        ("_hidden", UNKNOWN_ADDRESS),
+        ("\u0663.1.1.1", UNKNOWN_ADDRESS),
         ("", UNKNOWN_ADDRESS),
         ("unknown", UNKNOWN_ADDRESS),
         ("\x00" * 300, UNKNOWN_ADDRESS),

@@ -17,7 +17,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 from rest_framework.test import APIClient
 
-from gisttracker.middleware import get_client_address
+from gisttracker.client_address import get_client_address
 from people.models import ApiKey, Gist, Person
 from tests.conftest import ROOT, Sync
 from tests.factories import create_gist, create_gists, create_key, create_run
@@ -193,6 +193,9 @@ def test_only_configured_origins_may_call_the_api(client: Client, settings: Sett
         (1, "", "127.0.0.1"),
         (1, "6.6.6.6, 9.9.9.9", "9.9.9.9"),
         (2, "x, 8.8.8.8, p", "8.8.8.8"),
+        (1, "6.6.6.6, 9.9.9.9:5678", "9.9.9.9"),
+        (1, '"[2001:DB8::1]:443"', "2001:db8::1"),
+        (1, "9.9.9.9, unknown", "unknown"),
     ],
 )
 def test_only_trusted_proxies_set_the_client_address(

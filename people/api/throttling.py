@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 
+from gisttracker.client_address import get_limited_address
 from people.api.authentication import get_consumer, is_anonymous
 from people.models import RequestCount
 
@@ -65,8 +66,8 @@ class ConsumerThrottle(MinuteThrottle):
 
 
 class AnonymousThrottle(MinuteThrottle):
-    """Limits each address that sends no valid key. Rejected requests count too."""
+    """Limits each address (of IPv6: each /64 network) that sends no valid key. Rejected requests count too."""
 
     def get_client_and_limit(self, request: Request) -> tuple[str, int]:
         limit = settings.ANONYMOUS_REQUESTS_PER_MINUTE if is_anonymous(request) else 0
-        return f"address:{self.get_ident(request)}", limit
+        return f"address:{get_limited_address(request._request)}", limit
