@@ -17,6 +17,7 @@ from people.github_names import login_key
 from people.models import Person, SearchTerm, Suppressed
 from people.models.suppressed import suppressed_reason
 from people.person_fields import parse_backfill, parse_pipedrive_id, parse_username
+from people.spreadsheets import unescape_formula
 from people.tracking import AlreadyTrackedError
 
 MAX_ROWS = 5000
@@ -101,8 +102,11 @@ def _parse_header(names: Sequence[str] | None) -> list[str]:
 
 
 def _parse_csv_row(row: dict[str | Any, str | Any]) -> Any:
-    """Return the fields of a line without the empty ones, which count as not given."""
-    given = {name: (value or "").strip() for name, value in row.items() if name is not None}
+    """Return the fields of a line without the empty ones, which count as not given.
+
+    A cell that was copied from the export may have the quote that keeps a spreadsheet from running it.
+    """
+    given = {name: unescape_formula((value or "").strip()) for name, value in row.items() if name is not None}
     if None in row:
         return MalformedRow("The line has more fields than the first line.", given["username"])
     return {name: value for name, value in given.items() if value or name == "username"}

@@ -11,13 +11,13 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
 from people.models import Person
+from people.spreadsheets import escape_formulas
 
 COLUMNS = (
     *("github_username", "name", "email", "state", "watched", "pipedrive_id", "backfill"),
     *("gist_count", "pending_count", "rejected_count", "polled_at", "created_at", "last_error", "push_error"),
 )
 FORMATS = ("json", "csv")  # of the list of people
-FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
 
 
 class CsvRenderer(BaseRenderer):
@@ -57,8 +57,7 @@ def _lines(people: QuerySet[Person]) -> Iterator[str]:
 
 
 def _cell(value: Any) -> str:
-    """Return the value as text. A quote prevents that a spreadsheet runs a GitHub user's name as a formula."""
+    """Return the value as text. What a GitHub user has as name must not be run as a formula by a spreadsheet."""
     if value is None:
         return ""
-    text = value.isoformat() if hasattr(value, "isoformat") else str(value)
-    return f"'{text}" if text.startswith(FORMULA_PREFIXES) else text
+    return escape_formulas(value.isoformat() if hasattr(value, "isoformat") else str(value))
