@@ -2,14 +2,15 @@
 
 from typing import Any
 
-from django.db import models
-from django.db.models import Count, Q
+from django.db import models, transaction
+from django.db.models import Count, Exists, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from gisttracker.database import retried
 from people.freshness import is_stale, max_age
 from people.github_names import login_key, parse_login
-from people.models.batches import BatchQuerySet
+from people.models.batches import BATCH_SIZE, BatchQuerySet
 from people.search import search_terms
 
 # What else changes when a user sets another Pipedrive person.
@@ -38,6 +39,11 @@ class PersonQuerySet(BatchQuerySet["Person"]):
             pending_count=Count("gists", filter=Q(gists__push_state__in=["pending", "started"])),
             rejected_count=Count("gists", filter=Q(gists__push_state="rejected")),
         )
+
+    def without_search_terms(self) -> "PersonQuerySet":
+        """People without the term that each has, the login. By the index of the terms."""
+        terms = SearchTerm.objects.filter(person=OuterRef("pk"), term=OuterRef("username_key"))
+        return self.filter(~Exists(terms)).order_by("pk")
 
     def request_sync(self) -> int:
         """Put these people first in the next run. Returns how many. Uses the database's clock, as the runs do."""
@@ -316,3 +322,24 @@ class SearchTerm(models.Model):
             SearchTerm.objects.filter(pk__in=outdated).delete()
         rows = [SearchTerm(person_id=person, term=term) for person, term in sorted(current - set(ids))]
         SearchTerm.objects.bulk_create(rows, batch_size=1000)
+
+    @staticmethod
+    def index_missing() -> int:
+        """Index people who are not found by their login: rows of other releases, or written past `Person.save`.
+
+        Returns how many there were. Reads and writes a batch at a time.
+        """
+        count, last = 0, 0
+        while keys := list(
+            Person.objects.without_search_terms().filter(pk__gt=last).values_list("pk", flat=True)[:BATCH_SIZE]
+        ):
+            _index_locked(keys)
+            count, last = count + len(keys), keys[-1]
+        return count
+
+
+@retried
+def _index_locked(keys: list[int]) -> None:
+    with transaction.atomic():
+        # Locked, so that none is deleted, or renamed and indexed, meanwhile.
+        SearchTerm.index(list(Person.objects.select_for_update().filter(pk__in=keys).order_by("pk")))

@@ -1,4 +1,4 @@
-"""`manage.py prune`: delete rows that are not needed any more. Once a day is enough."""
+"""`manage.py prune`: delete rows that are not needed any more, and add search terms that are missing. Daily."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from gisttracker.commands import GisttrackerCommand
 from people.keys import get_key_consumer
-from people.models import ANONYMOUS, ApiKey, Consumer, RequestCount, Visit
+from people.models import ANONYMOUS, ApiKey, Consumer, RequestCount, SearchTerm, Visit
 
 KEEP_LOGINS_FOR = timedelta(days=90)
 KEEP_ADMIN_LOG_FOR = timedelta(days=365)
@@ -23,13 +23,14 @@ BATCH_SIZE = 1000  # rows in one statement, so that no lock is kept for long
 class Command(GisttrackerCommand):
     help = (
         "Delete expired sessions, old logs of logins and of the admin, visit markers of deleted consumers, and old "
-        "request counts. Run it once a day."
+        "request counts. Index people whom a search does not find. Run it once a day."
     )
     examples = ("",)
 
     def handle(self, *args: Any, **options: Any) -> None:
         for name, rows in find_old_rows():
             self.stdout.write(f"{name}: {delete(rows)} deleted")
+        self.stdout.write(f"people without search terms: {SearchTerm.index_missing()} indexed")
 
 
 def find_old_rows() -> Iterator[tuple[str, QuerySet[Any]]]:
