@@ -1,6 +1,7 @@
 """The database connection: required encryption and character set, and errors that pass."""
 
 import functools
+import itertools
 import logging
 import random
 import time
@@ -21,6 +22,8 @@ READ_ONLY_ERRORS = {1290, 1792, 1836}  # during a failover, for example
 TRANSIENT_CLIENT_ERRORS = {2002, 2003, 2006, 2013, 2055}
 RETRY_SECONDS = 60.0  # A restart of the server takes up to 30 s.
 MAX_PAUSE = 2.0  # seconds
+CONFLICTS = {LOCK_TIMEOUT, 1213}  # with other transactions; ours was rolled back
+MAX_CONFLICTS, CONFLICT_SECONDS = 6, 10.0  # of one request, before it fails; pauses of up to 1.3 s
 
 
 def error_code(error: BaseException) -> int:
@@ -62,6 +65,30 @@ def retried(function: Callable[P, R]) -> Callable[P, R]:
             connection.close()
             time.sleep(pause * (1 + random.random()))  # noqa: S311  # not a secret
             pause = min(pause * 2, MAX_PAUSE)
+
+    return call
+
+
+def retried_on_conflict(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorates a function of a web request that may run twice: it is repeated after a deadlock or a lock timeout.
+
+    Not while the database is away: a request is answered with 503 soon, and its client decides. As with `retried`,
+    nothing is repeated inside a transaction.
+    """
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        deadline = time.monotonic() + CONFLICT_SECONDS
+        for attempt in itertools.count():
+            try:
+                return function(*args, **kwargs)
+            except OperationalError as error:
+                is_last = attempt == MAX_CONFLICTS or time.monotonic() > deadline
+                if connection.in_atomic_block or error_code(error) not in CONFLICTS or is_last:
+                    raise
+                log.info("The request is repeated after a conflict in the database: %s", error)
+            time.sleep(0.02 * 2**attempt * (1 + random.random()))  # noqa: S311  # not a secret
+        raise AssertionError  # for mypy: count() does not end
 
     return call
 

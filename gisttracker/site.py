@@ -8,14 +8,16 @@ from django.core.exceptions import BadRequest
 from django.db.models import IntegerField
 from django.http import HttpRequest, HttpResponse
 
+from gisttracker.database import retried_on_conflict
 from gisttracker.numbers import parse_whole_number
 
 APPS = ["people", "sync"]  # Others follow by name.
 MODELS = ["Person", "Gist", "SyncRun", "Alarm", "Consumer", "Visit", "Suppressed"]
 
 
-class StrictLists:
-    """For the lists of all models: a 400 for lookups that no filter of the list makes, and for impossible keys.
+class RobustAdmin:
+    """For the pages of all models: a 400 for lookups that no filter of the list makes, and for impossible keys; and a
+    change is repeated after a deadlock.
 
     Django allows any lookup in the query, such as `name__regex` and `created_at__year=0`, and fails for some values.
     """
@@ -38,6 +40,12 @@ class StrictLists:
             raise BadRequest(str(error)) from None
         return response
 
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        response: HttpResponse = retried_on_conflict(super().changeform_view)(  # type: ignore[misc]  # a mixin
+            request, *args, **kwargs
+        )
+        return response
+
     def _check_key(self, key: str) -> None:
         if not isinstance(self.opts.pk, IntegerField):
             return
@@ -52,8 +60,8 @@ class DeskSite(AdminSite):
 
     def register(self, model_or_iterable: Any, admin_class: type[Any] | None = None, **options: Any) -> None:
         base = admin_class or ModelAdmin
-        strict = type(base.__name__, (StrictLists, base), {"__module__": base.__module__})
-        super().register(model_or_iterable, strict, **options)
+        robust = type(base.__name__, (RobustAdmin, base), {"__module__": base.__module__})
+        super().register(model_or_iterable, robust, **options)
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         apps = super().get_app_list(request, app_label)

@@ -9,8 +9,9 @@ from enum import StrEnum
 from heapq import nsmallest
 from typing import Any, TypeVar
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 
+from gisttracker.database import retried_on_conflict
 from gisttracker.strict_json import load_json
 from gisttracker.texts import show, to_sentence
 from people.github_names import login_key
@@ -140,8 +141,14 @@ def _check_count(rows: list[Any]) -> None:
 def track(rows: list[Any]) -> BulkReport:
     """Track the people of these rows."""
     results, new = _read(rows)
-    for batch in _batches(new):
-        _create(batch)
+    for number, batch in enumerate(_batches(new)):
+        try:
+            _create(batch)
+        except (OperationalError, InterfaceError):
+            if number == 0:  # Nothing is stored, so the request as a whole may fail.
+                raise
+            for result, _ in batch:
+                _mark_failed(result)
     return BulkReport(results)
 
 
@@ -212,20 +219,45 @@ def _describe_unknown(names: set[str]) -> str:
 
 
 def _create(batch: list[tuple[RowResult, Person]]) -> None:
-    """Create these people in one statement, or one by one if another process creates one of them meanwhile."""
+    """Create these people in one statement, or one by one if another process creates one of them meanwhile.
+
+    Raises DatabaseError if none of them was created.
+    """
     new = _select_new(batch)
+    if not _create_together([person for _, person in new]):
+        for result, person in new:
+            _create_alone(result, person)
+
+
+@retried_on_conflict
+def _create_together(people: list[Person]) -> bool:
     try:
         with transaction.atomic():
-            Person.objects.bulk_create([person for _, person in new])
+            Person.objects.bulk_create(people)
             # Read again, because MySQL does not return the ids of created rows.
-            SearchTerm.index(list(Person.objects.filter(username_key__in=[person.username_key for _, person in new])))
+            SearchTerm.index(list(Person.objects.filter(username_key__in=[person.username_key for person in people])))
     except IntegrityError:
-        for result, person in new:
-            try:
-                with transaction.atomic():
-                    person.save(force_insert=True)
-            except IntegrityError:
-                _mark_already_tracked(result)
+        return False
+    return True
+
+
+def _create_alone(result: RowResult, person: Person) -> None:
+    try:
+        _insert(person)
+    except IntegrityError:
+        _mark_already_tracked(result)
+    except (OperationalError, InterfaceError):
+        _mark_failed(result)
+
+
+@retried_on_conflict
+def _insert(person: Person) -> None:
+    with transaction.atomic():
+        person.save(force_insert=True)
+
+
+def _mark_failed(result: RowResult) -> None:
+    result.result, result.reason = RowOutcome.REJECTED, "The database failed. Send this row again."
 
 
 def _select_new(batch: list[tuple[RowResult, Person]]) -> list[tuple[RowResult, Person]]:

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 
 from gisttracker.client_address import get_limited_address
+from gisttracker.database import retried_on_conflict
 from people.api.authentication import get_consumer, is_anonymous
 from people.models import RequestCount
 
@@ -42,7 +43,7 @@ class MinuteThrottle(BaseThrottle):
         client, max_requests = self.get_client_and_limit(request)
         if not max_requests:
             return True
-        count = RequestCount.hit(client)
+        count = retried_on_conflict(RequestCount.hit)(client)
         rate_limit = RateLimit(max_requests, count, math.ceil(self.wait()))
         setattr(request, "rate_limit", rate_limit)  # noqa: B010  # no attribute that the class declares
         return count <= max_requests

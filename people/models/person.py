@@ -283,10 +283,17 @@ class Person(models.Model):
         if "backfill" in changes:
             self.backfill = changes["backfill"]
             self.gists.widen_backfill(self.backfill)
-        self.save()
         if "state" in changes:
-            row = Person.objects.filter(pk=self.pk)
-            row.pause() if changes["state"] == Person.State.PAUSED else row.resume()
+            self._change_state(changes["state"])
+        self.save()
+
+    def _change_state(self, requested: str) -> None:
+        """Pause, or resume if paused; as PersonQuerySet does. One UPDATE of the locked row meets no other locks."""
+        polled = Person.State.ACTIVE if self.github_id else Person.State.NEW
+        resumed = polled if self.state == Person.State.PAUSED else self.state
+        state = Person.State.PAUSED if requested == Person.State.PAUSED else resumed
+        if state != self.state:
+            self.state, self.state_changed_at = state, timezone.now()
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         self.username_key = login_key(self.github_username)
