@@ -155,5 +155,5 @@ def send(method: str, body: Any) -> int:
 
 def is_waiting_for_a_lock() -> bool:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'")
-        return cursor.fetchone()[0] > 0
+        cursor.execute("SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'")
+        return int(cursor.fetchone()[1]) > 0
