@@ -298,7 +298,7 @@ def test_an_unreadable_file_is_named(tmp_path: Path, name: str) -> None:
 def test_an_unknown_parameter_is_named_with_the_allowed_ones(api: APIClient) -> None:
     response = api.get("/api/v1/sync-runs?pages=2")
 
-    assert response.json() == {"pages": ["Unknown parameter `pages`. Allowed: ordering, page, page_size."]}
+    assert response.json() == {"pages": ["Unknown parameter `pages`. Allowed: after, ordering, page, page_size."]}
 
 
 def test_an_unknown_field_is_named_with_the_allowed_ones(api: APIClient) -> None:

@@ -1,6 +1,8 @@
 """Hostile values, by every way in: a clear 400 that names the field or the row, and never a 500 or a huge response."""
 
+import argparse
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,6 +11,8 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from people.models import Person
+from sync.management.commands.sync_gists import whole_number
+from sync.management.commands.undo_run import run_id
 from sync.models import SyncRun
 from tests.factories import create_gist, create_person, create_run
 
@@ -58,7 +62,7 @@ def ada() -> Person:
     "address",
     [
         *("people?page_size=", "people?page=", "people/ada?since=", "people/ada?page_size=", "sync-runs?page_size="),
-        *("people/ada/gists?page=", "gists?after=", "gists?page_size="),
+        *("people/ada/gists?page=", "people?after=", "sync-runs?after=", "gists?after=", "gists?page_size="),
     ],
 )
 def test_a_parameter_that_is_no_whole_number_is_named(ada: Person, api: APIClient, address: str, value: str) -> None:
@@ -279,3 +283,20 @@ def test_an_action_of_the_admin_on_no_key_is_refused(ada: Person, admin_client: 
 def test_a_page_of_no_key_is_not_found(admin_client: Client, page: str, key: str) -> None:
     assert admin_client.get(f"/admin/people/person/{page % key}").status_code in (302, 404, 405)
     assert User.objects.count() == 1
+
+
+# --- the commands ---
+@pytest.mark.parametrize(
+    "text", ["0" * 20 + "7", "1" + "0" * 17 + "999", "9" * 5000, "٣", "1_0", "+1", "-1", " 1", "1.0"]
+)
+@pytest.mark.parametrize("parse", [whole_number(1, 100), run_id])
+def test_an_argument_that_is_no_whole_number_is_refused(parse: Callable[[str], int], text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="must be"):
+        parse(text)
+
+
+@pytest.mark.parametrize("day", ["9999-12-31", "0001-01-01", "10000-01-01", "x"])
+def test_a_last_day_out_of_range_is_refused(admin_client: Client, day: str) -> None:
+    page = admin_client.post("/admin/people/consumer/add/", {"name": "team", "expires": day})
+
+    assert (page.status_code, b"errorlist" in page.content) == (200, True)

@@ -4,7 +4,7 @@ Keys have no pages of their own: their primary key contains the hash, and would 
 """
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django import forms
@@ -47,6 +47,8 @@ class KeyForm(forms.Form):
             return None
         if day < timezone.now().date():
             raise forms.ValidationError("The day is in the past.")
+        if day == date.max:
+            raise forms.ValidationError("Leave it empty for a key that does not expire.")
         return datetime.combine(day, time(), UTC) + timedelta(days=1)
 
 

@@ -11,10 +11,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from people.api.renderers import JsonRenderer
 from gisttracker.database import retried_on_conflict
 from gisttracker.texts import show
 from people.api.error_bounds import bound
+from people.api.renderers import JsonRenderer
 from people.api.throttling import RateLimit
 from people.github_names import parse_login
 from people.models import Person

@@ -20,6 +20,7 @@ from gisttracker import logs
 from gisttracker.commands import GisttrackerCommand
 from gisttracker.database import retried
 from gisttracker.environment import EX_CONFIG, EX_INTERRUPTED, exit_with_config_error
+from gisttracker.numbers import parse_whole_number
 from people.models import Person
 from sync import claims
 from sync.alarms import report_health
@@ -50,9 +51,10 @@ def whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
     """An argparse type for whole numbers in a range."""
 
     def parse(text: str) -> int:
-        if not (text.isascii() and text.isdigit()) or not minimum <= int(text[:12]) <= maximum:
-            raise argparse.ArgumentTypeError(f"must be a whole number from {minimum} to {maximum}")
-        return int(text)
+        try:
+            return parse_whole_number(text, minimum, maximum)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
 
     return parse
 

@@ -12,6 +12,7 @@ from django.utils.translation import ngettext
 from gisttracker.commands import GisttrackerCommand
 from gisttracker.database import retried
 from gisttracker.environment import EX_CONFIG, EX_INTERRUPTED, exit_with_config_error
+from gisttracker.numbers import parse_whole_number
 from sync.claims import Clock, database_clock
 from sync.clients.errors import CircuitOpenError, ConfigurationError, RunStoppedError
 from sync.clients.pipedrive import PipedriveClient
@@ -90,6 +91,7 @@ class Command(GisttrackerCommand):
 
 def run_id(text: str) -> int:
     """The number of a run. A type for argparse."""
-    if not (text.isascii() and text.isdigit()) or not int(text[:18]) >= 1:
-        raise argparse.ArgumentTypeError("must be the number of a run")
-    return int(text[:18])
+    try:
+        return parse_whole_number(text, 1)
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be the number of a run") from None
