@@ -1,6 +1,7 @@
 """Schemathesis against the running server: responses match the OpenAPI description for generated requests.
 
-The suite generates a few examples per operation; `make fuzz` generates 500.
+The suite generates a few examples per operation; `make fuzz` generates 500. Half of them have a hostile value; see
+schemathesis_hooks.py.
 """
 
 import os
@@ -31,14 +32,17 @@ def test_the_api_matches_its_description(serve: Callable[..., str], tmp_path: Pa
     ]
     command += ["--max-examples", EXAMPLES, "--header", f"Authorization: Api-Key {key}"]
 
-    completed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    # As a module: a path would load the file a second time.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.schemathesis_hooks"}
+
+    completed = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
     assert completed.returncode == 0, completed.stdout[-8000:] + completed.stderr[-2000:]
 
 
 @pytest.fixture
 def stored_rows(transactional_db: None) -> None:
-    """A person with a rejected gist, and a run."""
-    ada = create_person("ada", github_id=1, state="active")
+    """A person with a hostile name and a rejected gist, and a run."""
+    ada = create_person("ada", github_id=1, state="active", name="Ada;=1+1")
     create_gist(ada, push_state="rejected")
     create_run(outcome="succeeded")

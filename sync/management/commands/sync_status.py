@@ -21,7 +21,7 @@ from sync.problems import MAX_GROUPS, Health, HealthState
 from sync.reasons import Group, format_duration, format_time
 from sync.status import ApiLimit, Status, get_status
 
-DURATION = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,4})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?")
+DURATION = re.compile(r"(?:([0-9]{1,4})d)?(?:([0-9]{1,4})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,8})s)?")
 MAX_PROBLEMS = 10
 SHOW_KEYS_BEFORE = timedelta(days=14)  # that end until then
 EX_UNHEALTHY = 1
