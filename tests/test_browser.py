@@ -9,7 +9,7 @@ from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.contrib.auth.models import Group, User
 from playwright.sync_api import Browser
 
-from people.models import Gist, Person
+from people.models import ApiKey, Gist, Person
 from tests.browser import CHROMIUM, Desk, Scheme, open_desk, start_browser
 from tests.sample_data import LOST, REFUSAL, fill
 
@@ -79,6 +79,24 @@ def test_filters_and_search_find_people(desk: Desk) -> None:
     assert ("@radia" in stale, "@ada" in stale) == (True, False)
     assert ("@cleo" in gone, "@ada" in gone) == (True, False)
     assert ("@ada" in desk.text, "@ken" in desk.text) == (True, False)
+
+
+def test_a_key_is_created_rotated_and_revoked(desk: Desk) -> None:
+    desk.open("/admin/people/consumer/add/")
+    desk.page.get_by_label("Name").fill("crm-bot")
+    desk.press("Create key")
+    first = desk.page.locator("code").first.inner_text()
+    desk.follow(desk.page.get_by_role("link", name="Go to crm-bot"))
+    desk.page.get_by_label("The old keys stay valid for").select_option("1 day")
+    desk.press("Rotate")
+    second = desk.page.locator("code").first.inner_text()
+    desk.follow(desk.page.get_by_role("link", name="Go to crm-bot"))
+    desk.press(f"Revoke the key {first[:8]}")
+
+    assert desk.messages == f"The key {first[:8]} is revoked."
+    keys = dict(ApiKey.objects.filter(consumer__name="crm-bot").values_list("prefix", "revoked"))
+    assert keys == {first[:8]: True, second[:8]: False}
+    assert first not in desk.text
 
 
 PERSON_ACTIONS: list[tuple[str, str, str, dict[str, Any]]] = [
