@@ -251,6 +251,17 @@ def test_the_admin_rejects_a_wrong_consumer(form: dict[str, str], message: str, 
     assert Consumer.objects.count() == ApiKey.objects.count() == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"), [("crm", "crm"), ("anonymous", "team"), ("x" * 51, "team"), ("", "team")]
+)
+def test_a_consumer_is_renamed_by_the_same_rules(name: str, expected: str, admin_client: Client) -> None:
+    consumer = create_key("team").consumer
+
+    admin_client.post(f"/admin/people/consumer/{consumer.pk}/change/", {"name": name, "_save": "Save"})
+
+    assert Consumer.objects.get().name == expected
+
+
 def test_the_admin_rotates_and_revokes_keys(admin_client: Client) -> None:
     old = create_key("team")
     address = f"/admin/people/consumer/{old.consumer.pk}/keys"

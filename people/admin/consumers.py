@@ -57,13 +57,26 @@ class ConsumerForm(KeyForm):
     field_order = ["name", "read_only", "expires"]
 
     def clean_name(self) -> str:
-        try:
-            name = parse_consumer_name(self.cleaned_data["name"])
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from None
+        name = _parse_name(self.cleaned_data["name"])
         if Consumer.objects.filter(name=name).exists():
             raise forms.ValidationError("A consumer has this name. Open its page to add a key.")
         return name
+
+
+class RenameForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only in the stubs
+    class Meta:
+        model = Consumer
+        fields = ["name"]
+
+    def clean_name(self) -> str:
+        return _parse_name(self.cleaned_data["name"])
+
+
+def _parse_name(text: str) -> str:
+    try:
+        return parse_consumer_name(text)
+    except ValueError as error:
+        raise forms.ValidationError(str(error)) from None
 
 
 class RotationForm(forms.Form):
@@ -76,7 +89,7 @@ class ConsumerAdmin(DeskAdmin):
     search_fields = ["name"]
     search_help_text = "the name"
     ordering = ["name"]
-    fields = ["name"]
+    form = RenameForm
     change_form_template = "admin/people/consumer/change_form.html"
 
     # --- the list ---
