@@ -78,16 +78,17 @@ def spoil(case: Case, place: tuple[str, str]) -> st.SearchStrategy[Case]:
 
 
 def replace(case: Case, location: str, name: str, value: Any) -> Case:
+    body: Any = case.body
     if location == "query":
         case.query = {**case.query, name: value}
     elif location == "path":
         case.path_parameters = {**case.path_parameters, name: value.replace("/", "").strip(".") or "\0"}
     elif location == "field":
-        case.body = {**case.body, name: value}
+        case.body = {**body, name: value}
     elif location == "fields":
-        case.body = {**case.body, **{f"{value[:100]}{number}": 1 for number in range(3000)}}
+        case.body = {**body, **{f"{value[:100]}{number}": 1 for number in range(3000)}}
     elif location == "row":
-        case.body = [*case.body[:50], value, {"username": value}, {"username": "ada", "backfill": value, "a": value}]
+        case.body = [*body[:50], value, {"username": value}, {"username": "ada", "backfill": value, "a": value}]
     elif location == "rows":
         case.body = [{f"{number}" * 100: value if len(str(value)) < 100 else 1} for number in range(300)]
     return case
