@@ -4,15 +4,20 @@ import sys
 from collections.abc import Mapping
 
 from django.contrib import admin
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.views import csrf, defaults
-from rest_framework import exceptions
 
 from gisttracker.context_processors import frame
-from gisttracker.database import LOCK_TIMEOUT, error_code, is_transient
+from gisttracker.database import is_transient
+from gisttracker.database_errors import NOT_MIGRATED, find_cause
+from people.error_codes import ErrorCode
 
 RETRY_AFTER_SECONDS = 5
+BAD_REQUEST = "The request is not valid."
+INTERNAL_ERROR = "The service failed to process this request. The reason is in its log."
+DATABASE_UNAVAILABLE = "The database is not available at the moment. Try again in a few seconds."
 TO_START = {"path": "/admin/", "text": "Go to the start page"}
 
 
@@ -22,6 +27,20 @@ def is_in_admin(request: HttpRequest) -> bool:
 
 def is_in_api(request: HttpRequest) -> bool:
     return request.path.startswith("/api/")
+
+
+def json_error(
+    request: HttpRequest, code: ErrorCode, detail: str, *, headers: Mapping[str, str] | None = None
+) -> JsonResponse:
+    """Return an error in the shape of people.api.errors."""
+    body = {"type": code.type, "errors": [{"code": code, "detail": detail, "attr": None}]}
+    request_id = {"request_id": get_request_id(request)} if code.status >= 500 else {}
+    return JsonResponse({**body, **request_id}, status=code.status, headers=headers)
+
+
+def is_database_unavailable(error: BaseException) -> bool:
+    """Is this about the database, and not about our statement? A missing table or column is a defect."""
+    return is_transient(error) or find_cause(error) not in (None, NOT_MIGRATED)
 
 
 def render_page(
@@ -47,27 +66,24 @@ def render_page_for_user(request: HttpRequest, status: int, title: str, detail: 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Return 503 with Retry-After while the database is not available, 500 for any other error."""
     error = sys.exc_info()[1]
-    if error and (is_transient(error) or error_code(error) == LOCK_TIMEOUT):
+    if error and is_database_unavailable(error):
         return database_not_available(request)
     if is_in_admin(request):
-        detail = "The service failed to process this request. The reason is in its log."
-        return render_page(500, "Server error", detail, request_id=get_request_id(request))
-    response: HttpResponse = exceptions.server_error(request)
-    return response
+        return render_page(500, "Server error", INTERNAL_ERROR, request_id=get_request_id(request))
+    return json_error(request, ErrorCode.INTERNAL_ERROR, INTERNAL_ERROR)
 
 
 def database_not_available(request: HttpRequest) -> HttpResponse:
-    detail = "The database is not available at the moment. Try again in a few seconds."
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
     if is_in_admin(request):
-        title = "Temporarily not available"
-        return render_page(503, title, detail, request_id=get_request_id(request), headers=headers)
-    return JsonResponse({"detail": detail}, status=503, headers=headers)
+        title, request_id = "Temporarily not available", get_request_id(request)
+        return render_page(503, title, DATABASE_UNAVAILABLE, request_id=request_id, headers=headers)
+    return json_error(request, ErrorCode.DATABASE_UNAVAILABLE, DATABASE_UNAVAILABLE, headers=headers)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     if is_in_api(request):
-        return JsonResponse({"detail": "This address does not exist. See /documentation/."}, status=404)
+        return json_error(request, ErrorCode.NOT_FOUND, "This address does not exist. See /documentation/.")
     if is_in_admin(request):
         detail = "This page does not exist. It may have been deleted, or the address is wrong."
         return render_page_for_user(request, 404, "Page not found", detail)
@@ -76,7 +92,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
     if is_in_api(request):
-        return JsonResponse({"detail": "You may not do this."}, status=403)
+        return json_error(request, ErrorCode.PERMISSION_DENIED, "You may not do this.")
     if is_in_admin(request):
         detail = "Your account may not do this. Ask an administrator for the permission."
         return render_page_for_user(request, 403, "Not allowed", detail)
@@ -88,14 +104,15 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if is_in_admin(request):
         detail = "The request is not valid. Go back, reload the page and try again."
         return render_page(400, "Bad request", detail)
-    response: HttpResponse = exceptions.bad_request(request, exception)
-    return response
+    if isinstance(exception, DisallowedHost):
+        return json_error(request, ErrorCode.INVALID_HOST, "This host name is not served here. See ALLOWED_HOSTS.")
+    return json_error(request, ErrorCode.BAD_REQUEST, BAD_REQUEST)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """The setting CSRF_FAILURE_VIEW. The usual cause is a page that was opened before a login in another tab."""
     if is_in_api(request):
-        return JsonResponse({"detail": f"CSRF failed: {reason}"}, status=403)
+        return json_error(request, ErrorCode.CSRF_FAILED, f"CSRF failed: {reason}")
     if is_in_admin(request):
         detail = (
             "The form was not accepted, because it is too old or cookies are blocked. "
@@ -108,7 +125,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 def body_too_large(request: HttpRequest, detail: str) -> HttpResponse:
     if is_in_admin(request):
         return render_page(413, "Request too large", detail)
-    return JsonResponse({"detail": detail}, status=413)
+    return json_error(request, ErrorCode.BODY_TOO_LARGE, detail)
 
 
 def get_request_id(request: HttpRequest) -> str:

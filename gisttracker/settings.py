@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from corsheaders.defaults import default_headers
 from django.db.backends.signals import connection_created
 from django.utils.crypto import get_random_string
 
@@ -69,9 +70,10 @@ MIDDLEWARE = [
     # First, so that probes need neither an allowed Host header nor a session.
     "gisttracker.health.HealthMiddleware",
     "gisttracker.middleware.RequestIdMiddleware",
+    # Before all that may reject a request, so that a page of an allowed origin can read why.
+    "corsheaders.middleware.CorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
-    "corsheaders.middleware.CorsMiddleware",
     "django.middleware.http.ConditionalGetMiddleware",  # ETag and 304
     "gisttracker.middleware.BodyLimitMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -130,7 +132,10 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENV["TRUSTED_PR
 CSRF_FAILURE_VIEW = "gisttracker.errors.csrf_failure"
 CORS_ALLOWED_ORIGINS: list[str] = ENV["CORS_ALLOWED_ORIGINS"] or []
 CORS_URLS_REGEX = r"^/api/"
-CORS_EXPOSE_HEADERS = ["ETag", "Link", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"]
+CORS_ALLOW_HEADERS = [*default_headers, "if-match", "if-none-match", "x-request-id"]
+CORS_EXPOSE_HEADERS = [
+    *("ETag", "Link", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "WWW-Authenticate", "X-Request-ID")
+]
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'none'"],
@@ -204,7 +209,7 @@ DATABASES = {"default": mysql() if ENV["DATABASE_HOST"] else sqlite()}
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "people.api.authentication.ApiKeyAuthentication",
-        "rest_framework.authentication.SessionAuthentication",
+        "people.api.authentication.StaffSessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["people.api.permissions.HasApiAccess"],
     "DEFAULT_THROTTLE_CLASSES": [
@@ -219,6 +224,11 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_RENDERER_CLASSES": ["people.api.renderers.JsonRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
+}
+DRF_STANDARDIZED_ERRORS = {
+    "EXCEPTION_HANDLER_CLASS": "people.api.errors.ApiExceptionHandler",
+    "EXCEPTION_FORMATTER_CLASS": "people.api.errors.ApiExceptionFormatter",
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "gisttracker",

@@ -14,6 +14,7 @@ from django.db import IntegrityError, InterfaceError, OperationalError, transact
 from gisttracker.database import retried_on_conflict
 from gisttracker.strict_json import load_json
 from gisttracker.texts import show, to_sentence
+from people.error_codes import CodedError, ErrorCode
 from people.github_names import login_key
 from people.models import Person, SearchTerm, Suppressed
 from people.models.suppressed import suppressed_reason
@@ -23,7 +24,12 @@ from people.tracking import AlreadyTrackedError
 
 MAX_ROWS = 5000
 BATCH_SIZE = 500  # rows per statement
-COLUMNS = ("username", "pipedrive_id", "backfill")
+FIELD_CODES = {
+    "username": ErrorCode.INVALID_LOGIN,
+    "pipedrive_id": ErrorCode.INVALID_PIPEDRIVE_ID,
+    "backfill": ErrorCode.INVALID_BACKFILL,
+}
+COLUMNS = tuple(FIELD_CODES)
 MAX_NAMES = 3  # unknown fields in the reason of a row
 T = TypeVar("T")
 
@@ -39,7 +45,14 @@ class RowResult:
     row: int  # counts from 1; the header of a CSV is not counted
     username: str
     result: RowOutcome
+    code: ErrorCode | None = None  # of the reason
     reason: str = ""
+
+    def reject(self, code: ErrorCode, reason: str) -> None:
+        self.result, self.code, self.reason = RowOutcome.REJECTED, code, reason
+
+    def mark_tracked(self, code: ErrorCode, reason: str) -> None:
+        self.result, self.code, self.reason = RowOutcome.ALREADY_TRACKED, code, reason
 
 
 @dataclass(frozen=True)
@@ -75,22 +88,23 @@ class MalformedRow:
 def read_csv(raw: bytes) -> list[Any]:
     """Return the rows of a CSV with the header `username[,pipedrive_id][,backfill]`, in UTF-8 with or without BOM.
 
-    Raises ValueError when the file as a whole cannot be read.
+    Raises CodedError when the file as a whole cannot be read.
     """
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"The CSV is not UTF-8 (byte {error.start}). See line {line}.") from None
+        detail = f"The CSV is not UTF-8 (byte {error.start}). See line {line}."
+        raise CodedError(ErrorCode.INVALID_CSV, detail) from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise ValueError(f"The CSV contains a NUL byte. See line {line}.")
+        raise CodedError(ErrorCode.INVALID_CSV, f"The CSV contains a NUL byte. See line {line}.")
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
         reader.fieldnames = _parse_header(reader.fieldnames)
         rows = [_parse_csv_row(row) for row in itertools.islice(reader, MAX_ROWS + 1)]
     except csv.Error as error:
-        raise ValueError(f"The CSV is broken at line {reader.line_num + 1}: {error}.") from None
+        raise CodedError(ErrorCode.INVALID_CSV, f"The CSV is broken at line {reader.line_num + 1}: {error}.") from None
     _check_count(rows)
     return rows
 
@@ -98,7 +112,7 @@ def read_csv(raw: bytes) -> list[Any]:
 def _parse_header(names: Sequence[str] | None) -> list[str]:
     header = [(name or "").strip().lower() for name in names or []]
     if "username" not in header or not set(header) <= set(COLUMNS) or len(set(header)) < len(header):
-        raise ValueError("The CSV's first line must be username[,pipedrive_id][,backfill].")
+        raise CodedError(ErrorCode.INVALID_CSV, "The CSV's first line must be username[,pipedrive_id][,backfill].")
     return header
 
 
@@ -114,28 +128,28 @@ def _parse_csv_row(row: dict[str | Any, str | Any]) -> Any:
 
 
 def read_json(raw: bytes) -> list[Any]:
-    """Return the rows of a JSON list; see check_list. Raises ValueError."""
+    """Return the rows of a JSON list; see check_list. Raises CodedError."""
     try:
         rows = load_json(raw)
     except ValueError as error:
-        raise ValueError(f"Not JSON: {error}") from None
+        raise CodedError(ErrorCode.PARSE_ERROR, f"Not JSON: {error}") from None
     return check_list(rows)
 
 
 def check_list(rows: Any) -> list[Any]:
     """Return the rows of a list of names, or of objects with `username`, `pipedrive_id`, `backfill`.
 
-    Raises ValueError when it is not a list, or too long.
+    Raises CodedError when it is not a list, or too long.
     """
     if not isinstance(rows, list):
-        raise ValueError("Send a list of people.")
+        raise CodedError(ErrorCode.NOT_A_LIST, "Send a list of people.")
     _check_count(rows)
     return [{"username": row} if isinstance(row, str) else row for row in rows]
 
 
 def _check_count(rows: list[Any]) -> None:
     if len(rows) > MAX_ROWS:
-        raise ValueError(f"Too many rows. At most {MAX_ROWS} are allowed.")
+        raise CodedError(ErrorCode.TOO_MANY_ROWS, f"Too many rows. At most {MAX_ROWS} are allowed.")
 
 
 def track(rows: list[Any]) -> BulkReport:
@@ -167,14 +181,14 @@ def _read(rows: list[Any]) -> tuple[list[RowResult], list[tuple[RowResult, Perso
     for number, row in enumerate(rows, start=1):
         try:
             person = _build_person(row)
-        except ValueError as error:
-            results.append(RowResult(number, _get_username(row), RowOutcome.REJECTED, str(error)))
+        except CodedError as error:
+            results.append(RowResult(number, _get_username(row), RowOutcome.REJECTED, error.code, str(error)))
             continue
         result = RowResult(number, person.github_username, RowOutcome.CREATED)
         results.append(result)
         if person.username_key in new:
             first = new[person.username_key][0].row
-            result.result, result.reason = RowOutcome.ALREADY_TRACKED, f"Duplicate of row {first}."
+            result.mark_tracked(ErrorCode.DUPLICATE_ROW, f"Duplicate of row {first}.")
         else:
             new[person.username_key] = (result, person)
     return results, list(new.values())
@@ -186,16 +200,16 @@ def _batches(new: list[tuple[RowResult, Person]]) -> Iterator[list[tuple[RowResu
 
 
 def _build_person(row: Any) -> Person:
-    """Return an unsaved person. Raises ValueError with the reason."""
+    """Return an unsaved person. Raises CodedError with the reason."""
     if isinstance(row, MalformedRow):
-        raise ValueError(row.reason)
+        raise CodedError(ErrorCode.INVALID_ROW, row.reason)
     if not isinstance(row, dict):
-        raise ValueError("Must be a name, or an object with a username.")
+        raise CodedError(ErrorCode.INVALID_ROW, "Must be a name, or an object with a username.")
     unknown = set(row) - set(COLUMNS)
     if unknown:
-        raise ValueError(_describe_unknown(unknown))
+        raise CodedError(ErrorCode.UNKNOWN_FIELD, _describe_unknown(unknown))
     if "username" not in row:
-        raise ValueError("username is required.")
+        raise CodedError(ErrorCode.INVALID_ROW, "username is required.")
     login = _parse_field(row, "username", parse_username)
     return Person(
         github_username=login,
@@ -209,7 +223,7 @@ def _parse_field(row: dict[str, Any], name: str, parse: Callable[[Any], T]) -> T
     try:
         return parse(row.get(name))
     except ValueError as error:
-        raise ValueError(to_sentence(error, name)) from None
+        raise CodedError(FIELD_CODES[name], to_sentence(error, name)) from None
 
 
 def _describe_unknown(names: set[str]) -> str:
@@ -257,7 +271,7 @@ def _insert(person: Person) -> None:
 
 
 def _mark_failed(result: RowResult) -> None:
-    result.result, result.reason = RowOutcome.REJECTED, "The database failed. Send this row again."
+    result.reject(ErrorCode.DATABASE_UNAVAILABLE, "The database failed. Send this row again.")
 
 
 def _select_new(batch: list[tuple[RowResult, Person]]) -> list[tuple[RowResult, Person]]:
@@ -269,12 +283,13 @@ def _select_new(batch: list[tuple[RowResult, Person]]) -> list[tuple[RowResult, 
         if person.username_key in existing:
             _mark_already_tracked(result)
         elif person.username_key in suppressed:
-            result.result, result.reason = RowOutcome.REJECTED, suppressed_reason(result.username)
+            result.reject(ErrorCode.SUPPRESSED, suppressed_reason(result.username))
     return [(result, person) for result, person in batch if person.username_key not in existing | suppressed]
 
 
 def _mark_already_tracked(result: RowResult) -> None:
-    result.result, result.reason = RowOutcome.ALREADY_TRACKED, str(AlreadyTrackedError(result.username))
+    error = AlreadyTrackedError(result.username)
+    result.mark_tracked(error.code, str(error))
 
 
 def _get_username(row: Any) -> str:

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from gisttracker.texts import show
+from people.error_codes import CodedError, ErrorCode
 
 RULE = (
     "A GitHub user name has 1 to 39 characters: letters A-Z, digits, hyphens and underscores. "
@@ -19,6 +20,11 @@ URL = re.compile(
 )
 
 
+class InvalidLoginError(CodedError):
+    def __init__(self, reason: str) -> None:
+        super().__init__(ErrorCode.INVALID_LOGIN, reason)
+
+
 def web_host() -> str:
     """The host of profile pages, which follows from GITHUB_API_URL."""
     api = urlsplit(settings.GITHUB_API_URL)
@@ -29,17 +35,19 @@ def web_host() -> str:
 
 
 def parse_login(text: str) -> str:
-    """Return the login in a name, an @name or a profile URL, with or without a query. Raises ValueError(reason)."""
+    """Return the login in a name, an @name or a profile URL, with or without a query. Raises InvalidLoginError."""
     text = text.strip()
     rule = RULE.format(host=web_host())
     url = URL.fullmatch(text) if len(text) <= MAX_LENGTH else None
     if url and url["host"].lower() not in {f"{prefix}{web_host()}" for prefix in ("", "www.", "gist.")}:
-        raise ValueError(f"{show(text)} is not a profile on {web_host()}. {rule}")
+        raise InvalidLoginError(f"{show(text)} is not a profile on {web_host()}. {rule}")
     login, _, rest = url["path"].partition("/") if url else (text.removeprefix("@"), "", "")
     if not LOGIN.fullmatch(login):
-        raise ValueError(rule)
+        raise InvalidLoginError(rule)
     if rest.strip("/"):
-        raise ValueError(f"{show(text)} is the URL of a page or repository of @{login}, not of a profile. {rule}")
+        raise InvalidLoginError(
+            f"{show(text)} is the URL of a page or repository of @{login}, not of a profile. {rule}"
+        )
     return login
 
 

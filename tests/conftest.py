@@ -287,6 +287,13 @@ def fail_statements(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     monkeypatch.setattr("django.db.backends.utils.CursorWrapper.execute", execute)
 
 
+def get_error(response: Any) -> dict[str, Any]:
+    """Return the only error of a response."""
+    (error,) = response.json()["errors"]
+    assert isinstance(error, dict)
+    return error
+
+
 def manage(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run manage.py in a process of its own, with these environment variables and without a database server."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DATABASE_")}

@@ -13,7 +13,9 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
+from people.error_codes import CODES
 from people.models import Gist, Person
+from tests.conftest import get_error
 from tests.factories import create_gist, create_gists, create_person
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -101,7 +103,7 @@ def test_a_person_can_be_paused_and_resumed(api: APIClient) -> None:
     resumed = api.patch("/api/v1/people/ada", {"state": "active"}, format="json").json()["state"]
 
     assert (paused, resumed) == ("paused", "active")
-    assert (sync.status_code, sync.json()["detail"]) == (
+    assert (sync.status_code, get_error(sync)["detail"]) == (
         400,
         "@ada is paused. Set its state to active with PATCH first.",
     )
@@ -216,7 +218,11 @@ def test_a_bad_row_does_not_affect_the_others(api: APIClient) -> None:
         "already_tracked": 2,
         "rejected": 6,
     }
-    assert all(row["reason"] for row in response.json()["results"] if row["result"] != "created")
+    assert [row["code"] for row in response.json()["results"]] == [
+        *(None, "already_tracked", None, "invalid_login", "duplicate_row", "invalid_row"),
+        *("invalid_pipedrive_id", "invalid_backfill", "unknown_field", "invalid_row"),
+    ]
+    assert all(row["reason"] for row in response.json()["results"] if row["code"])
     ben = Person.objects.get(github_username="ben")
     assert (ben.pipedrive_id, ben.backfill, Person.objects.count()) == (7, "10", 3)
     assert list_usernames(api, "search=ben") == ["ben"]
@@ -234,28 +240,28 @@ def test_people_are_tracked_from_csv(api: APIClient, bom: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "code"),
     [
-        b"",
-        b"name\nada\n",
-        b"username,username\nada,ada\n",
-        b"username\n\xff\xfe\n",
-        b"username\nada\0\n",
-        b'username\n"ada\n',
-        "username\n".encode("utf-16"),
-        b"username\n" + b"ada\n" * 5001,
+        (b"", "not_a_list"),
+        (b"name\nada\n", "invalid_csv"),
+        (b"username,username\nada,ada\n", "invalid_csv"),
+        (b"username\n\xff\xfe\n", "invalid_csv"),
+        (b"username\nada\0\n", "invalid_csv"),
+        (b'username\n"ada\n', "invalid_csv"),
+        ("username\n".encode("utf-16"), "invalid_csv"),
+        (b"username\n" + b"ada\n" * 5001, "too_many_rows"),
     ],
     ids=["empty", "header", "twice", "latin-1", "NUL", "quote", "utf-16", "5001 rows"],
 )
-def test_a_broken_csv_is_rejected_as_a_whole(api: APIClient, text: bytes) -> None:
+def test_a_broken_csv_is_rejected_as_a_whole(api: APIClient, text: bytes, code: str) -> None:
     response = post_csv(api, text)
 
-    assert (response.status_code, bool(response.json()["detail"])) == (400, True)
+    assert (response.status_code, get_error(response)["code"]) == (400, code)
     assert not Person.objects.exists()
 
 
 def test_the_error_of_a_broken_csv_names_the_line(api: APIClient) -> None:
-    assert "broken at line 3:" in post_csv(api, 'username,backfill\nada,1\n"ben"x,2\n').json()["detail"]
+    assert "broken at line 3:" in get_error(post_csv(api, 'username,backfill\nada,1\n"ben"x,2\n'))["detail"]
 
 
 def test_5000_people_are_tracked_in_few_queries(
@@ -298,35 +304,52 @@ def test_an_unreadable_file_is_named(tmp_path: Path, name: str) -> None:
 def test_an_unknown_parameter_is_named_with_the_allowed_ones(api: APIClient) -> None:
     response = api.get("/api/v1/sync-runs?pages=2")
 
-    assert response.json() == {"pages": ["Unknown parameter `pages`. Allowed: after, ordering, page, page_size."]}
+    assert get_error(response) == {
+        "code": "unknown_parameter",
+        "detail": "Unknown parameter `pages`. Allowed: after, ordering, page, page_size.",
+        "attr": "pages",
+    }
 
 
 def test_an_unknown_field_is_named_with_the_allowed_ones(api: APIClient) -> None:
     response = api.post("/api/v1/people", {"username": "ada", "state": "gone"}, format="json")
 
-    assert response.json() == {"state": ["Unknown field `state`. Allowed: backfill, pipedrive_id, username, watched."]}
+    assert get_error(response) == {
+        "code": "unknown_field",
+        "detail": "Unknown field `state`. Allowed: backfill, pipedrive_id, username, watched.",
+        "attr": "state",
+    }
 
 
 @pytest.mark.parametrize(
-    "query",
+    ("query", "expected"),
     [
-        *("page=0", "page=-1", "page=x", "page=99999999999999999999", "page_size=0", "page_size=501", "page_size=x"),
-        *("state=odd", "added_after=soon", "has_rejected=maybe", "ordering=password", "ordering=", "format=xml"),
-        *(
-            "search=%00",
-            "search=a+b+c+d+e+f+g+h+i",
-            "stat=new",
-            "getAllGists=true",
-            "state=",
-            "page=1&page=2",
-        ),
+        ("page=0", "page_not_found"),
+        ("page=-1", "page_not_found"),
+        ("page=x", "page_not_found"),
+        ("page=99999999999999999999", "page_not_found"),
+        ("page_size=0", "invalid"),
+        ("page_size=501", "invalid"),
+        ("page_size=x", "invalid"),
+        ("state=odd", "invalid_choice"),
+        ("added_after=soon", "invalid"),
+        ("has_rejected=maybe", "invalid_choice"),
+        ("ordering=password", "invalid_choice"),
+        ("ordering=", "blank"),
+        ("format=xml", "invalid_choice"),
+        ("search=%00", "invalid_characters"),
+        ("search=a+b+c+d+e+f+g+h+i", "too_many_terms"),
+        ("stat=new", "unknown_parameter"),
+        ("getAllGists=true", "unknown_parameter"),
+        ("state=", "blank"),
+        ("page=1&page=2", "repeated_parameter"),
     ],
 )
-def test_an_invalid_query_is_rejected_with_a_reason(api: APIClient, query: str) -> None:
+def test_an_invalid_query_is_rejected_with_a_reason(api: APIClient, query: str, expected: str) -> None:
     response = api.get(f"/api/v1/people?{query}")
 
-    assert response.status_code in (400, 404)
-    assert response.json()
+    code, status = get_error(response)["code"], response.status_code
+    assert (code, status) == (expected, 404 if expected == "page_not_found" else 400)
 
 
 @pytest.mark.parametrize(
@@ -359,17 +382,17 @@ def test_an_invalid_body_is_rejected_with_a_reason(api: APIClient, address: str,
         assert response.status_code == 200  # an empty list is valid
     else:
         assert 400 <= response.status_code < 500
-        assert response.json()
+        assert all(CODES[error["code"]].status == response.status_code for error in response.json()["errors"])
     assert not Person.objects.exists()
 
 
 def test_a_body_over_five_megabytes_is_rejected(api: APIClient) -> None:
     response = api.post("/api/v1/people", b"x" * (5 * 1024 * 1024 + 1), content_type="application/json")
 
-    assert (response.status_code, "5 MB are allowed" in response.json()["detail"]) == (413, True)
+    assert (response.status_code, "5 MB are allowed" in get_error(response)["detail"]) == (413, True)
 
 
 def test_an_unknown_address_is_404_in_json(api: APIClient) -> None:
     response = api.get("/api/v1/nothing")
 
-    assert (response.status_code, "documentation" in response.json()["detail"]) == (404, True)
+    assert (response.status_code, "documentation" in get_error(response)["detail"]) == (404, True)

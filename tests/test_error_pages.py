@@ -5,25 +5,31 @@ from typing import NoReturn
 import pytest
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
-from django.db.utils import InterfaceError, OperationalError
+from django.db.utils import InterfaceError, OperationalError, ProgrammingError
 from django.http import Http404, HttpRequest
 from django.test import Client
 from django.urls import path
 from pytest_django import Settings
+from rest_framework.request import Request
+from rest_framework.views import APIView
 
 from gisttracker import __version__, urls
 from gisttracker.urls import handler400, handler403, handler404, handler500  # noqa: F401  # found by Django
-from tests.conftest import fail_statements
+from people.error_codes import ErrorCode
+from tests.conftest import fail_statements, get_error
 
 ERRORS = {
-    "bad-request": (SuspiciousOperation("at db.internal"), 400),
-    "not-allowed": (PermissionDenied("at db.internal"), 403),
-    "not-found": (Http404("at db.internal"), 404),
-    "bug": (ValueError("at db.internal"), 500),
-    "refused-statement": (OperationalError(1054, "at db.internal"), 500),
-    "no-connection": (OperationalError(2003, "at db.internal"), 503),
-    "lost-connection": (InterfaceError(0, "at db.internal"), 503),
-    "locked-row": (OperationalError(1205, "at db.internal"), 503),
+    "bad-request": (SuspiciousOperation("at db.internal"), ErrorCode.BAD_REQUEST),
+    "not-allowed": (PermissionDenied("at db.internal"), ErrorCode.PERMISSION_DENIED),
+    "not-found": (Http404("at db.internal"), ErrorCode.NOT_FOUND),
+    "bug": (ValueError("at db.internal"), ErrorCode.INTERNAL_ERROR),
+    "refused-statement": (OperationalError(1054, "at db.internal"), ErrorCode.INTERNAL_ERROR),
+    "missing-table": (ProgrammingError(1146, "at db.internal"), ErrorCode.INTERNAL_ERROR),
+    "no-connection": (OperationalError(2003, "at db.internal"), ErrorCode.DATABASE_UNAVAILABLE),
+    "unknown-host": (OperationalError(2005, "at db.internal"), ErrorCode.DATABASE_UNAVAILABLE),
+    "changed-password": (OperationalError(1045, "at db.internal"), ErrorCode.DATABASE_UNAVAILABLE),
+    "lost-connection": (InterfaceError(0, "at db.internal"), ErrorCode.DATABASE_UNAVAILABLE),
+    "locked-row": (OperationalError(1205, "at db.internal"), ErrorCode.DATABASE_UNAVAILABLE),
 }
 
 
@@ -31,7 +37,13 @@ def fail(request: HttpRequest, kind: str) -> NoReturn:
     raise ERRORS[kind][0]
 
 
+class FailingView(APIView):
+    def get(self, request: Request, kind: str) -> NoReturn:
+        fail(request._request, kind)
+
+
 urlpatterns = [
+    path("api/v1/fail-in-view/<str:kind>", FailingView.as_view()),
     path("admin/fail/<str:kind>", fail),
     path("api/v1/fail/<str:kind>", fail),
     *urls.urlpatterns,
@@ -56,10 +68,21 @@ def test_an_error_is_a_page_in_the_admin_and_json_in_the_api(
 ) -> None:
     response = visitor.get(prefix + kind)
 
-    assert (response.status_code, response["Content-Type"]) == (ERRORS[kind][1], media_type)
+    assert (response.status_code, response["Content-Type"]) == (ERRORS[kind][1].status, media_type)
     assert "db.internal" not in response.content.decode()
     assert ("gisttracker/admin.css" in response.content.decode()) == prefix.startswith("/admin/")
     assert ("Retry-After" in response) == (response.status_code == 503)
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+@pytest.mark.parametrize("prefix", ["/api/v1/fail/", "/api/v1/fail-in-view/"])
+def test_an_error_in_the_api_has_the_shape_of_all_errors(prefix: str, kind: str, visitor: Client) -> None:
+    response, code = visitor.get(prefix + kind, headers={"X-Request-ID": "look-for-this"}), ERRORS[kind][1]
+
+    body = response.json()
+    assert (response.status_code, body["type"], get_error(response)["code"]) == (code.status, code.type, code)
+    assert set(get_error(response)) == {"code", "detail", "attr"}
+    assert body.get("request_id") == ("look-for-this" if code.status >= 500 else None)
 
 
 @pytest.mark.parametrize("kind", ["bug", "no-connection"])
@@ -75,7 +98,7 @@ def test_the_page_needs_no_database(kind: str, visitor: Client, monkeypatch: pyt
 
     response = visitor.get(f"/admin/fail/{kind}")
 
-    assert (response.status_code, b"</html>" in response.content) == (ERRORS[kind][1], True)
+    assert (response.status_code, b"</html>" in response.content) == (ERRORS[kind][1].status, True)
 
 
 @pytest.mark.parametrize("kind", ["not-found", "not-allowed"])

@@ -13,7 +13,7 @@ from gisttracker import logs
 from people.forget import forget, forget_login
 from people.models import Gist, Person, Suppressed
 from sync.models import FoundActivity, PushAttempt, SyncRun
-from tests.conftest import DuringRequest, Sync
+from tests.conftest import DuringRequest, Sync, get_error
 from tests.factories import track
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 from tests.test_forget import dump
@@ -68,8 +68,10 @@ def test_a_renamed_account_that_is_added_again_is_erased_before_anything_is_stor
     assert [line.lower() for line in summary.json["problems"]] == [REMOVED]
     assert (Person.objects.count(), Gist.objects.count(), len(pipedrive.requests)) == (others, 0, 0)
     assert not github.requests_to("gists") or others
-    assert api.post("/api/v1/people", {"username": "countess"}).json() == {
-        "username": ["@countess asked not to be tracked."]
+    assert get_error(api.post("/api/v1/people", {"username": "countess"})) == {
+        "code": "suppressed",
+        "detail": "@countess asked not to be tracked.",
+        "attr": "username",
     }
 
 

@@ -8,7 +8,7 @@ from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
 from people.models import Gist, Person, Visit
-from tests.conftest import run_concurrently
+from tests.conftest import get_error, run_concurrently
 from tests.factories import create_gist, create_gists, create_person
 
 
@@ -45,35 +45,44 @@ def test_a_login_is_accepted_in_each_notation(api: APIClient, tracked: Person, n
     response = api.post("/api/v1/people", {"username": name}, format="json")
 
     assert response.status_code == 400
-    assert "is already tracked" in response.json()["username"][0]
+    assert get_error(response) == {
+        "code": "already_tracked",
+        "detail": "@Ada is already tracked.",
+        "attr": "username",
+        "person_url": "http://testserver/api/v1/people/Ada",
+    }
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("body", "field"),
+    ("body", "field", "code"),
     [
-        ({}, "username"),
-        ({"username": ""}, "username"),
-        ({"username": "a b"}, "username"),
-        ({"username": "a" * 40}, "username"),
-        ({"username": ".."}, "username"),
-        ({"username": "a/b"}, "username"),
-        ({"username": "a%2eb"}, "username"),
-        ({"username": "https://github.com/ada/repository"}, "username"),
-        ({"username": ["ada"]}, "username"),
-        ({"username": "ada", "pipedrive_id": -1}, "pipedrive_id"),
-        ({"username": "ada", "pipedrive_id": "x"}, "pipedrive_id"),
-        ({"username": "ada", "backfill": "some"}, "backfill"),
-        ({"username": "ada", "backfill": "2026-02-30"}, "backfill"),
-        (["ada"], "non_field_errors"),
+        ({}, "username", "required"),
+        ({"username": ""}, "username", "blank"),
+        ({"username": None}, "username", "null"),
+        ({"username": "a b"}, "username", "invalid_login"),
+        ({"username": "a" * 40}, "username", "invalid_login"),
+        ({"username": "a" * 201}, "username", "max_length"),
+        ({"username": ".."}, "username", "invalid_login"),
+        ({"username": "a/b"}, "username", "invalid_login"),
+        ({"username": "a%2eb"}, "username", "invalid_login"),
+        ({"username": "a\0"}, "username", "invalid_characters"),
+        ({"username": "https://github.com/ada/repository"}, "username", "invalid_login"),
+        ({"username": ["ada"]}, "username", "invalid"),
+        ({"username": "ada", "pipedrive_id": -1}, "pipedrive_id", "min_value"),
+        ({"username": "ada", "pipedrive_id": 2**63}, "pipedrive_id", "max_value"),
+        ({"username": "ada", "pipedrive_id": "x"}, "pipedrive_id", "invalid"),
+        ({"username": "ada", "backfill": "some"}, "backfill", "invalid_backfill"),
+        ({"username": "ada", "backfill": "2026-02-30"}, "backfill", "invalid_backfill"),
+        (["ada"], None, "invalid"),
     ],
     ids=str,
 )
-def test_invalid_input_is_rejected_with_the_field(api: APIClient, body: Any, field: str) -> None:
+def test_invalid_input_is_rejected_with_the_field(api: APIClient, body: Any, field: str | None, code: str) -> None:
     response = api.post("/api/v1/people", body, format="json")
 
     assert response.status_code == 400
-    assert list(response.json()) == [field]
+    assert (get_error(response)["attr"], get_error(response)["code"]) == (field, code)
     assert not Person.objects.exists()
 
 
@@ -152,7 +161,7 @@ def test_an_invalid_query_of_a_visit_is_rejected(api: APIClient, tracked: Person
     response = api.get(f"/api/v1/people/ada?{query}")
 
     assert response.status_code == 400
-    assert list(response.json()) == [query.split("=")[0]]
+    assert get_error(response)["attr"] == query.split("=")[0]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -215,7 +224,7 @@ def test_a_person_who_is_not_tracked_is_404(api: APIClient, method: str, name: s
     response = getattr(api, method)(f"/api/v1/people/{name}")
 
     assert response.status_code == 404
-    assert "is not tracked. Add it with POST /api/v1/people." in response.json()["detail"]
+    assert "is not tracked. Add it with POST /api/v1/people." in get_error(response)["detail"]
 
 
 @pytest.mark.django_db

@@ -1,10 +1,11 @@
 """Authentication with API keys, and the consumer that a request belongs to."""
 
 from django.contrib.auth.models import AnonymousUser, User
-from rest_framework.authentication import BaseAuthentication, get_authorization_header
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication, get_authorization_header
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
+from people.error_codes import ErrorCode
 from people.keys import find_key, get_anonymous_consumer, get_key_consumer, get_user_consumer
 from people.models import ApiKey, Consumer
 
@@ -19,17 +20,29 @@ class ApiKeyAuthentication(BaseAuthentication):
         if not parts or parts[0].lower() != SCHEME.lower():
             return None
         if len(parts) != 2:
-            raise AuthenticationFailed(f"Send the key as `Authorization: {SCHEME} YOUR-KEY`.")
+            detail = f"Send the key as `Authorization: {SCHEME} YOUR-KEY`."
+            raise AuthenticationFailed(detail, ErrorCode.MALFORMED_AUTHORIZATION)
         key = find_key(parts[1])
         if key is None:
-            raise AuthenticationFailed("This API key is unknown or revoked.")
+            raise AuthenticationFailed("This API key is unknown or revoked.", ErrorCode.INVALID_KEY)
         if key.has_expired:
-            raise AuthenticationFailed(f"This API key expired on {key.expiry_date:%Y-%m-%d}.")
+            detail = f"This API key expired on {key.expiry_date:%Y-%m-%d}."
+            raise AuthenticationFailed(detail, ErrorCode.EXPIRED_KEY)
         key.record_use()
         return AnonymousUser(), key
 
     def authenticate_header(self, request: Request) -> str:
         return f'{SCHEME} realm="gisttracker"'
+
+
+class StaffSessionAuthentication(SessionAuthentication):
+    """The session of the admin."""
+
+    def enforce_csrf(self, request: Request) -> None:
+        try:
+            super().enforce_csrf(request)
+        except PermissionDenied as error:
+            raise PermissionDenied(str(error.detail), ErrorCode.CSRF_FAILED) from None
 
 
 def get_consumer(request: Request) -> Consumer:

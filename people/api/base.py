@@ -16,6 +16,7 @@ from gisttracker.texts import show
 from people.api.error_bounds import bound
 from people.api.renderers import JsonRenderer
 from people.api.throttling import RateLimit
+from people.error_codes import ErrorCode
 from people.github_names import parse_login
 from people.models import Person
 
@@ -42,7 +43,8 @@ class ApiView(APIView):
 
     def handle_exception(self, exc: Exception) -> Response:
         if isinstance(exc, TooManyFieldsSent):
-            exc = ParseError(f"At most {settings.DATA_UPLOAD_MAX_NUMBER_FIELDS} fields or parameters are allowed.")
+            detail = f"At most {settings.DATA_UPLOAD_MAX_NUMBER_FIELDS} fields or parameters are allowed."
+            exc = ParseError(detail, ErrorCode.BAD_REQUEST)
         if isinstance(exc, APIException):
             exc.detail = bound(exc.detail)
         return super().handle_exception(exc)
@@ -63,15 +65,29 @@ class ApiView(APIView):
 
 class PreconditionFailedError(APIException):
     status_code = status.HTTP_412_PRECONDITION_FAILED
-    default_code = "precondition_failed"
+    default_code = ErrorCode.PRECONDITION_FAILED
 
     def __init__(self, username: str) -> None:
         super().__init__(f"@{username} was changed meanwhile. Read it again, and send its etag as If-Match.")
 
 
 class PersonNotTrackedError(NotFound):
+    default_code = ErrorCode.NOT_TRACKED
+
     def __init__(self, username: str) -> None:
         super().__init__(f"`{show(username, 40)}` is not tracked. Add it with POST /api/v1/people.")
+
+
+class GistNotFoundError(NotFound):
+    default_code = ErrorCode.GIST_NOT_FOUND
+
+    def __init__(self, username: str, github_id: str) -> None:
+        super().__init__(f"@{show(username, 40)} has no gist {show(github_id, 64)}.")
+
+
+class PersonPausedError(APIException):
+    status_code = status.HTTP_400_BAD_REQUEST
+    default_code = ErrorCode.PAUSED
 
 
 def get_tracked_person(username: str) -> Person:

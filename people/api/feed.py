@@ -14,6 +14,7 @@ from people.api.base import ApiView
 from people.api.filters import GistFilter, QueryFilterBackend
 from people.api.serializers import AcknowledgementSerializer, FeedGistSerializer, FeedQuerySerializer
 from people.api.validation import filter_names, parse_query, validate_query
+from people.error_codes import ErrorCode
 from people.feed import acknowledge, read_feed
 from people.models import Gist, GistQuerySet
 
@@ -51,5 +52,5 @@ class FeedViewSet(viewsets.GenericViewSet[Gist], ApiView):
         try:
             cursor = acknowledge(get_consumer(request), options["cursor"], force=options["force"])
         except ValueError as error:
-            raise ValidationError({"cursor": [str(error)]}, code="beyond_the_end") from None
+            raise ValidationError({"cursor": [str(error)]}, ErrorCode.CURSOR_BEYOND_END) from None
         return Response({"cursor": cursor})

@@ -8,6 +8,7 @@ from rest_framework.utils import html
 
 from gisttracker.numbers import MAX_BIGINT, parse_whole_number, whole_number_rule
 from gisttracker.texts import show, to_sentence
+from people.error_codes import ErrorCode
 from people.github_names import MAX_LENGTH
 from people.person_fields import NOT_TEXT, parse_backfill, parse_username
 
@@ -50,7 +51,7 @@ class LoginField(serializers.Field[str, Any, str, Any]):
         try:
             return parse_username(data)
         except ValueError as error:
-            raise serializers.ValidationError(to_sentence(error)) from None
+            raise serializers.ValidationError(to_sentence(error), code=ErrorCode.INVALID_LOGIN) from None
 
 
 @extend_schema_field(
@@ -65,7 +66,7 @@ class BackfillField(serializers.Field[str, Any, str, Any]):
         try:
             return parse_backfill(data)
         except ValueError as error:
-            raise serializers.ValidationError(to_sentence(error)) from None
+            raise serializers.ValidationError(to_sentence(error), code=ErrorCode.INVALID_BACKFILL) from None
 
 
 class StrictBooleanField(serializers.BooleanField):

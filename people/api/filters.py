@@ -17,6 +17,7 @@ from rest_framework.request import Request
 
 from people.api.authentication import get_consumer
 from people.api.validation import filter_names
+from people.error_codes import ErrorCode
 from people.models import Gist, Person, SearchTerm, Visit
 
 MAX_SEARCH_TERMS = 8
@@ -63,10 +64,11 @@ class PrefixSearch(SearchFilter):
 
     def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
         if "\0" in request.query_params.get(self.search_param, ""):
-            raise ValidationError({"search": ["NUL characters are not allowed."]})
+            raise ValidationError({"search": ["NUL characters are not allowed."]}, ErrorCode.INVALID_CHARACTERS)
         terms = self.get_search_terms(request)
         if len(terms) > MAX_SEARCH_TERMS:
-            raise ValidationError({"search": [f"Too many terms. At most {MAX_SEARCH_TERMS} are allowed."]})
+            detail = f"Too many terms. At most {MAX_SEARCH_TERMS} are allowed."
+            raise ValidationError({"search": [detail]}, ErrorCode.TOO_MANY_TERMS)
         for term in terms:
             queryset = queryset.filter(
                 pk__in=SearchTerm.objects.filter(term__istartswith=term[:64].lower()).values("person")
@@ -81,9 +83,10 @@ class StrictOrdering(OrderingFilter):
         valid = {name for name, _ in self.get_valid_fields(queryset, view, {"request": request})}
         if not {field.removeprefix("-") for field in fields} <= valid:
             allowed = ", ".join(sorted(valid))
-            raise ValidationError({"ordering": [f"Unknown field. Allowed: {allowed}; with - for descending order."]})
+            detail = f"Unknown field. Allowed: {allowed}; with - for descending order."
+            raise ValidationError({"ordering": [detail]}, ErrorCode.INVALID_CHOICE)
         if len({field.removeprefix("-") for field in fields}) < len(fields):
-            raise ValidationError({"ordering": ["Each field may be given once."]})
+            raise ValidationError({"ordering": ["Each field may be given once."]}, ErrorCode.INVALID_CHOICE)
         return fields
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:

@@ -4,19 +4,27 @@ from typing import Any, cast
 
 from django.db.models import QuerySet
 from rest_framework import mixins, status, viewsets
-from rest_framework.exceptions import NotFound
+from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from gisttracker.texts import show
 from people.api import schema
-from people.api.base import ApiView, get_tracked_person
+from people.api.base import ApiView, GistNotFoundError, get_tracked_person
 from people.api.filters import GistFilter, QueryFilterBackend, StrictOrdering
 from people.api.pagination import Pagination
 from people.api.serializers import GistSerializer
 from people.api.validation import PAGING, filter_names, validate_query
+from people.error_codes import ErrorCode
 from people.models import Gist, GistQuerySet
 from people.representations import represent_gists, select_gists
+
+
+class GistNotPushableError(APIException):
+    status_code = status.HTTP_409_CONFLICT
+    default_code = ErrorCode.GIST_NOT_PUSHABLE
+
+    def __init__(self, push_state: str) -> None:
+        super().__init__(f"The gist is {push_state}. Only a rejected or skipped gist can be pushed again.")
 
 
 class GistViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Gist], ApiView):
@@ -49,10 +57,9 @@ class GistViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Gist], ApiView)
         validate_query(request, set())
         gist = self.get_queryset().filter(github_id=github_id).first()
         if gist is None:
-            raise NotFound(f"@{show(username, 40)} has no gist {show(github_id, 64)}.")
+            raise GistNotFoundError(username, github_id)
         count = Gist.objects.filter(pk=gist.pk).push_again()
         gist.refresh_from_db()
         if not count:
-            detail = f"The gist is {gist.push_state}. Only a rejected or skipped gist can be pushed again."
-            return Response({"detail": detail}, status=status.HTTP_409_CONFLICT)
+            raise GistNotPushableError(gist.push_state)
         return Response(GistSerializer(gist).data, status=status.HTTP_202_ACCEPTED)

@@ -7,7 +7,7 @@ from django.core.cache import cache
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.utils.functional import cached_property
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.pagination import PageNumberPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,6 +15,7 @@ from rest_framework.utils.urls import replace_query_param
 
 from gisttracker.numbers import MAX_BIGINT
 from people.api.validation import parse_number_parameter
+from people.error_codes import ErrorCode
 
 MAX_EXACT_COUNT = 10_000  # rows
 MAX_COUNT_AGE_SECONDS = 30
@@ -57,15 +58,22 @@ class Pagination(PageNumberPagination):
         self.page: Any = None
         self.url, self.cursor, self.has_more = request.build_absolute_uri(), None, False
         if "after" not in request.query_params:
-            return super().paginate_queryset(queryset, request, view)
+            return self._paginate_by_number(queryset, request, view)
         for name in ("page", "ordering"):
             if name in request.query_params:
-                raise ValidationError({name: ["Cannot be combined with `after`, which orders by id."]})
+                detail = "Cannot be combined with `after`, which orders by id."
+                raise ValidationError({name: [detail]}, ErrorCode.CONFLICTING_PARAMETERS)
         after, size = self._get_after(request), self.get_page_size(request)
         rows = list(queryset.order_by("pk").filter(pk__gt=after)[: size + 1])
         self.has_more, rows = len(rows) > size, rows[:size]
         self.cursor = _get_id(rows[-1]) if rows else after
         return rows
+
+    def _paginate_by_number(self, queryset: Any, request: Request, view: Any) -> list[Any] | None:
+        try:
+            return super().paginate_queryset(queryset, request, view)
+        except NotFound as error:
+            raise NotFound(str(error.detail), ErrorCode.PAGE_NOT_FOUND) from None
 
     def _get_after(self, request: Request) -> int:
         return parse_number_parameter(request, "after", 0, MAX_BIGINT, default=0)

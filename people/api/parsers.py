@@ -7,6 +7,7 @@ from rest_framework.parsers import BaseParser, JSONParser
 
 from gisttracker.strict_json import load_json
 from people.bulk import read_csv
+from people.error_codes import CodedError
 
 
 class JsonParser(JSONParser):
@@ -27,5 +28,5 @@ class CsvParser(BaseParser):
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         try:
             return read_csv(stream.read())
-        except ValueError as error:
-            raise ParseError(str(error)) from None
+        except CodedError as error:
+            raise ParseError(str(error), error.code) from None

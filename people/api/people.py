@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils.http import parse_etags
 from rest_framework import mixins, status, viewsets
-from rest_framework.exceptions import ParseError, ValidationError
+from rest_framework.exceptions import ParseError
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,11 +20,13 @@ from people.api.base import (
     NO_STORE,
     ApiView,
     PersonNotTrackedError,
+    PersonPausedError,
     PreconditionFailedError,
     get_tracked_person,
     lock_tracked_person,
     parse_tracked_login,
 )
+from people.api.errors import PersonAlreadyTrackedError
 from people.api.export import CsvRenderer, csv_response, is_csv_requested
 from people.api.filters import PersonFilter, PrefixSearch, QueryFilterBackend, StrictOrdering
 from people.api.pagination import Pagination
@@ -41,9 +43,11 @@ from people.api.serializers import (
     VisitQuerySerializer,
 )
 from people.api.validation import PAGING, filter_names, parse_query, validate_query
+from people.error_codes import CodedError
 from people.forget import forget_login
 from people.models import Person, PersonQuerySet
 from people.representations import person_etag, read_people
+from people.tracking import AlreadyTrackedError
 
 LIST_PARAMETERS = PAGING | {"search", "format"} | filter_names(PersonFilter)
 
@@ -86,9 +90,15 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiV
         validate_query(request, set())
         new_person = NewPersonSerializer(data=request.data)
         new_person.is_valid(raise_exception=True)
-        person = new_person.save()
-        url = request.build_absolute_uri(reverse("person-detail", args=[person.github_username]))
+        try:
+            person = new_person.save()
+        except AlreadyTrackedError as error:
+            raise PersonAlreadyTrackedError(str(error), self._get_url(error.login)) from None
+        url = self._get_url(person.github_username)
         return respond_with_person(person, status=status.HTTP_201_CREATED, location=url)
+
+    def _get_url(self, login: str) -> str:
+        return self.request.build_absolute_uri(reverse("person-detail", args=[login]))
 
     @schema.visit_person
     def retrieve(self, request: Request, username: str) -> Response:
@@ -153,7 +163,7 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiV
         validate_query(request, set())
         person = get_tracked_person(username)
         if person.state == Person.State.PAUSED:
-            raise ValidationError({"detail": f"{person} is paused. Set its state to active with PATCH first."})
+            raise PersonPausedError(f"{person} is paused. Set its state to active with PATCH first.")
         Person.objects.filter(pk=person.pk).request_sync()
         return respond_with_person(person, status=status.HTTP_202_ACCEPTED)
 
@@ -168,8 +178,8 @@ class BulkViewSet(PersonViewSet):
         validate_query(request, set())
         try:
             rows = bulk.check_list(request.data)
-        except ValueError as error:
-            raise ParseError(str(error)) from None
+        except CodedError as error:
+            raise ParseError(str(error), error.code) from None
         return Response(BulkReportSerializer(bulk.track(rows)).data)
 
 

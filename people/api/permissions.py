@@ -9,6 +9,7 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
 from people.api.authentication import SCHEME
+from people.error_codes import ErrorCode
 from people.models import ApiKey
 
 if TYPE_CHECKING:  # rest_framework.views imports the permissions, so importing it here would be a cycle.
@@ -33,24 +34,26 @@ class HasApiAccess(BasePermission):
     feed is.
     """
 
-    message = "Your key is read-only."
-
     def has_permission(self, request: Request, view: "APIView") -> bool:
         if settings.API_AUTH == "none":
             return True
         if isinstance(request.auth, ApiKey):
-            moves_own_marker_only = getattr(view, "moves_own_marker_only", False)
-            return request.method in SAFE_METHODS or moves_own_marker_only or may_write(request)
+            return self._may_use(request, view)
         if not isinstance(request.user, User):
             raise NotAuthenticated(f"Send an API key as `Authorization: {SCHEME} YOUR-KEY`.")
         return self._may_act(request.user, request, view)
 
+    def _may_use(self, request: Request, view: "APIView") -> bool:
+        self.message, self.code = "Your key is read-only.", ErrorCode.READ_ONLY_KEY
+        moves_own_marker_only = getattr(view, "moves_own_marker_only", False)
+        return request.method in SAFE_METHODS or moves_own_marker_only or may_write(request)
+
     def _may_act(self, user: User, request: Request, view: "APIView") -> bool:
-        self.message = "Only staff may use the API without a key."
+        self.message, self.code = "Only staff may use the API without a key.", ErrorCode.NOT_STAFF
         if not user.is_staff:
             return False
         required = get_required_permission(request, view)
-        self.message = f"Your account lacks the permission {required}."
+        self.message, self.code = f"Your account lacks the permission {required}.", ErrorCode.PERMISSION_DENIED
         return required is None or user.has_perm(required)
 
 

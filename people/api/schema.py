@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 
 from people.api import schema_examples as examples
-from people.api.authentication import SCHEME, ApiKeyAuthentication
+from people.api.authentication import SCHEME, ApiKeyAuthentication, StaffSessionAuthentication
 from people.api.export import FORMATS
 from people.api.serializers import (
     AcknowledgementSerializer,
@@ -252,6 +253,17 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
             "name": "Authorization",
             "description": f"`{SCHEME} YOUR-KEY`, created in the admin or with `manage.py create_api_key NAME`",
         }
+
+
+class StaffSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # as above
+    """Describes StaffSessionAuthentication."""
+
+    target_class = StaffSessionAuthentication
+    name = "Session"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        description = "the session of staff who are logged in to the admin; other methods than GET need a CSRF token"
+        return {"type": "apiKey", "in": "cookie", "name": settings.SESSION_COOKIE_NAME, "description": description}
 
 
 def normalize_paths(endpoints: list[Any]) -> list[Any]:

@@ -10,9 +10,11 @@ from gisttracker.numbers import MAX_BIGINT
 from people.api.fields import BackfillField, LoginField, ShortChoiceField, StrictBooleanField, WholeNumberField
 from people.api.validation import StrictMixin
 from people.bulk import BulkReport, RowOutcome, RowResult
+from people.error_codes import ROW_CODES, CodedError, ErrorCode
+from people.github_names import parse_login
 from people.models import ApiKey, Gist, Person
 from people.representations import person_etag
-from people.tracking import AlreadyTrackedError, SuppressedError, parse_new_login, track_person
+from people.tracking import AlreadyTrackedError, parse_new_login, track_person
 
 DEFAULT_PAGE_SIZE = 100  # gists of a visit
 MAX_PAGE_SIZE = 5000  # gists; the default of getAllGists
@@ -240,23 +242,19 @@ class NewPersonSerializer(StrictMixin, serializers.ModelSerializer[Person]):
     def validate_username(self, value: str) -> str:
         try:
             return parse_new_login(value)
-        except AlreadyTrackedError as error:
-            raise serializers.ValidationError(str(error), code="unique") from None
-        except SuppressedError as error:
-            raise serializers.ValidationError(str(error), code="suppressed") from None
-        except ValueError as error:
-            raise serializers.ValidationError(str(error)) from None
+        except AlreadyTrackedError:  # create() raises it again, when all fields are known to be valid.
+            return parse_login(value)
+        except CodedError as error:
+            raise serializers.ValidationError(str(error), code=error.code) from None
 
     def create(self, validated_data: dict[str, Any]) -> Person:
-        try:
-            return track_person(
-                validated_data["username"],
-                pipedrive_id=validated_data.get("pipedrive_id"),
-                backfill=validated_data.get("backfill") or "",
-                watched=validated_data["watched"],
-            )
-        except AlreadyTrackedError as error:  # A concurrent request has created the same person after the validation.
-            raise serializers.ValidationError({"username": [str(error)]}, code="unique") from None
+        """Raises AlreadyTrackedError."""
+        return track_person(
+            validated_data["username"],
+            pipedrive_id=validated_data.get("pipedrive_id"),
+            backfill=validated_data.get("backfill") or "",
+            watched=validated_data["watched"],
+        )
 
 
 class PersonChangesSerializer(StrictMixin, serializers.Serializer[dict[str, Any]]):
@@ -288,7 +286,8 @@ class PersonChangesSerializer(StrictMixin, serializers.Serializer[dict[str, Any]
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         attrs = {name: value for name, value in attrs.items() if value != ""}
         if not attrs:
-            raise serializers.ValidationError(f"Send at least one of: {', '.join(self.fields)}.")
+            detail = f"Send at least one of: {', '.join(self.fields)}."
+            raise serializers.ValidationError(detail, ErrorCode.NOTHING_TO_CHANGE)
         return attrs
 
 
@@ -314,6 +313,9 @@ class BulkResultSerializer(serializers.Serializer[RowResult]):
     row = serializers.IntegerField(help_text="counts from 1")
     username = serializers.CharField()
     result = serializers.ChoiceField(choices=[outcome.value for outcome in RowOutcome])
+    code = serializers.ChoiceField(
+        choices=[code.value for code in ROW_CODES], allow_null=True, help_text="of the reason; null if it was created"
+    )
     reason = serializers.CharField(allow_blank=True)
 
 

@@ -15,6 +15,7 @@ from rest_framework.serializers import Serializer
 from gisttracker.numbers import parse_whole_number
 from gisttracker.texts import show, to_sentence
 from people.api.error_bounds import MAX_ERRORS, NON_FIELD_ERRORS_KEY
+from people.error_codes import CODES, ErrorCode
 
 PAGING = {"page", "page_size", "after", "ordering"}
 REPEATABLE = {"state", "push_state"}
@@ -26,10 +27,12 @@ def validate_query(request: Request, allowed: set[str]) -> None:
     reject_unknown("parameter", set(request.query_params), allowed)
     empty = [name for name in allowed - MAY_BE_EMPTY if request.query_params.get(name) == ""]
     if empty:
-        raise ValidationError({name: ["Must not be empty."] for name in sorted(empty)})
+        raise ValidationError({name: ["Must not be empty."] for name in sorted(empty)}, ErrorCode.BLANK)
     repeated = [name for name in allowed - REPEATABLE if len(request.query_params.getlist(name)) > 1]
     if repeated:
-        raise ValidationError({name: ["Must be given once."] for name in sorted(repeated)})
+        raise ValidationError(
+            {name: ["Must be given once."] for name in sorted(repeated)}, ErrorCode.REPEATED_PARAMETER
+        )
 
 
 def parse_query(
@@ -66,7 +69,7 @@ def reject_unknown(kind: str, names: set[str], allowed: set[str]) -> None:
     if len(unknown) > MAX_ERRORS:
         errors[NON_FIELD_ERRORS_KEY] = [f"{len(unknown) - MAX_ERRORS} more {kind}s are unknown."]
     if errors:
-        raise ValidationError(errors)
+        raise ValidationError(errors, CODES[f"unknown_{kind}"])
 
 
 def parse_number_parameter(request: Request, name: str, minimum: int, maximum: int, *, default: int) -> int:

@@ -4,12 +4,10 @@ from typing import Any
 
 from django.db.models import QuerySet
 from rest_framework import mixins, viewsets
-from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from gisttracker.texts import show
-from people.api.base import ApiView, get_tracked_person
+from people.api.base import ApiView, GistNotFoundError, get_tracked_person
 from people.api.filters import StrictOrdering
 from people.api.pagination import Pagination
 from people.api.validation import PAGING, validate_query
@@ -35,7 +33,7 @@ class PushAttemptViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[PushAtte
         username, github_id = self.kwargs["username"], self.kwargs["github_id"]
         gist = get_tracked_person(username).gists.filter(github_id=github_id).first()
         if gist is None:
-            raise NotFound(f"@{show(username, 40)} has no gist {show(github_id, 64)}.")
+            raise GistNotFoundError(username, github_id)
         return PushAttempt.objects.filter(gist=gist)
 
     @schema.list_attempts

@@ -13,6 +13,7 @@ from people.api.base import ApiView
 from people.api.filters import StrictOrdering
 from people.api.pagination import Pagination
 from people.api.validation import PAGING, validate_query
+from people.error_codes import ErrorCode
 from sync.api import schema
 from sync.api.serializers import SyncRunSerializer
 from sync.models import SyncRun
@@ -40,7 +41,7 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
         run_id = kwargs["pk"]
         run = SyncRun.objects.filter(pk=_parse_id(run_id)).first()
         if run is None:
-            raise NotFound(f"Run {show(run_id, 40)} does not exist.")
+            raise NotFound(f"Run {show(run_id, 40)} does not exist.", ErrorCode.RUN_NOT_FOUND)
         return Response(SyncRunSerializer(run).data)
 
 
