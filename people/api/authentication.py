@@ -9,15 +9,16 @@ from people.error_codes import ErrorCode
 from people.keys import find_key, get_anonymous_consumer, get_key_consumer, get_user_consumer
 from people.models import ApiKey, Consumer
 
-SCHEME = "Api-Key"
+SCHEME = "Bearer"
+SCHEMES = {"bearer", "api-key"}  # the second one is that of djangorestframework-api-key
 
 
 class ApiKeyAuthentication(BaseAuthentication):
-    """`Authorization: Api-Key ...`; `request.auth` is then the ApiKey."""
+    """`Authorization: Bearer ...`, or `Api-Key ...`; `request.auth` is then the ApiKey."""
 
     def authenticate(self, request: Request) -> tuple[AnonymousUser, ApiKey] | None:
         parts = get_authorization_header(request).decode("latin-1").split()
-        if not parts or parts[0].lower() != SCHEME.lower():
+        if not parts or parts[0].lower() not in SCHEMES:
             return None
         if len(parts) != 2:
             detail = f"Send the key as `Authorization: {SCHEME} YOUR-KEY`."

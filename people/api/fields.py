@@ -69,6 +69,11 @@ class BackfillField(serializers.Field[str, Any, str, Any]):
             raise serializers.ValidationError(to_sentence(error), code=ErrorCode.INVALID_BACKFILL) from None
 
 
+@extend_schema_field({"anyOf": [{"$ref": "#/components/schemas/RowCode"}]})  # allow_null adds null
+class RowCodeField(serializers.CharField):
+    """An ErrorCode."""
+
+
 class StrictBooleanField(serializers.BooleanField):
     """true or false. The library's field accepts many other values as well."""
 

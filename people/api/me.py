@@ -8,7 +8,7 @@ from people.api import schema
 from people.api.authentication import get_consumer, is_anonymous
 from people.api.base import ApiView
 from people.api.permissions import may_write
-from people.api.serializers import MeSerializer
+from people.api.serializers import Access, MeSerializer
 from people.api.validation import validate_query
 from people.models import ApiKey, FeedCounter
 
@@ -25,7 +25,7 @@ class MeView(ApiView):
         limits = (settings.API_REQUESTS_PER_MINUTE, settings.ANONYMOUS_REQUESTS_PER_MINUTE)
         body = {
             "consumer": consumer.name,
-            "access": "read_write" if may_write(request) else "read",
+            "access": Access.READ_WRITE if may_write(request) else Access.READ,
             "key": request.auth if isinstance(request.auth, ApiKey) else None,
             "feed_cursor": consumer.feed_cursor,
             "feed_end": FeedCounter.newest(),

@@ -1,4 +1,4 @@
-"""The OpenAPI description: shared parts, and one decorator per operation of people and gists."""
+"""The OpenAPI description: one decorator per operation of people and gists. openapi.py adds what they share."""
 
 from typing import Any
 
@@ -7,13 +7,13 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 
 from people.api import schema_examples as examples
-from people.api.authentication import SCHEME, ApiKeyAuthentication, StaffSessionAuthentication
+from people.api.authentication import ApiKeyAuthentication, StaffSessionAuthentication
 from people.api.export import FORMATS
+from people.api.openapi import PAGE_EXAMPLE
+from people.api.schema_errors import errors
 from people.api.serializers import (
     AcknowledgementSerializer,
     BulkReportSerializer,
-    BulkRowSerializer,
-    ErrorSerializer,
     FeedMarkerSerializer,
     FeedQuerySerializer,
     FeedSerializer,
@@ -26,128 +26,138 @@ from people.api.serializers import (
     VisitQuerySerializer,
 )
 from people.bulk import MAX_ROWS
+from people.error_codes import ErrorCode
 
-# The body of a 400: messages by field or parameter; `detail` if the request as a whole is invalid.
-BAD_REQUEST = {
-    "type": "object",
-    "additionalProperties": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
-}
+LOGIN_PATTERN = "^[A-Za-z0-9_-]{1,39}$"
 
 
-def describe(description: str, example: Any, schema: Any = ErrorSerializer) -> OpenApiResponse:
+def describe(description: str, example: Any, schema: Any) -> OpenApiResponse:
     """Return a response with one example. `schema` is a serializer, a type or an OpenAPI schema."""
-    return OpenApiResponse(
-        schema,
-        description=description,
-        examples=[OpenApiExample("Example", summary=description, value=example)],
-    )
+    return OpenApiResponse(schema, description=description, examples=[OpenApiExample("Example", value=example)])
 
 
-COMMON_RESPONSES = {
-    401: describe("The key is missing, unknown, revoked or expired.", examples.UNAUTHORIZED),
-    403: describe("The key is read-only.", examples.FORBIDDEN),
-    406: describe("Only JSON is available.", {"detail": "Could not satisfy the request Accept header."}),
-    414: OpenApiResponse(description="The URL has more than 4,094 characters. The body is HTML."),
-    429: describe("Too many requests. `Retry-After` is the number of seconds to wait.", examples.THROTTLED),
-}
-UNKNOWN_PARAMETER = describe("An unknown query parameter.", examples.UNKNOWN_PARAMETER, BAD_REQUEST)
-BAD_FILTER = describe("An unknown or invalid filter.", examples.BAD_FILTER, BAD_REQUEST)
-NOT_TRACKED = describe("The person is not tracked.", examples.NOT_TRACKED)
-UNSUPPORTED = describe("Unsupported media type.", {"detail": 'Unsupported media type "x/y" in request.'})
-USERNAME = OpenApiParameter("username", str, OpenApiParameter.PATH, description="a GitHub login, in any case")
+def page(row: Any) -> dict[str, Any]:
+    """Return the extension from which openapi.py makes the example of a page with this row."""
+    return {PAGE_EXAMPLE: row}
+
+
+USERNAME = OpenApiParameter(
+    "username", {"type": "string", "pattern": LOGIN_PATTERN}, OpenApiParameter.PATH, description="a login, in any case"
+)
 IF_MATCH = OpenApiParameter(
     "If-Match", str, OpenApiParameter.HEADER, description="an `etag` of the person; change just this version"
 )
-GITHUB_ID = OpenApiParameter("github_id", str, OpenApiParameter.PATH, description="GitHub's gist id")
+GITHUB_ID = OpenApiParameter(
+    "github_id",
+    {"type": "string", "pattern": "^[0-9a-f]{1,64}$"},
+    OpenApiParameter.PATH,
+    description="GitHub's gist id",
+)
 FORGET = OpenApiParameter(
     "forget", bool, default=False, description="erase all that is held, and refuse to track the account again"
 )
+BULK_BODY = {
+    "type": "array",
+    "maxItems": MAX_ROWS,
+    "items": {"oneOf": [{"type": "string", "description": "a login"}, {"$ref": "#/components/schemas/BulkRow"}]},
+}
+BAD_FILTER = errors(ErrorCode.UNKNOWN_PARAMETER, ErrorCode.INVALID_CHOICE, ErrorCode.INVALID)
+UNKNOWN_PARAMETER = errors(ErrorCode.UNKNOWN_PARAMETER)
 
 # --- people ---
 list_people = extend_schema(
     operation_id="list_people",
+    tags=["people"],
     summary="List people, newest first",
+    description="The tracked people with counts of their gists: as pages, or all of them as a CSV file.",
     parameters=[OpenApiParameter("format", str, enum=FORMATS, description="csv: all people, as a file")],
     responses={
-        (200, "application/json"): describe("A page of people.", examples.PERSON, PersonSerializer(many=True)),
+        (200, "application/json"): OpenApiResponse(PersonSerializer(many=True), description="A page of people."),
         (200, "text/csv"): describe("All people.", examples.PEOPLE_CSV, str),
-        400: BAD_FILTER,
-        404: describe("The page does not exist.", {"detail": "Invalid page."}),
-        **COMMON_RESPONSES,
+        **BAD_FILTER,
+        **errors(ErrorCode.PAGE_NOT_FOUND),
     },
+    extensions=page(examples.PERSON),
 )
 track_person = extend_schema(
     operation_id="track_person",
+    tags=["people"],
     summary="Track a person",
-    request=NewPersonSerializer,
+    description="A person who is tracked already is an error (`already_tracked`) with the person's address.",
+    request={"application/json": NewPersonSerializer},
     responses={
         201: describe("The person is tracked. The next run imports the gists.", examples.NEW_PERSON, PersonSerializer),
-        400: OpenApiResponse(
-            BAD_REQUEST,
-            description="An invalid GitHub user name or option, or the person is tracked or asked not to be.",
-            examples=[
-                OpenApiExample("Invalid name", value=examples.BAD_NAME),
-                OpenApiExample("Already tracked", value=examples.ALREADY_TRACKED),
-                OpenApiExample("Asked not to be tracked", value=examples.SUPPRESSED),
-            ],
-        ),
-        415: UNSUPPORTED,
-        **COMMON_RESPONSES,
+        **errors(ErrorCode.INVALID_LOGIN, ErrorCode.ALREADY_TRACKED, ErrorCode.SUPPRESSED),
     },
-    examples=[OpenApiExample("Ada", value={"username": "ada", "backfill": "10"}, request_only=True)],
+    examples=[
+        OpenApiExample("login", value={"username": "ada"}, request_only=True),
+        OpenApiExample(
+            "all_fields",
+            value={"username": "@grace", "pipedrive_id": 311, "backfill": "10", "watched": True},
+            request_only=True,
+        ),
+        OpenApiExample("profile", value={"username": "https://github.com/linus", "backfill": 3}, request_only=True),
+    ],
 )
 track_people = extend_schema(
     operation_id="track_people",
+    tags=["people"],
     summary="Track many people",
     description=(
         "The body is a JSON list of names or objects, or CSV with the header "
         f"`username[,pipedrive_id][,backfill]`, with at most {MAX_ROWS} rows. Each row has its own result; a rejected "
         "row does not affect the others."
     ),
-    request={
-        "application/json": BulkRowSerializer(many=True),
-        "text/csv": {"type": "string", "example": "username,backfill\nada,10\ngrace,\n"},
-    },
+    request={"application/json": BULK_BODY, "text/csv": {"type": "string"}},
     responses={
         200: describe("The result of each row.", examples.BULK_REPORT, BulkReportSerializer),
-        400: describe("The body is not a list of people.", examples.BAD_CSV, BAD_REQUEST),
-        415: UNSUPPORTED,
-        **COMMON_RESPONSES,
+        **errors(ErrorCode.NOT_A_LIST, ErrorCode.TOO_MANY_ROWS, ErrorCode.INVALID_CSV),
     },
+    examples=[
+        OpenApiExample("names", value=["ada", "@grace"], request_only=True),
+        OpenApiExample(
+            "names_and_objects",
+            value=["ada", {"username": "ken", "pipedrive_id": 7, "backfill": 10}],
+            request_only=True,
+        ),
+        OpenApiExample("csv", value="username,backfill\nada,10\ngrace,\n", request_only=True, media_type="text/csv"),
+    ],
 )
 visit_person = extend_schema(
     operation_id="visit_person",
+    tags=["people"],
     summary="Get the gists that are new since your last visit",
     description=(
         "Returns the gists that were stored since your last visit, oldest first, and moves your visit marker to the "
         "last one. The first visit returns all gists. With `getAllGists=true`, with `since`, and for HEAD, the marker "
-        "does not move. Each API key has its own markers."
+        "does not move. Each consumer has its own markers."
     ),
     parameters=[USERNAME, VisitQuerySerializer],
     responses={
         200: describe("The person with the gists.", examples.PERSON_WITH_GISTS, PersonWithGistsSerializer),
-        400: describe("An invalid query parameter.", examples.BAD_QUERY, BAD_REQUEST),
-        404: NOT_TRACKED,
-        **COMMON_RESPONSES,
+        **errors(ErrorCode.INVALID, ErrorCode.NOT_TRACKED),
     },
 )
 change_person = extend_schema(
     operation_id="change_person",
+    tags=["people"],
     summary="Change a person's Pipedrive person, state or backfill",
+    description="Absent fields stay unchanged. With `If-Match`, only that version of the person is changed.",
     parameters=[USERNAME, IF_MATCH],
-    request=PersonChangesSerializer,
+    request={"application/json": PersonChangesSerializer},
     responses={
-        412: describe("The person was changed since you read the etag.", examples.PRECONDITION_FAILED),
         200: describe("The changed person.", examples.PERSON, PersonSerializer),
-        400: describe("An invalid value, or no field to change.", examples.BAD_CHANGES, BAD_REQUEST),
-        404: NOT_TRACKED,
-        415: UNSUPPORTED,
-        **COMMON_RESPONSES,
+        **errors(ErrorCode.INVALID_CHOICE, ErrorCode.NOTHING_TO_CHANGE),
+        **errors(ErrorCode.NOT_TRACKED, ErrorCode.PRECONDITION_FAILED),
     },
-    examples=[OpenApiExample("Pause", value={"state": "paused"}, request_only=True)],
+    examples=[
+        OpenApiExample("pause", value={"state": "paused"}, request_only=True),
+        OpenApiExample("watch", value={"watched": True, "backfill": "all"}, request_only=True),
+    ],
 )
 untrack_person = extend_schema(
     operation_id="untrack_person",
+    tags=["people"],
     summary="Stop tracking a person",
     description=(
         "Deletes the person with all gists and visits. Nothing is deleted in Pipedrive. With `forget=true` also all "
@@ -157,40 +167,39 @@ untrack_person = extend_schema(
     parameters=[USERNAME, FORGET],
     responses={
         204: OpenApiResponse(description="The person is deleted, or forgotten."),
-        400: describe("An unknown or invalid query parameter.", examples.BAD_FORGET, BAD_REQUEST),
-        404: NOT_TRACKED,
-        **COMMON_RESPONSES,
+        **errors(ErrorCode.INVALID_CHOICE, ErrorCode.NOT_TRACKED),
     },
 )
 request_sync = extend_schema(
     operation_id="request_sync",
+    tags=["people"],
     summary="Put a person first in the next run",
+    description="Also ends the pause after failures. The frequent run of requested people polls the person.",
     parameters=[USERNAME],
     request=None,
     responses={
         202: describe("The sync is requested.", examples.PERSON, PersonSerializer),
-        400: describe(
-            "The person is paused, or an unknown query parameter.", {"detail": "@ada is paused."}, BAD_REQUEST
-        ),
-        404: NOT_TRACKED,
-        **COMMON_RESPONSES,
+        **errors(ErrorCode.PAUSED, ErrorCode.UNKNOWN_PARAMETER, ErrorCode.NOT_TRACKED),
     },
 )
 
 # --- gists ---
 list_gists = extend_schema(
     operation_id="list_gists",
+    tags=["gists"],
     summary="List a person's gists, oldest first",
+    description="Listing gists moves no visit marker.",
     parameters=[USERNAME],
     responses={
-        200: describe("A page of gists.", examples.GIST, GistSerializer(many=True)),
-        400: BAD_FILTER,
-        404: NOT_TRACKED,
-        **COMMON_RESPONSES,
+        200: OpenApiResponse(GistSerializer(many=True), description="A page of gists."),
+        **BAD_FILTER,
+        **errors(ErrorCode.NOT_TRACKED, ErrorCode.PAGE_NOT_FOUND),
     },
+    extensions=page(examples.GIST),
 )
 read_feed = extend_schema(
     operation_id="read_feed",
+    tags=["feed"],
     summary="Get the gists of all people, oldest first",
     description=(
         "Returns the gists after a cursor, in the order in which they were stored. Without `after` it begins at your "
@@ -199,44 +208,47 @@ read_feed = extend_schema(
     ),
     parameters=[FeedQuerySerializer],
     filters=True,
-    responses={200: describe("Gists.", examples.FEED, FeedSerializer), 400: BAD_FILTER, **COMMON_RESPONSES},
+    responses={200: describe("Gists.", examples.FEED, FeedSerializer), **BAD_FILTER},
 )
 acknowledge_feed = extend_schema(
     operation_id="acknowledge_feed",
+    tags=["feed"],
     summary="Move your feed marker",
     description=(
         "Send the `cursor` of a response after you have processed it. The marker does not move backwards, so a late "
         "or repeated request does no harm; with `force` it does, to get gists again."
     ),
-    request=AcknowledgementSerializer,
+    request={"application/json": AcknowledgementSerializer},
     responses={
         200: describe("Where the marker is now.", {"cursor": 42}, FeedMarkerSerializer),
-        400: describe("An invalid cursor, or one beyond the end of the feed.", examples.BAD_CURSOR, BAD_REQUEST),
-        415: UNSUPPORTED,
-        **COMMON_RESPONSES,
+        **errors(ErrorCode.REQUIRED, ErrorCode.CURSOR_BEYOND_END),
     },
-    examples=[OpenApiExample("Acknowledge", value={"cursor": 42}, request_only=True)],
+    examples=[
+        OpenApiExample("acknowledge", value={"cursor": 1}, request_only=True),
+        OpenApiExample("begin_again", value={"cursor": 0, "force": True}, request_only=True),
+    ],
 )
 push_gist = extend_schema(
     operation_id="push_gist",
+    tags=["gists"],
     summary="Push a rejected or skipped gist again",
+    description="The gist becomes pending, and the next run pushes it.",
     parameters=[USERNAME, GITHUB_ID],
     request=None,
     responses={
         202: describe("The gist is pending. The next run pushes it.", examples.GIST, GistSerializer),
-        400: UNKNOWN_PARAMETER,
-        404: describe("The person or the gist does not exist.", examples.GIST_NOT_FOUND),
-        409: describe("The gist is neither rejected nor skipped.", examples.GIST_NOT_PUSHABLE),
-        **COMMON_RESPONSES,
+        **UNKNOWN_PARAMETER,
+        **errors(ErrorCode.NOT_TRACKED, ErrorCode.GIST_NOT_FOUND, ErrorCode.GIST_NOT_PUSHABLE),
     },
 )
-
 
 # --- consumers ---
 get_me = extend_schema(
     operation_id="get_me",
+    tags=["consumer"],
     summary="Get your name, access, key and feed marker",
-    responses={200: describe("The consumer.", examples.ME, MeSerializer), 400: UNKNOWN_PARAMETER, **COMMON_RESPONSES},
+    description="Who you are to this service, and what you may do.",
+    responses={200: describe("The consumer.", examples.ME, MeSerializer), **UNKNOWN_PARAMETER},
 )
 
 
@@ -247,12 +259,8 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
     name = "ApiKey"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
-        return {
-            "type": "apiKey",
-            "in": "header",
-            "name": "Authorization",
-            "description": f"`{SCHEME} YOUR-KEY`, created in the admin or with `manage.py create_api_key NAME`",
-        }
+        description = "An API key alone, created in the admin or with `manage.py create_api_key NAME`."
+        return {"type": "http", "scheme": "bearer", "description": description}
 
 
 class StaffSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # as above
@@ -262,16 +270,5 @@ class StaffSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-unt
     name = "Session"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
-        description = "the session of staff who are logged in to the admin; other methods than GET need a CSRF token"
+        description = "The session of staff who are logged in to the admin; other methods than GET need a CSRF token."
         return {"type": "apiKey", "in": "cookie", "name": settings.SESSION_COOKIE_NAME, "description": description}
-
-
-def normalize_paths(endpoints: list[Any]) -> list[Any]:
-    """Remove the optional trailing slash, and the operations of /people/bulk that are about the login `bulk`."""
-    normalized = []
-    for path, pattern, method, view in endpoints:
-        if "<username>bulk" not in pattern:
-            normalized.append((path.rstrip("/"), pattern, method, view))
-        elif method == "POST":
-            normalized.append(("/api/v1/people/bulk", pattern, method, view))
-    return normalized

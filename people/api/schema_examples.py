@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from people.error_codes import ErrorCode
+
 GIST: dict[str, Any] = {
     "id": 42,
     "github_id": "2decf6c462d9b4418f2d",
@@ -33,7 +35,6 @@ FEED = {
     "cursor": 42,
     "next": "https://gists.example.com/api/v1/gists?after=42",
 }
-BAD_CURSOR = {"cursor": ["The feed ends at 42."]}
 ME = {
     "consumer": "my-team",
     "access": "read_write",
@@ -50,7 +51,6 @@ _COMMON: dict[str, Any] = {
     "state": "active",
     "last_error": "",
     "push_error": "",
-    "unreadable_gists": [],
     "pipedrive_id": 311,
     "watched": False,
     "backfill": "all",
@@ -68,6 +68,7 @@ PERSON_WITH_GISTS = {
 }
 PERSON = {
     **_COMMON,
+    "unreadable_gists": [],
     "polled_at": "2026-11-20T09:00:12Z",
     "sync_requested_at": None,
     "gist_count": 12,
@@ -85,30 +86,79 @@ NEW_PERSON = {
     "gist_count": 0,
     "updated_at": "2026-11-19T10:00:00Z",
 }
-BAD_NAME = {"username": ["A GitHub user name has 1 to 39 characters: letters A-Z, digits, hyphens ..."]}
-ALREADY_TRACKED = {"username": ["@ada is already tracked."]}
-SUPPRESSED = {"username": ["@ada asked not to be tracked."]}
-PRECONDITION_FAILED = {"detail": "@ada was changed meanwhile. Read it again, and send its etag as If-Match."}
-NOT_TRACKED = {"detail": "`bob` is not tracked. Add it with POST /api/v1/people."}
-BAD_QUERY = {"since": ["A valid integer is required."]}
-UNAUTHORIZED = {"detail": "This API key is unknown or revoked."}
-FORBIDDEN = {"detail": "Your key is read-only, or your account may not change people."}
-THROTTLED = {"detail": "Request was throttled. Expected available in 12 seconds."}
 BULK_REPORT = {
     "created": 1,
     "already_tracked": 1,
     "rejected": 1,
     "results": [
-        {"row": 1, "username": "ada", "result": "created", "reason": ""},
-        {"row": 2, "username": "grace", "result": "already_tracked", "reason": "@grace is already tracked."},
-        {"row": 3, "username": "a b", "result": "rejected", "reason": "A GitHub user name has 1 to 39 characters..."},
+        {"row": 1, "username": "ada", "result": "created", "code": None, "reason": ""},
+        {
+            "row": 2,
+            "username": "grace",
+            "result": "already_tracked",
+            "code": "already_tracked",
+            "reason": "@grace is already tracked.",
+        },
+        {
+            "row": 3,
+            "username": "a b",
+            "result": "rejected",
+            "code": "invalid_login",
+            "reason": "A GitHub user name has 1 to 39 characters: letters A-Z, digits, hyphens and underscores.",
+        },
     ],
 }
-BAD_CSV = {"detail": "The CSV's first line must be username[,pipedrive_id][,backfill]."}
-BAD_FILTER = {"stat": ["Unknown parameter `stat`. Allowed: added_after, added_before, format, ..."]}
-UNKNOWN_PARAMETER = {"x": ["Unknown parameter `x`. Allowed: none."]}
-BAD_FORGET = {"forget": ['"yes" is not a valid choice.']}
-BAD_CHANGES = {"state": ['"gone" is not a valid choice.']}
-GIST_NOT_FOUND = {"detail": "@ada has no gist 2decf6c462d9b4418f2d."}
-GIST_NOT_PUSHABLE = {"detail": "The gist is pushed. Only a rejected or skipped gist can be pushed again."}
-PEOPLE_CSV = "github_username,name,email,state\nada,Ada Lovelace,ada@example.com,active\n"
+PEOPLE_CSV = "github_username,name,email,state\r\nada,Ada Lovelace,ada@example.com,active\r\n"
+PERSON_URL = "https://gists.example.com/api/v1/people/ada"
+# The detail and the field or parameter of an error with each code.
+ERROR_DETAILS: dict[ErrorCode, tuple[str, str | None]] = {
+    ErrorCode.REQUIRED: ("This field is required.", "username"),
+    ErrorCode.NULL: ("This field may not be null.", "username"),
+    ErrorCode.BLANK: ("Must not be empty.", "state"),
+    ErrorCode.INVALID: ("A valid integer is required.", "since"),
+    ErrorCode.INVALID_CHARACTERS: ("NUL characters are not allowed.", "search"),
+    ErrorCode.INVALID_CHOICE: ('"gone" is not a valid choice.', "state"),
+    ErrorCode.MIN_VALUE: ("Ensure this value is greater than or equal to 1.", "pipedrive_id"),
+    ErrorCode.MAX_VALUE: ("Ensure this value is less than or equal to 5000.", "page_size"),
+    ErrorCode.MAX_LENGTH: ("Ensure this field has no more than 200 characters.", "username"),
+    ErrorCode.UNKNOWN_FIELD: ("Unknown field `name`. Allowed: backfill, pipedrive_id, username, watched.", "name"),
+    ErrorCode.UNKNOWN_PARAMETER: ("Unknown parameter `pages`. Allowed: ordering, page, page_size.", "pages"),
+    ErrorCode.REPEATED_PARAMETER: ("Must be given once.", "page"),
+    ErrorCode.CONFLICTING_PARAMETERS: ("Cannot be combined with `after`, which orders by id.", "page"),
+    ErrorCode.TOO_MANY_TERMS: ("Too many terms. At most 8 are allowed.", "search"),
+    ErrorCode.INVALID_LOGIN: ("A GitHub user name has 1 to 39 characters: letters A-Z, digits, ...", "username"),
+    ErrorCode.INVALID_BACKFILL: ("must be all, none, a number (the newest N gists) or a date ...", "backfill"),
+    ErrorCode.ALREADY_TRACKED: ("@ada is already tracked.", "username"),
+    ErrorCode.SUPPRESSED: ("@ada asked not to be tracked.", "username"),
+    ErrorCode.CURSOR_BEYOND_END: ("The feed ends at 42.", "cursor"),
+    ErrorCode.NOTHING_TO_CHANGE: ("Send at least one of: pipedrive_id, state, backfill, watched.", None),
+    ErrorCode.BAD_REQUEST: ("The request is not valid.", None),
+    ErrorCode.INVALID_HOST: ("This host name is not served here. See ALLOWED_HOSTS.", None),
+    ErrorCode.PARSE_ERROR: ("JSON parse error - Expecting value: line 1 column 1 (char 0)", None),
+    ErrorCode.INVALID_CSV: ("The CSV's first line must be username[,pipedrive_id][,backfill].", None),
+    ErrorCode.NOT_A_LIST: ("Send a list of people.", None),
+    ErrorCode.TOO_MANY_ROWS: ("Too many rows. At most 5000 are allowed.", None),
+    ErrorCode.PAUSED: ("@ada is paused. Set its state to active with PATCH first.", None),
+    ErrorCode.NOT_AUTHENTICATED: ("Send an API key as `Authorization: Bearer YOUR-KEY`.", None),
+    ErrorCode.MALFORMED_AUTHORIZATION: ("Send the key as `Authorization: Bearer YOUR-KEY`.", None),
+    ErrorCode.INVALID_KEY: ("This API key is unknown or revoked.", None),
+    ErrorCode.EXPIRED_KEY: ("This API key expired on 2026-10-31.", None),
+    ErrorCode.READ_ONLY_KEY: ("Your key is read-only.", None),
+    ErrorCode.NOT_STAFF: ("Only staff may use the API without a key.", None),
+    ErrorCode.PERMISSION_DENIED: ("Your account may not change people.", None),
+    ErrorCode.CSRF_FAILED: ("CSRF Failed: CSRF token missing.", None),
+    ErrorCode.NOT_FOUND: ("This address does not exist. See /documentation/.", None),
+    ErrorCode.NOT_TRACKED: ("`bob` is not tracked. Add it with POST /api/v1/people.", None),
+    ErrorCode.GIST_NOT_FOUND: ("@ada has no gist 2decf6c462d9b4418f2d.", None),
+    ErrorCode.RUN_NOT_FOUND: ("Run 7 does not exist.", None),
+    ErrorCode.PAGE_NOT_FOUND: ("Invalid page.", None),
+    ErrorCode.METHOD_NOT_ALLOWED: ('Method "PUT" not allowed.', None),
+    ErrorCode.NOT_ACCEPTABLE: ("Could not satisfy the request Accept header.", None),
+    ErrorCode.GIST_NOT_PUSHABLE: ("The gist is pushed. Only a rejected or skipped gist can be pushed again.", None),
+    ErrorCode.PRECONDITION_FAILED: ("@ada was changed meanwhile. Read it again, and send its etag as If-Match.", None),
+    ErrorCode.BODY_TOO_LARGE: ("The body has 6000000 bytes. At most 5 MB are allowed.", None),
+    ErrorCode.UNSUPPORTED_MEDIA_TYPE: ('Unsupported media type "x/y" in request.', None),
+    ErrorCode.THROTTLED: ("Request was throttled. Expected available in 12 seconds.", None),
+    ErrorCode.INTERNAL_ERROR: ("The service failed to process this request. The reason is in its log.", None),
+    ErrorCode.DATABASE_UNAVAILABLE: ("The database is not available at the moment. Try again in a few seconds.", None),
+}

@@ -1,5 +1,6 @@
 """The fields of the responses, and the validation of the input."""
 
+from enum import StrEnum
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -7,10 +8,17 @@ from rest_framework import serializers
 from rest_framework.utils import html
 
 from gisttracker.numbers import MAX_BIGINT
-from people.api.fields import BackfillField, LoginField, ShortChoiceField, StrictBooleanField, WholeNumberField
+from people.api.fields import (
+    BackfillField,
+    LoginField,
+    RowCodeField,
+    ShortChoiceField,
+    StrictBooleanField,
+    WholeNumberField,
+)
 from people.api.validation import StrictMixin
 from people.bulk import BulkReport, RowOutcome, RowResult
-from people.error_codes import ROW_CODES, CodedError, ErrorCode
+from people.error_codes import CodedError, ErrorCode
 from people.github_names import parse_login
 from people.models import ApiKey, Gist, Person
 from people.representations import person_etag
@@ -19,12 +27,14 @@ from people.tracking import AlreadyTrackedError, parse_new_login, track_person
 DEFAULT_PAGE_SIZE = 100  # gists of a visit
 MAX_PAGE_SIZE = 5000  # gists; the default of getAllGists
 MAX_FEED_PAGE_SIZE = 1000  # gists
+CHOSEN_STATES = [(state.value, state.label) for state in (Person.State.ACTIVE, Person.State.PAUSED)]
 
 
-class ErrorSerializer(serializers.Serializer[dict[str, str]]):
-    """An error that is not about a field or parameter."""
+class Access(StrEnum):
+    """What a consumer may do."""
 
-    detail = serializers.CharField()
+    READ = "read"
+    READ_WRITE = "read_write"
 
 
 class FileSerializer(serializers.Serializer[dict[str, Any]]):
@@ -35,6 +45,8 @@ class FileSerializer(serializers.Serializer[dict[str, Any]]):
 
 
 class GistSerializer(serializers.ModelSerializer[Gist]):
+    html_url = serializers.URLField()
+    pull_url = serializers.URLField()
     files = FileSerializer(many=True)
     push_explanation = serializers.CharField(read_only=True, help_text="why the gist is, or is not, in Pipedrive")
 
@@ -123,7 +135,7 @@ class MeSerializer(serializers.Serializer[dict[str, Any]]):
     """The consumer of the request."""
 
     consumer = serializers.CharField(help_text="your name; visits and the feed marker belong to it, not to the key")
-    access = serializers.ChoiceField(choices=["read", "read_write"])
+    access = serializers.ChoiceField(choices=[(access.value, access.name) for access in Access])
     key = OwnKeySerializer(allow_null=True, help_text="null for staff, and if the API needs no key")
     feed_cursor = serializers.IntegerField(help_text="your feed marker")
     feed_end = serializers.IntegerField(help_text="the position of the newest gist of the feed")
@@ -269,7 +281,7 @@ class PersonChangesSerializer(StrictMixin, serializers.Serializer[dict[str, Any]
     )
     state = ShortChoiceField(
         required=False,
-        choices=[Person.State.ACTIVE, Person.State.PAUSED],
+        choices=CHOSEN_STATES,
         help_text="paused: stop polling; active: poll again",
     )
     backfill = BackfillField(
@@ -297,25 +309,13 @@ class UntrackQuerySerializer(serializers.Serializer[dict[str, Any]]):
     forget = ShortChoiceField(choices=["true", "false"], default="false")
 
 
-class BulkRowSerializer(serializers.Serializer[dict[str, Any]]):
-    """One row of POST /people/bulk."""
-
-    # Only for the OpenAPI description: people.bulk validates row by row, so that one invalid row does not reject all.
-
-    username = LoginField()
-    pipedrive_id = WholeNumberField(required=False, allow_null=True, min_value=1)
-    backfill = BackfillField(required=False, allow_null=True)
-
-
 class BulkResultSerializer(serializers.Serializer[RowResult]):
     """The result of one row."""
 
     row = serializers.IntegerField(help_text="counts from 1")
     username = serializers.CharField()
-    result = serializers.ChoiceField(choices=[outcome.value for outcome in RowOutcome])
-    code = serializers.ChoiceField(
-        choices=[code.value for code in ROW_CODES], allow_null=True, help_text="of the reason; null if it was created"
-    )
+    result = serializers.ChoiceField(choices=[(outcome.value, outcome.name) for outcome in RowOutcome])
+    code = RowCodeField(allow_null=True, help_text="of the reason; null if the person was created")
     reason = serializers.CharField(allow_blank=True)
 
 

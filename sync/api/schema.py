@@ -1,49 +1,59 @@
 """The OpenAPI description of the sync's operations: one decorator each."""
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 
-from people.api.schema import COMMON_RESPONSES, GITHUB_ID, UNKNOWN_PARAMETER, USERNAME, describe
-from people.api.schema_examples import GIST_NOT_FOUND
+from people.api.schema import GITHUB_ID, UNKNOWN_PARAMETER, USERNAME, describe, page
+from people.api.schema_errors import errors
+from people.error_codes import ErrorCode
 from sync.api import schema_examples as examples
 from sync.api.serializers import PushAttemptSerializer, StatusSerializer, SyncRunSerializer
 
+RUN_ID = OpenApiParameter("id", {"type": "integer", "minimum": 1}, OpenApiParameter.PATH, description="the run")
+
 get_status = extend_schema(
+    tags=["sync"],
     operation_id="get_status",
+    description="Is the service healthy, if not why, and since when. The counts may be 30 seconds old.",
     summary="Get the state of the sync: last runs, backlog, rejected gists, rate limits",
     responses={
         200: describe("The status.", examples.STATUS, StatusSerializer),
-        400: UNKNOWN_PARAMETER,
-        **COMMON_RESPONSES,
+        **UNKNOWN_PARAMETER,
     },
 )
 list_sync_runs = extend_schema(
+    tags=["sync"],
     operation_id="list_sync_runs",
+    description="Each call of `sync_gists` is a run.",
+    extensions=page(examples.RUN),
     summary="List the runs of the last 90 days, newest first",
     responses={
-        200: describe("A page of runs.", examples.RUN, SyncRunSerializer(many=True)),
-        400: UNKNOWN_PARAMETER,
-        404: describe("The page does not exist.", {"detail": "Invalid page."}),
-        **COMMON_RESPONSES,
+        200: OpenApiResponse(SyncRunSerializer(many=True), description="A page of runs."),
+        **UNKNOWN_PARAMETER,
+        **errors(ErrorCode.PAGE_NOT_FOUND),
     },
 )
 list_attempts = extend_schema(
+    tags=["gists"],
     operation_id="list_push_attempts",
+    description="Each attempt is one request to Pipedrive, with its outcome.",
+    extensions=page(examples.ATTEMPT),
     summary="List the attempts to push a gist in the last 90 days, newest first",
     parameters=[USERNAME, GITHUB_ID],
     responses={
-        200: describe("A page of attempts.", examples.ATTEMPT, PushAttemptSerializer(many=True)),
-        400: UNKNOWN_PARAMETER,
-        404: describe("The person, the gist or the page does not exist.", GIST_NOT_FOUND),
-        **COMMON_RESPONSES,
+        200: OpenApiResponse(PushAttemptSerializer(many=True), description="A page of attempts."),
+        **UNKNOWN_PARAMETER,
+        **errors(ErrorCode.NOT_TRACKED, ErrorCode.GIST_NOT_FOUND, ErrorCode.PAGE_NOT_FOUND),
     },
 )
 get_sync_run = extend_schema(
+    tags=["sync"],
     operation_id="get_sync_run",
+    description="A run with its counters, limits and problems.",
+    parameters=[RUN_ID],
     summary="Get one run",
     responses={
-        (200, "application/json"): describe("The run.", examples.RUN, SyncRunSerializer),
-        400: UNKNOWN_PARAMETER,
-        404: describe("The run does not exist.", {"detail": "Run 7 does not exist."}),
-        **COMMON_RESPONSES,
+        200: describe("The run.", examples.RUN, SyncRunSerializer),
+        **UNKNOWN_PARAMETER,
+        **errors(ErrorCode.RUN_NOT_FOUND),
     },
 )

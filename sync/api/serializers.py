@@ -42,10 +42,10 @@ class RunCountsSerializer(serializers.Serializer[dict[str, int]]):
 class ApiLimitSerializer(serializers.Serializer[ApiLimit]):
     """One API's rate limit at the end of a run."""
 
-    remaining = serializers.FloatField(
+    remaining = serializers.IntegerField(
         allow_null=True, help_text="remaining requests (Pipedrive: tokens), as the API reported last"
     )
-    reset = serializers.FloatField(
+    reset = serializers.IntegerField(
         allow_null=True,
         help_text="when they reset, as reported; GitHub: Unix time, Pipedrive: seconds from the response",
     )
@@ -165,7 +165,7 @@ class GroupSerializer(serializers.Serializer[Group]):
 class ProblemSerializer(serializers.Serializer[Problem]):
     """Something that is wrong with the service, and its one cause."""
 
-    code = serializers.ChoiceField(choices=[code.value for code in Code])
+    code = serializers.ChoiceField(choices=[(code.value, code.name) for code in Code])
     severity = serializers.ChoiceField(choices=Alarm.Severity.choices, help_text="page: call someone now")
     summary = serializers.CharField(help_text="what is wrong, and why")
     action = serializers.CharField(allow_blank=True, help_text="what to do")
@@ -176,7 +176,7 @@ class ProblemSerializer(serializers.Serializer[Problem]):
 class HealthSerializer(serializers.Serializer[Health]):
     """healthy; degraded: single people in trouble, or something that will matter later; unhealthy: act now."""
 
-    state = serializers.ChoiceField(choices=[state.value for state in HealthState])
+    state = serializers.ChoiceField(choices=[(state.value, state.name) for state in HealthState])
     problems = ProblemSerializer(many=True, help_text="the most severe first")
 
 
