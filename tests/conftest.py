@@ -25,6 +25,7 @@ from rest_framework.test import APIClient
 from people.models import Person
 from sync.clients.transport import Timing
 from sync.management.commands.sync_gists import Command
+from tests.described import Conformance, DescribedClient
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond_after
 from tests.standins.wire import StandIn
 from tests.with_mysql import free_port
@@ -98,8 +99,14 @@ def _clear_cache() -> None:
 
 
 @pytest.fixture
-def api() -> APIClient:
-    return APIClient()
+def conformance() -> Conformance:
+    return Conformance()
+
+
+@pytest.fixture
+def api(conformance: Conformance) -> APIClient:
+    """Compares each response with the OpenAPI document."""
+    return DescribedClient(conformance)
 
 
 @dataclass
