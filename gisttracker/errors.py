@@ -35,7 +35,8 @@ def json_error(
     """Return an error in the shape of people.api.errors."""
     body = {"type": code.type, "errors": [{"code": code, "detail": detail, "attr": None}]}
     request_id = {"request_id": get_request_id(request)} if code.status >= 500 else {}
-    return JsonResponse({**body, **request_id}, status=code.status, headers=headers)
+    no_store = {"Cache-Control": "private, no-store"}
+    return JsonResponse({**body, **request_id}, status=code.status, headers={**no_store, **(headers or {})})
 
 
 def is_database_unavailable(error: BaseException) -> bool:

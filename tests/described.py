@@ -80,9 +80,10 @@ def resolve(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_schema(schema: dict[str, Any], value: Any) -> None:
-    """Raise jsonschema.ValidationError if the value does not match."""
     document = {**schema, "components": strict_components()}
-    jsonschema.Draft202012Validator(document, format_checker=FORMATS).validate(value)
+    validator = jsonschema.Draft202012Validator(document, format_checker=FORMATS)
+    errors = [f"{error.json_path}: {error.message[:300]}" for error in validator.iter_errors(value)]
+    assert errors == []
 
 
 @dataclass

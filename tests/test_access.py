@@ -46,7 +46,7 @@ def create_client(**fields: Any) -> APIClient:
 def test_a_request_without_a_key_is_401(address: str, api: APIClient) -> None:
     response = api.get(f"/api/v1/{address}")
 
-    assert (response.status_code, response["WWW-Authenticate"]) == (401, 'Api-Key realm="gisttracker"')
+    assert (response.status_code, response["WWW-Authenticate"]) == (401, 'Bearer realm="gisttracker"')
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,7 @@ def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     not_modified = {"description": "The response has not changed since the `ETag` that you sent as If-None-Match."}
     components["responses"] = {**shared_responses(), "NotModified": not_modified}
     components["headers"] = {name: _header(*HEADERS[name]) for name in HEADERS}
+    _add_headers(components["responses"]["NotModified"], ["ETag"])
     for code, name in SHARED_NAMES.items():
         _add_headers(components["responses"][name], OF_ERRORS.get(code, []))
     for path, methods in result["paths"].items():

@@ -122,7 +122,7 @@ ERROR_DETAILS: dict[ErrorCode, tuple[str, str | None]] = {
     ErrorCode.MAX_VALUE: ("Ensure this value is less than or equal to 5000.", "page_size"),
     ErrorCode.MAX_LENGTH: ("Ensure this field has no more than 200 characters.", "username"),
     ErrorCode.UNKNOWN_FIELD: ("Unknown field `name`. Allowed: backfill, pipedrive_id, username, watched.", "name"),
-    ErrorCode.UNKNOWN_PARAMETER: ("Unknown parameter `pages`. Allowed: ordering, page, page_size.", "pages"),
+    ErrorCode.UNKNOWN_PARAMETER: ("Unknown parameter `pages`. Allowed: after, ordering, page, page_size.", "pages"),
     ErrorCode.REPEATED_PARAMETER: ("Must be given once.", "page"),
     ErrorCode.CONFLICTING_PARAMETERS: ("Cannot be combined with `after`, which orders by id.", "page"),
     ErrorCode.TOO_MANY_TERMS: ("Too many terms. At most 8 are allowed.", "search"),

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Any
 
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.utils import html
 
@@ -84,6 +84,7 @@ class FeedGistSerializer(GistSerializer):
         read_only_fields = fields
 
 
+@extend_schema_serializer(many=False)  # The view lists, but not as pages.
 class FeedSerializer(serializers.Serializer[dict[str, Any]]):
     """Gists of all people, in the order in which they were stored."""
 
