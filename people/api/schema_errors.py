@@ -99,17 +99,14 @@ def _enum(codes: Any) -> dict[str, Any]:
 
 
 def _error(error_type: ErrorType) -> dict[str, Any]:
-    is_validation = error_type == ErrorType.VALIDATION
-    attr = {
-        "type": ["string", "null"] if is_validation else "null",
-        "description": "the field or parameter; null: the request as a whole",
-    }
+    # Always nullable, also where it is never set: some clients drop a property that can only be null.
+    attr = {"type": ["string", "null"], "description": "the field or parameter; null: the request as a whole"}
     properties: dict[str, Any] = {
         "code": ref("schemas", f"{NAMES[error_type]}Code"),
         "detail": {"type": "string", "description": "the error in words, which may change"},
         "attr": attr,
     }
-    if is_validation:
+    if error_type == ErrorType.VALIDATION:
         description = "only with `already_tracked`: the address of the person"
         properties["person_url"] = {"type": "string", "format": "uri", "description": description}
     return {"type": "object", "required": ["code", "detail", "attr"], "properties": properties}
