@@ -3,6 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUNTIME := .venv/.runtime
 TOOLS := .venv/.tools
+NODE_TOOLS := .venv/node/.installed
+
+# Node.js is one of the tools in .venv; redocly reports its use unless this is switched off.
+NODE = PATH="$(CURDIR)/$(BIN):$(CURDIR)/.venv/node/node_modules/.bin:$$PATH" REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo run sync test kills fuzz bench bench-api bench-admin bench-sync cover lint screenshots openapi format clean wipe
@@ -25,7 +29,7 @@ sync: $(RUNTIME) ## run one sync against the real APIs; requires PIPEDRIVE_TOKEN
 	@$(BIN)/python manage.py migrate --verbosity 0
 	@$(BIN)/python manage.py sync_gists
 
-test: $(TOOLS) ## run the test suite on SQLite, then on a temporary MySQL-compatible server
+test: $(TOOLS) $(NODE_TOOLS) ## run the test suite on SQLite, then on a temporary MySQL-compatible server
 	@sh tests/install-system-packages.sh server || [ -z "$$CI" ]
 	@sh tests/install-system-packages.sh tools || [ -z "$$CI" ]
 	@echo "--- on SQLite"
@@ -58,11 +62,13 @@ bench-sync: $(TOOLS) ## measure the throughput of sync_gists
 cover: $(TOOLS) ## run the test suite on SQLite and report its coverage
 	@DATABASE_HOST= $(BIN)/python -m pytest -q --cov=people --cov=sync --cov=gisttracker --cov-report=term-missing:skip-covered
 
-lint: $(TOOLS) ## check Python, missing migrations, the Dockerfile, shell scripts, workflows, manifests and Terraform
+lint: $(TOOLS) $(NODE_TOOLS) ## check Python, missing migrations, OpenAPI, the Dockerfile, shell scripts, workflows, manifests and Terraform
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy .
 	@DATABASE_HOST= $(BIN)/python manage.py makemigrations --check --dry-run
+	@$(NODE) redocly lint --config tests/clients/redocly.yaml tests/openapi.yaml
+	@$(NODE) spectral lint --quiet --fail-severity hint --ruleset tests/clients/spectral.yaml tests/openapi.yaml
 	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/shellcheck tests/install-system-packages.sh tests/lint_deploy.sh .ci/run deploy/*.sh deploy/kubernetes/overlays/local/try.sh
 	@$(BIN)/yamllint --strict --config-file .yamllint.yml .github deploy docker-compose.yml
@@ -92,6 +98,13 @@ $(RUNTIME): requirements.txt
 	@echo "Installing the service's packages into .venv ..."
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(NODE_TOOLS): $(TOOLS) tests/clients/package.json tests/clients/package-lock.json
+	@echo "Installing the linters of the OpenAPI document into .venv/node ..."
+	@mkdir -p .venv/node
+	@cp tests/clients/package.json tests/clients/package-lock.json .venv/node
+	@cd .venv/node && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel error
 	@touch $@
 
 $(TOOLS): $(RUNTIME) tests/requirements.txt

@@ -251,10 +251,10 @@ SPECTACULAR_SETTINGS = {
     "CONTACT": {"name": "the operators of this service"},
     "LICENSE": {"name": "Proprietary", "identifier": "LicenseRef-Proprietary"},
     "TAGS": [
-        {"name": "people", "description": "Who is tracked; a visit shows a person's new gists."},
-        {"name": "gists", "description": "The gists of a person, and the attempts to push them to Pipedrive."},
-        {"name": "feed", "description": "The new gists of all people, with a marker of your own."},
         {"name": "consumer", "description": "Who you are to this service."},
+        {"name": "feed", "description": "The new gists of all people, with a marker of your own."},
+        {"name": "gists", "description": "The gists of a person, and the attempts to push them to Pipedrive."},
+        {"name": "people", "description": "Who is tracked; a visit shows a person's new gists."},
         {"name": "sync", "description": "The state of the sync, and its runs."},
     ],
     "ENUM_NAME_OVERRIDES": {

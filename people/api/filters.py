@@ -9,7 +9,6 @@ from django.db.models.functions import Coalesce
 from django_filters import rest_framework as filters
 from django_filters.fields import IsoDateTimeField
 from django_filters.rest_framework import DjangoFilterBackend
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework.exceptions import ValidationError
 from rest_framework.filters import OrderingFilter, SearchFilter
@@ -23,13 +22,13 @@ from people.models import Gist, Person, SearchTerm, Visit
 MAX_SEARCH_TERMS = 8
 
 
-@extend_schema_field(OpenApiTypes.BOOL)
 class StrictBooleanFilter(filters.TypedChoiceFilter):  # type: ignore[misc]  # django_filters has no types
     """Accepts `true` and `false`. The library's BooleanFilter ignores other values instead of rejecting them."""
 
     def __init__(self, **options: Any) -> None:
         choices = [("true", "true"), ("false", "false")]
         super().__init__(choices=choices, coerce=lambda value: value == "true", **options)
+        extend_schema_field({"type": "boolean", "description": options["help_text"]})(self)
 
 
 class TimeField(IsoDateTimeField):  # type: ignore[misc]  # django_filters has no types

@@ -102,17 +102,22 @@ class Pagination(PageNumberPagination):
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         after = "return the rows after this id, oldest first; 0 to begin; cannot be combined with page and ordering"
         parameters: dict[str, dict[str, Any]] = {
-            "page": {"minimum": 1},
-            "page_size": {"minimum": 1, "maximum": self.max_page_size, "default": 100},
-            "after": {"minimum": 0},
+            "page": {"minimum": 1, "description": "the number of the page"},
+            "page_size": {
+                "minimum": 1,
+                "maximum": self.max_page_size,
+                "default": 100,
+                "description": "maximum number of rows",
+            },
+            "after": {"minimum": 0, "description": after},
         }
         return [
             {
                 "name": name,
                 "required": False,
                 "in": "query",
+                "description": limits.pop("description"),
                 "schema": {"type": "integer", **limits},
-                **({"description": after} if name == "after" else {}),
             }
             for name, limits in parameters.items()
         ]
