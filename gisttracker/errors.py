@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping
 
+from django.conf import settings
 from django.contrib import admin
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -18,6 +19,19 @@ RETRY_AFTER_SECONDS = 5
 BAD_REQUEST = "The request is not valid."
 INTERNAL_ERROR = "The service failed to process this request. The reason is in its log."
 DATABASE_UNAVAILABLE = "The database is not available at the moment. Try again in a few seconds."
+BODY_PROBLEMS = {
+    408: ("Request too slow", ErrorCode.BODY_TOO_SLOW, "The body of the request did not arrive in time."),
+    413: (
+        "Request too large",
+        ErrorCode.BODY_TOO_LARGE,
+        f"The body is too large. At most {settings.MAX_BODY_BYTES >> 20} MB are allowed.",
+    ),
+    503: (
+        "Temporarily not available",
+        ErrorCode.OVERLOADED,
+        "Too many large requests are being received. Try again in a few seconds.",
+    ),
+}
 TO_START = {"path": "/admin/", "text": "Go to the start page"}
 
 
@@ -123,10 +137,13 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     return csrf.csrf_failure(request, reason)
 
 
-def body_too_large(request: HttpRequest, detail: str) -> HttpResponse:
+def body_refused(request: HttpRequest, status: int) -> HttpResponse:
+    """Return 413, 408 or 503, see gisttracker/bridge.py."""
+    title, code, detail = BODY_PROBLEMS[status]
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else None
     if is_in_admin(request):
-        return render_page(413, "Request too large", detail)
-    return json_error(request, ErrorCode.BODY_TOO_LARGE, detail)
+        return render_page(status, title, detail, headers=headers)
+    return json_error(request, code, detail, headers=headers)
 
 
 def get_request_id(request: HttpRequest) -> str:

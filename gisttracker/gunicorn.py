@@ -1,4 +1,4 @@
-"""Gunicorn's configuration: `gunicorn -c python:gisttracker.gunicorn gisttracker.wsgi`."""
+"""Gunicorn's configuration: `gunicorn -c python:gisttracker.gunicorn gisttracker.asgi`."""
 
 import os
 
@@ -10,7 +10,13 @@ from gisttracker.settings import ENV, LOGGING
 
 bind = f"{ENV['LISTEN_HOST']}:{ENV['LISTEN_PORT']}"
 workers = ENV["WEB_WORKERS"]
-threads = 8
+worker_class = "gisttracker.web_worker.Worker"
+asgi_lifespan = "off"
+asgi_loop = "asyncio"
+# The limits of a request; bridge.py has those of its body.
+limit_request_line = 4094  # bytes
+limit_request_fields = 100
+limit_request_field_size = 8190  # bytes
 # In memory, so that a slow disk cannot delay a worker's heartbeat until gunicorn kills it.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108  # no file of ours: gunicorn's heartbeat
 preload_app = True  # so that an invalid setting stops the start once, instead of stopping each worker

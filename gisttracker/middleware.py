@@ -8,9 +8,10 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from gisttracker import logs
-from gisttracker.errors import body_too_large
+from gisttracker.errors import body_refused
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
+BODY_PROBLEM = "gisttracker.body_problem"  # in the environ, set by bridge.py: a status code, or 0
 VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -34,7 +35,7 @@ class RequestIdMiddleware:
 
 
 class BodyLimitMiddleware:
-    """Rejects a request by its Content-Length, before the body is read."""
+    """Rejects a request whose body is too large, or could not be received."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -44,8 +45,5 @@ class BodyLimitMiddleware:
             length = int(request.META.get("CONTENT_LENGTH") or 0)
         except ValueError:
             length = 0
-        if length > settings.MAX_BODY_BYTES:
-            max_megabytes = settings.MAX_BODY_BYTES >> 20
-            detail = f"The body has {length} bytes. At most {max_megabytes} MB are allowed."
-            return body_too_large(request, detail)
-        return self.get_response(request)
+        problem = 413 if length > settings.MAX_BODY_BYTES else request.META.get(BODY_PROBLEM)
+        return body_refused(request, problem) if problem else self.get_response(request)

@@ -1,4 +1,4 @@
-"""WSGI entry point of the web service: `gunicorn gisttracker.wsgi`."""
+"""Django as a WSGI application, with the checks of the settings. The web service runs it by way of asgi.py."""
 
 import os
 

@@ -85,12 +85,14 @@ class ErrorCode(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed", ErrorType.CLIENT, 405, "the address has no such method; see `Allow`"
     NOT_ACCEPTABLE = "not_acceptable", ErrorType.CLIENT, 406, "the response has no format that `Accept` allows"
     GIST_NOT_PUSHABLE = "gist_not_pushable", ErrorType.CLIENT, 409, "the gist is neither rejected nor skipped"
+    BODY_TOO_SLOW = "body_too_slow", ErrorType.CLIENT, 408, "the body did not arrive within a minute"
     BODY_TOO_LARGE = "body_too_large", ErrorType.CLIENT, 413, "the body has more than 5 MB"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type", ErrorType.CLIENT, 415, "the body has another Content-Type"
     THROTTLED = "throttled", ErrorType.CLIENT, 429, "too many requests; see `Retry-After`"
 
     # --- the service ---
     INTERNAL_ERROR = "internal_error", ErrorType.SERVER, 500, "a fault of the service; the log has `request_id`"
+    OVERLOADED = "overloaded", ErrorType.SERVER, 503, "too many large requests at the moment; see `Retry-After`"
     DATABASE_UNAVAILABLE = (
         *("database_unavailable", ErrorType.SERVER, 503),
         "the database is not available at the moment; see `Retry-After`",

@@ -176,34 +176,37 @@ def database_variables(transactional_db: None) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def serve(database_variables: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., str]]:
-    """Start the web service as in production, with these settings. Returns its URL."""
-    started = []
+class Servers:
+    """Calling it starts the web service as in production, with these settings, and returns its URL."""
 
-    def start(**variables: str) -> str:
+    def __init__(self, environment: dict[str, str], folder: Path) -> None:
+        self.environment = environment
+        self.log = folder / "server.log"
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def __call__(self, *, config: str = "gisttracker.gunicorn", **variables: str) -> str:
         port = str(free_port())
-        environment = {
-            **database_variables,
-            "SECRET_KEY": secrets.token_urlsafe(50),
-            "REQUIRE_HTTPS": "false",
-            "API_AUTH": "",
-        }
-        with (tmp_path / "server.log").open("a") as log:
+        with self.log.open("a") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "-c", "python:gisttracker.gunicorn", "gisttracker.wsgi"],
+                [sys.executable, "-m", "gunicorn", "-c", f"python:{config}", "gisttracker.asgi"],
                 cwd=ROOT,
-                env={**environment, "LISTEN_PORT": port, **variables},
+                env={**self.environment, "LISTEN_PORT": port, **variables},
                 stdout=log,
                 stderr=log,
             )
-        started.append(process)
+        self.processes.append(process)
         wait_until(lambda: is_ready(f"http://127.0.0.1:{port}/readyz"))
         return f"http://127.0.0.1:{port}"
 
-    yield start
-    for process in started:
+
+@pytest.fixture
+def serve(database_variables: dict[str, str], tmp_path: Path) -> Iterator[Servers]:
+    defaults = {"SECRET_KEY": secrets.token_urlsafe(50), "REQUIRE_HTTPS": "false", "API_AUTH": ""}
+    servers = Servers({**database_variables, **defaults}, tmp_path)
+    yield servers
+    for process in servers.processes:
         process.terminate()
+    for process in servers.processes:
         process.wait(timeout=60)
 
 

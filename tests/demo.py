@@ -159,7 +159,7 @@ def api_server(environment: dict[str, str], port: int, folder: Path) -> Iterator
     print_step("The API", f"http://127.0.0.1:{port}")
     with (folder / "api.log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "-c", "python:gisttracker.gunicorn", "gisttracker.wsgi"],
+            [sys.executable, "-m", "gunicorn", "-c", "python:gisttracker.gunicorn", "gisttracker.asgi"],
             cwd=ROOT,
             env={**environment, "LISTEN_PORT": str(port)},
             stdout=log,

@@ -33,7 +33,7 @@ def main() -> None:
             "SECRET_KEY": secrets.token_urlsafe(50),
         }
         _fill()
-        command = [sys.executable, "-m", "gunicorn", "-c", "python:gisttracker.gunicorn", "gisttracker.wsgi"]
+        command = [sys.executable, "-m", "gunicorn", "-c", "python:gisttracker.gunicorn", "gisttracker.asgi"]
         server = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         try:
             _wait_for(f"http://127.0.0.1:{port}")

@@ -12,6 +12,7 @@ from pytest_django import Settings
 from rest_framework import serializers
 from rest_framework.test import APIClient
 
+from gisttracker.middleware import BODY_PROBLEM
 from people.api.errors import to_code
 from people.api.serializers import NewPersonSerializer, PersonChangesSerializer, VisitQuerySerializer
 from people.error_codes import ErrorCode, ErrorType
@@ -73,6 +74,9 @@ ERRORS: dict[ErrorCode, Callable[[APIClient], Any]] = {
     ErrorCode.INVALID_CSV: lambda api: with_key(api).post("/api/v1/people/bulk", b"x", content_type="text/csv"),
     ErrorCode.TOO_MANY_ROWS: lambda api: with_key(api).post("/api/v1/people/bulk", ["x"] * 5001, format="json"),
     ErrorCode.BODY_TOO_LARGE: lambda api: with_key(api).post("/api/v1/people", {"username": "x" * 6_000_000}),
+    # As the web server passes them; tests/test_web_server.py sends such bodies.
+    ErrorCode.BODY_TOO_SLOW: lambda api: with_key(api).post("/api/v1/people", {}, **{BODY_PROBLEM: 408}),
+    ErrorCode.OVERLOADED: lambda api: with_key(api).post("/api/v1/people", {}, **{BODY_PROBLEM: 503}),
     ErrorCode.BAD_REQUEST: lambda api: with_key(api).post("/api/v1/people", {f"f{n}": "" for n in range(1001)}),
     ErrorCode.INVALID_HOST: lambda api: api.get("/api/v1/people", HTTP_HOST="evil.example"),
     ErrorCode.UNKNOWN_PARAMETER: lambda api: with_key(api).get("/api/v1/status?x=1"),

@@ -22,18 +22,20 @@ DESCRIPTIONS = {
     406: "The response has no format that `Accept` allows.",
     409: "The state of the resource does not allow this.",
     412: "The resource was changed since you read its `etag`.",
+    408: "The body did not arrive in time.",
     413: "The body has more than 5 MB.",
     415: "The body has another Content-Type.",
     429: "Too many requests.",
     500: "A fault of the service.",
-    503: "The database is not available at the moment.",
+    503: "The service or its database is not available at the moment.",
 }
 OF_ALL_OPERATIONS = (401, 403, 406, 429, 500, 503)
-OF_OPERATIONS_WITH_A_BODY = (413, 415)
+OF_OPERATIONS_WITH_A_BODY = (408, 413, 415)
 SHARED_NAMES = {
     401: "Unauthorized",
     403: "Forbidden",
     406: "NotAcceptable",
+    408: "RequestTimeout",
     413: "ContentTooLarge",
     415: "UnsupportedMediaType",
     429: "TooManyRequests",

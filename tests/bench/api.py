@@ -103,7 +103,7 @@ def serve_database(name: str, people: int) -> Iterator[tuple[str, str]]:
     fill(environment, people)
     output = manage(environment, "create_api_key", "bench")
     process = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "-c", "python:gisttracker.gunicorn", "gisttracker.wsgi"],
+        [sys.executable, "-m", "gunicorn", "-c", "python:gisttracker.gunicorn", "gisttracker.asgi"],
         cwd=ROOT,
         env=environment,
         stderr=subprocess.DEVNULL,
