@@ -9,7 +9,7 @@ NODE_TOOLS := .venv/node/.installed
 NODE = PATH="$(CURDIR)/$(BIN):$(CURDIR)/.venv/node/node_modules/.bin:$$PATH" REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run sync test kills fuzz bench bench-api bench-admin bench-sync cover lint screenshots openapi format clean wipe
+.PHONY: help build demo run sync test kills fuzz attack bench bench-api bench-admin bench-sync cover lint screenshots openapi format clean wipe
 
 help: ## list the available commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ kills: $(TOOLS) ## kill workers 200 times (KILLS) at random moments, on both dat
 
 fuzz: $(TOOLS) ## fuzz the running API with schemathesis on a MySQL-compatible server, 500 examples (EXAMPLES)
 	@EXAMPLES=$(or $(EXAMPLES),500) $(BIN)/python tests/with_mysql.py $(BIN)/python -m pytest -q tests/test_schemathesis.py
+
+attack: $(TOOLS) ## attack the running API with slow clients, floods and a restart of the database, and measure it
+	@$(BIN)/python tests/attack/run.py
 
 # One after the other, also with `make -j`: benchmarks that run together measure each other.
 bench: ## run all benchmarks

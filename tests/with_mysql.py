@@ -60,40 +60,66 @@ def find_server_program(requested: str = "") -> ServerProgram | None:
 @contextmanager
 def running_server(program: ServerProgram, folder: Path) -> Iterator[dict[str, str]]:
     """Start a server in `folder`; yields the DATABASE_* variables to connect to it."""
-    if os.geteuid() == 0:
-        folder.chmod(0o755)
-    data, port = folder / "data", free_port()
-    user = ["--user=root"] if os.geteuid() == 0 else []
-    initialize_data_directory(program, data, user)
-    (folder / "init.sql").write_text(
-        "CREATE USER pipedrive@'%' IDENTIFIED BY 'pipedrive';\nGRANT ALL ON *.* TO pipedrive@'%';\n"
-    )
-    process = subprocess.Popen(
-        [program.path, "--no-defaults", *user, f"--datadir={data}", f"--socket={folder}/s.sock", f"--port={port}"]
-        + [
-            f"--pid-file={folder}/pid",
-            f"--init-file={folder}/init.sql",
-            "--bind-address=127.0.0.1",
-            "--skip-name-resolve",
-            "--skip-log-bin",
-        ]
-        + ["--innodb-flush-log-at-trx-commit=0", "--max-connections=500"]
-        + ([] if program.is_mariadb else ["--mysqlx=OFF", "--secure-file-priv=NULL"]),
-        stdout=subprocess.DEVNULL,
-        stderr=(folder / "log").open("w"),
-    )
+    server = Server(program, folder)
+    server.start()
     try:
-        wait_until_ready(port, process, folder / "log")
-        yield {
+        yield server.variables
+    finally:
+        server.stop()
+
+
+class Server:
+    """A server that can be stopped, and started again with its data."""
+
+    def __init__(self, program: ServerProgram, folder: Path) -> None:
+        if os.geteuid() == 0:
+            folder.chmod(0o755)
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        self._program, self._folder = program, folder
+        self._user = ["--user=root"] if os.geteuid() == 0 else []
+        initialize_data_directory(program, folder / "data", self._user)
+        (folder / "init.sql").write_text(
+            "CREATE USER IF NOT EXISTS pipedrive@'%' IDENTIFIED BY 'pipedrive';\nGRANT ALL ON *.* TO pipedrive@'%';\n"
+        )
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return {
             "DATABASE_HOST": "127.0.0.1",
-            "DATABASE_PORT": str(port),
+            "DATABASE_PORT": str(self.port),
             "DATABASE_USERNAME": "pipedrive",
             "DATABASE_PASSWORD": "pipedrive",
             "DATABASE_NAME": "gisttracker",
         }
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
+
+    def start(self) -> None:
+        folder, log = self._folder, self._folder / "log"
+        self.process = subprocess.Popen(
+            [self._program.path, "--no-defaults", *self._user, f"--datadir={folder}/data", f"--socket={folder}/s.sock"]
+            + [
+                f"--port={self.port}",
+                f"--pid-file={folder}/pid",
+                f"--init-file={folder}/init.sql",
+                "--bind-address=127.0.0.1",
+                "--skip-name-resolve",
+                "--skip-log-bin",
+            ]
+            + ["--innodb-flush-log-at-trx-commit=0", "--max-connections=500"]
+            + ([] if self._program.is_mariadb else ["--mysqlx=OFF", "--secure-file-priv=NULL"]),
+            stdout=subprocess.DEVNULL,
+            stderr=log.open("w"),
+        )
+        try:
+            wait_until_ready(self.port, self.process, log)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        if self.process:
+            self.process.terminate()
+            self.process.wait(timeout=60)
 
 
 def initialize_data_directory(program: ServerProgram, data: Path, user: list[str]) -> None:
