@@ -17,6 +17,7 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 from django.utils import timezone
 
@@ -370,6 +371,17 @@ def test_a_character_set_other_than_utf8mb4_is_refused_with_the_statement_that_f
     assert "of_other_software" not in str(error.hint)
     assert "utf8mb4" in str(migrate.value)
     assert (readyz.status_code, "utf8mb4" in readyz.json()["status"], fixed) == (503, True, [])
+
+
+@pytest.mark.django_db
+def test_readyz_is_503_until_all_migrations_are_applied(client: Client) -> None:
+    before = client.get("/readyz").status_code
+    MigrationRecorder(connection).record_unapplied("people", "0001_initial")
+
+    response = client.get("/readyz")
+
+    assert (before, response.status_code) == (200, 503)
+    assert response.json()["status"] == "1 migration is not applied. Run `manage.py migrate`."
 
 
 def test_readyz_is_503_while_the_database_is_read_only(client: Client) -> None:

@@ -40,7 +40,7 @@ def is_csv_requested(request: Request) -> bool:
 
 
 def csv_response(people: QuerySet[Person]) -> StreamingHttpResponse:
-    """Return all these people, with their counts, as CSV, in parts, so that memory use hardly grows with their number."""
+    """Return all these people, with their counts, as CSV, in parts, so that memory use hardly grows."""
     response = StreamingHttpResponse(_parts(people), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = 'attachment; filename="people.csv"'
     return response
@@ -48,7 +48,7 @@ def csv_response(people: QuerySet[Person]) -> StreamingHttpResponse:
 
 def _parts(people: QuerySet[Person]) -> Iterator[str]:
     """Select the keys first, and then the rows of each part: a part may be produced by another thread than the last
-    one, with another database connection, so that a client that reads slowly occupies no thread (gisttracker/bridge.py).
+    one, with another database connection, so that a client that reads slowly occupies no thread (see bridge.py).
     """
     yield _format([COLUMNS])
     keys = array("q", people.values_list("pk", flat=True).iterator())

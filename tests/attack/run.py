@@ -32,6 +32,7 @@ from tests.with_mysql import Server, find_server_program, free_port  # noqa: E40
 CLIENTS = int(os.environ.get("CLIENTS") or 200)
 SECONDS = float(os.environ.get("SECONDS") or 10)
 MAX_PROBE_SECONDS = 1.0
+MAX_PROBE_SECONDS_UNDER_LOAD = 3.0  # after which Kubernetes counts it as failed (deploy/kubernetes/base/web.yaml)
 MAX_RATIO = 2.0  # of the API's latency during an attack by slow clients to that before and after it
 PROBES = ("/livez", "/readyz")
 PEOPLE = 1000
@@ -156,7 +157,7 @@ def wait_for(url: str, condition: Callable[[requests.Response], bool], headers: 
 def attack(service: Service) -> int:
     Figures().measure(service, 3)  # warms up connections and caches
     table = Table()
-    for kind in KINDS if not os.environ.get("LOAD_ONLY") else []:
+    for kind in KINDS:
         attack_slowly(service, kind, table)
     for name in requests_at_once.ATTACKS:
         attack_with_load(service, name, table)
@@ -185,7 +186,8 @@ def attack_with_load(service: Service, name: str, table: Table) -> None:
     during.measure(service, SECONDS)
     statuses = Counter(json.loads(process.communicate(timeout=120)[0]))
     allowed = {"200", "201", "400", "413", "414", "429", "431", "503"}
-    is_good = max(during.probes) < MAX_PROBE_SECONDS and not during.errors and set(statuses) <= allowed
+    is_fast = max(during.probes) < MAX_PROBE_SECONDS_UNDER_LOAD
+    is_good = is_fast and not during.errors and set(statuses) <= allowed
     note = "attack: " + ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items()))
     table.add(name, normal, during, is_good=is_good, note=note)
 
