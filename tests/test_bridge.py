@@ -33,7 +33,7 @@ def call(scope: dict[str, Any], *messages: dict[str, Any]) -> list[dict[str, Any
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    asyncio.run(bridge.serve_with(WSGIHandler())(scope, receive, send))
+    asyncio.run(asyncio.wait_for(bridge.serve_with(WSGIHandler())(scope, receive, send), 60))
     return sent
 
 
@@ -122,6 +122,17 @@ def test_large_bodies_are_refused_while_they_hold_too_much_memory(
     headers = dict(start["headers"])
     assert (start["status"], b"retry-after" in headers) == (status, status == 503)
     assert bridge.Body.total_held == 0
+
+
+def test_a_body_that_is_too_large_is_not_kept() -> None:
+    body, chunk = bridge.Body(), {**CHUNK, "body": b"x" * (1 << 20)}
+
+    async def receive() -> dict[str, Any]:
+        return chunk
+
+    asyncio.run(body.receive(scope_of("/", "POST"), receive))
+
+    assert (body.problem, body.data, body.length > bridge.MAX_DROPPED_BYTES) == (413, b"", True)
 
 
 def test_a_body_that_does_not_end_is_refused() -> None:
