@@ -54,6 +54,8 @@ def with_session(api: APIClient, **fields: Any) -> APIClient:
     return client
 
 
+SLOW_BODY: Any = {BODY_PROBLEM: 408}
+OVERLOAD: Any = {BODY_PROBLEM: 503}
 ERRORS: dict[ErrorCode, Callable[[APIClient], Any]] = {
     ErrorCode.NOT_AUTHENTICATED: lambda api: api.get("/api/v1/people"),
     ErrorCode.MALFORMED_AUTHORIZATION: lambda api: api.get("/api/v1/people", HTTP_AUTHORIZATION="Api-Key a b"),
@@ -75,8 +77,8 @@ ERRORS: dict[ErrorCode, Callable[[APIClient], Any]] = {
     ErrorCode.TOO_MANY_ROWS: lambda api: with_key(api).post("/api/v1/people/bulk", ["x"] * 5001, format="json"),
     ErrorCode.BODY_TOO_LARGE: lambda api: with_key(api).post("/api/v1/people", {"username": "x" * 6_000_000}),
     # As the web server passes them; tests/test_web_server.py sends such bodies.
-    ErrorCode.BODY_TOO_SLOW: lambda api: with_key(api).post("/api/v1/people", {}, **{BODY_PROBLEM: 408}),
-    ErrorCode.OVERLOADED: lambda api: with_key(api).post("/api/v1/people", {}, **{BODY_PROBLEM: 503}),
+    ErrorCode.BODY_TOO_SLOW: lambda api: with_key(api).post("/api/v1/people", {}, **SLOW_BODY),
+    ErrorCode.OVERLOADED: lambda api: with_key(api).post("/api/v1/people", {}, **OVERLOAD),
     ErrorCode.BAD_REQUEST: lambda api: with_key(api).post("/api/v1/people", {f"f{n}": "" for n in range(1001)}),
     ErrorCode.INVALID_HOST: lambda api: api.get("/api/v1/people", HTTP_HOST="evil.example"),
     ErrorCode.UNKNOWN_PARAMETER: lambda api: with_key(api).get("/api/v1/status?x=1"),
