@@ -75,6 +75,12 @@ class Pagination(PageNumberPagination):
         except NotFound as error:
             raise NotFound(str(error.detail), ErrorCode.PAGE_NOT_FOUND) from None
 
+    def check_parameters(self, request: Request) -> None:
+        """Raise ValidationError for invalid parameters, also where the pages that they select are not used."""
+        self.get_page_size(request)
+        self.get_page_number(request, None)
+        parse_number_parameter(request, "after", 0, MAX_BIGINT, default=0)
+
     def _get_after(self, request: Request) -> int:
         return parse_number_parameter(request, "after", 0, MAX_BIGINT, default=0)
 

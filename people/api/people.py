@@ -81,6 +81,7 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiV
         validate_query(request, LIST_PARAMETERS)
         people = cast(PersonQuerySet, self.filter_queryset(self.get_queryset()))
         if is_csv_requested(request):
+            Pagination().check_parameters(request)
             return csv_response(people)
         keys = self.paginate_queryset(people.values_list("pk", flat=True)) or []
         return self.get_paginated_response(read_people(keys))
