@@ -8,6 +8,7 @@ import re
 
 from gisttracker.numbers import parse_whole_number
 
+MAX_LENGTH = 10  # characters, of a date
 MAX_COUNT = 9_999_999  # gists
 RULE = "must be all, none, a number (the newest N gists) or a date such as 2026-01-31"
 
@@ -17,6 +18,8 @@ def parse(text: str) -> str:
     choice = text.strip().lower()
     if choice in ("all", "none"):
         return choice
+    if len(choice) > MAX_LENGTH:
+        raise ValueError(RULE)
     if choice.isdigit():
         return _parse_count(choice)
     if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", choice):

@@ -7,13 +7,24 @@ besides those of schemathesis, such as "no 500" and "what does not match the des
 import csv
 import io
 import json
+import os
 import re
 from typing import Any
 
 import schemathesis
 from hypothesis import strategies as st
 from schemathesis import Case, CheckContext, HookContext, Response
+from schemathesis.core import NOT_SET
 
+EXAMPLES = int(os.environ.get("EXAMPLES") or 5)
+# A request that is valid before one value of it is replaced.
+PATH = {"username": "ada", "github_id": "1", "id": "1"}
+BODIES: dict[str, Any] = {
+    "track_person": {"username": "ben", "pipedrive_id": 7, "backfill": "all", "watched": False},
+    "change_person": {"pipedrive_id": 7, "backfill": "all", "watched": False, "state": "active"},
+    "acknowledge_feed": {"cursor": 0, "force": False},
+    "track_people": ["cleo"],
+}
 MAX_ERROR_BYTES = 30_000
 MAX_ROW_BYTES = 1000
 NUMBERS = [
@@ -29,7 +40,6 @@ TEXTS = ["\0", "a\0", "\u202e", "=1+1", "a;=1+1", "\r\nX: 1", "'\"\\", "%ED%A0%8
 WRITTEN_AS = {"{surrogate}": r"\ud800", '"{huge}"': "9" * 5000, '"{overflow}"': "1e400", '"{nan}"': "NaN"}
 SURROGATES = ["{surrogate}", "https://github.com/{surrogate}", "http://{surrogate}.com/x"]
 LONG_TEXTS = ["." * 100_000, "https://" + "a." * 50_000, "x" * 200_000]
-IN_URLS = NUMBERS + TIMES + TEXTS
 
 
 def nest(depth: int) -> Any:
@@ -40,7 +50,7 @@ def nest(depth: int) -> Any:
 
 
 IN_JSON = [
-    *(IN_URLS + SURROGATES + SURROGATES + LONG_TEXTS),
+    *(NUMBERS + TIMES + TEXTS + SURROGATES + LONG_TEXTS),
     "{huge}",
     "{overflow}",
     "{nan}",
@@ -57,37 +67,61 @@ def write_json(context: Any, value: Any) -> bytes:
 
 
 @schemathesis.hook
+def before_add_examples(context: HookContext, examples: list[Case]) -> None:
+    """Each hostile value in each place, one at a time. A run with few examples takes some of them."""
+    operation = context.operation
+    assert operation is not None
+    places = find_places(create_valid_case(operation))
+    cases = [(place, value) for place in places for value in get_values(operation, *place)]
+    for (location, name), value in cases[:: 1 if EXAMPLES >= 100 else 12]:
+        examples.append(replace(create_valid_case(operation), location, name, value))
+
+
+def create_valid_case(operation: Any) -> Case:
+    body = BODIES.get(get_id(operation), NOT_SET)
+    media_type = None if body is NOT_SET else "application/json"
+    case: Case = operation.Case(path_parameters=dict(PATH), body=body, media_type=media_type)
+    return case
+
+
+@schemathesis.hook
 def flatmap_case(context: HookContext, case: Case) -> st.SearchStrategy[Case]:
-    places = find_places(case)
-    return st.one_of(st.just(case), st.sampled_from(places).flatmap(lambda place: spoil(case, place)))
+    """Half of the generated requests have a hostile value, too."""
+    places = st.sampled_from(find_places(case))
+    return st.one_of(st.just(case), places.flatmap(lambda place: spoil(case, place)))
 
 
 def find_places(case: Case) -> list[tuple[str, str]]:
     """The location and the name of each value that may be replaced or added."""
     places = [("query", parameter.name) for parameter in case.operation.query]
-    places += [("path", name) for name in case.path_parameters or {}]
+    places += [("path", parameter.name) for parameter in case.operation.path_parameters]
     if isinstance(case.body, dict):
-        places += [("field", name) for name in {*case.body, *get_properties(case)}] + [("fields", "")]
+        fields = {*case.body, *BODIES.get(get_id(case.operation), {})}
+        places += [("field", name) for name in fields] + [("fields", "")]
     if isinstance(case.body, list):
         places += [("row", ""), ("rows", "")]
-    return sorted(places) or [("header", "X-Request-ID")]
+    return sorted(places) or [("query", "x")]
 
 
-def get_properties(case: Case) -> list[str]:
-    """The fields of a body that is described as an object."""
-    return {
-        "track_person": ["username", "pipedrive_id", "backfill", "watched"],
-        "change_person": ["pipedrive_id", "backfill", "watched", "state"],
-        "acknowledge_feed": ["cursor", "force"],
-    }.get(str(case.operation.definition.raw.get("operationId")), [])
+def get_id(operation: Any) -> str:
+    return str(operation.definition.raw.get("operationId"))
+
+
+def get_values(operation: Any, location: str, name: str) -> list[Any]:
+    if location in ("field", "row", "rows"):
+        return IN_JSON
+    if location == "fields":
+        return TEXTS + SURROGATES
+    parameter = operation.query.get(name) if location == "query" else None
+    schema = parameter.definition.get("schema", {}) if parameter else {}
+    if schema.get("type") == "integer":
+        return NUMBERS
+    return TIMES + TEXTS if schema.get("format") == "date-time" else TEXTS
 
 
 def spoil(case: Case, place: tuple[str, str]) -> st.SearchStrategy[Case]:
-    location, name = place
-    values = st.sampled_from(
-        IN_JSON if location in ("field", "row", "rows") else IN_URLS + SURROGATES if location == "fields" else IN_URLS
-    )
-    return values.map(lambda value: replace(case, location, name, value))
+    values = st.sampled_from(get_values(case.operation, *place))
+    return values.map(lambda value: replace(case, *place, value))
 
 
 def replace(case: Case, location: str, name: str, value: Any) -> Case:
@@ -122,12 +156,23 @@ def results_of_rows_are_small(context: CheckContext, response: Response, case: C
 
 
 @schemathesis.check
-def numbers_keep_their_limits(context: CheckContext, response: Response, case: Case) -> None:
-    """Whatever a number looks like: one that any reader takes as larger than allowed is refused."""
+def numbers_are_plain_and_keep_their_limits(context: CheckContext, response: Response, case: Case) -> None:
+    """A number in a notation that some readers take for another number, or beyond its limit, is refused."""
     for parameter in case.operation.query:
-        schema, digits = parameter.definition.get("schema", {}), str((case.query or {}).get(parameter.name, ""))
-        if "maximum" in schema and re.fullmatch(r"[0-9]{1,4000}", digits) and int(digits) > schema["maximum"]:
-            assert response.status_code >= 400, f"{parameter.name}={digits[:40]} was accepted"
+        schema, given = parameter.definition.get("schema", {}), (case.query or {}).get(parameter.name)
+        if schema.get("type") == "integer" and given is not None:
+            is_plain = re.fullmatch(r"[0-9]{1,19}", str(given)) and int(given) <= schema.get("maximum", 2**63 - 1)
+            assert is_plain or response.status_code >= 400, f"{parameter.name}={str(given)[:40]} was accepted"
+
+
+@schemathesis.check
+def fields_keep_their_types(context: CheckContext, response: Response, case: Case) -> None:
+    """A number is no login, and no text or fraction is an id."""
+    if get_id(case.operation) in ("track_person", "change_person") and isinstance(case.body, dict):
+        login, number = case.body.get("username", ""), case.body.get("pipedrive_id", 0)
+        is_id = number is None or type(number) is int or re.fullmatch(r"[0-9]{1,19}", str(number))
+        is_valid = isinstance(login, str) and is_id and case.media_type == "application/json"
+        assert is_valid or response.status_code >= 400 or case.media_type != "application/json", "was accepted"
 
 
 @schemathesis.check
