@@ -1,4 +1,4 @@
-"""`make bench-throughput`: requests a second of this checkout and of an earlier commit (BASE), side by side.
+"""`make bench-compare`: requests a second of this checkout and of an earlier commit (BASE), side by side.
 
 Both are served as in production, with 2 workers (1 for the empty list), the key check and the rate limit, each with its
 own database on one MySQL-compatible server. Four connections that are kept alive send the same request again and again,
