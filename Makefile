@@ -12,7 +12,7 @@ NODE = PATH="$(CURDIR)/$(BIN):$(CURDIR)/.venv/node/node_modules/.bin:$$PATH" RED
 .PHONY: help build demo run sync test kills fuzz attack bench bench-api bench-compare bench-admin bench-sync cover lint screenshots openapi format clean wipe
 
 help: ## list the available commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: $(RUNTIME) ## install the service's packages into .venv
 
