@@ -74,6 +74,8 @@ def before_add_examples(context: HookContext, examples: list[Case]) -> None:
     assert operation is not None
     places = find_places(create_valid_case(operation))
     cases = [(place, value) for place in places for value in get_values(operation, *place)]
+    if get_id(operation) == "list_people":
+        examples.append(replace(create_valid_case(operation), "query", "format", "csv"))
     for (location, name), value in cases[:: 1 if EXAMPLES >= 100 else 12]:
         examples.append(replace(create_valid_case(operation), location, name, value))
 
@@ -119,10 +121,12 @@ def get_id(operation: Any) -> str:
 
 
 def get_values(operation: Any, location: str, name: str) -> list[Any]:
-    if location in ("field", "row", "rows"):
+    if location in ("field", "row"):
         return IN_JSON
     if location == "fields":
         return TEXTS + SURROGATES
+    if location == "rows":
+        return ["", "\0", "{surrogate}"]
     parameter = operation.query.get(name) if location == "query" else None
     schema = parameter.definition.get("schema", {}) if parameter else {}
     if schema.get("type") == "integer":
@@ -148,7 +152,7 @@ def replace(case: Case, location: str, name: str, value: Any) -> Case:
     elif location == "row":
         case.body = [*body[:50], value, {"username": value}, {"username": "ada", "backfill": value, "a": value}]
     elif location == "rows":
-        case.body = [{f"{number}" * 100: value if len(str(value)) < 100 else 1} for number in range(300)]
+        case.body = [{f"{value}{number}-{field}" * 60: 1 for field in range(20)} for number in range(30)]
     return case
 
 
