@@ -10,6 +10,7 @@ import json
 import os
 import re
 from typing import Any
+from urllib.parse import urlencode
 
 import schemathesis
 from hypothesis import strategies as st
@@ -26,6 +27,7 @@ BODIES: dict[str, Any] = {
     "acknowledge_feed": {"cursor": 0, "force": False},
     "track_people": ["cleo"],
 }
+MAX_QUERY_BYTES = 3500
 MAX_ERROR_BYTES = 30_000
 MAX_ROW_BYTES = 1000
 NUMBERS = [
@@ -98,7 +100,13 @@ def flatmap_case(context: HookContext, case: Case) -> st.SearchStrategy[Case]:
 
 @schemathesis.hook
 def filter_case(context: HookContext, case: Case) -> bool:
-    """An empty field of a form counts as absent in a change, which no description can say."""
+    """Leave out what no description of the API can say.
+
+    The web server itself refuses a URL that is longer than 4,094 bytes, and an empty field of a form counts as absent
+    in a change.
+    """
+    if len(urlencode(case.query or {}, doseq=True)) > MAX_QUERY_BYTES:
+        return False
     body: Any = case.body
     is_form = case.media_type not in (None, "application/json") and isinstance(body, dict)
     return not (is_form and get_id(case.operation) == "change_person" and "" in map(str, body.values()))
