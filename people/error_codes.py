@@ -35,7 +35,6 @@ class ErrorCode(StrEnum):
     INVALID_CHOICE = "invalid_choice", ErrorType.VALIDATION, 400, "the value is not one of those allowed"
     MIN_VALUE = "min_value", ErrorType.VALIDATION, 400, "the number is too small"
     MAX_VALUE = "max_value", ErrorType.VALIDATION, 400, "the number is too large"
-    MAX_LENGTH = "max_length", ErrorType.VALIDATION, 400, "the text is too long"
     UNKNOWN_FIELD = "unknown_field", ErrorType.VALIDATION, 400, "the body has a field that does not exist"
     UNKNOWN_PARAMETER = "unknown_parameter", ErrorType.VALIDATION, 400, "the query has a parameter that does not exist"
     REPEATED_PARAMETER = "repeated_parameter", ErrorType.VALIDATION, 400, "the parameter may be given once"

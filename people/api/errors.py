@@ -28,7 +28,6 @@ from people.error_codes import CODES, ErrorCode
 RENAMED = {
     "null_characters_not_allowed": ErrorCode.INVALID_CHARACTERS,
     "surrogate_characters_not_allowed": ErrorCode.INVALID_CHARACTERS,
-    "max_string_length": ErrorCode.MAX_LENGTH,
 }
 
 

@@ -120,7 +120,6 @@ ERROR_DETAILS: dict[ErrorCode, tuple[str, str | None]] = {
     ErrorCode.INVALID_CHOICE: ('"gone" is not a valid choice.', "state"),
     ErrorCode.MIN_VALUE: ("Ensure this value is greater than or equal to 1.", "pipedrive_id"),
     ErrorCode.MAX_VALUE: ("Ensure this value is less than or equal to 5000.", "page_size"),
-    ErrorCode.MAX_LENGTH: ("Ensure this field has no more than 200 characters.", "username"),
     ErrorCode.UNKNOWN_FIELD: ("Unknown field `name`. Allowed: backfill, pipedrive_id, username, watched.", "name"),
     ErrorCode.UNKNOWN_PARAMETER: ("Unknown parameter `pages`. Allowed: after, ordering, page, page_size.", "pages"),
     ErrorCode.REPEATED_PARAMETER: ("Must be given once.", "page"),
