@@ -193,7 +193,7 @@ BAD_PEOPLE = {
     "a huge Pipedrive id": ({"pipedrive_id": "9" * 20}, NOT_AN_ID),
     "a Pipedrive id in words": ({"pipedrive_id": "seven"}, NOT_AN_ID),
     "tracked": ({"github_username": "grace"}, "@grace is already tracked."),
-    "tracked, in another case": ({"github_username": "https://github.com/GRACE"}, "@GRACE is already tracked."),
+    "tracked, in another case": ({"github_username": "https://github.com/GRACE"}, "@grace is already tracked."),
 }
 
 
@@ -219,7 +219,7 @@ def test_a_person_added_by_another_process_meanwhile_is_an_error_of_the_form(
     status, page = add(admin_client, github_username="ADA")
 
     assert status == 200
-    assert "@ADA is already tracked." in page
+    assert "@ada is already tracked." in page
 
 
 # --- changing ---

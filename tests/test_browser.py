@@ -198,7 +198,7 @@ def test_a_csv_with_one_bad_row_is_shown_before_anything_is_written(desk: Desk) 
 
 
 def test_a_mistake_when_adding_a_person_is_explained(desk: Desk) -> None:
-    for given, words in (("@ADA", "@ADA is already tracked."), ("no login", "A GitHub user name has 1 to 39")):
+    for given, words in (("@ADA", "@ada is already tracked."), ("no login", "A GitHub user name has 1 to 39")):
         desk.open("/admin/people/person/add/")
         desk.page.locator("#id_github_username").fill(given)
         desk.press("Save")
