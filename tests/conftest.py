@@ -105,8 +105,8 @@ def conformance() -> Conformance:
 
 @pytest.fixture
 def api(conformance: Conformance) -> APIClient:
-    """Compares each response with the OpenAPI document."""
-    return DescribedClient(conformance)
+    """Compares each response with the OpenAPI document. Not on a server, where the responses have the same shapes."""
+    return DescribedClient(conformance) if connection.vendor == "sqlite" else APIClient()
 
 
 @dataclass

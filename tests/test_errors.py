@@ -20,6 +20,8 @@ from people.models import Person
 from tests.conftest import ROOT, get_error
 from tests.factories import create_gist, create_key, create_person, create_run
 
+pytestmark = pytest.mark.once
+
 ORIGIN = "https://app.example.com"
 
 
