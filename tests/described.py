@@ -45,7 +45,8 @@ class Operation:
 
 @functools.cache
 def load_document() -> dict[str, Any]:
-    document: dict[str, Any] = yaml.safe_load((ROOT / "tests/openapi.yaml").read_text())
+    text = (ROOT / "tests/openapi.yaml").read_text()
+    document: dict[str, Any] = yaml.load(text, Loader=yaml.CSafeLoader)  # ten times as fast as the one in Python
     return document
 
 
