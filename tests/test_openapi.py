@@ -10,7 +10,16 @@ from rest_framework.test import APIClient
 from people.api.schema_errors import BODIES
 from people.error_codes import ROW_CODES, ErrorCode, ErrorType
 from people.models import FeedCounter
-from tests.described import ROOT, Conformance, Operation, check_schema, list_operations, load_document, resolve
+from tests.described import (
+    ROOT,
+    Conformance,
+    DescribedClient,
+    Operation,
+    check_schema,
+    list_operations,
+    load_document,
+    resolve,
+)
 from tests.factories import create_gist, create_key, create_person, create_run
 
 pytestmark = pytest.mark.once
@@ -141,9 +150,8 @@ LIFE_CYCLE: list[tuple[str, str, Any, int]] = [
 
 
 @pytest.mark.django_db
-def test_each_operation_has_a_response_that_matches_the_document(
-    api: APIClient, conformance: Conformance, settings: Settings
-) -> None:
+def test_each_operation_has_a_response_that_matches_the_document(conformance: Conformance, settings: Settings) -> None:
+    api = DescribedClient(conformance)  # on each database
     settings.API_AUTH, settings.API_REQUESTS_PER_MINUTE = "key", 1000
     create_gist(create_person("ada"), github_id="2decf6c462d9b4418f2d", push_state="rejected", push_error="no")
     run = create_run(outcome="succeeded")
