@@ -19,7 +19,7 @@ DEFAULT_OVERLAP = timedelta(days=7)
 MAX_OVERLAP = timedelta(days=365)
 KEY_COLUMNS = [field.attname for field in ApiKey._meta.concrete_fields]
 CONSUMER_COLUMNS = [f"consumer__{field.attname}" for field in Consumer._meta.concrete_fields]
-STAFF_NAME = re.compile(r"\(staff \d+\)$")
+STAFF_NAME = re.compile(r"\(staff \d+\)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,28 @@ def parse_consumer_name(text: str) -> str:
 
 @retried
 def create_key(name: str, *, read_only: bool = False, expires_at: datetime | None = None) -> CreatedKey:
-    """Create a key of the consumer with this name, which is created if there is none. Other keys stay as they are."""
+    """Create a key of the consumer with this name, which is created if there is none. Other keys stay as they are.
+
+    Raises ValueError if the name belongs to another consumer: MySQL ignores upper and lower case, and accents.
+    """
     with transaction.atomic():
-        return _create(_get_or_create(name), read_only=read_only, expires_at=expires_at)
+        defaults = {"identifier": new_identifier()}
+        consumer, is_new = Consumer.objects.get_or_create(name=name, defaults=defaults)
+        if consumer.name != name or not consumer.has_keys:
+            raise ValueError(f"The name {name} is taken, or too similar to that of the consumer {consumer}.")
+        created = _create(consumer, read_only=read_only, expires_at=expires_at)
+        if is_new:
+            # Under this name a release without consumers finds the markers of the key, after a rollback for example.
+            consumer.identifier = f"key:{created.key.prefix}"
+            consumer.save(update_fields=["identifier"])
+        return created
 
 
 @retried
 def rotate_key(consumer: Consumer, overlap: timedelta, *, expires_at: datetime | None = None) -> CreatedKey:
     """Replace the valid keys of a consumer by a new one with the same access. They are valid for the overlap.
 
+    If all of them have an end, the new one has the latest of these, unless another is given.
     Raises ValueError if there is no valid key, or if the keys differ in what they may do.
     """
     with transaction.atomic():
@@ -65,6 +78,9 @@ def rotate_key(consumer: Consumer, overlap: timedelta, *, expires_at: datetime |
             raise ValueError(
                 f"{consumer} has read-only keys and others. Create a key with create_api_key, then revoke the old one."
             )
+        ends = [key.expiry_date for key in replaced if key.expiry_date]
+        if expires_at is None and len(ends) == len(replaced):
+            expires_at = max(ends)
         created = _create(consumer, read_only=replaced[0].read_only, expires_at=expires_at)
         for key in replaced:
             _end(key, timezone.now() + overlap)
@@ -86,10 +102,6 @@ def find_consumer(name: str) -> Consumer | None:
     """Return the consumer with keys and this name. Upper and lower case are different, also on MySQL."""
     found = [consumer for consumer in Consumer.objects.filter(name=name) if consumer.name == name]
     return found[0] if found and found[0].has_keys else None
-
-
-def _get_or_create(name: str) -> Consumer:
-    return Consumer.objects.get_or_create(name=name, defaults={"identifier": new_identifier()})[0]
 
 
 def _create(consumer: Consumer, *, read_only: bool, expires_at: datetime | None) -> CreatedKey:
@@ -120,7 +132,9 @@ def find_key(secret: str) -> ApiKey | None:
 def get_key_consumer(key: ApiKey) -> Consumer:
     """Return the consumer of a key. A key of a release without consumers gets one, which has the key's markers."""
     if key.consumer is None:
-        consumer = _get_or_create_consumer(f"key:{key.prefix}", key.name, fallback=f"{key.name} (key {key.prefix})")
+        is_reserved = key.name.lower() == ANONYMOUS or STAFF_NAME.search(key.name)
+        longer = f"{key.name} (key {key.prefix})"
+        consumer = _get_or_create_consumer(f"key:{key.prefix}", longer if is_reserved else key.name, fallback=longer)
         ApiKey.objects.filter(pk=key.pk).update(consumer=consumer)
         key.consumer = consumer
     return key.consumer

@@ -1,5 +1,6 @@
 """Consumers outlive their keys: creation, rotation, revocation, in commands, the API and the admin."""
 
+import contextlib
 import re
 from datetime import timedelta
 from typing import Any
@@ -13,7 +14,7 @@ from django.utils import timezone
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
-from people.keys import create_key, rotate_key
+from people.keys import create_key, parse_consumer_name, rotate_key
 from people.models import ApiKey, Consumer, Visit
 from tests.conftest import run_concurrently
 from tests.factories import create_gist, create_person
@@ -142,6 +143,60 @@ def test_a_consumer_without_one_kind_of_valid_keys_is_not_rotated(state: str) ->
         rotate_key(consumer, timedelta(days=1))
 
     assert ApiKey.objects.count() == before
+
+
+def test_a_rotation_keeps_the_end_of_a_temporary_key() -> None:
+    end = timezone.now() + timedelta(days=2)
+    created = create_key("team", expires_at=end)
+
+    assert rotate_key(created.consumer, timedelta(hours=1)).key.expiry_date == end
+
+
+def test_a_key_without_an_end_is_replaced_by_one_without_an_end() -> None:
+    created = create_key("team", expires_at=timezone.now() + timedelta(days=2))
+    create_key("team")
+
+    assert rotate_key(created.consumer, timedelta(hours=1)).key.expiry_date is None
+
+
+@pytest.mark.parametrize("name", ["TEAM-B", "téam-b", "Team-b"])
+def test_a_similar_name_never_joins_another_consumer(name: str) -> None:
+    first = create_key("team-b").consumer
+
+    with contextlib.suppress(ValueError):  # on MySQL, which ignores case and accents
+        create_key(name)
+
+    assert ApiKey.objects.filter(consumer=first).count() == 1
+
+
+@pytest.mark.parametrize("name", ["ben (staff 1)", "BEN (STAFF 1)", "Anonymous"])
+def test_a_reserved_name_is_refused_in_any_case(name: str) -> None:
+    with pytest.raises(ValueError, match="reserved"):
+        parse_consumer_name(name)
+
+
+def test_the_release_before_finds_the_markers_of_a_new_consumer() -> None:
+    created = create_key("team")
+
+    assert Consumer.objects.get().identifier == f"key:{created.key.prefix}"
+
+
+def test_an_old_key_named_anonymous_does_not_take_the_name(settings: Settings) -> None:
+    _, secret = ApiKey.objects.create_key(name="anonymous")
+    client_with(secret).get("/api/v1/me")
+    settings.API_AUTH = "none"
+
+    assert APIClient().get("/api/v1/me").json()["consumer"] == "anonymous"
+
+
+def test_a_renamed_consumer_is_named_when_its_key_is_revoked(capsys: pytest.CaptureFixture[str]) -> None:
+    create_key("old")
+    Consumer.objects.update(name="new")
+    capsys.readouterr()
+
+    call_command("revoke_api_key", "new")
+
+    assert capsys.readouterr().out.startswith("new (")
 
 
 @pytest.mark.django_db(transaction=True)
@@ -298,6 +353,17 @@ def test_no_address_of_the_admin_contains_a_hash(admin_client: Client) -> None:
     for page in pages:
         assert "sha512" not in admin_client.get(page).content.decode()
     assert admin_client.get("/admin/people/apikey/").status_code == 404
+
+
+def test_deleting_a_consumer_requires_the_permission_to_delete_its_keys(client: Client) -> None:
+    consumer = create_key("team").consumer
+    user = User.objects.create_user("ben", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=["view_consumer", "delete_consumer"]))
+    client.force_login(user)
+
+    client.post(f"/admin/people/consumer/{consumer.pk}/delete/", {"post": "yes"})
+
+    assert ApiKey.objects.exists()
 
 
 def test_deleting_a_consumer_deletes_its_keys_and_markers(admin_client: Client) -> None:

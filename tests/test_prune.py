@@ -12,6 +12,7 @@ from django.core.management import call_command
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+from people.keys import create_key as create_api_key
 from people.management.commands import prune
 from people.models import ApiKey, Person, RequestCount, Visit
 from tests.factories import create_person
@@ -57,6 +58,15 @@ def test_visits_of_keys_that_an_older_release_deleted_are_deleted_and_those_of_r
 
     kept = {f"key:{prefix}" for prefix in ApiKey.objects.values_list("prefix", flat=True)}
     assert set(Visit.objects.values_list("consumer_id", flat=True)) == kept | {"anonymous", f"user:{user.pk}"}
+
+
+def test_a_consumer_that_is_added_during_the_deletion_keeps_its_markers() -> None:
+    rows = dict(prune.find_old_rows())["visits of deleted consumers"]
+    consumer = create_api_key("new").consumer
+    Visit.objects.create(person=create_person(), consumer=consumer)
+
+    assert prune.delete(rows) == 0
+    assert Visit.objects.exists()
 
 
 def test_old_request_counts_are_deleted_and_the_current_ones_count_on(api: APIClient) -> None:

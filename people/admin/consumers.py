@@ -141,7 +141,8 @@ class ConsumerAdmin(DeskAdmin):
         keys = ApiKey.objects.filter(consumer__in=rows).count()
         visits = sum(consumer.visits.count() for consumer in rows)
         names = [f"Consumer: {consumer}" for consumer in rows]
-        return [*names, f"{keys} keys", f"{visits} visit markers"], {"consumers": len(rows), "keys": keys}, set(), []
+        lacking = set() if request.user.has_perm("people.delete_apikey") or not keys else {"API key"}
+        return [*names, f"{keys} keys", f"{visits} visit markers"], {"consumers": len(rows), "keys": keys}, lacking, []
 
     # --- keys ---
     def get_urls(self) -> list[URLPattern]:

@@ -26,10 +26,10 @@ class Command(GisttrackerCommand):
         expires_at = parse_last_day(options["expires"])
         try:
             name = parse_consumer_name(options["name"])
+            others = ApiKey.objects.filter(consumer__name=name).valid().count()
+            created = create_key(name, read_only=options["read_only"], expires_at=expires_at)
         except ValueError as error:
             raise CommandError(str(error), returncode=2) from None
-        others = ApiKey.objects.filter(consumer__name=name).valid().count()
-        created = create_key(name, read_only=options["read_only"], expires_at=expires_at)
         access = "read-only" if options["read_only"] else "read and write"
         validity = f", valid through {options['expires']}" if expires_at else ""
         if others:

@@ -52,9 +52,9 @@ def _visits_of_deleted_consumers() -> QuerySet[Visit]:
     """Deleting a consumer deletes its visits. These are of keys and users that a release without consumers deleted."""
     for key in ApiKey.objects.filter(consumer=None):
         get_key_consumer(key)
-    kept = [*Consumer.objects.values_list("identifier", flat=True), ANONYMOUS]
-    kept += [f"user:{pk}" for pk in User.objects.values_list("pk", flat=True)]
-    return Visit.objects.exclude(consumer_id__in=kept)
+    kept = [ANONYMOUS, *(f"user:{pk}" for pk in User.objects.values_list("pk", flat=True))]
+    # A subquery, because consumers may be added while the visits are deleted in batches.
+    return Visit.objects.exclude(consumer_id__in=kept).exclude(consumer_id__in=Consumer.objects.values("identifier"))
 
 
 def delete(rows: QuerySet[Any]) -> int:

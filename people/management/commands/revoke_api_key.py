@@ -22,10 +22,10 @@ class Command(GisttrackerCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         key = find_key(options["key"].strip())
         if key.revoked:
-            self.stdout.write(f"{key.name} ({key.prefix}) is already revoked.")
+            self.stdout.write(f"{key.consumer_name} ({key.prefix}) is already revoked.")
             return
         revoke(key)
-        self.stdout.write(f"{key.name} ({key.prefix}) is revoked.")
+        self.stdout.write(f"{key.consumer_name} ({key.prefix}) is revoked.")
 
 
 def find_key(given: str) -> ApiKey:

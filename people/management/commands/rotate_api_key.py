@@ -44,7 +44,9 @@ class Command(GisttrackerCommand):
         for key in created.replaced:
             self.stderr.write(f"The key {key.prefix} is valid until {key.expiry_date:%Y-%m-%d %H:%M} UTC.")
         access = "read-only" if created.key.read_only else "read and write"
-        self.stdout.write(f"{consumer} ({access}): {created.secret}")
+        end = created.key.expiry_date
+        validity = f", valid until {end:%Y-%m-%d %H:%M} UTC" if end else ""
+        self.stdout.write(f"{consumer} ({access}{validity}): {created.secret}")
 
 
 def parse_overlap(text: str) -> timedelta:
