@@ -146,5 +146,10 @@ def body_refused(request: HttpRequest, status: int) -> HttpResponse:
     return json_error(request, code, detail, headers=headers)
 
 
+def precondition_failed(request: HttpRequest) -> HttpResponse:
+    detail = "The resource has another ETag than those of If-Match."
+    return json_error(request, ErrorCode.PRECONDITION_FAILED, detail)
+
+
 def get_request_id(request: HttpRequest) -> str:
     return getattr(request, "request_id", "")

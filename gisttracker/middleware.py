@@ -3,12 +3,15 @@
 import re
 import uuid
 from collections.abc import Callable
+from http import HTTPStatus
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.middleware.http import ConditionalGetMiddleware
 
 from gisttracker import logs
-from gisttracker.errors import body_refused
+from gisttracker.errors import body_refused, precondition_failed
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 BODY_PROBLEM = "gisttracker.body_problem"  # in the environ, set by bridge.py: a status code, or 0
@@ -32,6 +35,21 @@ class RequestIdMiddleware:
             response = self.get_response(request)
         response["X-Request-ID"] = request_id
         return response
+
+
+class ConditionalMiddleware(ConditionalGetMiddleware):
+    """ETags, 304 and 412 for GET. The library's 304 loses the rate limit, and its 412 is an empty page."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        conditional: HttpResponseBase = super().process_response(request, response)
+        if conditional is response:
+            return response
+        if conditional.status_code == HTTPStatus.PRECONDITION_FAILED:
+            conditional = precondition_failed(request)
+        for name in ("RateLimit", "RateLimit-Policy"):
+            if response.has_header(name):
+                conditional[name] = response[name]
+        return conditional
 
 
 class BodyLimitMiddleware:

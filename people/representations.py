@@ -93,6 +93,9 @@ def _represent_gist(row: Row, backfill: str, person_error: str) -> Row:
 
 
 def person_etag(person: Mapping[str, Any]) -> str:
-    """The version of what consumers can change about a person, for If-Match. Polls do not change it."""
+    """The version of what consumers can change about a person, for If-Match.
+
+    A poll changes it only with the state, or when it decides the backfill choice.
+    """
     changeable = (person["id"], person["state"], person["pipedrive_id"], person["backfill"], person["watched"])
     return f'"{zlib.crc32(repr(changeable).encode()):08x}-{person["id"]}"'

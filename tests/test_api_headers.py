@@ -15,6 +15,7 @@ from people.api.serializers import FeedGistSerializer, GistSerializer, PersonSer
 from people.feed import read_feed
 from people.models import Gist, Person, Visit
 from people.representations import read_people, represent_gists, select_gists
+from tests.conftest import get_error
 from tests.factories import create_gist, create_gists, create_key, create_people, create_person
 
 pytestmark = pytest.mark.django_db
@@ -188,7 +189,55 @@ def test_other_lists_have_cursors_too(path: str, ada: Person, api: APIClient) ->
     assert api.get(f"{path}?after=0").json()["count"] is None
 
 
+@pytest.mark.parametrize("path", ["/api/v1/people", "/api/v1/status"])
+def test_a_304_has_the_rate_limit(path: str, settings: Settings, api: APIClient) -> None:
+    settings.API_AUTH, settings.API_REQUESTS_PER_MINUTE = "key", 1000
+    api.credentials(HTTP_AUTHORIZATION=f"Api-Key {create_key('team')}")
+
+    response = api.get(path, HTTP_IF_NONE_MATCH=api.get(path)["ETag"])
+
+    assert (response.status_code, response.has_header("RateLimit")) == (304, True)
+    assert response.has_header("RateLimit-Policy")
+
+
+def test_refused_writes_are_counted(settings: Settings) -> None:
+    settings.API_AUTH, settings.API_REQUESTS_PER_MINUTE = "key", 1
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Api-Key {create_key('team', read_only=True)}")
+
+    statuses = {client.post("/api/v1/people", {"username": "ada"}).status_code for _ in range(4)}
+
+    assert statuses == {403, 429}
+
+
 # --- If-Match ---
+
+
+@pytest.mark.parametrize("query", ["", "?forget=true"])
+def test_an_older_version_is_not_deleted(query: str, ada: Person, api: APIClient) -> None:
+    etag = api.get("/api/v1/people/ada").json()["etag"]
+    api.patch("/api/v1/people/ada", {"pipedrive_id": 7})
+
+    refused = api.delete(f"/api/v1/people/ada{query}", HTTP_IF_MATCH=etag)
+
+    assert (refused.status_code, Person.objects.count()) == (412, 1)
+    etag = api.get("/api/v1/people/ada").json()["etag"]
+    assert api.delete(f"/api/v1/people/ada{query}", HTTP_IF_MATCH=etag).status_code == 204
+
+
+def test_a_failed_condition_of_a_get_is_an_error_like_others() -> None:
+    response = APIClient().get("/api/v1/people", HTTP_IF_MATCH='"x"')
+
+    assert (response.status_code, response["Cache-Control"]) == (412, "private, no-store")
+    assert get_error(response)["code"] == "precondition_failed"
+
+
+@pytest.mark.parametrize("accept", ["text/csv", "application/json", "text/csv, */*;q=0.1", "*/*"])
+@pytest.mark.parametrize("format_name", ["json", "csv"])
+def test_the_parameter_decides_the_format_whatever_is_accepted(format_name: str, accept: str, api: APIClient) -> None:
+    response = api.get(f"/api/v1/people?format={format_name}", HTTP_ACCEPT=accept)
+
+    assert (response.status_code, format_name in response["Content-Type"]) == (200, True)
 
 
 def test_a_change_of_an_older_version_is_rejected(ada: Person, api: APIClient) -> None:

@@ -5,7 +5,14 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import TooManyFieldsSent
 from rest_framework import status
-from rest_framework.exceptions import APIException, AuthenticationFailed, NotAuthenticated, NotFound, ParseError
+from rest_framework.exceptions import (
+    APIException,
+    AuthenticationFailed,
+    NotAuthenticated,
+    NotFound,
+    ParseError,
+    PermissionDenied,
+)
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -25,12 +32,12 @@ REVALIDATE = "private, no-cache"
 
 
 class ApiView(APIView):
-    """Counts unauthenticated requests before rejecting them, so that keys cannot be guessed at high rates."""
+    """Counts requests before rejecting them, so that keys cannot be guessed, or permissions probed, at high rates."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         try:
             super().initial(request, *args, **kwargs)
-        except (AuthenticationFailed, NotAuthenticated):
+        except (AuthenticationFailed, NotAuthenticated, PermissionDenied):  # raised before requests are counted
             self.check_throttles(request)
             raise
         self._retry_conflicts(str(request.method).lower())

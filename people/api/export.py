@@ -12,6 +12,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
+from people.api.renderers import JsonRenderer
 from people.error_codes import ErrorCode
 from people.models import Person
 from people.spreadsheets import escape_formulas
@@ -34,6 +35,8 @@ class CsvRenderer(BaseRenderer):
 def is_csv_requested(request: Request) -> bool:
     """By `?format=csv`, or by the header Accept. Raises ValidationError for an unknown format."""
     requested = request.query_params.get("format") or request.accepted_renderer.format
+    if requested == "json":  # also if the header Accept prefers CSV
+        request.accepted_renderer, request.accepted_media_type = JsonRenderer(), JsonRenderer.media_type
     if requested not in FORMATS:
         raise ValidationError({"format": [f"Must be one of: {', '.join(FORMATS)}."]}, ErrorCode.INVALID_CHOICE)
     return requested == "csv"

@@ -152,11 +152,16 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiV
         query = UntrackQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
         if query.validated_data["forget"] == "true":
-            forget_login(parse_tracked_login(username), by=get_consumer(request).name)
+            login = parse_tracked_login(username)
+            if tracked := Person.objects.named(login).first():
+                check_if_match(request, tracked)
+            forget_login(login, by=get_consumer(request).name)
             return Response(status=status.HTTP_204_NO_CONTENT)
         with transaction.atomic():
             # The sync takes the same lock, so it adds no rows while these are deleted.
-            lock_tracked_person(username).delete()
+            person = lock_tracked_person(username)
+            check_if_match(request, person)
+            person.delete()
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @schema.request_sync

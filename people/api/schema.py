@@ -45,7 +45,7 @@ USERNAME = OpenApiParameter(
     "username", {"type": "string", "pattern": LOGIN_PATTERN}, OpenApiParameter.PATH, description="a login, in any case"
 )
 IF_MATCH = OpenApiParameter(
-    "If-Match", str, OpenApiParameter.HEADER, description="an `etag` of the person; change just this version"
+    "If-Match", str, OpenApiParameter.HEADER, description="an `etag` of the person; act on just this version"
 )
 GITHUB_ID = OpenApiParameter(
     "github_id",
@@ -164,10 +164,10 @@ untrack_person = extend_schema(
         "remarks about the person are erased, and salted hashes of the GitHub id and the login are kept, so that the "
         "account is not tracked again, also after it was renamed. That works for logins that are not tracked, too."
     ),
-    parameters=[USERNAME, FORGET],
+    parameters=[USERNAME, FORGET, IF_MATCH],
     responses={
         204: OpenApiResponse(description="The person is deleted, or forgotten."),
-        **errors(ErrorCode.INVALID_CHOICE, ErrorCode.NOT_TRACKED),
+        **errors(ErrorCode.INVALID_CHOICE, ErrorCode.NOT_TRACKED, ErrorCode.PRECONDITION_FAILED),
     },
 )
 request_sync = extend_schema(
