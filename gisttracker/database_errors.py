@@ -23,7 +23,7 @@ class Cause:
 UNREACHABLE = Cause("the server is not reachable", "Check that it runs, DATABASE_HOST, DATABASE_PORT and the network")
 LOST = Cause("the connection was lost", "Check the server's log, and repeat the command")
 DENIED = Cause("access was denied", "Check DATABASE_USERNAME, DATABASE_PASSWORD, and the rights of that user")
-UNKNOWN = Cause("this database does not exist", "Create it (see README.md), or check DATABASE_NAME")
+UNKNOWN = Cause("this database does not exist", "Create it (see docs/deploy.md), or check DATABASE_NAME")
 NOT_MIGRATED = Cause("it is not migrated", "Run `manage.py migrate`")
 READ_ONLY = Cause("it is read-only", "Connect to the primary server, or end its read-only mode")
 TOO_MANY = Cause("it has too many connections", "Raise its max_connections, or lower SYNC_CONCURRENCY or WEB_WORKERS")

@@ -1,6 +1,6 @@
 """The stable codes of the API's errors. Clients act on them; the texts beside them may change.
 
-The README lists them all, and the OpenAPI document has them as enumerations; tests compare both with this list.
+docs/api.md lists them all, and the OpenAPI document has them as enumerations; tests compare both with this list.
 """
 
 from enum import StrEnum

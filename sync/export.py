@@ -14,7 +14,7 @@ ABOUT_US = {"etag_scope"}  # a hash of our URL and token
 
 
 def export_person(person: Person) -> dict[str, Any]:
-    """The shape that the README documents. Values are JSON types, datetimes and dates."""
+    """The shape that docs/operations.md documents. Values are JSON types, datetimes and dates."""
     gists = list(Gist.objects.filter(person=person).order_by("pk"))
     traces = Traces.of(person, gists)
     return {

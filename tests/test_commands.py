@@ -106,8 +106,8 @@ def test_the_version_is_ours(arguments: str) -> None:
 
 
 # --- exit codes ---
-def test_the_readme_has_the_exit_codes_of_the_help() -> None:
-    table = (ROOT / "README.md").read_text().split("| code | meaning |")[1].split("\n\n")[0]
+def test_the_exit_codes_of_the_help_are_documented() -> None:
+    table = (ROOT / "docs/operations.md").read_text().split("| code | meaning |")[1].split("\n\n")[0]
     documented = {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)}
 
     assert documented == {code for name in OURS for code in [*commands.COMMON_EXIT_CODES, *load(name).exit_codes]}

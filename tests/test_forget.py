@@ -310,7 +310,7 @@ def test_a_restored_person_is_erased_again(
     assert "Removed 1 person who asked not to be tracked" in capsys.readouterr().out
 
 
-def test_suppressions_are_carried_over_a_restore_as_the_readme_says(known: Person, tmp_path: Path) -> None:
+def test_suppressions_are_carried_over_a_restore_as_documented(known: Person, tmp_path: Path) -> None:
     forget_login("ada", by="test")
     file = str(tmp_path / "forgotten.json")
     call_command("dumpdata", "people.suppressionsalt", "people.suppressed", output=file)

@@ -1,4 +1,4 @@
-# The two API tokens, and the URLs of webhooks (optional), are added manually (see the README), so that Terraform's state
+# The two API tokens, and the URLs of webhooks (optional), are added manually (see docs/deploy.md), so that Terraform's state
 # never contains them. The other secrets are generated here.
 locals {
   manual = ["pipedrive-token", "github-token", "ping-url", "notify-url"]
