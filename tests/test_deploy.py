@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ DEVELOPMENT_ONLY = {"SQLITE_PATH", "TEST_DATABASE_NAME"}
 FIXED_IN_COMPOSE = {"LISTEN_HOST", "LISTEN_PORT"}
 TOKEN_WORDS = ("github", "pipedrive-token", "pipedrive_token")
 KUBERNETES = ROOT / "deploy/kubernetes"
+FOLDERS = ["base", "overlays/local", "overlays/trial", "overlays/gke"]
 
 
 @cache
@@ -85,8 +87,63 @@ def test_the_worker_in_compose_judges_the_health_and_notifies_also_when_its_loop
     assert "60 * $${SYNC_INTERVAL_MINUTES:-180}" in worker["command"][-1]
 
 
+def render_with(tmp_path: Path, file: str, line: str) -> list[dict[str, Any]]:
+    """The manifests for GKE after a line is added to a file of settings."""
+    shutil.copytree(KUBERNETES, tmp_path / "kubernetes")
+    with (tmp_path / "kubernetes" / file).open("a") as settings:
+        settings.write(f"{line}\n")
+    command = ["kubectl", "kustomize", str(tmp_path / "kubernetes/overlays/gke")]
+    return list(yaml.safe_load_all(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "renamed"),
+    [
+        ("base/database.env", "ADDED=1", "database"),
+        ("base/web.env", "ADDED=1", "web"),
+        ("base/sync.env", "ADDED=1", "sync"),
+    ],
+)
+def test_changed_settings_have_a_new_name_and_every_pod_that_reads_them_names_it(
+    file: str, line: str, renamed: str, tmp_path: Path
+) -> None:
+    before = {row["metadata"]["name"] for row in render("overlays/gke") if row["kind"] == "ConfigMap"}
+
+    rows = render_with(tmp_path, file, line)
+
+    after = {row["metadata"]["name"]: row for row in rows if row["kind"] == "ConfigMap"}
+    (name,) = after.keys() - before
+    assert name.startswith(f"{renamed}-")
+    assert all(row["immutable"] for row in after.values())
+    (old,) = before - after.keys()
+    assert old not in json.dumps(rows)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_setting_and_secret_that_a_pod_names_exists(folder: str) -> None:
+    existing = {row["metadata"]["name"] for row in render(folder) if row["kind"] == "ConfigMap"}
+    for workload in workloads(folder):
+        for container in pod_spec(workload)["containers"]:
+            names = {row["configMapRef"]["name"] for row in container.get("envFrom", [])}
+            names |= {
+                row["valueFrom"]["configMapKeyRef"]["name"]
+                for row in container.get("env", [])
+                if "configMapKeyRef" in row.get("valueFrom", {})
+            }
+            assert names <= existing
+        secrets = {volume["secret"]["secretName"] for volume in pod_spec(workload)["volumes"] if "secret" in volume}
+        assert secrets <= {"gisttracker"}
+
+
+def test_nothing_that_running_pods_depend_on_changes_before_migrate() -> None:
+    # deploy.sh applies these first; ConfigMaps have new names when their content changes.
+    first = [row for row in render("overlays/gke") if "app.kubernetes.io/component" not in row["metadata"]["labels"]]
+
+    assert {row["kind"] for row in first} == {"Namespace", "ServiceAccount", "ConfigMap"}
+
+
 # --- secrets ---
-@pytest.mark.parametrize("folder", ["base", "overlays/local", "overlays/gke"])
+@pytest.mark.parametrize("folder", FOLDERS)
 def test_pods_read_secrets_from_files_only(folder: str) -> None:
     assert not [row for row in render(folder) if row["kind"] == "Secret"]
     for variable in (variable for variable in VARIABLES if variable.secret):
@@ -95,7 +152,7 @@ def test_pods_read_secrets_from_files_only(folder: str) -> None:
                 assert variable.name not in [row["name"] for row in container.get("env", [])]
 
 
-@pytest.mark.parametrize("folder", ["base", "overlays/local", "overlays/gke"])
+@pytest.mark.parametrize("folder", FOLDERS)
 def test_web_pods_have_neither_api_token(folder: str) -> None:
     text = json.dumps(find("Deployment", "web", folder)).lower()
 
@@ -107,7 +164,7 @@ def test_the_web_service_in_compose_has_neither_api_token() -> None:
 
 
 # --- pods ---
-@pytest.mark.parametrize("folder", ["base", "overlays/local", "overlays/gke"])
+@pytest.mark.parametrize("folder", FOLDERS)
 def test_every_pod_runs_with_a_restricted_security_context(folder: str) -> None:
     for workload in workloads(folder):
         pod = pod_spec(workload)

@@ -1,51 +1,57 @@
-"""deploy.sh, with fake gcloud and kubectl programs on PATH that record their calls."""
+"""deploy.sh, with the real kubectl, a Kubernetes API that keeps state, and recorders of gcloud and cosign."""
 
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from tests.conftest import ROOT
+from tests.kubernetes_api import DATABASE_HOST, Cluster, running_cluster, secret_text
 
+pytestmark = pytest.mark.once  # No database takes part.
+
+ARGUMENTS = ("project", "cluster", "europe-west1")
 TOKEN = "a \"quoted\" 'token'\nwith two lines & $(more)"
-SETTINGS = (
-    "DOMAIN=gists.example.org\nDATABASE_HOST=10.1.2.3\nDATABASE_CIDR=10.1.2.3/32\nADDRESS_NAME=a\nCERTIFICATE_MAP=c\n"
-)
-# Records its arguments and standard input, and prints what the real program would print.
+GOOD, BAD = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+SETTINGS = {
+    "DOMAIN": "gists.example.org",
+    "DATABASE_HOST": DATABASE_HOST,
+    "DATABASE_CIDR": f"{DATABASE_HOST}/32",
+    "ADDRESS_NAME": "a",
+    "CERTIFICATE_MAP": "c",
+    "SOURCE_REPOSITORY": "acme/gisttracker",
+}
+# Record their arguments; gcloud prints what the real program would print, and kubectl is the real one.
 FAKE_PROGRAM = """#!{python}
-import json, os, subprocess, sys
+import json, os, sys
 name, arguments = os.path.basename(sys.argv[0]), sys.argv[1:]
-stdin = "" if sys.stdin.isatty() or "--filename - " not in " ".join(arguments) + " " else sys.stdin.read()
 with open({log!r}, "a") as log:
-    log.write(json.dumps({{"name": name, "arguments": arguments, "stdin": stdin}}) + "\\n")
+    log.write(json.dumps([name, *arguments]) + "\\n")
 line = " ".join(arguments)
 scenario = json.load(open({scenario!r}))
-if "images describe" in line:
+if name == "kubectl":
+    os.execv(scenario["kubectl"], ["kubectl", *arguments])
+elif name == "cosign":
+    sys.exit(0 if scenario["signed"] else "Error: no matching signatures")
+elif "images describe" in line:
     print(scenario["digest"])
 elif "gisttracker-settings" in line:
-    print(scenario["settings"], end="")
+    print(scenario["settings"])
 elif "versions access" in line:
+    secret = arguments[arguments.index("--secret") + 1].removeprefix("gisttracker-")
+    if secret in scenario["missing"]:
+        sys.exit("ERROR: NOT_FOUND: no versions")
     print(scenario["token"], end="")
-elif name == "kubectl" and arguments[0] == "kustomize":
-    sys.exit(subprocess.call([scenario["kubectl"], *arguments]))
-elif "create secret" in line:
-    for argument in arguments:
-        if argument.startswith("--from-file="):
-            print(open(argument.split("=", 1)[1]).read())
-elif "get job migrate" in line:
-    print(scenario["migrate"])
-elif "revision" in line:
-    print(scenario["after"] if "component=web" in open({log!r}).read() else "7")
-elif "rollout status" in line and scenario["rollout"] == "fails" and '"undo"' not in open({log!r}).read():
-    sys.exit(1)
-elif "--raw" in line and scenario["smoke"] == "fails":
-    sys.exit(1)
+elif "get-credentials" in line:
+    open(os.environ["KUBECONFIG"], "w").write(scenario["kubeconfig"])
 """
 
 
@@ -54,44 +60,46 @@ class DeployResult:
     exit_code: int
     stdout: str
     stderr: str
-    calls: list[dict[str, object]]
+    calls: list[list[str]]
 
     def commands(self) -> list[str]:
-        return [f"{call['name']} {' '.join(map(str, call['arguments']))}" for call in self.calls]  # type: ignore[call-overload]
-
-    def ran(self, text: str) -> bool:
-        return any(text in command for command in self.commands())
+        return [" ".join(call) for call in self.calls]
 
     def position(self, text: str) -> int:
         return next(index for index, command in enumerate(self.commands()) if text in command)
 
 
-Deploy = Callable[..., DeployResult]
+@dataclass
+class Deployer:
+    """Runs deploy.sh, as often as a test wants, against one cluster."""
 
+    cluster: Cluster
+    folder: Path
+    kubectl: str
+    kubeconfig: str
+    script: Path = ROOT / "deploy/deploy.sh"
 
-@pytest.fixture
-def deploy(tmp_path: Path) -> Deploy:
-    kubectl = shutil.which("kubectl")
-    if not kubectl:
-        assert not os.environ.get("CI"), "kubectl is required in CI"
-        pytest.skip("kubectl is not installed, so the manifests cannot be rendered")
-
-    def run(*arguments: str, tools: tuple[str, ...] = ("gcloud", "kubectl"), **overrides: str) -> DeployResult:
-        folder, log = tmp_path / "bin", tmp_path / "log"
-        folder.mkdir()
+    def __call__(
+        self,
+        *flags: str,
+        arguments: tuple[str, ...] = ARGUMENTS,
+        digest: str = GOOD,
+        commit: str = "",
+        token: str = TOKEN,
+        missing: tuple[str, ...] = (),
+        signed: bool = True,
+        **settings: str,
+    ) -> DeployResult:
+        log = self.folder / "log"
         log.write_text("")
-        scenario = {"digest": "sha256:" + "a" * 64, "settings": SETTINGS, "token": TOKEN, "migrate": "Complete"}
-        scenario |= {"rollout": "succeeds", "smoke": "succeeds", "after": "8", "kubectl": kubectl, **overrides}
-        (tmp_path / "scenario").write_text(json.dumps(scenario))
-        for tool in tools:
-            program = FAKE_PROGRAM.format(python=sys.executable, log=str(log), scenario=str(tmp_path / "scenario"))
-            (folder / tool).write_text(program)
-            (folder / tool).chmod(0o755)
-        for tool in ("bash", "sed", "mktemp", "rm", "cp", "mkdir", "cat", "seq", "sleep", "dirname", "sha256sum"):
-            (folder / tool).symlink_to(shutil.which(tool) or tool)
-        environment = {"PATH": str(folder), "SMOKE_PAUSE": "0", "MIGRATE_PAUSE": "0", "MIGRATE_TRIES": "3"}
+        scenario = {"digest": digest, "token": token, "missing": missing, "signed": signed, "kubectl": self.kubectl}
+        scenario["settings"] = "\n".join(f"{name}={value}" for name, value in (SETTINGS | settings).items())
+        scenario["kubeconfig"] = self.kubeconfig
+        (self.folder / "scenario").write_text(json.dumps(scenario))
+        environment = {"PATH": str(self.folder / "bin"), "HOME": str(self.folder), "COMMIT_SHA": commit}
+        environment |= {"SMOKE_PAUSE": "0", "MIGRATE_PAUSE": "0", "MIGRATE_TRIES": "3", "WEB_TIMEOUT": "2s"}
         result = subprocess.run(
-            [str(folder / "bash"), str(ROOT / "deploy/deploy.sh"), *arguments],
+            [str(self.folder / "bin/bash"), str(self.script), *arguments, *flags],
             env=environment,
             capture_output=True,
             text=True,
@@ -101,115 +109,307 @@ def deploy(tmp_path: Path) -> Deploy:
         calls = [json.loads(line) for line in log.read_text().splitlines()]
         return DeployResult(result.returncode, result.stdout, result.stderr, calls)
 
-    return run
+    def use_copy(self) -> Path:
+        """Deploy from a copy of deploy/ that a test may change; its folder of manifests."""
+        shutil.copytree(ROOT / "deploy", self.folder / "deploy")
+        self.script = self.folder / "deploy/deploy.sh"
+        return self.folder / "deploy/kubernetes"
 
 
-def test_a_deployment_runs_its_steps_in_order_and_prints_the_url(deploy: Deploy) -> None:
-    result = deploy("project", "cluster", "europe-west1")
+@pytest.fixture
+def deploy(tmp_path: Path) -> Iterator[Deployer]:
+    kubectl = shutil.which("kubectl")
+    if not kubectl:
+        assert not os.environ.get("CI"), "kubectl is required in CI"
+        pytest.skip("kubectl is not installed")
+    _install_programs(tmp_path, "gcloud", "kubectl", "cosign")
+    with running_cluster() as (cluster, url):
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "fake", "cluster": {"server": url}}],
+            "users": [{"name": "fake", "user": {}}],
+            "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake"}}],
+            "current-context": "fake",
+        }
+        yield Deployer(cluster, tmp_path, kubectl, json.dumps(config))
+
+
+def _install_programs(folder: Path, *fakes: str) -> None:
+    (folder / "bin").mkdir()
+    text = FAKE_PROGRAM.format(python=sys.executable, log=str(folder / "log"), scenario=str(folder / "scenario"))
+    for tool in fakes:
+        (folder / "bin" / tool).write_text(text)
+        (folder / "bin" / tool).chmod(0o755)
+    tools = "bash sed mktemp rm cp mkdir cat seq sleep dirname awk sort comm cmp grep"
+    for tool in tools.split():
+        (folder / "bin" / tool).symlink_to(shutil.which(tool) or tool)
+
+
+def change_manifest(path: Path, change: Callable[[Any], None]) -> None:
+    rows = list(yaml.safe_load_all(path.read_text()))
+    change(rows)
+    path.write_text(yaml.safe_dump_all(rows))
+
+
+# --- a deployment ---
+def test_a_deployment_runs_its_steps_in_order_and_prints_the_url(deploy: Deployer) -> None:
+    result = deploy()
 
     assert (result.exit_code, result.stdout) == (0, "https://gists.example.org/\n"), result.stderr
-    steps = ["images describe", "get-credentials cluster", "create secret", "delete job migrate", "component=migrate"]
-    steps += ["get job migrate", "component=web", "rollout status", "/readyz", "component in (sync, prune)"]
+    steps = ["images describe", "secret gisttracker-settings", "cosign verify", "secret gisttracker-notify-url"]
+    steps += ["get-credentials cluster", "selector !app.kubernetes.io/component", "delete job migrate"]
+    steps += ["component=migrate", "get job migrate", "component notin (migrate, sync, prune)", "rollout status"]
+    steps += ["/readyz", "component in (sync, prune)", "create configmap release"]
     positions = [result.position(step) for step in steps]
     assert positions == sorted(positions)
     assert all("--project project" in line for line in result.commands() if line.startswith("gcloud"))
+    assert deploy.cluster.names("CronJob") == ["prune", "sync-gists", "sync-requested"]
 
 
-def test_secrets_never_appear_on_a_command_line_or_in_the_output(deploy: Deploy) -> None:
-    result = deploy("project", "cluster", "europe-west1")
+def test_secrets_never_appear_on_a_command_line_or_in_the_output(deploy: Deployer) -> None:
+    result = deploy()
 
     assert not any("quoted" in line for line in result.commands())
     assert "quoted" not in result.stdout + result.stderr
-    (applied,) = [str(call["stdin"]) for call in result.calls if call["stdin"]]
-    assert applied.count(TOKEN) == 6  # Unchanged, including quotes and newlines.
+    environment = deploy.cluster.environment_of("CronJob", "sync-gists")
+    assert secret_text(environment["pipedrive-token"]) == TOKEN  # Unchanged, including quotes and newlines.
+    assert "Secret" not in deploy.cluster.get("ConfigMap", "release")["data"]["manifest.yaml"]
 
 
-def test_a_service_account_key_is_activated_first(deploy: Deploy, tmp_path: Path) -> None:
+def test_a_service_account_key_is_activated_first(deploy: Deployer, tmp_path: Path) -> None:
     (tmp_path / "key.json").write_text("{}")
 
-    result = deploy("project", "cluster", "europe-west1", str(tmp_path / "key.json"))
+    result = deploy(str(tmp_path / "key.json"))
 
-    assert result.exit_code == 0
+    assert result.exit_code == 0, result.stderr
     assert "activate-service-account --key-file" in result.commands()[0]
 
 
-def test_manifests_use_the_image_digest(deploy: Deploy, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = deploy("project", "cluster", "europe-west1", "--dry-run")
+def test_a_dry_run_prints_the_manifests_with_the_image_digest_and_changes_nothing(deploy: Deployer) -> None:
+    result = deploy("--dry-run")
 
-    image = f"image: europe-west1-docker.pkg.dev/project/gisttracker/gisttracker@sha256:{'a' * 64}"
+    assert result.exit_code == 0, result.stderr
+    image = f"image: europe-west1-docker.pkg.dev/project/gisttracker/gisttracker@{GOOD}"
     assert result.stdout.count(image) == 5
     assert "gists.example.org" in result.stdout
-    assert "cidr: 10.1.2.3/32" in result.stdout
+    assert result.stdout.count(f"cidr: {DATABASE_HOST}/32") == 2
+    assert deploy.cluster.requests == []
+    assert not any("pipedrive-token" in command for command in result.commands())
 
 
-def test_a_dry_run_changes_nothing(deploy: Deploy) -> None:
-    result = deploy("project", "cluster", "europe-west1", "--dry-run")
+def test_a_second_deployment_of_the_same_release_changes_no_pod(deploy: Deployer) -> None:
+    deploy()
+    pods = deploy.cluster.names("Pod")
 
-    assert result.exit_code == 0
-    assert not any(result.ran(word) for word in ("apply", "delete", "get-credentials", "create secret", "token"))
-
-
-def test_web_is_not_deployed_after_a_failed_migration(deploy: Deploy) -> None:
-    result = deploy("project", "cluster", "europe-west1", migrate="Failed")
-
-    assert result.exit_code == 1
-    assert "the migrate Job failed; web still runs the previous release" in result.stderr
-    assert result.ran("logs job/migrate")
-    assert not result.ran("component=web")
+    assert deploy().exit_code == 0
+    assert deploy.cluster.names("Pod") == pods
 
 
-def test_web_is_not_deployed_if_the_migration_does_not_finish(deploy: Deploy) -> None:
-    result = deploy("project", "cluster", "europe-west1", migrate="")
+# --- a failed deployment leaves the previous release with its own settings ---
+FAILURES: dict[str, tuple[dict[str, str], dict[str, Any], str]] = {
+    "wrong database": ({"DATABASE_HOST": "10.9.9.9"}, {}, "the migrate Job failed"),
+    "broken image": ({"digest": BAD}, {"broken_images": {BAD}}, "the migrate Job failed"),
+    "smoke test": ({"digest": BAD}, {"readyz_fails": True}, "/readyz did not return 200; rolled back to good"),
+    "rejected CronJobs": ({"digest": BAD}, {"rejected_kinds": {"CronJob"}}, "rolled back to good"),
+    "rejected gateway": ({"ADDRESS_NAME": "b"}, {"rejected_kinds": {"Gateway"}}, "rolled back to good"),
+}
 
-    assert (result.exit_code, result.ran("component=web")) == (1, False)
 
+@pytest.mark.parametrize("failure", FAILURES)
+def test_after_a_failed_deployment_every_new_pod_starts_as_before(failure: str, deploy: Deployer) -> None:
+    arguments, faults, message = FAILURES[failure]
+    assert deploy(commit="good").exit_code == 0
+    workloads = [("Deployment", "web"), ("CronJob", "sync-gists"), ("CronJob", "sync-requested"), ("CronJob", "prune")]
+    before = {workload: deploy.cluster.environment_of(*workload) for workload in workloads}
+    policies = {key: spec for key, spec in deploy.cluster.specs().items() if key[0] not in ("Job", "Pod")}
+    for name, value in faults.items():
+        setattr(deploy.cluster, name, value)
 
-@pytest.mark.parametrize(
-    ("scenario", "message"),
-    [
-        ({"rollout": "fails"}, "web did not become ready; rolled back"),
-        ({"smoke": "fails"}, "/readyz did not return 200; rolled back"),
-    ],
-    ids=["rollout", "smoke test"],
-)
-def test_a_failed_rollout_or_smoke_test_is_rolled_back(scenario: dict[str, str], message: str, deploy: Deploy) -> None:
-    result = deploy("project", "cluster", "europe-west1", **scenario)
+    result = deploy(commit="bad", token="another token", **arguments)
 
     assert (result.exit_code, result.stdout) == (1, "")
     assert message in result.stderr
-    undo = result.position("rollout undo deployment/web")
-    assert "rollout status" in result.commands()[undo + 1]  # The script waits for the rollback to finish.
-    assert not result.ran("component in (sync, prune)")
+    assert {workload: deploy.cluster.environment_of(*workload) for workload in workloads} == before
+    after = deploy.cluster.specs()
+    changed = {key for key, spec in policies.items() if after.get(key) != spec}
+    # The policy of migrate's own pods may be that of the failed release, because its Job is not run again.
+    assert changed <= {("NetworkPolicy", "migrate")}, result.stderr
+    assert deploy.cluster.get("ConfigMap", "release")["data"]["commit"] == "good"
 
 
-def test_an_unchanged_release_is_not_rolled_back(deploy: Deploy) -> None:
-    result = deploy("project", "cluster", "europe-west1", smoke="fails", after="7")
+def test_a_web_release_that_does_not_start_is_rolled_back_and_its_pod_is_shown(deploy: Deployer) -> None:
+    deploy(commit="good")
+    manifests = deploy.use_copy()
+    change_manifest(manifests / "base/web.yaml", _require_a_missing_configmap)
+
+    result = deploy(commit="bad")
 
     assert result.exit_code == 1
-    assert "the release did not change, so there is nothing to roll back" in result.stderr
-    assert not result.ran("rollout undo")
+    assert "web did not become ready; rolled back to good" in result.stderr
+    assert "log of web-2-broken" in result.stderr
+    assert "log of web-1-0" not in result.stderr  # Healthy pods are not shown.
+    assert deploy.cluster.why_no_start(deploy.cluster.get("Deployment", "web")["spec"]["template"]) == ""
+    assert not any("undo" in command for command in result.commands())
 
 
-@pytest.mark.parametrize("arguments", [[], ["project", "cluster"], ["a", "b", "c", "d", "e"], ["a", "b", "c", "--odd"]])
-def test_wrong_arguments_print_the_usage(arguments: list[str], deploy: Deploy) -> None:
-    result = deploy(*arguments)
+def _require_a_missing_configmap(rows: list[Any]) -> None:
+    (container,) = rows[0]["spec"]["template"]["spec"]["containers"]
+    container["envFrom"].append({"configMapRef": {"name": "missing"}})
+
+
+def test_a_good_release_after_a_rollback_has_just_its_own_fields(deploy: Deployer) -> None:
+    def remove_priority(rows: list[Any]) -> None:
+        del rows[0]["spec"]["template"]["spec"]["priorityClassName"]
+
+    def add_priority(rows: list[Any]) -> None:
+        rows[0]["spec"]["template"]["spec"]["priorityClassName"] = "high"
+
+    manifests = deploy.use_copy()
+    web = manifests / "base/web.yaml"
+    change_manifest(web, add_priority)
+    assert deploy(commit="first").exit_code == 0
+    change_manifest(web, remove_priority)
+    deploy.cluster.readyz_fails = True
+    assert "rolled back to first" in deploy(commit="bad").stderr
+    assert deploy.cluster.get("Deployment", "web")["spec"]["template"]["spec"]["priorityClassName"] == "high"
+
+    deploy.cluster.readyz_fails = False
+    assert deploy(commit="good").exit_code == 0
+
+    assert "priorityClassName" not in deploy.cluster.get("Deployment", "web")["spec"]["template"]["spec"]
+
+
+def test_objects_that_only_the_failed_release_has_are_deleted(deploy: Deployer) -> None:
+    deploy(commit="good")
+    manifests = deploy.use_copy()
+    change_manifest(manifests / "base/network-policy.yaml", _add_policy)
+    deploy.cluster.readyz_fails = True
+
+    deploy(commit="bad")
+
+    assert "extra" not in deploy.cluster.names("NetworkPolicy")
+
+
+def test_objects_that_a_release_no_longer_has_are_deleted(deploy: Deployer) -> None:
+    manifests = deploy.use_copy()
+    shutil.copytree(manifests, manifests.parent / "original")
+    change_manifest(manifests / "base/network-policy.yaml", _add_policy)
+    deploy(commit="first")
+    assert "extra" in deploy.cluster.names("NetworkPolicy")
+    shutil.rmtree(manifests)
+    shutil.move(manifests.parent / "original", manifests)
+
+    assert deploy(commit="second").exit_code == 0
+
+    assert "extra" not in deploy.cluster.names("NetworkPolicy")
+
+
+def _add_policy(rows: list[Any]) -> None:
+    rows.append(json.loads(json.dumps(rows[0])))
+    rows[-1]["metadata"]["name"] = "extra"
+
+
+def test_settings_are_deleted_when_neither_of_the_last_two_releases_nor_a_pod_uses_them(deploy: Deployer) -> None:
+    counts = []
+    for number in range(4):
+        assert deploy(commit=str(number), token=f"token {number}", DOMAIN=f"host{number}.example.org").exit_code == 0
+        counts.append((len(deploy.cluster.names("Secret")), len(deploy.cluster.names("ConfigMap"))))
+
+    # ConfigMaps: database, sync, release, and web of the last two.
+    assert counts == [(1, 4), (2, 5), (2, 5), (2, 5)]
+
+
+def test_a_pod_of_an_old_job_keeps_its_settings(deploy: Deployer) -> None:
+    deploy(commit="0", token="token 0")
+    template = deploy.cluster.get("CronJob", "sync-gists")["spec"]["jobTemplate"]["spec"]["template"]
+    pod = {**json.loads(json.dumps(template)), "apiVersion": "v1", "kind": "Pod"}
+    pod["metadata"]["name"] = "sync-gists-1"
+    deploy.cluster.objects["Pod", "sync-gists-1"] = pod
+    for number in range(1, 4):
+        deploy(commit=str(number), token=f"token {number}")
+
+    assert deploy.cluster.why_no_start(pod) == ""
+    assert len(deploy.cluster.names("Secret")) == 3
+
+
+def test_the_first_release_has_nothing_to_return_to(deploy: Deployer) -> None:
+    deploy.cluster.readyz_fails = True
+
+    result = deploy()
+
+    assert (result.exit_code, "there is no previous release to return to" in result.stderr) == (1, True)
+    assert deploy.cluster.names("CronJob") == []
+
+
+def test_an_unchanged_release_is_not_rolled_back(deploy: Deployer) -> None:
+    deploy()
+    deploy.cluster.readyz_fails = True
+
+    result = deploy()
+
+    assert (result.exit_code, "there is nothing to roll back" in result.stderr) == (1, True)
+
+
+# --- before the first change ---
+@pytest.mark.parametrize(
+    ("scenario", "message"),
+    [
+        ({"digest": ""}, "image europe-west1-docker.pkg.dev/project/gisttracker/gisttracker:latest not found"),
+        ({"DOMAIN": ""}, "has no DOMAIN: run terraform apply"),
+        ({"SOURCE_REPOSITORY": ""}, "has no SOURCE_REPOSITORY: run terraform apply"),
+        ({"missing": ("secret-key",)}, "the secret gisttracker-secret-key has no version; add one"),
+        ({"missing": ("pipedrive-token",)}, "the secret gisttracker-pipedrive-token has no version; add one"),
+        ({"signed": False}, "the image is not signed by the pipeline of acme/gisttracker"),
+    ],
+)
+def test_what_is_missing_is_reported_before_the_first_change(
+    scenario: dict[str, Any], message: str, deploy: Deployer
+) -> None:
+    result = deploy(**scenario)
+
+    assert (result.exit_code, message in result.stderr) == (1, True), result.stderr
+    assert deploy.cluster.requests == []
+
+
+def test_an_optional_secret_without_a_version_is_empty(deploy: Deployer) -> None:
+    result = deploy(missing=("ping-url", "notify-url"))
+
+    assert result.exit_code == 0, result.stderr
+    assert deploy.cluster.environment_of("CronJob", "sync-gists")["ping-url"] == ""
+
+
+def test_the_signature_must_be_that_of_the_pipeline_on_main(deploy: Deployer) -> None:
+    result = deploy()
+
+    (command,) = [command for command in result.commands() if command.startswith("cosign")]
+    assert f"gisttracker/gisttracker@{GOOD}" in command
+    assert "--certificate-oidc-issuer https://token.actions.githubusercontent.com" in command
+    workflow = "https://github.com/acme/gisttracker/.github/workflows/cd.yml@refs/heads/main"
+    assert f"--certificate-identity {workflow}" in command
+    assert "--certificate-github-workflow-repository acme/gisttracker" in command
+
+
+def test_an_unsigned_image_is_deployed_on_request_only_and_with_a_warning(deploy: Deployer) -> None:
+    result = deploy("--allow-unsigned", signed=False)
+
+    assert result.exit_code == 0
+    assert "WARNING: --allow-unsigned" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [(), ("a", "b"), ("a", "b", "c", "d", "e"), ("a", "b", "c", "--odd")])
+def test_wrong_arguments_print_the_usage(arguments: tuple[str, ...], deploy: Deployer) -> None:
+    result = deploy(arguments=arguments)
 
     assert (result.exit_code, result.calls) == (2, [])
     assert result.stderr.startswith("usage: deploy/deploy.sh PROJECT CLUSTER REGION")
 
 
-def test_a_missing_tool_is_reported(deploy: Deploy) -> None:
-    result = deploy("project", "cluster", "europe-west1", tools=("gcloud",))
+@pytest.mark.parametrize("tool", ["gcloud", "kubectl", "cosign"])
+def test_a_missing_tool_is_reported(tool: str, deploy: Deployer) -> None:
+    (deploy.folder / "bin" / tool).unlink()
 
-    assert (result.exit_code, result.stderr) == (1, "deploy.sh: kubectl is not installed\n")
+    result = deploy()
 
-
-@pytest.mark.parametrize(
-    ("scenario", "message"),
-    [({"digest": ""}, "not found"), ({"settings": ""}, "has no DOMAIN: run terraform apply")],
-)
-def test_a_missing_image_or_domain_is_reported(scenario: dict[str, str], message: str, deploy: Deploy) -> None:
-    result = deploy("project", "cluster", "europe-west1", **scenario)
-
-    assert (result.exit_code, message in result.stderr) == (1, True)
-    assert not result.ran("apply")
+    assert (result.exit_code, result.calls) == (1, [])
+    assert result.stderr.startswith(f"deploy.sh: {tool} is not installed")

@@ -1,83 +1,68 @@
 #!/usr/bin/env bash
-# Deploys the manifests to the current cluster (kind, minikube) and runs a real sync against the stand-ins. For CI, which
-# deletes the cluster afterwards.
+# Deploys the service with stand-ins for GitHub and Pipedrive to the current cluster (kind, minikube), and waits until a
+# gist has its activity. Can be repeated. The cluster needs the images gisttracker:local and docker.io/library/mysql:8.4.
+#
+#   kind create cluster && kind load docker-image gisttracker:local && deploy/kubernetes/overlays/local/try.sh
 set -euo pipefail
 umask 077
 here=$(cd "$(dirname "$0")" && pwd)
 root=$here/../../../..
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+forward=
+trap '[ -z "$forward" ] || kill "$forward" 2>/dev/null || true; rm -rf "$work"' EXIT
 kube() { kubectl --namespace gisttracker "$@"; }
+log() { printf '==> %s\n' "$*" >&2; }
 
-printf 'demo-pipedrive-token' >"$work/pipedrive-token"
-printf 'demo-github-token' >"$work/github-token"
-for name in database-password secret-key; do
-    python3 -c 'import secrets; print(secrets.token_urlsafe(50), end="")' >"$work/$name"
-done
+create_secret() {
+    printf 'demo-pipedrive-token' >"$work/pipedrive-token"
+    printf 'demo-github-token' >"$work/github-token"
+    local name
+    for name in database-password secret-key; do
+        head -c 40 /dev/urandom | base64 | tr -dc 'A-Za-z0-9' >"$work/$name"
+        head -c 40 /dev/urandom | base64 | tr -dc 'A-Za-z0-9' >>"$work/$name"
+    done
+    kube create secret generic gisttracker --from-file="$work/pipedrive-token" --from-file="$work/github-token" \
+        --from-file="$work/database-password" --from-file="$work/secret-key" --from-literal=ping-url= --from-literal=notify-url=
+}
+
+wait_for_job() {
+    local condition
+    for _ in $(seq 180); do
+        condition=$(kube get job "$1" --output 'jsonpath={.status.conditions[?(@.status=="True")].type}')
+        case $condition in
+        *Complete*) return ;;
+        *Failed*) break ;;
+        esac
+        sleep 2
+    done
+    kube logs "job/$1" --tail 50 >&2 || true
+    printf 'try.sh: the Job %s did not complete\n' "$1" >&2
+    return 1
+}
+
+log "secret and stand-ins"
 kubectl create namespace gisttracker --dry-run=client --output yaml | kubectl apply --filename -
-kube create secret generic gisttracker --from-file="$work/pipedrive-token" --from-file="$work/github-token" \
-    --from-file="$work/database-password" --from-file="$work/secret-key" --from-literal=ping-url= --from-literal=notify-url=
-kubectl apply --kustomize "$here"
+# The database keeps the password of its first start, so an existing Secret stays.
+kube get secret gisttracker >/dev/null 2>&1 || create_secret
+kube create configmap stand-ins --from-file="$root/tests/standins" --dry-run=client --output yaml |
+    kube apply --server-side --force-conflicts --filename -
+log "database"
+kubectl kustomize "$here/../trial" >"$work/all.yaml"
+kube delete job migrate --ignore-not-found --wait
+kube apply --filename "$work/all.yaml"
+kube rollout status statefulset/mysql --timeout 300s
+log "migrate"
+wait_for_job migrate
+log "web"
+kube rollout status deployment/web --timeout 300s
+kube rollout status deployment/stand-ins --timeout 120s
 
-# The stand-ins run in a pod of their own; the network policy below lets the sync jobs reach it.
-kube create configmap stand-ins --from-file="$root/tests/standins"
-kube apply --filename - <<'END'
-apiVersion: v1
-kind: Pod
-metadata:
-  name: stand-ins
-  labels: {app: stand-ins}
-spec:
-  automountServiceAccountToken: false
-  securityContext:
-    runAsNonRoot: true
-    runAsUser: 10001
-    seccompProfile: {type: RuntimeDefault}
-  containers:
-    - name: stand-ins
-      image: gisttracker:local
-      command: [python, -m, tests.standins]
-      workingDir: /standins
-      securityContext:
-        allowPrivilegeEscalation: false
-        capabilities: {drop: [ALL]}
-      volumeMounts:
-        - {name: code, mountPath: /standins/tests/standins}
-  volumes:
-    - name: code
-      configMap: {name: stand-ins}
----
-apiVersion: v1
-kind: Service
-metadata:
-  name: stand-ins
-spec:
-  selector: {app: stand-ins}
-  ports:
-    - {name: github, port: 8081}
-    - {name: pipedrive, port: 8082}
----
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata:
-  name: stand-ins
-spec:
-  podSelector: {}
-  policyTypes: [Ingress, Egress]
-  ingress:
-    - from: [{podSelector: {}}]
-  egress:
-    - to: [{podSelector: {}}]
-END
-kube patch configmap database --type merge --patch \
-    '{"data": {"GITHUB_API_URL": "http://stand-ins:8081", "PIPEDRIVE_API_URL": "http://stand-ins:8082"}}'
-kube patch configmap sync --type merge --patch '{"data": {"ALLOW_INSECURE": "true"}}'
-
-kube wait --for=condition=complete job/migrate --timeout=300s
-kube rollout status deployment/web --timeout=180s
-kube port-forward service/web 3000:80 >/dev/null &
+log "smoke test"
+kube port-forward service/web :80 >"$work/forward" &
 forward=$!
-trap 'kill "$forward"; rm -rf "$work"' EXIT
-kube create job first-sync --from=cronjob/sync-gists >/dev/null
-(sleep 15 && kube create job second-sync --from=cronjob/sync-gists >/dev/null) &
-"$root/deploy/smoke.sh" http://localhost:3000 kubectl --namespace gisttracker exec deploy/web --
+for _ in $(seq 50); do
+    port=$(sed -n 's/^Forwarding from 127.0.0.1:\([0-9]*\) .*/\1/p' "$work/forward")
+    [ -z "$port" ] || break
+    sleep 0.2
+done
+"$root/deploy/smoke.sh" "http://localhost:$port" kubectl --namespace gisttracker exec deploy/web --
