@@ -173,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     cluster: Cluster
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name in the base class
+    def log_message(self, format: str, *args: Any) -> None:  # the name in the base class
         pass
 
     def do_GET(self) -> None:
@@ -214,7 +214,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._read_body()
         with self.cluster.lock:
             row = self.cluster.objects.pop((RESOURCES[version][plural], name or ""), None)
-        self._not_found() if row is None else self._send(200, {"kind": "Status", "apiVersion": "v1", "status": "Success"})
+        self._not_found() if row is None else self._send(
+            200, {"kind": "Status", "apiVersion": "v1", "status": "Success"}
+        )
 
     def _get_objects(self, version: str, plural: str, name: str | None) -> None:
         kind = RESOURCES.get(version, {}).get(plural)
@@ -305,11 +307,11 @@ def _describe_api(path: str) -> Object | None:
     if version not in RESOURCES:
         return {"major": "1", "minor": "33", "gitVersion": "v1.33.0"} if path == "/version" else None
     verbs = ["create", "delete", "get", "list", "patch", "update", "watch"]
-    rows = [
+    resources = [
         {"name": plural, "singularName": kind.lower(), "kind": kind, "namespaced": kind != "Namespace", "verbs": verbs}
         for plural, kind in RESOURCES[version].items()
     ]
-    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": rows}
+    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": resources}
 
 
 def _describe_openapi(path: str) -> Object:

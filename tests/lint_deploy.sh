@@ -9,7 +9,7 @@ skip_or_fail() {
 }
 
 if command -v kubectl >/dev/null; then
-    for folder in base overlays/local overlays/gke; do
+    for folder in base overlays/local overlays/trial overlays/gke; do
         rendered=$(mktemp)
         kubectl kustomize "deploy/kubernetes/$folder" >"$rendered"
         kubernetes-validate --strict -k 1.33 "$rendered" >"$rendered.log" 2>&1 || {

@@ -207,7 +207,7 @@ def test_a_second_deployment_of_the_same_release_changes_no_pod(deploy: Deployer
 
 
 # --- a failed deployment leaves the previous release with its own settings ---
-FAILURES: dict[str, tuple[dict[str, str], dict[str, Any], str]] = {
+FAILURES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "wrong database": ({"DATABASE_HOST": "10.9.9.9"}, {}, "the migrate Job failed"),
     "broken image": ({"digest": BAD}, {"broken_images": {BAD}}, "the migrate Job failed"),
     "smoke test": ({"digest": BAD}, {"readyz_fails": True}, "/readyz did not return 200; rolled back to good"),
