@@ -157,7 +157,7 @@ deploy_web() {
     done
     roll_back "/readyz did not return 200"
 }
-wait_for_web() { kube rollout status deployment/web --timeout "${WEB_TIMEOUT:-300s}" >&2; }
+wait_for_web() { kube rollout status deployment/web --timeout "${WEB_TIMEOUT:-600s}" >&2; }
 
 deploy_cronjobs() {
     log "CronJobs"
@@ -189,8 +189,7 @@ roll_back() {
 
 # Delete what the first manifest has and the second has not. Settings are kept: pods may still use them.
 delete_removed() {
-    list_objects "$1" >"$work/before"
-    list_objects "$2" >"$work/after"
+    list_objects "$1" >"$work/before" && list_objects "$2" >"$work/after" || return 1
     comm -23 "$work/before" "$work/after" | while read -r object; do
         kube delete "$object" --ignore-not-found >&2
     done
@@ -204,7 +203,7 @@ list_objects() {
 delete_unused_settings() {
     kube get pods,jobs,replicasets --output yaml | cat - "$work/previous.yaml" "$work/new.yaml" >"$work/in-use"
     kube get configmaps,secrets --selector app.kubernetes.io/part-of=gisttracker --output name | while read -r object; do
-        grep -qF "${object#*/}" "$work/in-use" || kube delete "$object" >&2
+        grep -qF "${object#*/}" "$work/in-use" || kube delete "$object" >&2 || exit 1
     done
 }
 
@@ -252,6 +251,7 @@ migrate
 deploy_web
 deploy_cronjobs
 record_release
-delete_removed "$work/previous.yaml" "$work/new.yaml"
-delete_unused_settings
+if ! { delete_removed "$work/previous.yaml" "$work/new.yaml" && delete_unused_settings; }; then
+    fail "the release is live, but what it no longer needs could not be deleted; run deploy.sh again"
+fi
 printf 'https://%s/\n' "$domain"
