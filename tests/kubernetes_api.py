@@ -120,9 +120,11 @@ class Cluster:
             self._add_pods(row, problem)
 
     def _add_pods(self, deployment: Object, problem: str) -> None:
-        name = f"web-{deployment['metadata']['generation']}"
-        for other in [other for other in self.names("Pod") if not problem or "-broken" in other]:
-            del self.objects["Pod", other]
+        workload = deployment["metadata"]["name"]
+        name = f"{workload}-{deployment['metadata']['generation']}"
+        for other in self.names("Pod"):
+            if other.startswith(f"{workload}-") and (not problem or other.endswith("-broken")):
+                del self.objects["Pod", other]
         for index in [0] if problem else [0, 1]:
             pod = {**copy.deepcopy(_template(deployment)), "apiVersion": "v1", "kind": "Pod"}
             pod["metadata"]["name"] = f"{name}-{'broken' if problem else index}"
