@@ -9,7 +9,7 @@ import functools
 import os
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from django.core.management import ManagementUtility
@@ -17,6 +17,7 @@ from django.core.management.base import BaseCommand, CommandParser, DjangoHelpFo
 
 from gisttracker import __version__, database_errors, environment, logs
 from gisttracker.environment import EX_CONFIG, EX_INTERRUPTED, EX_SOFTWARE, EX_UNAVAILABLE, EX_USAGE
+from gisttracker.numbers import parse_whole_number
 
 HELP_WIDTH = 80
 COMMON_SETTINGS = (
@@ -31,6 +32,18 @@ COMMON_EXIT_CODES = {
     EX_CONFIG: "a setting is invalid or missing",
     EX_INTERRUPTED: "stopped with Ctrl-C",
 }
+
+
+def whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
+    """An argparse type for whole numbers in a range."""
+
+    def parse(text: str) -> int:
+        try:
+            return parse_whole_number(text, minimum, maximum)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse
 
 
 class HelpFormatter(DjangoHelpFormatter):

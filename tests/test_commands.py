@@ -20,7 +20,7 @@ from gisttracker.environment import VARIABLES
 from tests.conftest import ROOT, manage
 
 needs_server = pytest.mark.skipif(not os.environ.get("DATABASE_HOST"), reason="about a database server")
-OURS = sorted(name for name, app in get_commands().items() if app in ("people", "sync"))
+OURS = sorted(name for name, app in get_commands().items() if app in ("gisttracker", "people", "sync"))
 
 
 def get_help(name: str) -> str:

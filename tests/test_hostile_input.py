@@ -10,8 +10,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from rest_framework.test import APIClient
 
+from gisttracker.commands import whole_number
 from people.models import Person
-from sync.management.commands.sync_gists import whole_number
 from sync.management.commands.undo_run import run_id
 from sync.models import SyncRun
 from tests.factories import create_gist, create_person, create_run

@@ -95,21 +95,21 @@ class Server:
 
     def start(self) -> None:
         folder, log = self._folder, self._folder / "log"
-        self.process = subprocess.Popen(
-            [self._program.path, "--no-defaults", *self._user, f"--datadir={folder}/data", f"--socket={folder}/s.sock"]
-            + [
-                f"--port={self.port}",
-                f"--pid-file={folder}/pid",
-                f"--init-file={folder}/init.sql",
-                "--bind-address=127.0.0.1",
-                "--skip-name-resolve",
-                "--skip-log-bin",
-            ]
-            + ["--innodb-flush-log-at-trx-commit=0", "--max-connections=500"]
-            + ([] if self._program.is_mariadb else ["--mysqlx=OFF", "--secure-file-priv=NULL"]),
-            stdout=subprocess.DEVNULL,
-            stderr=log.open("w"),
-        )
+        command = [self._program.path, "--no-defaults", *self._user, f"--datadir={folder}/data"]
+        command += [
+            f"--socket={folder}/s.sock",
+            f"--port={self.port}",
+            f"--pid-file={folder}/pid",
+            f"--init-file={folder}/init.sql",
+            "--bind-address=127.0.0.1",
+            "--skip-name-resolve",
+            "--skip-log-bin",
+            "--innodb-flush-log-at-trx-commit=0",
+            "--max-connections=500",
+        ]
+        command += [] if self._program.is_mariadb else ["--mysqlx=OFF", "--secure-file-priv=NULL"]
+        with log.open("w") as log_file:
+            self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log_file)
         try:
             wait_until_ready(self.port, self.process, log)
         except BaseException:

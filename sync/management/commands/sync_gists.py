@@ -1,12 +1,10 @@
 """`manage.py sync_gists`: poll GitHub for new gists and create their Pipedrive activities."""
 
-import argparse
 import json
 import logging
 import sys
 import threading
 import time
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, ClassVar, NoReturn
 
@@ -17,10 +15,9 @@ from django.db.models import Q
 from django.utils.translation import ngettext
 
 from gisttracker import logs
-from gisttracker.commands import GisttrackerCommand
+from gisttracker.commands import GisttrackerCommand, whole_number
 from gisttracker.database import retried
 from gisttracker.environment import EX_CONFIG, EX_INTERRUPTED, exit_with_config_error
-from gisttracker.numbers import parse_whole_number
 from people.models import Person
 from sync import claims
 from sync.alarms import report_health
@@ -45,18 +42,6 @@ from sync.summary import Summary
 log = logging.getLogger(__name__)
 EX_FAILED = 3
 EXIT_CODES = {Outcome.MISCONFIGURED: EX_CONFIG, Outcome.FAILED: EX_FAILED}
-
-
-def whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
-    """An argparse type for whole numbers in a range."""
-
-    def parse(text: str) -> int:
-        try:
-            return parse_whole_number(text, minimum, maximum)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return parse
 
 
 class Command(GisttrackerCommand):
