@@ -9,7 +9,7 @@ NODE_TOOLS := .venv/node/.installed
 NODE = PATH="$(CURDIR)/$(BIN):$(CURDIR)/.venv/node/node_modules/.bin:$$PATH" REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run sync test kills fuzz attack bench bench-api bench-compare bench-admin bench-sync cover lint screenshots openapi format clean wipe
+.PHONY: help build demo run sync test kills fuzz attack bench bench-api bench-compare bench-admin bench-sync cover lint screenshots openapi settings format clean wipe
 
 help: ## list the available commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,6 +88,9 @@ screenshots: $(TOOLS) ## take the pictures of the admin in docs/screenshots with
 
 openapi: $(TOOLS) ## write the OpenAPI schema to tests/openapi.yaml, which a test checks for changes
 	@DATABASE_HOST= $(BIN)/python manage.py spectacular --validate --fail-on-warn --file tests/openapi.yaml
+
+settings: $(RUNTIME) ## write the table of all settings into docs/settings.md, which a test compares with the code
+	@$(BIN)/python tests/settings_table.py
 
 format: $(TOOLS) ## format the Python code with ruff
 	@$(BIN)/ruff format -q .
