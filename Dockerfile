@@ -39,7 +39,8 @@ ARG REVISION=unknown
 LABEL org.opencontainers.image.title="gisttracker" \
     org.opencontainers.image.description="Turns the public gists of GitHub users into Pipedrive activities" \
     org.opencontainers.image.version="${VERSION}" \
-    org.opencontainers.image.revision="${REVISION}"
+    org.opencontainers.image.revision="${REVISION}" \
+    org.opencontainers.image.licenses="MIT"
 USER 10001:10001
 EXPOSE 3000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \

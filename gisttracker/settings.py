@@ -249,7 +249,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "SERVERS": [{"url": "/", "description": "the service that serves this document"}],
     "CONTACT": {"name": "the operators of this service"},
-    "LICENSE": {"name": "Proprietary", "identifier": "LicenseRef-Proprietary"},
+    "LICENSE": {"name": "MIT", "identifier": "MIT"},
     "TAGS": [
         {"name": "consumer", "description": "Who you are to this service."},
         {"name": "feed", "description": "The new gists of all people, with a marker of your own."},

@@ -1,4 +1,4 @@
-"""Status, runs and metrics; request ids, security headers and safe defaults; the examples of docs/api.md."""
+"""Status, runs and metrics; request ids, security headers and safe defaults."""
 
 import json
 import os
@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
 import requests
@@ -18,7 +17,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from rest_framework.test import APIClient
 
 from gisttracker.client_address import get_client_address
-from people.models import ApiKey, Gist, Person
+from people.models import Gist, Person
 from tests.conftest import ROOT, Sync
 from tests.factories import create_gist, create_gists, create_key, create_run
 from tests.standins import GitHubStandIn
@@ -263,33 +262,3 @@ def test_plain_http_is_redirected_unless_the_proxy_received_https(serve: Callabl
     assert through_proxy.status_code == 200
     assert "max-age=31536000" in through_proxy.headers["Strict-Transport-Security"]
     assert requests.get(f"{server}/readyz", timeout=10).status_code == 200
-
-
-def documented_commands() -> list[str]:
-    """Return the curl commands of docs/api.md."""
-    lines = (ROOT / "docs/api.md").read_text().splitlines()
-    return [line.strip() for line in lines if line.startswith("    ") and "curl " in line]
-
-
-def test_the_documented_examples_work(serve: Callable[..., str]) -> None:
-    server = serve()
-    _, key = ApiKey.objects.create_key(name="my-team")
-    script = ["set -e", 'curl() { command curl -sS --fail-with-body "$@"; echo; }', *documented_commands()]
-    environment: dict[str, Any] = {**os.environ, "KEY": key}
-
-    completed = subprocess.run(
-        ["bash", "-c", "\n".join(script).replace("http://127.0.0.1:3000", server)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert len(documented_commands()) >= 15
-    assert completed.returncode == 0, completed.stdout + completed.stderr
-    assert sorted(Person.objects.values_list("github_username", "state")) == [
-        ("ada", "new"),
-        ("bjarne", "new"),
-        ("grace", "paused"),
-        ("ken", "new"),
-    ]
