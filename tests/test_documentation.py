@@ -34,6 +34,7 @@ from tests.documents import (
 )
 from tests.standins import GitHubStandIn, PipedriveStandIn
 from tests.test_alert_rules import ALERT_OF, ALERTS
+from tests.test_deploy import render
 
 PROGRAMS = {
     *("make", ".venv/bin/python", "manage.py", "curl", "printf", "export", "cp", "cd", "git"),
@@ -115,13 +116,7 @@ def test_each_target_of_make_exists(path: Path) -> None:
 def test_each_container_workload_and_secret_exists(path: Path) -> None:
     text = path.read_text()
     compose = yaml.safe_load(read("docker-compose.yml"))["services"]
-    manifests = [
-        document
-        for file in (ROOT / "deploy/kubernetes").rglob("*.yaml")
-        for document in yaml.safe_load_all(file.read_text())
-        if document
-    ]
-    workloads = {(item["kind"], item["metadata"]["name"]) for item in manifests if "metadata" in item}
+    workloads = {(item["kind"], item["metadata"]["name"]) for item in render("base")}
     terraform = "".join(file.read_text() for file in (ROOT / "deploy/terraform").glob("*.tf"))
 
     assert set(re.findall(r"docker compose exec (?:-T )?(\w+)", text)) <= set(compose)
