@@ -36,6 +36,7 @@ from people import backfill
 EX_USAGE = 2
 EX_UNAVAILABLE = 69  # a service is unavailable; here the database
 EX_SOFTWARE = 70  # an internal software error
+EX_STOPPED = 75  # EX_TEMPFAIL: stopped with work left, so start it again
 EX_CONFIG = 78  # configuration error
 EX_INTERRUPTED = 130  # the shell's code for a process that SIGINT has ended
 

@@ -171,7 +171,7 @@ class Claims:
             return Person.objects.filter(pk__in=unlocked).update(**columns)
 
     @retried
-    def count_free(self, due: Q, limit: int) -> int:
+    def count_free(self, due: Q, limit: int | None = None) -> int:
         """How many people are due and free, counted up to `limit`."""
         return self._free(due).order_by()[:limit].count()
 

@@ -1,7 +1,8 @@
 """Reports the runs for all people to a health check service, which raises an alarm when they stop coming.
 
 The protocol of healthchecks.io and its like: https://healthchecks.io/docs/http_api/ - a POST to URL/start, and at the
-end to URL or, after a failure, to URL/fail, with the last lines of the log. `rid` joins the two.
+end to URL or, after a failure, to URL/fail, with the last lines of the log. A run that was stopped, and that
+a scheduler starts again, is neither: its end goes to URL/log. `rid` joins the two.
 """
 
 import logging
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit, urlunsplit
 
+from gisttracker.environment import EX_STOPPED
 from sync.clients import webhook
 
 log = logging.getLogger(__name__)
@@ -40,7 +42,7 @@ class LogTail(logging.Handler):
 
 @contextmanager
 def ping(url: str, formatter: logging.Formatter) -> Iterator[None]:
-    """Report the beginning and the end of the block. An exception, or an exit code that is not 0, is a failure."""
+    """Report the beginning and the end of the block. An exception, or another exit code than 0 or 75, is a failure."""
     if not url:
         yield
         return
@@ -50,7 +52,7 @@ def ping(url: str, formatter: logging.Formatter) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        end = "fail" if _is_failure(error) else ""
+        end = "log" if _is_stopped(error) else "fail" if _is_failure(error) else ""
         _finish(f"{_extend(url, end)}rid={rid}", "\n".join([tail.read(), *_describe(error)]).strip(), start)
         raise
     else:
@@ -69,6 +71,10 @@ def _extend(url: str, path: str) -> str:
 
 def _is_failure(error: BaseException) -> bool:
     return not isinstance(error, SystemExit) or error.code not in (None, 0)
+
+
+def _is_stopped(error: BaseException) -> bool:
+    return isinstance(error, SystemExit) and error.code == EX_STOPPED
 
 
 def _describe(error: BaseException) -> list[str]:

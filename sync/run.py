@@ -68,6 +68,7 @@ class Run:
         self._pushed = PushResults(context, self.push_lane, self._pusher)
         self._group_started_at = 0.0
         self._is_polling = True
+        self.is_time_over = False  # max_seconds have passed
         self._people_left = context.options.max_people or float("inf")
         self._runs = 1
         self._next_tick = self._next_heartbeat = self._next_renewal = 0.0
@@ -149,11 +150,22 @@ class Run:
 
     def _due_for_push(self) -> Q:
         options = self.context.options
-        if self._is_polling or options.requested_only or self.context.summary.limit_reached:
+        if options.requested_only:
+            people = due_for_push_since(self.record.round_started_at, self.context.clock(), edits=options.push_edits)
+        elif self._is_polling or self.context.summary.limit_reached:
             people = due_for_push_since(self.record.started_at, self.context.clock(), edits=options.push_edits)
         else:
             people = due_for_push(self.record.round_started_at, self.context.clock(), edits=options.push_edits)
         return people & has_login(options.people) if options.people else people
+
+    def describe_work_left(self) -> str:
+        """ "3 people to poll, 2 people with gists to push": who is due and free when the run has ended."""
+        self._is_polling = False
+        polls = self.poll_lane.claims.count_free(self._due_for_poll()) if self._people_left else 0
+        pushes = self.push_lane.claims.count_free(self._due_for_push())
+        parts = [ngettext("%d person to poll", "%d people to poll", polls) % polls] if polls else []
+        with_gists = ngettext("%d person with gists to push", "%d people with gists to push", pushes) % pushes
+        return ", ".join([*parts, *([with_gists] if pushes else [])])
 
     # --- poll and push: called in the threads of the lanes ---
     def _poll(self, person: Person) -> PollResult:
@@ -284,7 +296,7 @@ class Run:
         self._next_tick = now + TICK_SECONDS
         self.progress(self._polled_count)
         if now >= self._deadline:
-            self.context.summary.limit_reached = True
+            self.context.summary.limit_reached = self.is_time_over = True
             self.context.stopping.set()
         if now >= self._next_heartbeat:
             self._next_heartbeat = now + min(HEARTBEAT_SECONDS, lease_seconds / 3)

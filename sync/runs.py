@@ -31,7 +31,8 @@ TOKEN_LENGTH = 28  # characters; a lane adds its name, and a lease holder has ro
 def open_run(clock: Clock, lease_seconds: int, trigger: str) -> SyncRun:
     """Create a run's row. Runs that have died are marked as crashed, and their people are free again.
 
-    Overlapping runs for everyone share one round, so that each person is polled once in a round.
+    Overlapping runs for everyone share one round, so that each person is polled once in a round. A run for requested
+    people continues the pushes of an interrupted one.
     """
     now = clock()
     number_unnumbered_gists()
@@ -40,6 +41,8 @@ def open_run(clock: Clock, lease_seconds: int, trigger: str) -> SyncRun:
     round_start = None
     if trigger in ROUND_TRIGGERS:
         round_start = running.filter(trigger__in=ROUND_TRIGGERS).aggregate(start=Min("round_started_at"))["start"]
+    elif trigger == "requested" and (interrupted := find_interrupted(now, lease_seconds)):
+        round_start = interrupted.round_started_at
     return SyncRun.objects.create(
         token=uuid.uuid4().hex[:TOKEN_LENGTH],
         started_at=now,
@@ -50,6 +53,19 @@ def open_run(clock: Clock, lease_seconds: int, trigger: str) -> SyncRun:
         pid=os.getpid(),
         version=__version__,
     )
+
+
+@retried
+def find_interrupted(now: datetime, lease_seconds: int) -> SyncRun | None:
+    """The last run that ended, if a signal or one of its limits has stopped it. None while one for everyone goes on.
+
+    Nobody else pushes before the next round what it has polled. The last run only, so that an outage or a limit, which
+    ends the run that continues, is not met again every few minutes.
+    """
+    if _alive(now, lease_seconds).filter(trigger__in=ROUND_TRIGGERS).exists():
+        return None
+    last = SyncRun.objects.exclude(outcome=Outcome.RUNNING).order_by("-id").first()
+    return last if last and last.outcome == Outcome.STOPPED else None
 
 
 @retried

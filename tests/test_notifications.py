@@ -23,6 +23,7 @@ from tests.conftest import ROOT, Sync, Worker
 from tests.factories import create_person, let_time_pass
 from tests.standins import GitHubStandIn, PipedriveStandIn, WebhookStandIn, reset, respond, silence
 from tests.standins.faults import Fault
+from tests.with_mysql import free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PROBLEM = Problem(Code.POLLS_STALE, "8 people were not polled.", "See the log.")
@@ -249,6 +250,21 @@ def test_a_failed_run_reports_the_end_of_its_log_without_secrets(
     text = pinged.requests[1].body.decode()
     assert "returned 502" in text
     assert text.endswith("exit code 3")
+
+
+def test_a_run_that_is_stopped_and_started_again_is_no_failure(
+    pinged: WebhookStandIn, worker: Worker, ada: Person
+) -> None:
+    process = worker(
+        PING_URL=f"{pinged.url}/ping/uuid", DATABASE_HOST="127.0.0.1", DATABASE_PORT=str(free_port())
+    )  # It waits for the database.
+    assert process.stderr
+    process.stderr.readline()
+    process.terminate()
+
+    process.communicate(timeout=60)
+
+    assert (process.returncode, paths(pinged)) == (75, ["/ping/uuid/start", "/ping/uuid/log"])
 
 
 @pytest.mark.parametrize("arguments", [["--requested"], ["--person", "ada"], ["--dry-run"]])

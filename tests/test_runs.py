@@ -1,7 +1,6 @@
 """The rows of runs; how runs are limited and stopped; sync_status."""
 
 import json
-import signal
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -21,41 +20,6 @@ from tests.factories import create_gists, create_run, let_time_pass, track, trac
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond, silence
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_the_run_after_the_current_request(
-    number: signal.Signals,
-    ada: Person,
-    github: GitHubStandIn,
-    pipedrive: PipedriveStandIn,
-    worker: Worker,
-    during_request: DuringRequest,
-) -> None:
-    github.publish("ada")
-    github.publish("ada")
-
-    def send_signal() -> None:
-        """Return when the main thread, which writes the heartbeats, has certainly handled the signal."""
-        process.send_signal(number)
-        for _ in range(2):
-            wait_for_heartbeat()
-
-    during_request(pipedrive, "create_activity", send_signal)
-    process = worker(SYNC_LEASE_SECONDS="5")
-
-    output, errors = process.communicate(timeout=120)
-
-    run = SyncRun.objects.get()
-    assert (process.returncode, run.outcome, json.loads(output)["outcome"]) == (0, "stopped", "stopped"), errors
-    assert not Person.objects.exclude(leased_until=None).exists()
-    assert list(Gist.objects.order_by("id").values_list("push_state", flat=True)) == ["pushed", "pending"]
-    assert len(pipedrive.activities) == 1
-
-
-def wait_for_heartbeat() -> None:
-    before = SyncRun.objects.get().heartbeat_at
-    wait_until(lambda: SyncRun.objects.get().heartbeat_at > before)
 
 
 def test_a_crashed_run_is_closed_by_the_next_and_keeps_its_counts(

@@ -17,7 +17,7 @@ from django.utils.translation import ngettext
 from gisttracker import logs
 from gisttracker.commands import GisttrackerCommand, whole_number
 from gisttracker.database import retried
-from gisttracker.environment import EX_CONFIG, EX_INTERRUPTED, exit_with_config_error
+from gisttracker.environment import EX_CONFIG, EX_INTERRUPTED, EX_STOPPED, exit_with_config_error
 from people.models import Person
 from sync import claims
 from sync.alarms import report_health
@@ -35,8 +35,8 @@ from sync.poll import MAX_CHECKED_DAILY
 from sync.preconditions import find_setting_problem, format_token_warning
 from sync.progress import progress_bar
 from sync.run import Run
-from sync.runs import Outcome, close_run, open_run, record_refused_start
-from sync.stopping import stop_on_signals
+from sync.runs import Outcome, close_run, find_interrupted, open_run, record_refused_start
+from sync.stopping import StopSignals, stop_on_signals
 from sync.summary import Summary
 
 log = logging.getLogger(__name__)
@@ -56,11 +56,15 @@ class Command(GisttrackerCommand):
     exit_codes = {
         0: (
             "succeeded; also if single people are in trouble (they are listed by reason), if rate limits or its own "
-            "limits left work for the next run, and after SIGTERM or Ctrl-C, which end the run after its requests"
+            "limits left work for the next run, and if SIGTERM or Ctrl-C stopped it when no work was left"
         ),
         EX_FAILED: (
             "an API is down, more than five people or gists failed and more than a fifth of all, or the run could do "
             "none of its work"
+        ),
+        EX_STOPPED: (
+            "stopped by SIGTERM or Ctrl-C, after its current requests, with people to poll or gists to push left; or "
+            "by SIGTERM before the run began. Start it again"
         ),
         EX_CONFIG: "a setting is invalid or missing, or an API refused a token or a setting",
         EX_INTERRUPTED: "stopped with Ctrl-C before the run began",
@@ -101,10 +105,14 @@ class Command(GisttrackerCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         trigger = get_trigger(options)
         is_round = trigger in ROUND_TRIGGERS and not options["dry_run"]
-        with ping(settings.PING_URL if is_round else "", logs.TextFormatter()):
-            self._handle(trigger, options)
+        stopping = threading.Event()
+        with (
+            stop_on_signals(stopping) as signals,
+            ping(settings.PING_URL if is_round else "", logs.TextFormatter()),
+        ):
+            self._handle(trigger, options, stopping, signals)
 
-    def _handle(self, trigger: str, options: dict[str, Any]) -> None:
+    def _handle(self, trigger: str, options: dict[str, Any], stopping: threading.Event, signals: StopSignals) -> None:
         problem = find_setting_problem(needs_pipedrive=not options["dry_run"])
         if problem:
             self._refuse_to_start(trigger, problem)
@@ -113,7 +121,6 @@ class Command(GisttrackerCommand):
         due = self._due(logins, options["requested"], clock)
         if not settings.GITHUB_TOKEN:
             log.warning("%s", format_token_warning(Person.objects.filter(due)))
-        stopping = threading.Event()
         github = GitHubClient(
             settings.GITHUB_API_URL,
             settings.GITHUB_TOKEN,
@@ -123,22 +130,22 @@ class Command(GisttrackerCommand):
             stopping=stopping,
             timing=self.timing,
         )
-        with stop_on_signals(stopping):
-            if options["dry_run"]:
-                self._dry_run(due, github, options)
-            elif options["requested"] and not Person.objects.filter(due).exists():
-                self._print_nothing_to_do(options["json"])  # Usual every few minutes; such a run gets no row.
-                report_health(clock)
-            else:
-                pipedrive = PipedriveClient(
-                    settings.PIPEDRIVE_API_URL,
-                    settings.PIPEDRIVE_TOKEN,
-                    concurrency=options["concurrency"],
-                    stopping=stopping,
-                    timing=self.timing,
-                )
-                context = RunContext(build_options(logins, options), github, pipedrive, clock, stopping)
-                self._run(context, trigger, Person.objects.filter(due).count(), options)
+        signals.begin()
+        if options["dry_run"]:
+            self._dry_run(due, github, options)
+        elif options["requested"] and not Person.objects.filter(due | self._interrupted(clock)).exists():
+            self._print_nothing_to_do(options["json"])  # Usual every few minutes; such a run gets no row.
+            report_health(clock)
+        else:
+            pipedrive = PipedriveClient(
+                settings.PIPEDRIVE_API_URL,
+                settings.PIPEDRIVE_TOKEN,
+                concurrency=options["concurrency"],
+                stopping=stopping,
+                timing=self.timing,
+            )
+            context = RunContext(build_options(logins, options), github, pipedrive, clock, stopping)
+            self._run(context, trigger, Person.objects.filter(due).count(), options)
 
     @staticmethod
     def _refuse_to_start(trigger: str, problem: str) -> NoReturn:
@@ -173,6 +180,14 @@ class Command(GisttrackerCommand):
             return claims.requested(now) | claims.watched(now, now)
         return claims.due_for_poll(now, now)
 
+    @staticmethod
+    def _interrupted(clock: Clock) -> Q:
+        """People whose push a stopped run has left; see sync.runs.find_interrupted."""
+        run = find_interrupted(clock(), settings.SYNC_LEASE_SECONDS)
+        if run is None:
+            return Q(pk__in=[])
+        return claims.due_for_push_since(run.round_started_at, clock(), edits=settings.PUSH_EDITS)
+
     def _dry_run(self, due: Q, github: GitHubClient, options: dict[str, Any]) -> None:
         lines: list[str] = []
         problems: list[str] = []
@@ -206,17 +221,22 @@ class Command(GisttrackerCommand):
         logs.bind_global(run=record.pk)
         with progress_bar(min(people, options["max_people"] or people), context.summary) as progress:
             try:
-                Run(record, context, progress)()
+                run = Run(record, context, progress)
+                run()
             except BaseException as error:
                 context.summary.problem(f"The run ended with {type(error).__name__}")
                 close_run(record, context, Outcome.FAILED)
                 report_health(context.clock)
                 raise
-        was_stopped = context.stopping.is_set() and not context.summary.limit_reached
+        was_stopped = context.stopping.is_set() and not run.is_time_over
+        work_left = run.describe_work_left() if was_stopped else ""
+        if work_left:
+            context.summary.problem(f"Stopped by a signal with work left: {work_left}. The next run continues.")
         close_run(record, context, context.summary.outcome(context.circuit_errors, was_stopped=was_stopped))
         report_health(context.clock)
         self._print_summary(record, context, time.monotonic() - started, options["json"])
-        code = EXIT_CODES.get(Outcome(record.outcome), 0)
+        is_interrupted = work_left and record.outcome == Outcome.STOPPED
+        code = EX_STOPPED if is_interrupted else EXIT_CODES.get(Outcome(record.outcome), 0)
         if code:
             sys.exit(code)
 

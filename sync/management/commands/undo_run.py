@@ -57,7 +57,8 @@ class Command(GisttrackerCommand):
         stopping = threading.Event()
         pipedrive = PipedriveClient(settings.PIPEDRIVE_API_URL, settings.PIPEDRIVE_TOKEN, stopping=stopping)
         keep_pause(pipedrive, clock)
-        with stop_on_signals(stopping):
+        with stop_on_signals(stopping) as signals:
+            signals.begin()
             self._undo(run, pipedrive, clock, dry_run=options["dry_run"])
 
     def _undo(self, run: SyncRun, pipedrive: PipedriveClient, clock: Clock, *, dry_run: bool) -> None:
