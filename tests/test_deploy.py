@@ -263,14 +263,6 @@ def test_network_policies_deny_by_default_and_allow_only_public_https_to_sync() 
     assert "egress" not in find("NetworkPolicy", "web")["spec"]
 
 
-def test_terraform_makes_a_policy_of_each_alert_and_sends_it_to_an_address() -> None:
-    text = (ROOT / "deploy/terraform/alerts.tf").read_text()
-
-    assert 'yamldecode(file("${path.module}/../alerts.yaml"))' in text
-    assert "notification_channels = [google_monitoring_notification_channel.email.name]" in text
-    assert 'variable "alert_email"' in (ROOT / "deploy/terraform/variables.tf").read_text()
-
-
 # --- image and workflows ---
 def test_the_image_runs_as_a_numeric_user_and_contains_no_tests() -> None:
     text = (ROOT / "Dockerfile").read_text()

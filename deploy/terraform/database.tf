@@ -8,7 +8,7 @@ resource "google_sql_database_instance" "main" {
   name                = "gisttracker"
   region              = var.region
   database_version    = "MYSQL_8_4"
-  deletion_protection = var.deletion_protection
+  deletion_protection = var.deletion_protection # against Terraform; the setting below is against everything else
 
   settings {
     tier                        = var.database_tier
@@ -16,6 +16,7 @@ resource "google_sql_database_instance" "main" {
     availability_type           = "ZONAL"
     disk_autoresize             = true
     deletion_protection_enabled = var.deletion_protection
+    retain_backups_on_delete    = true
 
     ip_configuration {
       ipv4_enabled    = false
@@ -50,6 +51,8 @@ resource "google_sql_database" "main" {
   instance  = google_sql_database_instance.main.name
   charset   = "utf8mb4"
   collation = "utf8mb4_0900_ai_ci"
+  # Terraform replaces a database whose character set changes. It must not drop the data for that.
+  deletion_policy = var.deletion_protection ? "ABANDON" : "DELETE"
 }
 
 resource "google_sql_user" "main" {

@@ -17,8 +17,12 @@ resource "google_iam_workload_identity_pool_provider" "github" {
     "google.subject"       = "assertion.sub"
     "attribute.repository" = "assertion.repository"
   }
-  # Only the main branch of this repository.
-  attribute_condition = "assertion.repository == '${var.github_repository}' && assertion.ref == 'refs/heads/main'"
+  # Only the workflow cd.yml on the main branch of this repository.
+  attribute_condition = join(" && ", [
+    "assertion.repository == '${var.github_repository}'",
+    "assertion.ref == 'refs/heads/main'",
+    "assertion.workflow_ref == '${var.github_repository}/.github/workflows/cd.yml@refs/heads/main'",
+  ])
   oidc {
     issuer_uri = "https://token.actions.githubusercontent.com"
   }

@@ -1,8 +1,8 @@
 locals {
-  apis = [
+  apis = concat([
     "artifactregistry", "certificatemanager", "compute", "container", "iam", "iamcredentials", "monitoring",
     "secretmanager", "servicenetworking", "sqladmin", "sts",
-  ]
+  ], var.binary_authorization ? ["binaryauthorization"] : [])
 }
 
 resource "google_project_service" "required" {

@@ -11,6 +11,7 @@ locals {
       DATABASE_CIDR=${google_sql_database_instance.main.private_ip_address}/32
       ADDRESS_NAME=${google_compute_global_address.web.name}
       CERTIFICATE_MAP=${google_certificate_manager_certificate_map.web.name}
+      SOURCE_REPOSITORY=${var.github_repository}
     END
   }
 }

@@ -21,7 +21,7 @@ variable "domain" {
   description = "The host name of the service. Its A record must point to the output address."
   type        = string
   validation {
-    condition     = can(regex("^([a-z0-9-]+\\.)+[a-z]{2,}$", var.domain))
+    condition     = can(regex("^([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)+[a-z]{2,}$", var.domain))
     error_message = "A domain must look like gists.example.com."
   }
 }
@@ -40,7 +40,7 @@ variable "database_tier" {
   type        = string
   default     = "db-g1-small"
   validation {
-    condition     = startswith(var.database_tier, "db-")
+    condition     = can(regex("^db-[a-z0-9-]+$", var.database_tier))
     error_message = "A tier must start with db-, such as db-g1-small or db-custom-2-7680."
   }
 }
@@ -49,13 +49,21 @@ variable "deletion_protection" {
   description = "Whether the cluster and the database are protected against deletion."
   type        = bool
   default     = true
+  nullable    = false
+}
+
+variable "binary_authorization" {
+  description = "Whether the cluster runs only images of this project's repository. The policy applies to the whole project."
+  type        = bool
+  default     = false
+  nullable    = false
 }
 
 variable "alert_email" {
   description = "The address that alerts are sent to."
   type        = string
   validation {
-    condition     = can(regex("^[^@ ]+@[^@ ]+\\.[^@ ]+$", var.alert_email))
+    condition     = can(regex("^[^@\\s]+@[^@\\s]+\\.[^@\\s]+$", var.alert_email))
     error_message = "An address must look like oncall@example.com."
   }
 }
