@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from gisttracker.environment import VARIABLES
+from gisttracker.environment import EX_STOPPED, VARIABLES
+from gisttracker.management.commands.wait_for_database import DEFAULT_TIMEOUT
 from tests.conftest import ROOT
 
 # Settings for development only.
@@ -241,6 +243,28 @@ def test_cron_jobs_have_the_expected_schedule_and_command(name: str, schedule: s
     assert container["command"][3 : 3 + len(arguments)] == arguments
     minutes = int(container["command"][container["command"].index("--max-minutes") + 1])
     assert minutes * 60 < job["activeDeadlineSeconds"]
+
+
+@pytest.mark.parametrize("name", ["sync-gists", "sync-requested", "prune"])
+def test_a_pod_that_was_evicted_or_stopped_with_work_left_is_replaced_at_once(name: str) -> None:
+    job = find("CronJob", name)["spec"]["jobTemplate"]["spec"]
+    evicted, stopped = job["podFailurePolicy"]["rules"]
+
+    assert evicted == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
+    killed_by_sigterm = 128 + signal.SIGTERM
+    codes = {"operator": "In", "values": [EX_STOPPED, killed_by_sigterm]}
+    assert stopped == {"action": "Ignore", "onExitCodes": codes}
+    assert job["backoffLimit"] == 0  # Every other end waits for the next schedule.
+    assert job["template"]["spec"]["restartPolicy"] == "Never"  # A podFailurePolicy requires it.
+
+
+def test_migrate_waits_for_the_database_and_has_time_and_memory_for_the_migrations() -> None:
+    migrate = find("Job", "migrate")
+    (container,) = pod_spec(migrate)["containers"]
+
+    assert container["command"][-1].startswith("python manage.py wait_for_database && exec python manage.py migrate")
+    assert migrate["spec"]["activeDeadlineSeconds"] >= DEFAULT_TIMEOUT + 600
+    assert container["resources"]["requests"]["memory"] == container["resources"]["limits"]["memory"] == "512Mi"
 
 
 def test_old_rows_are_deleted_once_a_day_by_a_pod_that_reaches_the_database_only() -> None:
