@@ -10,10 +10,13 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends build-essential default-libmysqlclient-dev pkg-config \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 WORKDIR /build
-COPY requirements.txt ./
+COPY requirements-build.txt requirements.txt ./
+# As in the Makefile: every file has a hash, and the build of mysqlclient downloads nothing.
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_REQUIRE_HASHES=1
 RUN python -m venv /opt/venv \
-    && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check -r requirements.txt \
-    && /opt/venv/bin/pip uninstall --yes --quiet pip
+    && /opt/venv/bin/pip install -r requirements-build.txt \
+    && /opt/venv/bin/pip install --no-build-isolation -r requirements.txt \
+    && /opt/venv/bin/pip uninstall --yes --quiet setuptools pip
 
 FROM python:${PYTHON_VERSION}-slim
 # hadolint ignore=DL3008

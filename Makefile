@@ -5,11 +5,16 @@ RUNTIME := .venv/.runtime
 TOOLS := .venv/.tools
 NODE_TOOLS := .venv/node/.installed
 
+# Every installed file has a hash in a requirements file. Packages are built without isolation, because pip does not check
+# what it downloads into an isolated build; requirements-build.txt has what the build needs.
+PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-build-isolation
+REQUIREMENTS := requirements-build requirements tests/requirements
+
 # Node.js is one of the tools in .venv; redocly reports its use unless this is switched off.
 NODE = PATH="$(CURDIR)/$(BIN):$(CURDIR)/.venv/node/node_modules/.bin:$$PATH" REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run sync test kills fuzz attack bench bench-api bench-compare bench-admin bench-sync cover lint screenshots openapi settings format clean wipe
+.PHONY: help build demo run sync test kills fuzz attack bench bench-api bench-compare bench-admin bench-sync cover lint screenshots openapi settings format pins upgrade clean wipe
 
 help: ## list the available commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,6 +100,17 @@ settings: $(RUNTIME) ## write the table of all settings into docs/settings.md, w
 format: $(TOOLS) ## format the Python code with ruff
 	@$(BIN)/ruff format -q .
 
+pins: $(TOOLS) ## compile the .in files into the .txt files with hashes, and keep all versions that still fit
+	@for name in $(REQUIREMENTS); do \
+	    $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes $(UPGRADE) \
+	        --output-file $$name.txt $$name.in || exit 1; \
+	done
+	@git diff --unified=0 -- $(REQUIREMENTS:%=%.txt) | grep -E '^[-+][A-Za-z0-9].*==' || echo "No version changed."
+	@echo "Check the result with \`make lint test\`, which installs it, and commit the .in and .txt files together."
+
+upgrade: UPGRADE := --upgrade
+upgrade: pins ## like pins, but with the newest versions that the .in files allow
+
 clean: ## remove what can be built again: .venv, caches and collected files; data is kept
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis static-collected htmlcov .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -103,11 +119,12 @@ wipe: clean ## remove also the data of `make run`: the SQLite database with all 
 	@echo "Deleting all data of make run: gisttracker.sqlite3 (people, gists, API keys, logins) and .secret-key."
 	rm -f .secret-key gisttracker.sqlite3 gisttracker.sqlite3-shm gisttracker.sqlite3-wal
 
-$(RUNTIME): requirements.txt
+$(RUNTIME): requirements-build.txt requirements.txt
 	@PYTHON="$(PYTHON)" sh tests/install-system-packages.sh build
 	@echo "Installing the service's packages into .venv ..."
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt
+	@$(PIP_INSTALL) -r requirements-build.txt
+	@$(PIP_INSTALL) -r requirements.txt
 	@touch $@
 
 $(NODE_TOOLS): $(TOOLS) tests/clients/package.json tests/clients/package-lock.json
@@ -117,7 +134,8 @@ $(NODE_TOOLS): $(TOOLS) tests/clients/package.json tests/clients/package-lock.js
 	@cd .venv/node && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel error
 	@touch $@
 
+# Python compiles the modules that it imports; compiling all of them here takes a third of the time of the installation.
 $(TOOLS): $(RUNTIME) tests/requirements.txt
 	@echo "Installing the development tools into .venv ..."
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -r tests/requirements.txt
+	@$(PIP_INSTALL) --no-compile -r tests/requirements.txt
 	@touch $@
