@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
+from gisttracker import __version__
 from people.keys import create_key
 from people.models import Gist, Person, Visit
 from sync.models import Alarm, ApiState, PushAttempt, SyncRun
@@ -67,7 +68,7 @@ def _create_runs(rng: random.Random, now: datetime) -> list[SyncRun]:
                 finished_at=started + timedelta(seconds=rng.randint(20, 400)),
                 counts=counts,
                 errors="GitHub failed 5 times in a row; last error: returned 502" if outcome == "failed" else "",
-                version="1.0.0",
+                version=__version__,
             )
         )
     return runs

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from gisttracker import __version__
+
 LIMITS: dict[str, Any] = {
     "github": {"remaining": 4996.0, "reset": 1795000000.0, "requests": 123, "stopped": "", "resets_at": None},
     "pipedrive": {
@@ -49,7 +51,7 @@ RUN: dict[str, Any] = {
     "limits": LIMITS,
     "problems": [],
     "host": "sync-gists-29384",
-    "version": "1.0.0",
+    "version": __version__,
 }
 REASON: dict[str, Any] = {
     "reason": "Pipedrive person 7 was deleted",
