@@ -34,9 +34,10 @@ sync: $(RUNTIME) ## run one sync against the real APIs; requires PIPEDRIVE_TOKEN
 	@$(BIN)/python manage.py migrate --verbosity 0
 	@$(BIN)/python manage.py sync_gists
 
-test: $(TOOLS) $(NODE_TOOLS) ## run the test suite on SQLite, then on a temporary MySQL-compatible server
-	@sh tests/install-system-packages.sh server || [ -z "$$CI" ]
-	@sh tests/install-system-packages.sh tools || [ -z "$$CI" ]
+# The system packages first, all at once, so that SYSTEM_PACKAGES=no names all of them.
+test: ## run the test suite on SQLite, then on a temporary MySQL-compatible server
+	@PYTHON="$(PYTHON)" sh tests/install-system-packages.sh $(if $(wildcard $(RUNTIME)),,build) server tools
+	@$(MAKE) --no-print-directory $(TOOLS) $(NODE_TOOLS)
 	@echo "--- on SQLite"
 	@DATABASE_HOST= $(BIN)/python -m pytest -q -n 4 $(ARGS)
 	@echo "--- on a MySQL-compatible server"

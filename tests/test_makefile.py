@@ -1,15 +1,21 @@
-"""`make clean` and `make wipe`."""
+"""The Makefile: the data that `make clean` keeps and the system packages."""
 
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
 
+MAKE = shutil.which("make") or "make"
 DATA = {".secret-key", "gisttracker.sqlite3", "gisttracker.sqlite3-shm", "gisttracker.sqlite3-wal", ".env"}
 PRODUCTS = (".venv", ".mypy_cache", "static-collected", "people/__pycache__")
+HOOKS = [
+    hook for repo in yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"] for hook in repo["hooks"]
+]
 
 
 def make(folder: Path, target: str) -> tuple[set[str], str]:
@@ -34,6 +40,113 @@ def test_make_wipe_deletes_data_after_a_message(tmp_path: Path) -> None:
     assert output.index("Deleting all data") < output.index("rm -f .secret-key")
 
 
-@pytest.mark.parametrize("target", ["clean", "wipe"])
-def test_make_lists_what_is_deleted(target: str) -> None:
+@pytest.mark.parametrize("target", ["clean", "wipe", "pins", "upgrade"])
+def test_make_lists_what_it_can_do(target: str) -> None:
     assert f"make {target}" in subprocess.run(["make", "-C", str(ROOT)], capture_output=True, text=True).stdout
+
+
+# --- system packages ---
+class Machine:
+    """A folder with the Makefile, and a PATH without compiler and browser, on which apt-get only records its calls."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.programs = folder / "programs"
+        (folder / "tests").mkdir()
+        self.programs.mkdir()
+        for name in ("Makefile", "tests/install-system-packages.sh"):
+            shutil.copy(ROOT / name, folder / name)
+        for name in ("sh", "mktemp", "rm", "tail", "true"):
+            (self.programs / name).symlink_to(shutil.which(name) or name)
+        self.add("id", "echo 1000")
+        self.add("sudo", '[ "$1" != -n ] || shift\nexec "$@"')
+        self.add("apt-get", 'echo "apt-get $*" >>calls')
+
+    def add(self, name: str, script: str) -> None:
+        (self.programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (self.programs / name).chmod(0o755)
+
+    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        environment = {"PATH": str(self.programs), "PYTHON": sys.executable, **environment}
+        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
+
+    def install(self, *groups: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return self.run("sh", "tests/install-system-packages.sh", *groups, **environment)
+
+    @property
+    def calls(self) -> list[str]:
+        file = self.folder / "calls"
+        return file.read_text().splitlines() if file.exists() else []
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+TOOLS_COMMAND = "sudo apt-get -qq update && sudo apt-get -qq -y --no-install-recommends install chromium prometheus"
+
+
+def test_the_command_is_printed_before_system_packages_are_installed(machine: Machine) -> None:
+    machine.add("apt-get", 'echo "apt-get $*" >>calls\n[ "$2" = update ] || { echo no space left >&2; exit 1; }')
+
+    completed = machine.install("tools", CI="true")
+
+    assert TOOLS_COMMAND.replace("sudo ", "").split(" && ") == machine.calls
+    assert completed.stdout.splitlines()[1].strip() == TOOLS_COMMAND
+    assert completed.returncode == 1
+    assert "no space left" in completed.stderr
+
+
+@pytest.mark.parametrize("groups", [["build"], ["server", "tools"]])
+def test_nothing_is_installed_where_it_is_forbidden(machine: Machine, groups: list[str]) -> None:
+    completed = machine.install(*groups, SYSTEM_PACKAGES="no")
+
+    assert completed.returncode == 1
+    assert re.search(r"^    sudo apt-get -qq update && sudo apt-get .* install \w+", completed.stderr, re.MULTILINE)
+    assert machine.calls == []
+
+
+def test_root_needs_no_sudo(machine: Machine) -> None:
+    machine.add("id", "echo 0")
+
+    completed = machine.install("tools", SYSTEM_PACKAGES="no")
+
+    assert TOOLS_COMMAND.replace("sudo ", "") in completed.stderr
+    assert "sudo" not in completed.stderr
+
+
+@pytest.mark.parametrize(
+    ("groups", "environment", "exit_code"),
+    [(["tools"], {}, 0), (["tools"], {"CI": "true"}, 1), (["build", "tools"], {}, 1)],
+)
+def test_without_sudo_only_the_tests_can_do_without_packages(
+    machine: Machine, groups: list[str], environment: dict[str, str], exit_code: int
+) -> None:
+    machine.add("sudo", "exit 1")
+
+    completed = machine.install(*groups, **environment)
+
+    assert completed.returncode == exit_code
+    assert "chromium prometheus" in completed.stderr
+    assert machine.calls == []
+
+
+@pytest.mark.parametrize(
+    ("target", "packages"), [("demo", {"build-essential"}), ("test", {"build-essential", "chromium", "prometheus"})]
+)
+@pytest.mark.parametrize("is_in_environment", [True, False])
+def test_make_stops_with_the_command_for_all_packages(
+    machine: Machine, target: str, packages: set[str], is_in_environment: bool
+) -> None:
+    arguments = [f"PYTHON={sys.executable}", *([] if is_in_environment else ["SYSTEM_PACKAGES=no"])]
+    for name in ("requirements-build.txt", "requirements.txt"):
+        (machine.folder / name).touch()
+
+    completed = machine.run(MAKE, target, *arguments, **({"SYSTEM_PACKAGES": "no"} if is_in_environment else {}))
+
+    (command,) = re.findall(r"^    sudo .* install (.*)$", completed.stderr, re.MULTILINE)
+    assert completed.returncode == 2
+    assert packages <= set(command.split())
+    assert machine.calls == []
+    assert not (machine.folder / ".venv").exists()
