@@ -9,12 +9,13 @@ NODE_TOOLS := .venv/node/.installed
 # what it downloads into an isolated build; requirements-build.txt has what the build needs.
 PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-build-isolation
 REQUIREMENTS := requirements-build requirements tests/requirements
+LINTERS := python types migrations openapi dockerfile shell yaml workflows deploy
 
 # Node.js is one of the tools in .venv; redocly reports its use unless this is switched off.
 NODE = PATH="$(CURDIR)/$(BIN):$(CURDIR)/.venv/node/node_modules/.bin:$$PATH" REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run sync test kills fuzz attack bench bench-api bench-compare bench-admin bench-sync cover lint screenshots openapi settings format pins upgrade clean wipe
+.PHONY: help build demo run sync test kills fuzz attack bench bench-api bench-compare bench-admin bench-sync cover lint $(LINTERS:%=lint-%) screenshots openapi settings format pins upgrade clean wipe
 
 help: ## list the available commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,18 +76,37 @@ bench-sync: $(TOOLS) ## measure the throughput of sync_gists
 cover: $(TOOLS) ## run the test suite on SQLite and report its coverage
 	@DATABASE_HOST= $(BIN)/python -m pytest -q --cov=people --cov=sync --cov=gisttracker --cov-report=term-missing:skip-covered
 
-lint: $(TOOLS) $(NODE_TOOLS) ## check Python, missing migrations, OpenAPI, the Dockerfile, shell scripts, workflows, manifests and Terraform
+# The hooks in .pre-commit-config.yaml run the same targets.
+lint: $(LINTERS:%=lint-%) ## check Python, missing migrations, OpenAPI, the Dockerfile, shell scripts, workflows, manifests and Terraform
+
+lint-python: $(TOOLS)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+
+lint-types: $(TOOLS)
 	@$(BIN)/mypy .
+
+lint-migrations: $(TOOLS)
 	@DATABASE_HOST= $(BIN)/python manage.py makemigrations --check --dry-run
+
+lint-openapi: $(NODE_TOOLS)
 	@$(NODE) redocly lint --config tests/clients/redocly.yaml tests/openapi.yaml
 	@$(NODE) spectral lint --quiet --fail-severity hint --ruleset tests/clients/spectral.yaml tests/openapi.yaml
+
+lint-dockerfile: $(TOOLS)
 	@$(BIN)/hadolint Dockerfile
+
+lint-shell: $(TOOLS)
 	@$(BIN)/shellcheck tests/install-system-packages.sh tests/lint_deploy.sh .ci/run deploy/*.sh deploy/kubernetes/overlays/local/try.sh
-	@$(BIN)/yamllint --strict --config-file .yamllint.yml .github deploy docker-compose.yml
+
+lint-yaml: $(TOOLS)
+	@$(BIN)/yamllint --strict --config-file .yamllint.yml .github deploy docker-compose.yml .pre-commit-config.yaml
+
+lint-workflows: $(TOOLS)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/actionlint .github/workflows/*.yml
 	@$(BIN)/zizmor --offline --quiet .github
+
+lint-deploy: $(TOOLS)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tests/lint_deploy.sh
 
 screenshots: $(TOOLS) ## take the pictures of the admin in docs/screenshots with the machine's Chromium

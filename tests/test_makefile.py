@@ -1,5 +1,6 @@
-"""The Makefile: the data that `make clean` keeps and the system packages."""
+"""The Makefile: the data that `make clean` keeps, the system packages, and the linters of the commit hooks."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -7,11 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.conftest import ROOT
 
 MAKE = shutil.which("make") or "make"
 DATA = {".secret-key", "gisttracker.sqlite3", "gisttracker.sqlite3-shm", "gisttracker.sqlite3-wal", ".env"}
+(LOCAL_REPOSITORY,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+HOOKS = LOCAL_REPOSITORY["hooks"]
 PRODUCTS = (".venv", ".mypy_cache", "static-collected", "people/__pycache__")
 HOOKS = [
     hook for repo in yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"] for hook in repo["hooks"]
@@ -150,3 +154,33 @@ def test_make_stops_with_the_command_for_all_packages(
     assert packages <= set(command.split())
     assert machine.calls == []
     assert not (machine.folder / ".venv").exists()
+
+
+# --- linters ---
+def test_the_commit_hooks_run_the_linters_of_make_lint() -> None:
+    (linters,) = re.findall(r"^LINTERS := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+    assert [hook["entry"] for hook in HOOKS] == [f"make lint-{name}" for name in linters.split()]
+    assert [hook["id"] for hook in HOOKS] == linters.split()
+    assert all(not hook["pass_filenames"] and hook["language"] == "system" for hook in HOOKS)
+
+
+def test_make_lint_runs_every_linter() -> None:
+    plan = subprocess.run(["make", "-n", "lint"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    for program in (
+        *("ruff check", "ruff format --check", "mypy", "makemigrations --check", "redocly lint", "spectral lint"),
+        *("hadolint", "shellcheck", "yamllint", "actionlint", "zizmor", "lint_deploy.sh"),
+    ):
+        assert f"{program} " in plan or f"{program}\n" in plan, program
+
+
+@pytest.mark.parametrize("hook", HOOKS, ids=lambda hook: hook["id"])
+def test_every_commit_hook_applies_to_a_file(hook: dict[str, str]) -> None:
+    ignored = {".git", ".venv", "node_modules"}
+    files = []
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = [name for name in folders if name not in ignored]
+        files += [os.path.relpath(os.path.join(folder, name), ROOT) for name in names]
+
+    assert any(re.search(hook["files"], file) for file in files)
