@@ -6,8 +6,9 @@ TOOLS := .venv/.tools
 NODE_TOOLS := .venv/node/.installed
 
 # Every installed file has a hash in a requirements file. Packages are built without isolation, because pip does not check
-# what it downloads into an isolated build; requirements-build.txt has what the build needs.
-PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-build-isolation
+# what it downloads into an isolated build; requirements-build.txt has what the build needs. Python compiles the modules
+# that it imports; compiling all of them would take a third of the time of the installation.
+PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-build-isolation --no-compile
 REQUIREMENTS := requirements-build requirements tests/requirements
 LINTERS := python types migrations openapi dockerfile shell yaml workflows deploy
 
@@ -155,8 +156,7 @@ $(NODE_TOOLS): $(TOOLS) tests/clients/package.json tests/clients/package-lock.js
 	@cd .venv/node && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --ignore-scripts --no-audit --no-fund --loglevel error
 	@touch $@
 
-# Python compiles the modules that it imports; compiling all of them here takes a third of the time of the installation.
 $(TOOLS): $(RUNTIME) tests/requirements.txt
 	@echo "Installing the development tools into .venv ..."
-	@$(PIP_INSTALL) --no-compile -r tests/requirements.txt
+	@$(PIP_INSTALL) -r tests/requirements.txt
 	@touch $@
