@@ -176,6 +176,11 @@ class Claims:
         return self._free(due).order_by()[:limit].count()
 
     @retried
+    def count_due(self, due: Q, limit: int) -> int:
+        """How many people are due, free or not, counted up to `limit`."""
+        return Person.objects.filter(due).order_by()[:limit].count()
+
+    @retried
     def _candidates(self, due: Q, limit: int) -> list[int]:
         free = self._free(due)
         with transaction.atomic() if self._skips_locked else nullcontext():

@@ -8,7 +8,7 @@ is sent.
 
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from gisttracker.database import retried
@@ -32,6 +32,10 @@ from sync.restore import RestoreCheck
 MAX_UNKNOWN = 3  # pushes of one person in a row without a clear response: then it is the next person's turn
 BATCH_SIZE = 50  # gists read at once
 State = Gist.PushState
+
+
+class GivenUpError(Exception):
+    """The person is left to another run, between two gists."""
 
 
 class _ReplacedError(Exception):
@@ -58,7 +62,15 @@ class _Progress:
 class Pusher:
     """Pushes people's gists under the leases of the push lane. Thread-safe."""
 
-    def __init__(self, context: RunContext, claims: Claims, run_id: int | None = None) -> None:
+    def __init__(
+        self,
+        context: RunContext,
+        claims: Claims,
+        run_id: int | None = None,
+        gives_up: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`gives_up` is called between two gists: should this person be left to another run?"""
+        self._gives_up = gives_up
         self.refusals = Refusals(context)
         self.linker = Linker(context, claims, self.refusals)
         self._context, self._claims = context, claims
@@ -139,6 +151,8 @@ class Pusher:
     def _push_gists(self, person: Person, progress: _Progress) -> None:
         """_ReplacedError when the person has got another Pipedrive person, once."""
         for gist in self._pending(person, progress.tried):
+            if self._gives_up():
+                raise GivenUpError
             progress.tried.add(gist.pk)
             pipedrive_id = _pipedrive_id(person)
             try:

@@ -30,7 +30,7 @@ from sync.link import LostPersonError
 from sync.models import SyncRun
 from sync.pauses import keep_pause
 from sync.poll import Poll, SuppressedError, poll_person
-from sync.push import Pusher
+from sync.push import GivenUpError, Pusher
 from sync.push_results import PushResult, PushResults
 from sync.refusals import StepRefusedError
 from sync.runs import count_held_by_others, count_running, write_heartbeat
@@ -44,6 +44,7 @@ GROUP_SECONDS = 0.2  # how long a result waits for others
 MAX_GROUP_GISTS = 2000  # polled gists kept in memory before they are written
 TICK_SECONDS = 0.5
 HEARTBEAT_SECONDS = 10.0
+GIVE_UP_SECONDS = 15.0  # for which a run waits at its beginning for people that the others leave to it
 JOIN_SECONDS = TICK_SECONDS + WINDOW_SECONDS + WINDOW_MARGIN  # until the requests of the other runs have expired
 
 
@@ -61,7 +62,7 @@ class Run:
             "push", context.pipedrive.api, self._push, "push_attempted_at", waiting_per_thread=1
         )
         self._store = Store(context, self.poll_lane.claims)
-        self._pusher = Pusher(context, self.push_lane.claims, record.pk)
+        self._pusher = Pusher(context, self.push_lane.claims, record.pk, self.push_lane.gives_up)
         self._verdicts = Verdicts(context)
         self._polled: list[PollResult] = []
         self._polled_count = 0
@@ -70,7 +71,8 @@ class Run:
         self._is_polling = True
         self.is_time_over = False  # max_seconds have passed
         self._people_left = context.options.max_people or float("inf")
-        self._runs = 1
+        self._runs = self._peers = 1  # runs that are alive; those of them that share the people with this one
+        self._expects_people_until = 0.0
         self._next_tick = self._next_heartbeat = self._next_renewal = 0.0
         self._deadline = boot_clock() + (context.options.max_seconds or float("inf"))
 
@@ -97,7 +99,7 @@ class Run:
                 try:
                     self._join_running_runs()
                     self._claim()
-                    while self.poll_lane.held or self.push_lane.held:
+                    while self.poll_lane.held or self.push_lane.held or self._expects_people():
                         self._collect()
                         self._finish_groups()
                         self._tick()
@@ -115,10 +117,11 @@ class Run:
     # --- claim ---
     def _claim(self) -> None:
         if self._is_polling:
-            self._people_left -= self.poll_lane.claim(self._due_for_poll, self._runs, self._people_left)
-            if not self.poll_lane.held:
+            claim, limit = self.poll_lane.claim, self._people_left
+            self._people_left -= claim(self._due_for_poll, self._runs, limit, peers=self._peers)
+            if not self.poll_lane.held and not self._expects_people():
                 self._end_polling()
-        self.push_lane.claim(self._due_for_push, self._runs)
+        self.push_lane.claim(self._due_for_push, self._runs, peers=self._peers)
 
     def _end_polling(self) -> None:
         self._is_polling = False
@@ -150,10 +153,8 @@ class Run:
 
     def _due_for_push(self) -> Q:
         options = self.context.options
-        if options.requested_only:
+        if options.requested_only or self._is_polling or self.context.summary.limit_reached:
             people = due_for_push_since(self.record.round_started_at, self.context.clock(), edits=options.push_edits)
-        elif self._is_polling or self.context.summary.limit_reached:
-            people = due_for_push_since(self.record.started_at, self.context.clock(), edits=options.push_edits)
         else:
             people = due_for_push(self.record.round_started_at, self.context.clock(), edits=options.push_edits)
         return people & has_login(options.people) if options.people else people
@@ -188,7 +189,7 @@ class Run:
         result = PushResult(person)
         try:
             self._pusher.push_person(person, result.refusals, is_lost=person.pk in self._pushed.lost)
-        except (CircuitOpenError, RunStoppedError, LeaseLostError):
+        except (CircuitOpenError, RunStoppedError, LeaseLostError, GivenUpError):
             result.is_attempted = False
         except LostPersonError as error:
             result.reason, result.is_lost = str(error), True
@@ -284,6 +285,8 @@ class Run:
     def _join_running_runs(self) -> None:
         """Wait until the other runs have noticed this one, and leave it its share of Pipedrive's rate limit."""
         self._count_runs()
+        if self._peers > 1:
+            self._expects_people_until = boot_clock() + GIVE_UP_SECONDS
         if self._runs > 1:
             pause = Pause(JOIN_SECONDS, False, "other runs make room for this one")
             self.context.pipedrive.api.limiter.pause(pause)
@@ -306,11 +309,24 @@ class Run:
             for lane in (self.poll_lane, self.push_lane):
                 lane.claims.renew(lane.held)
         self._count_runs()
-        if self._is_polling:
+        if self._is_polling or self._expects_people():
             self.poll_lane.may_find_people = self.push_lane.may_find_people = True
 
+    def _expects_people(self) -> bool:
+        """May other runs, which have people claimed, still leave some of them to this one?"""
+        if self.context.stopping.is_set() or self._peers == 1 or boot_clock() > self._expects_people_until:
+            return False
+        due = self._due_for_push() | (self._due_for_poll() if self._is_polling else Q(pk__in=[]))
+        return count_held_by_others(self.record, due, self.context.clock())[0] > 0
+
     def _count_runs(self) -> None:
-        self._runs = count_running(self.context.clock(), self.context.options.lease_seconds)
+        before = self._peers
+        lease_seconds = self.context.options.lease_seconds
+        self._runs, self._peers = count_running(self.record, self.context.clock(), lease_seconds)
+        if self._peers != before:
+            self._people_left += self.poll_lane.share(self._due_for_poll, self._peers)
+            self.push_lane.share(self._due_for_push, self._peers)
+            self.poll_lane.may_find_people = self.push_lane.may_find_people = True
         for client in (self.context.github, self.context.pipedrive):
             client.api.limiter.runs = self._runs
 

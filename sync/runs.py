@@ -77,9 +77,11 @@ def record_refused_start(clock: Clock, lease_seconds: int, trigger: str, message
 
 
 @retried
-def count_running(now: datetime, lease_seconds: int) -> int:
-    """How many runs are alive; at least 1, the one that asks."""
-    return max(_alive(now, lease_seconds).count(), 1)
+def count_running(run: SyncRun, now: datetime, lease_seconds: int) -> tuple[int, int]:
+    """How many runs are alive, and how many of them share the people with this one; itself included."""
+    triggers = list(_alive(now, lease_seconds).exclude(pk=run.pk).values_list("trigger", flat=True))
+    kind = ROUND_TRIGGERS if run.trigger in ROUND_TRIGGERS else [run.trigger]
+    return 1 + len(triggers), 1 + sum(trigger in kind for trigger in triggers)
 
 
 def _alive(now: datetime, lease_seconds: int) -> QuerySet[SyncRun]:

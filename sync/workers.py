@@ -5,7 +5,7 @@ when the thread ends.
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Generic, Self, TypeVar
 
 from django.db import connection
@@ -30,6 +30,8 @@ class Workers(Generic[T, R]):
     def __init__(self, name: str, count: int, function: Callable[[T], R], results: "SimpleQueue[R | Failed]") -> None:
         self._function, self._results = function, results
         self._items: SimpleQueue[T | None] = SimpleQueue()
+        self._unfinished = 0
+        self._lock = threading.Lock()
         self._closing = threading.Event()
         self._threads = [
             threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True) for number in range(count)
@@ -48,17 +50,42 @@ class Workers(Generic[T, R]):
             thread.join()
 
     def submit(self, item: T) -> None:
+        self._count(1)
         self._items.put(item)
+
+    def withdraw(self, count: int) -> list[T]:
+        """Take back up to `count` items that no thread has begun yet."""
+        withdrawn: list[T] = []
+        while len(withdrawn) < count:
+            try:
+                item = self._items.get_nowait()
+            except Empty:
+                break
+            if item is not None:
+                withdrawn.append(item)
+        self._count(-len(withdrawn))
+        return withdrawn
 
     @property
     def waiting(self) -> int:
         """Items that no thread has begun yet."""
         return self._items.qsize()
 
+    @property
+    def unfinished(self) -> int:
+        """Items without a result."""
+        return self._unfinished
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._unfinished += change
+
     def _work(self) -> None:
         try:
             while (item := self._items.get()) is not None and not self._closing.is_set():
-                self._results.put(self._call(item))
+                result = self._call(item)
+                self._count(-1)
+                self._results.put(result)
         finally:
             connection.close()
 
