@@ -136,3 +136,42 @@ def test_the_image_is_signed_before_it_is_deployed_and_cosign_is_there_for_both(
 def test_terraform_accepts_the_workflow_that_deploys() -> None:
     assert workflow("cd")["name"] == "cd"
     assert ".github/workflows/cd.yml@refs/heads/main" in (ROOT / "deploy/terraform/delivery.tf").read_text()
+
+
+# --- ci.yml ---
+def run_commands(job: str) -> str:
+    return "\n".join(row.get("run", "") for row in steps("ci", job))
+
+
+def test_the_suite_runs_on_each_python_and_each_database_with_all_tools() -> None:
+    matrix = workflow("ci")["jobs"]["test"]["strategy"]["matrix"]
+    commands = run_commands("test")
+
+    assert matrix["python"] == ["3.11", "3.12", "3.13", "3.14"]
+    assert matrix["database"] == ["sqlite", "mysql:8.4", "mariadb:10.11"]
+    assert commands.index("install-system-packages.sh tools") < commands.index("-m pytest")
+
+
+def test_terraform_is_tested() -> None:
+    assert "terraform -chdir=deploy/terraform test" in run_commands("terraform")
+
+
+def test_the_cluster_has_its_images_before_the_trials_begin() -> None:
+    commands = run_commands("cluster")
+    order = ["docker build", "docker pull", "kind create cluster", "kind load", "local/try.sh", "local/trials.sh"]
+    loaded = commands.split("kind load docker-image ")[1].splitlines()[0].split()
+    used = {
+        container["image"]
+        for document in yaml.safe_load_all((ROOT / "deploy/kubernetes/overlays/local/mysql.yaml").read_text())
+        if document["kind"] == "StatefulSet"
+        for container in document["spec"]["template"]["spec"]["containers"]
+    }
+
+    assert [commands.index(word) for word in order] == sorted(commands.index(word) for word in order)
+    assert set(loaded) == used | {"gisttracker:local"}
+
+
+def test_the_cluster_has_two_workers() -> None:
+    nodes = yaml.safe_load((ROOT / "deploy/kubernetes/overlays/local/kind.yaml").read_text())["nodes"]
+
+    assert [node["role"] for node in nodes].count("worker") == 2

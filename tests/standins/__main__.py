@@ -1,20 +1,41 @@
-"""`python -m tests.standins`: both stand-ins on fixed ports, with the people of the demo, until SIGTERM or Ctrl-C."""
+"""`python -m tests.standins [LATENCY]`: both stand-ins on fixed ports, until SIGTERM or Ctrl-C.
 
+They have the people of the demo. An account whose login ends with `-has-N-gists` exists, with that many gists.
+LATENCY is the time before each response, in seconds.
+"""
+
+import re
 import signal
+import sys
 import threading
 
 from tests.standins import GitHubStandIn, PipedriveStandIn
+from tests.standins.github import Account
 
 GITHUB_PORT, PIPEDRIVE_PORT = 8081, 8082
 
 
-def main() -> None:
+class CrowdedGitHub(GitHubStandIn):
+    """Adds an account when it is requested for the first time."""
+
+    def _named(self, login: str) -> Account:
+        match = re.search(r"-has-(\d+)-gists$", login)
+        if match and login.lower() not in self._by_login:
+            self.add_account(login)
+            for number in range(int(match[1])):
+                self.publish(login, f"Gist {number + 1} of {login}")
+        return super()._named(login)
+
+
+def main(latency: float = 0) -> None:
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    github = GitHubStandIn(GITHUB_PORT, tokens=("demo-github-token",), host="0.0.0.0")  # noqa: S104  # in a container
+    github = CrowdedGitHub(GITHUB_PORT, tokens=("demo-github-token",), host="0.0.0.0")  # noqa: S104  # in a container
     pipedrive = PipedriveStandIn(PIPEDRIVE_PORT, tokens=("demo-pipedrive-token",), host="0.0.0.0")  # noqa: S104
     with github, pipedrive:
+        for standin in (github, pipedrive):
+            standin.latency, standin.keeps_requests = latency, False
         for login, name in (("ada", "Ada Lovelace"), ("grace", "Grace Hopper"), ("linus", None)):
             github.add_account(login, name=name)
             github.publish(login, f"The first gist of {name or login}")
@@ -25,4 +46,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(float, sys.argv[1:]))
