@@ -38,7 +38,8 @@ from tests.test_deploy import render
 
 PROGRAMS = {
     *("make", ".venv/bin/python", "manage.py", "curl", "printf", "export", "cp", "cd", "git"),
-    *("docker", "kubectl", "gcloud", "terraform", "deploy/deploy.sh"),
+    *("docker", "kind", "kubectl", "gcloud", "terraform", "deploy/deploy.sh"),
+    *("deploy/kubernetes/overlays/local/try.sh", "deploy/kubernetes/overlays/local/trials.sh"),
 }
 FOREIGN_NAMES = {"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NAME_FILE"}
 

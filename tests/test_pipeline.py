@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass, field
@@ -175,3 +176,12 @@ def test_the_cluster_has_two_workers() -> None:
     nodes = yaml.safe_load((ROOT / "deploy/kubernetes/overlays/local/kind.yaml").read_text())["nodes"]
 
     assert [node["role"] for node in nodes].count("worker") == 2
+
+
+def test_the_documented_commands_for_a_local_cluster_run_in_ci() -> None:
+    section = (ROOT / "docs/deploy.md").read_text().split("## On a local cluster")[1].split("\n## ")[0]
+    documented = [line for block in re.findall(r"```sh\n(.*?)```", section, re.DOTALL) for line in block.splitlines()]
+    commands = re.sub(r" --build-arg \S+| --wait \S+", "", run_commands("cluster")).splitlines()
+
+    assert len(documented) == 6
+    assert set(documented) <= set(commands)
