@@ -3,7 +3,8 @@
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import Min, Q
 
 RUN_TIME = timedelta(minutes=30)  # for the run itself
 MAX_CLOCK_ERROR = timedelta(minutes=1)  # A time that is further in the future is wrong.
@@ -13,6 +14,12 @@ def max_age() -> timedelta:
     """Two intervals of the schedule, and the time of a run: a single missed run is no problem yet."""
     interval: timedelta = settings.SYNC_INTERVAL
     return 2 * interval + RUN_TIME
+
+
+def set_up_at() -> datetime:
+    """When the database was set up: the schedule's first run is expected within an interval from then."""
+    first: datetime = MigrationRecorder.Migration.objects.aggregate(first=Min("applied"))["first"]
+    return first
 
 
 def is_stale(now: datetime, age: timedelta) -> Q:

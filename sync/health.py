@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db.models import Count, Min, Q, QuerySet
 from django.utils.translation import ngettext
 
-from people.freshness import MAX_CLOCK_ERROR, is_stale, max_age
+from people.freshness import MAX_CLOCK_ERROR, RUN_TIME, is_stale, max_age, set_up_at
 from people.models import Gist, Person
 from sync.clients.github import ANONYMOUS_REQUESTS_PER_HOUR
 from sync.failures import gone_accounts, poll_failures, push_failures
@@ -83,7 +83,14 @@ class _Judgement:
             )
 
     def _is_not_running(self, last: SyncRun | None, alive: SyncRun | None) -> bool:
-        """Has no run begun for too long? A run that goes on ends this only with its own end, or when it is old, too."""
+        """Has no run begun for too long? A run that goes on ends this only with its own end, or when it is old, too.
+
+        A service without people, too, must have had its first run.
+        """
+        if last is None and alive is None:
+            self.first_added_at = self.first_added_at or set_up_at()
+            if set_up_at() < self.now - settings.SYNC_INTERVAL - RUN_TIME:
+                return True
         if not self.is_old(self.first_added_at) or (last and not self.is_old(last.started_at)):
             return False
         if alive is None:
@@ -99,7 +106,8 @@ class _Judgement:
         return Problem(
             Code.NOT_RUNNING,
             f"No run of sync_gists for all people {begun}.{now}",
-            "Check the scheduler (CronJob, compose's worker, cron) and its log.",
+            "Check the scheduler (CronJob, compose's worker, cron) and its log."
+            + ("" if last else " To start a run now: manage.py sync_gists"),
             last.started_at if last else self.first_added_at,
         )
 

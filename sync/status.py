@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.db.models import Count, Min
 
+from people.freshness import set_up_at
 from people.models import ApiKey, Gist, Person
 from sync.claims import Clock
 from sync.failures import MAX_READ, describe_trouble, push_failures
@@ -86,7 +87,7 @@ class Status:
     health: Health
     last_run: SyncRun | None
     last_successful_run: SyncRun | None  # of all people, and that did all of its work
-    next_run_at: datetime | None  # when the next run for all people is expected; None if there was none yet
+    next_run_at: datetime  # when the next run for all people is expected
     counts: Counts
     limits: RunLimits  # of each API, as the last run that called it has left them
     rejected: list[Gist] = field(default_factory=list)  # the newest MAX_REJECTED
@@ -124,7 +125,7 @@ def get_status(clock: Clock, *, use_cache: bool = False, age: timedelta | None =
         health=health,
         last_run=SyncRun.objects.order_by("-id").first(),
         last_successful_run=rounds.filter(outcome=SyncRun.Outcome.SUCCEEDED).first(),
-        next_run_at=last_round.started_at + settings.SYNC_INTERVAL if last_round else None,
+        next_run_at=(last_round.started_at if last_round else set_up_at()) + settings.SYNC_INTERVAL,
         counts=counts,
         limits=RunLimits.from_json({state.api.lower(): state.limit for state in ApiState.objects.all()}),
         rejected=list(rejected[:MAX_REJECTED]),

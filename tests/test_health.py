@@ -1,11 +1,13 @@
 """The judgement of the health: which rows make it unhealthy, with which cause, and in which words."""
 
+from collections.abc import Callable, Iterator
 from copy import copy
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
@@ -302,6 +304,59 @@ def test_a_run_that_could_not_begin_is_reported_if_it_is_missed(
     Person.objects.update(polled_at=NOW() - age)
 
     assert codes() == expected
+
+
+@pytest.fixture
+def never_ran() -> Iterator[Callable[[timedelta], None]]:
+    """No run has begun and nobody is tracked, this long after the database was set up."""
+    migrations = MigrationRecorder.Migration.objects
+    before = dict(migrations.values_list("pk", "applied"))
+
+    def set_age(age: timedelta) -> None:
+        migrations.update(applied=NOW() - age)
+        SyncRun.objects.all().delete()
+        Person.objects.all().delete()
+
+    yield set_age
+    for key, applied in before.items():
+        migrations.filter(pk=key).update(applied=applied)
+
+
+@pytest.mark.parametrize(("hours", "expected"), [(1, []), (3.4, []), (3.6, ["not_running"]), (500, ["not_running"])])
+@pytest.mark.parametrize("people", [0, 2])
+def test_a_service_in_which_no_run_has_ever_begun_is_unhealthy_after_one_interval(
+    people: int, hours: float, expected: list[str], never_ran: Callable[[timedelta], None]
+) -> None:
+    never_ran(timedelta(hours=hours))
+    create_people(people)
+
+    assert codes() == expected
+
+
+def test_no_run_has_ever_begun_says_what_to_do(never_ran: Callable[[timedelta], None], api: APIClient) -> None:
+    never_ran(timedelta(hours=5))
+
+    status = api.get("/api/v1/status").json()
+
+    assert status["health"]["state"] == "unhealthy"
+    (problem,) = status["health"]["problems"]
+    assert problem["summary"] == "No run of sync_gists for all people has ever begun."
+    assert problem["action"].endswith("To start a run now: manage.py sync_gists")
+    assert datetime.fromisoformat(status["next_run_at"]) < NOW() - timedelta(hours=1)
+
+
+def test_a_first_run_that_could_not_begin_is_unhealthy_at_once_and_names_the_setting(
+    never_ran: Callable[[timedelta], None], api: APIClient, settings: Any
+) -> None:
+    never_ran(timedelta())
+    settings.PIPEDRIVE_TOKEN = ""
+    with pytest.raises(SystemExit):
+        call_command("sync_gists", "--trigger", "schedule")
+
+    health = api.get("/api/v1/status").json()["health"]
+
+    assert (health["state"], health["problems"][0]["code"]) == ("unhealthy", "cannot_start")
+    assert "The last run could not begin: PIPEDRIVE_TOKEN is not set." in health["problems"][0]["summary"]
 
 
 @pytest.mark.parametrize("trigger", ["requested", "person"])

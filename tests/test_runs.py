@@ -187,7 +187,8 @@ def test_the_status_of_a_service_that_never_ran(capsys: pytest.CaptureFixture[st
     assert code == 0  # There is no one to poll.
     assert "health: healthy" in output
     assert "last successful run: none yet" in output
-    assert "next run: unknown, because none has begun yet" in output
+    assert "next run: the first, expected before " in output
+    assert "; or: manage.py sync_gists" in output
 
 
 def test_the_status_after_a_successful_run(

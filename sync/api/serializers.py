@@ -196,7 +196,9 @@ class StatusSerializer(serializers.Serializer[Status]):
     last_successful_run = SyncRunSerializer(
         allow_null=True, help_text="among the runs for all people, the last one that did all of its work"
     )
-    next_run_at = serializers.DateTimeField(allow_null=True, help_text="when the next run for all people is expected")
+    next_run_at = serializers.DateTimeField(
+        help_text="when the next run for all people is expected; the first one: an interval after the set-up of the database"
+    )
     age_seconds = serializers.IntegerField(allow_null=True, help_text="since the last successful run finished")
     people = PeopleCountsSerializer(source="counts.people")
     gists = GistCountsSerializer(source="counts.gists")

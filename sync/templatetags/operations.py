@@ -124,10 +124,9 @@ def describe_run(heading: str, run: SyncRun | None) -> Fact:
 
 
 def _describe_next_run(status: Status) -> Fact:
-    if status.next_run_at is None:
-        return Fact("Next run", "unknown, because none has begun yet")
     late = badge("overdue", "warning") if status.next_run_at < status.now else ""
-    return Fact("Next run", time=time_in_words(status.next_run_at), badge=late)
+    note = "" if status.last_run else "the first one, at the latest"
+    return Fact("Next run", time=time_in_words(status.next_run_at), badge=late, note=note)
 
 
 def _describe_backlog(status: Status) -> Fact:

@@ -121,9 +121,11 @@ def _format_success(status: Status) -> str:
 
 
 def _format_next_run(status: Status) -> str:
-    if status.next_run_at is None:
-        return "next run: unknown, because none has begun yet"
     is_late = " (overdue)" if status.next_run_at < status.now else ""
+    if status.last_run is None:
+        return (
+            f"next run: the first, expected before {format_time(status.next_run_at)}{is_late}; or: manage.py sync_gists"
+        )
     return f"next run: expected at {format_time(status.next_run_at)}{is_late}"
 
 
