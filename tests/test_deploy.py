@@ -144,6 +144,30 @@ def test_nothing_that_running_pods_depend_on_changes_before_migrate() -> None:
     assert {row["kind"] for row in first} == {"Namespace", "ServiceAccount", "ConfigMap"}
 
 
+def test_the_worker_in_compose_records_that_no_run_can_begin_without_a_token() -> None:
+    worker = load_compose()["services"]["worker"]
+    (guard,) = [line for line in worker["command"][-1].splitlines() if "PIPEDRIVE_TOKEN" in line]
+
+    # In the demo only, where the stand-ins have a name, another service syncs.
+    assert guard == '[ -n "$$PIPEDRIVE_TOKEN" ] || ! getent hosts pipedrive.test || exec sleep infinity'
+    assert worker["healthcheck"]["start_period"]
+
+
+def test_migrate_in_compose_waits_for_the_database_and_is_tried_again() -> None:
+    services = load_compose()["services"]
+    migrate = services["migrate"]
+
+    assert migrate["command"][-1] == "python manage.py wait_for_database && exec python manage.py migrate --no-input"
+    assert migrate["restart"] == "on-failure:3"
+    for name in ("web", "worker", "demo"):
+        assert services[name]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
+
+
+def test_every_service_in_compose_has_limits_of_cpu_and_memory() -> None:
+    for name, service in load_compose()["services"].items():
+        assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory"}, name
+
+
 # --- secrets ---
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_pods_read_secrets_from_files_only(folder: str) -> None:

@@ -188,7 +188,7 @@ def test_the_status_of_a_service_that_never_ran(capsys: pytest.CaptureFixture[st
     assert "health: healthy" in output
     assert "last successful run: none yet" in output
     assert "next run: the first, expected before " in output
-    assert "; or: manage.py sync_gists" in output
+    assert "; to start it now: manage.py sync_gists" in output
 
 
 def test_the_status_after_a_successful_run(

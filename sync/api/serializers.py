@@ -197,7 +197,7 @@ class StatusSerializer(serializers.Serializer[Status]):
         allow_null=True, help_text="among the runs for all people, the last one that did all of its work"
     )
     next_run_at = serializers.DateTimeField(
-        help_text="when the next run for all people is expected; the first one: an interval after the set-up of the database"
+        help_text="when the next run for all people is expected; the first one: within an interval of the set-up"
     )
     age_seconds = serializers.IntegerField(allow_null=True, help_text="since the last successful run finished")
     people = PeopleCountsSerializer(source="counts.people")

@@ -122,11 +122,10 @@ def _format_success(status: Status) -> str:
 
 def _format_next_run(status: Status) -> str:
     is_late = " (overdue)" if status.next_run_at < status.now else ""
+    at = f"{format_time(status.next_run_at)}{is_late}"
     if status.last_run is None:
-        return (
-            f"next run: the first, expected before {format_time(status.next_run_at)}{is_late}; or: manage.py sync_gists"
-        )
-    return f"next run: expected at {format_time(status.next_run_at)}{is_late}"
+        return f"next run: the first, expected before {at}; to start it now: manage.py sync_gists"
+    return f"next run: expected at {at}"
 
 
 def _format_counts(counts: dict[str, int]) -> str:
