@@ -98,7 +98,7 @@ lint-dockerfile: $(TOOLS)
 	@$(BIN)/hadolint Dockerfile
 
 lint-shell: $(TOOLS)
-	@$(BIN)/shellcheck tests/install-system-packages.sh tests/lint_deploy.sh .ci/run deploy/*.sh deploy/kubernetes/overlays/local/try.sh
+	@$(BIN)/shellcheck tests/install-system-packages.sh tests/lint_deploy.sh .ci/run deploy/*.sh deploy/kubernetes/overlays/local/*.sh
 
 lint-yaml: $(TOOLS)
 	@$(BIN)/yamllint --strict --config-file .yamllint.yml .github deploy docker-compose.yml .pre-commit-config.yaml
