@@ -135,7 +135,8 @@ migrate() {
     apply 'app.kubernetes.io/component=migrate'
     local condition=''
     for _ in $(seq "${MIGRATE_TRIES:-360}"); do
-        condition=$(kube get job migrate --output 'jsonpath={.status.conditions[?(@.status=="True")].type}')
+        # The API server may be unavailable for a moment.
+        condition=$(kube get job migrate --output 'jsonpath={.status.conditions[?(@.status=="True")].type}' || true)
         case $condition in
         *Complete*) return ;;
         *Failed*) break ;;

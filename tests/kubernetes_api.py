@@ -54,6 +54,8 @@ class Cluster:
     broken_images: set[str] = field(default_factory=set)
     rejected_kinds: set[str] = field(default_factory=set)
     readyz_fails: bool = False
+    job_errors: int = 0  # how many requests fail after a Job was created
+    errors_left: int = 0
     requests: list[tuple[str, str]] = field(default_factory=list)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -110,6 +112,7 @@ class Cluster:
 
     def _control(self, row: Object) -> None:
         if row["kind"] == "Job":
+            self.errors_left = self.job_errors
             problem = self.why_no_start(_template(row))
             row["status"] = {"conditions": [{"type": "Failed" if problem else "Complete", "status": "True"}]}
         if row["kind"] == "Deployment":
@@ -225,6 +228,9 @@ class _Handler(BaseHTTPRequestHandler):
         query = {key: values[0] for key, values in parse_qs(urlsplit(self.path).query).items()}
         if not kind or query.get("sendInitialEvents"):
             self._not_found()
+        elif kind == "Job" and self.cluster.errors_left:
+            self.cluster.errors_left -= 1
+            self._fail(500, "InternalError", "etcd is not available")
         elif name:
             row = self.cluster.objects.get((kind, name))
             self._send(200, row) if row else self._not_found()

@@ -206,6 +206,16 @@ def test_a_second_deployment_of_the_same_release_changes_no_pod(deploy: Deployer
     assert deploy.cluster.names("Pod") == pods
 
 
+def test_a_moment_without_the_api_server_does_not_end_the_wait_for_migrate(deploy: Deployer) -> None:
+    deploy()
+    deploy.cluster.job_errors = 1
+
+    result = deploy(digest=BAD)
+
+    assert (result.exit_code, deploy.cluster.errors_left) == (0, 0), result.stderr
+    assert "etcd is not available" in result.stderr
+
+
 # --- a failed deployment leaves the previous release with its own settings ---
 FAILURES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "wrong database": ({"DATABASE_HOST": "10.9.9.9"}, {}, "the migrate Job failed"),

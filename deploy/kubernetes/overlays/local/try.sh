@@ -28,7 +28,7 @@ create_secret() {
 wait_for_job() {
     local condition
     for _ in $(seq 180); do
-        condition=$(kube get job "$1" --output 'jsonpath={.status.conditions[?(@.status=="True")].type}')
+        condition=$(kube get job "$1" --output 'jsonpath={.status.conditions[?(@.status=="True")].type}' || true)
         case $condition in
         *Complete*) return ;;
         *Failed*) break ;;
