@@ -274,7 +274,7 @@ def test_a_pod_that_was_evicted_or_stopped_with_work_left_is_replaced_at_once(na
     job = find("CronJob", name)["spec"]["jobTemplate"]["spec"]
     evicted, stopped = job["podFailurePolicy"]["rules"]
 
-    assert evicted == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
+    assert evicted == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
     killed_by_sigterm = 128 + signal.SIGTERM
     codes = {"operator": "In", "values": [EX_STOPPED, killed_by_sigterm]}
     assert stopped == {"action": "Ignore", "onExitCodes": codes}
