@@ -22,13 +22,13 @@ def test_two_workers_without_a_secret_key_share_sessions(serve: Callable[..., st
     User.objects.create(username="admin", is_staff=True, is_superuser=True, password=password)
     server = serve(SECRET_KEY="", ALLOW_INSECURE="true", WEB_WORKERS="2")
     session = requests.Session()
-    session.get(f"{server}/admin/login/", timeout=10)
+    session.get(f"{server}/admin/login/", timeout=60)
     form = {"username": "admin", "password": "correct horse", "csrfmiddlewaretoken": session.cookies["csrftoken"]}
-    assert session.post(f"{server}/admin/login/?next=/admin/", data=form, timeout=10).url == f"{server}/admin/"
+    assert session.post(f"{server}/admin/login/?next=/admin/", data=form, timeout=60).url == f"{server}/admin/"
 
     cookies = session.cookies
     pages = [  # A connection each, so that both workers accept some.
-        requests.get(f"{server}/admin/", cookies=cookies, allow_redirects=False, timeout=10) for _ in range(20)
+        requests.get(f"{server}/admin/", cookies=cookies, allow_redirects=False, timeout=60) for _ in range(20)
     ]
 
     assert [page.status_code for page in pages] == [200] * 20
