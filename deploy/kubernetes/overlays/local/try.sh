@@ -58,7 +58,7 @@ kube rollout status deployment/web --timeout 300s
 kube rollout status deployment/stand-ins --timeout 120s
 
 log "smoke test"
-kube port-forward service/web :80 >"$work/forward" &
+kubectl --namespace gisttracker port-forward service/web :80 >"$work/forward" &
 forward=$!
 for _ in $(seq 50); do
     port=$(sed -n 's/^Forwarding from 127.0.0.1:\([0-9]*\) .*/\1/p' "$work/forward")
