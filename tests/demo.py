@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,9 +22,12 @@ import requests
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from gisttracker.environment import VARIABLES  # noqa: E402
 from tests.standins import GitHubStandIn, PipedriveStandIn  # noqa: E402
+from tests.standins.crowded import CrowdedGitHub  # noqa: E402
 
 GITHUB_TOKEN, PIPEDRIVE_TOKEN = "demo-github-token", "demo-pipedrive-token"
+SECONDS_BETWEEN_SYNCS = 5
 BOLD, DIM, PLAIN = ("\033[1m", "\033[2m", "\033[0m") if sys.stdout.isatty() else ("", "", "")
 
 
@@ -34,12 +36,13 @@ class DemoFailedError(Exception):
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    for number in (signal.SIGTERM, signal.SIGHUP):  # SIGHUP: the terminal was closed
+        signal.signal(number, lambda *_: sys.exit(0))
     folder = tempfile.TemporaryDirectory(prefix="gisttracker-demo-")
     try:
         with (
             folder,
-            GitHubStandIn(tokens=(GITHUB_TOKEN,)) as github,
+            CrowdedGitHub(tokens=(GITHUB_TOKEN,)) as github,
             PipedriveStandIn(tokens=(PIPEDRIVE_TOKEN,)) as crm,
         ):
             play(Path(folder.name), github, crm)
@@ -53,8 +56,10 @@ def main() -> int:
 
 def play(folder: Path, github: GitHubStandIn, pipedrive: PipedriveStandIn) -> None:
     port = 3000 if is_free(3000) else free_port()
+    # Every other setting has its default, also if .env has another value: the demo must not use a real address.
     environment = {
         **os.environ,
+        **{variable.name: "" for variable in VARIABLES},
         "DJANGO_SETTINGS_MODULE": "gisttracker.settings",
         "PYTHONWARNINGS": "ignore",
         "DATABASE_HOST": "",
@@ -65,10 +70,8 @@ def play(folder: Path, github: GitHubStandIn, pipedrive: PipedriveStandIn) -> No
         "GITHUB_TOKEN": GITHUB_TOKEN,
         "PIPEDRIVE_API_URL": pipedrive.url,
         "PIPEDRIVE_TOKEN": PIPEDRIVE_TOKEN,
-        "BACKFILL": "all",
     }
-    for name in ("GITHUB_TOKEN_FILE", "PIPEDRIVE_TOKEN_FILE", "SECRET_KEY_FILE"):
-        environment.pop(name, None)
+    environment |= {f"{variable.name}_FILE": "" for variable in VARIABLES if variable.secret}
     publish_first_gists(github)
     print_step("A database", f"SQLite in {folder}")
     manage(environment, "migrate", "--verbosity", "0")
@@ -79,7 +82,8 @@ def play(folder: Path, github: GitHubStandIn, pipedrive: PipedriveStandIn) -> No
         base = f"http://127.0.0.1:{port}"
         walk_through(base, environment, github, pipedrive)
         if sys.stdout.isatty():
-            stay(base, password)
+            stay(base, environment, password)
+    print("\nThe demo has succeeded. Its data is deleted.")
 
 
 def publish_first_gists(github: GitHubStandIn) -> None:
@@ -107,8 +111,8 @@ def walk_through(base: str, environment: dict[str, str], github: GitHubStandIn, 
     paid, sent = github.used[True], pipedrive.counts.total()
     sync(environment)
     expect(github.used[True] == paid, "the second sync cost GitHub requests")
-    expect(pipedrive.counts.total() == sent, "the second sync request Pipedrive")
-    print(f"  paid GitHub requests: {github.used[True] - paid}, requests to Pipedrive: 0")
+    expect(pipedrive.counts.total() == sent, "the second sync sent a request to Pipedrive")
+    print(f"  GitHub requests that count against the rate limit: {github.used[True] - paid}, requests to Pipedrive: 0")
 
     print_step("A visit", f"GET {base}/api/v1/people/ada")
     show_visit(visit(base), 2)
@@ -130,7 +134,7 @@ def show_activities(pipedrive: PipedriveStandIn) -> None:
     print(f"  {DIM}What arrived at Pipedrive:{PLAIN}")
     for row in pipedrive.activities.values():
         person = pipedrive.persons[row["person_id"]]["name"]
-        print(f"  {row['type']} {row['id']} for {person}: {row['subject']}")
+        print(f"  activity {row['id']} ({row['type']}) for {person}: {row['subject']}")
 
 
 def visit(base: str) -> Any:
@@ -146,12 +150,17 @@ def show_visit(person: Any, expected: int) -> None:
         print(f"  - {title} ({gist['push_state']}, activity {gist['pipedrive_activity_id']})")
 
 
-def stay(base: str, password: str) -> None:
-    print_step("Running until Ctrl-C")
+def stay(base: str, environment: dict[str, str], password: str) -> None:
+    """Sync new and requested people every few seconds, so that what a visitor adds is exported."""
+    print_step("Running until Ctrl-C", "new people are synced within seconds")
     print(f"  API            {base}/api/v1/people")
     print(f"  documentation  {base}/documentation/")
     print(f"  admin          {base}/admin/  (login: demo, password: {password})")
-    threading.Event().wait()
+    print(f"  try            curl -d username=margaret-has-3-gists {base}/api/v1/people")
+    print(f"                 curl {base}/api/v1/people/margaret-has-3-gists   (the demo needs no API key)")
+    while True:
+        time.sleep(SECONDS_BETWEEN_SYNCS)
+        manage(environment, "sync_gists", "--requested")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import requests
 
 from tests.conftest import GITHUB_TOKEN, PIPEDRIVE_TOKEN
 from tests.standins import PipedriveStandIn, check
-from tests.standins.__main__ import CrowdedGitHub
+from tests.standins.crowded import CrowdedGitHub
 
 LOGIN = "kills-17-1-has-120-gists"
 HEADERS = {"x-api-token": PIPEDRIVE_TOKEN}

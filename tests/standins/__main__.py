@@ -4,27 +4,14 @@ They have the people of the demo. An account whose login ends with `-has-N-gists
 LATENCY is the time before each response, in seconds.
 """
 
-import re
 import signal
 import sys
 import threading
 
-from tests.standins import GitHubStandIn, PipedriveStandIn
-from tests.standins.github import Account
+from tests.standins import PipedriveStandIn
+from tests.standins.crowded import CrowdedGitHub
 
 GITHUB_PORT, PIPEDRIVE_PORT = 8081, 8082
-
-
-class CrowdedGitHub(GitHubStandIn):
-    """Adds an account when it is requested for the first time."""
-
-    def _named(self, login: str) -> Account:
-        match = re.search(r"-has-(\d+)-gists$", login)
-        if match and login.lower() not in self._by_login:
-            self.add_account(login)
-            for number in range(int(match[1])):
-                self.publish(login, f"Gist {number + 1} of {login}")
-        return super()._named(login)
 
 
 def main(latency: float = 0) -> None:
