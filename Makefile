@@ -30,7 +30,7 @@ run: $(RUNTIME) ## serve the API on port 3000 (LISTEN_PORT), with SQLite, or MyS
 	@$(BIN)/python manage.py migrate --verbosity 0
 	@[ -e .secret-key ] || (umask 077; $(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))' >.secret-key)
 	@[ -n "$$SECRET_KEY$$SECRET_KEY_FILE" ] || grep -qs '^SECRET_KEY.*=.' .env || export SECRET_KEY_FILE=.secret-key; \
-	export REQUIRE_HTTPS=$${REQUIRE_HTTPS:-false}; exec $(BIN)/gunicorn -c python:gisttracker.gunicorn gisttracker.asgi
+	export REQUIRE_HTTPS=$${REQUIRE_HTTPS:-false}; exec $(BIN)/python -m gunicorn -c python:gisttracker.gunicorn gisttracker.asgi
 
 sync: $(RUNTIME) ## run one sync against the real APIs; requires PIPEDRIVE_TOKEN
 	@$(BIN)/python manage.py migrate --verbosity 0
@@ -144,7 +144,7 @@ wipe: clean ## remove also the data of `make run`: the SQLite database with all 
 $(RUNTIME): requirements-build.txt requirements.txt
 	@PYTHON="$(PYTHON)" sh tests/install-system-packages.sh build
 	@echo "Installing the service's packages into .venv ..."
-	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	@$(PIP_INSTALL) -r requirements-build.txt
 	@$(PIP_INSTALL) -r requirements.txt
 	@touch $@

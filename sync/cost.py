@@ -31,8 +31,8 @@ class Cost:
 
     def __str__(self) -> str:
         activities = "1 activity" if self.activities == 1 else f"{self.activities} activities"
-        days = "1 day" if self.days == 1 else f"{self.days} days"
-        return f"{activities}, about {self.api_tokens} API tokens, {days}"
+        days = f", {self.days} days" if self.days > 1 else ""
+        return f"{activities}, about {self.api_tokens} tokens of Pipedrive's daily API budget{days}"
 
 
 def estimate_costs(new: Mapping[int, int], people: Q, daily_limit: int) -> dict[str, Cost]:

@@ -37,7 +37,10 @@ def test_a_dry_run_says_what_the_run_and_the_backlog_cost(
     cost = summary.json["cost"]
     assert [cost[part]["activities"] for part in ("new gists", "backlog", "total")] == [6, 5, 11]
     assert [cost[part]["days"] for part in ("new gists", "backlog", "total")] == [2, 2, 3]
-    assert f"total: 11 activities, about {cost['total']['api_tokens']} API tokens, 3 days" in text
+    assert (
+        f"total: 11 activities, about {cost['total']['api_tokens']} tokens of Pipedrive's daily API budget, 3 days"
+        in text
+    )
     assert pipedrive.requests == []
 
 

@@ -37,7 +37,7 @@ from tests.test_alert_rules import ALERT_OF, ALERTS
 from tests.test_deploy import render
 
 PROGRAMS = {
-    *("make", ".venv/bin/python", "manage.py", "curl", "printf", "export", "cp", "cd", "git"),
+    *("make", ".venv/bin/python", "manage.py", "curl", "printf", "echo", "export", "cp", "cd", "git"),
     *("docker", "kind", "kubectl", "gcloud", "terraform", "deploy/deploy.sh"),
     *("deploy/kubernetes/overlays/local/try.sh", "deploy/kubernetes/overlays/local/trials.sh"),
 }

@@ -236,10 +236,13 @@ def test_a_failed_dry_run_is_reported(
 ) -> None:
     github.fail("account", respond(200, "null"))
     failed = sync("--dry-run")
+    github.fail("account", respond(200, "null"))
+    text = sync("--dry-run", as_json=False).output
     github.fail("account", respond(401), times=2)
     rejected = sync("--dry-run")
 
     assert (failed.code, rejected.code) == (3, 78)
+    assert "Incomplete: not every person could be read" in text
     assert failed.json["problems"][0].startswith("@ada: GitHub GET /users/ada returned 200 with an invalid body")
     assert "GITHUB_TOKEN was refused" in caplog.text
 

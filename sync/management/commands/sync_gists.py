@@ -207,6 +207,8 @@ class Command(GisttrackerCommand):
             self.stdout.write(json.dumps({"dry_run": True, "forecast": lines, "problems": problems, "cost": cost}))
         else:
             self.stdout.write("\n".join(f"{name}: {cost}" for name, cost in costs.items()))
+            if problems:
+                self.stdout.write("Incomplete: not every person could be read, so a run may create more activities.")
         for problem in problems:
             log.warning("%s", problem)
         if isinstance(github.api.circuit.error, ConfigurationError):
