@@ -130,7 +130,8 @@ visit_person = extend_schema(
     description=(
         "Returns the gists that were stored since your last visit, oldest first, and moves your visit marker to the "
         "last one. The first visit returns all gists. With `getAllGists=true`, with `since`, and for HEAD, the marker "
-        "does not move. Each consumer has its own markers."
+        "does not move. Each consumer has its own markers. Store the `cursor` of each visit that you have processed: if "
+        "`previous_cursor` of a response is greater, a response was lost, and `since` with your cursor returns its gists."
     ),
     parameters=[USERNAME, VisitQuerySerializer],
     responses={

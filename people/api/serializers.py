@@ -199,7 +199,9 @@ class PersonWithGistsSerializer(serializers.ModelSerializer[Person]):
     last_visit = serializers.DateTimeField(read_only=True, allow_null=True, help_text="your visit before this one")
     cursor = serializers.IntegerField(read_only=True, help_text="send it as `since` to get the gists after these")
     previous_cursor = serializers.IntegerField(
-        read_only=True, help_text="your visit marker before this response; send it as `since` to get these gists again"
+        read_only=True,
+        help_text="your visit marker before this response; if it is greater than the `cursor` of the last visit that "
+        "you have processed (0 before the first one), a response was lost: send your cursor as `since`",
     )
     next = serializers.URLField(read_only=True, allow_null=True, help_text="URL of the next gists, if there are more")
     gists = GistSerializer(many=True, read_only=True)
