@@ -8,7 +8,9 @@ from urllib.parse import urlencode
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.test.client import encode_multipart
+from django.db import connection
+from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
@@ -51,6 +53,42 @@ def test_people_are_filtered(api: APIClient) -> None:
     assert list_usernames(api, f"added_before={yesterday}") == []
     api.get("/api/v1/people/ada")
     assert list_usernames(api, "has_unvisited=true") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        *((name, ["Ada"]) for name in ("ada", "ADA", "@ada", "https://github.com/ada", "ada&state=active")),
+        *((name, []) for name in ("ad", "adam", "bob", "ada&state=gone")),
+    ],
+)
+def test_one_person_is_read_by_the_login_without_a_visit(api: APIClient, name: str, found: list[str]) -> None:
+    ada = create_person("Ada", state="active")
+    create_person("ada-2", name="Ada", state="active")
+    create_gist(ada)
+
+    assert list_usernames(api, f"username={name}") == found
+    assert list_usernames(api, "has_unvisited=true") == ["Ada"]
+
+
+@pytest.mark.parametrize("query", ["username=a%20b", "username=https://example.com/ada", "username=%00"])
+def test_a_username_that_is_no_login_is_named(api: APIClient, query: str) -> None:
+    response = api.get(f"/api/v1/people?{query}")
+
+    assert (response.status_code, get_error(response)["attr"]) == (400, "username")
+
+
+def test_one_person_is_found_by_the_index_of_the_logins(api: APIClient) -> None:
+    create_person("ada")
+    with CaptureQueriesContext(connection) as queries:
+        api.get("/api/v1/people?username=ADA")
+
+    statement = next(query["sql"] for query in queries if "WHERE" in query["sql"] and "username_key" in query["sql"])
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {'QUERY PLAN ' if connection.vendor == 'sqlite' else ''}{statement}")
+        plan = str(cursor.fetchall())
+    assert "username_key" in plan
+    assert ("SEARCH people_person USING" if connection.vendor == "sqlite" else "'const'") in plan
 
 
 @pytest.mark.parametrize("term", ["love", "ADA", "ada@ex", "example.com", "ada love", "augusta-ada", "Ä"])
@@ -397,3 +435,52 @@ def test_an_unknown_address_is_404_in_json(api: APIClient) -> None:
     response = api.get("/api/v1/nothing")
 
     assert (response.status_code, "documentation" in get_error(response)["detail"]) == (404, True)
+
+
+# --- operations without a body ---
+WITHOUT_BODY = [
+    ("DELETE", "people/ada", "This request has no body; use ?forget=true."),
+    ("DELETE", "people/ada?forget=true", "This request has no body; use ?forget=true."),
+    ("POST", "people/ada/sync", "This request has no body."),
+    ("POST", "people/ada/gists/GIST/push", "This request has no body."),
+]
+BODIES = [
+    ("application/json", '{"forget": true}'),
+    ("application/json", '["forget"]'),
+    ("application/json", "{"),
+    ("application/x-www-form-urlencoded", "forget=true"),
+    (MULTIPART_CONTENT, encode_multipart(BOUNDARY, {"forget": "true"})),
+    ("text/plain", "forget"),
+]
+NO_BODIES = [
+    ("application/json", ""),
+    ("application/json", "{}"),
+    ("application/x-www-form-urlencoded", ""),
+    (MULTIPART_CONTENT, encode_multipart(BOUNDARY, {})),
+    ("text/plain", ""),
+]
+
+
+@pytest.mark.parametrize(("method", "address", "detail"), WITHOUT_BODY)
+def test_a_body_of_an_operation_without_one_is_rejected(method: str, address: str, detail: str, api: APIClient) -> None:
+    create_gist(create_person("ada"), github_id="GIST", push_state="rejected")
+
+    for content_type, body in BODIES:
+        response = api.generic(method, f"/api/v1/{address}", body, content_type=content_type)
+        assert (response.status_code, get_error(response)) == (
+            400,
+            {"code": "unknown_field", "detail": detail, "attr": None},
+        ), body
+
+    assert Person.objects.get().sync_requested_at is None
+    assert Gist.objects.get().push_state == "rejected"
+
+
+@pytest.mark.parametrize(("content_type", "body"), NO_BODIES)
+@pytest.mark.parametrize(("method", "address", "_"), WITHOUT_BODY)
+def test_an_empty_body_is_accepted(
+    method: str, address: str, _: str, content_type: str, body: str, api: APIClient
+) -> None:
+    create_gist(create_person("ada"), github_id="GIST", push_state="rejected")
+
+    assert api.generic(method, f"/api/v1/{address}", body, content_type=content_type).status_code in (202, 204)

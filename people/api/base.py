@@ -75,7 +75,8 @@ class PreconditionFailedError(APIException):
     default_code = ErrorCode.PRECONDITION_FAILED
 
     def __init__(self, username: str) -> None:
-        super().__init__(f"@{username} was changed meanwhile. Read it again, and send its etag as If-Match.")
+        address = f"/api/v1/people?username={username}"
+        super().__init__(f"@{username} was changed meanwhile. Read it again with GET {address}, and send its etag.")
 
 
 class PersonNotTrackedError(NotFound):

@@ -16,7 +16,8 @@ from rest_framework.request import Request
 
 from people.api.authentication import get_consumer
 from people.api.validation import filter_names
-from people.error_codes import ErrorCode
+from people.error_codes import CodedError, ErrorCode
+from people.github_names import login_key, parse_login
 from people.models import Gist, Person, SearchTerm, Visit
 
 MAX_SEARCH_TERMS = 8
@@ -97,6 +98,9 @@ class StrictOrdering(OrderingFilter):
 
 
 class PersonFilter(filters.FilterSet):  # type: ignore[misc]  # django_filters has no types
+    username = filters.CharFilter(
+        method="filter_username", help_text="exactly this login, @login or profile URL, in any case"
+    )
     state = filters.MultipleChoiceFilter(choices=Person.State.choices, help_text="one or more states")
     added_after = TimeFilter(field_name="created_at", lookup_expr="gte", help_text="ISO 8601")
     added_before = TimeFilter(field_name="created_at", lookup_expr="lte", help_text="ISO 8601")
@@ -109,6 +113,12 @@ class PersonFilter(filters.FilterSet):  # type: ignore[misc]  # django_filters h
     class Meta:
         model = Person
         fields: list[str] = []
+
+    def filter_username(self, people: QuerySet[Person], name: str, value: str) -> QuerySet[Person]:
+        try:
+            return people.filter(username_key=login_key(parse_login(value)))
+        except CodedError as error:
+            raise ValidationError({name: [str(error)]}, error.code) from None
 
     def filter_has_rejected(self, people: QuerySet[Person], name: str, value: bool) -> QuerySet[Person]:
         rejected = Gist.objects.filter(push_state=Gist.PushState.REJECTED).order_by().values("person")

@@ -13,7 +13,7 @@ from people.api.base import ApiView, GistNotFoundError, get_tracked_person
 from people.api.filters import GistFilter, QueryFilterBackend, StrictOrdering
 from people.api.pagination import Pagination
 from people.api.serializers import GistSerializer
-from people.api.validation import PAGING, filter_names, validate_query
+from people.api.validation import PAGING, filter_names, reject_body, validate_query
 from people.error_codes import ErrorCode
 from people.models import Gist, GistQuerySet
 from people.representations import represent_gists, select_gists
@@ -55,6 +55,7 @@ class GistViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Gist], ApiView)
     @schema.push_gist
     def push(self, request: Request, username: str, github_id: str) -> Response:
         validate_query(request, set())
+        reject_body(request)
         gist = self.get_queryset().filter(github_id=github_id).first()
         if gist is None:
             raise GistNotFoundError(username, github_id)

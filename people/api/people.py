@@ -42,7 +42,7 @@ from people.api.serializers import (
     UntrackQuerySerializer,
     VisitQuerySerializer,
 )
-from people.api.validation import PAGING, filter_names, parse_query, validate_query
+from people.api.validation import PAGING, filter_names, parse_query, reject_body, validate_query
 from people.error_codes import CodedError
 from people.forget import forget_login
 from people.models import Person, PersonQuerySet
@@ -149,6 +149,7 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiV
     @schema.untrack_person
     def destroy(self, request: Request, username: str) -> Response:
         validate_query(request, set(UntrackQuerySerializer().fields))
+        reject_body(request, "use ?forget=true")
         query = UntrackQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
         if query.validated_data["forget"] == "true":
@@ -167,6 +168,7 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiV
     @schema.request_sync
     def request_sync(self, request: Request, username: str) -> Response:
         validate_query(request, set())
+        reject_body(request)
         person = get_tracked_person(username)
         if person.state == Person.State.PAUSED:
             raise PersonPausedError(f"{person} is paused. Set its state to active with PATCH first.")

@@ -130,8 +130,9 @@ visit_person = extend_schema(
     description=(
         "Returns the gists that were stored since your last visit, oldest first, and moves your visit marker to the "
         "last one. The first visit returns all gists. With `getAllGists=true`, with `since`, and for HEAD, the marker "
-        "does not move. Each consumer has its own markers. Store the `cursor` of each visit that you have processed: if "
-        "`previous_cursor` of a response is greater, a response was lost, and `since` with your cursor returns its gists."
+        "does not move. Each consumer has its own markers. Store the `cursor` of each visit that you have processed. "
+        "If `previous_cursor` of a response is greater, a response was lost: send your stored cursor as `since`. "
+        "To read a person without a visit, use `GET /api/v1/people?username=...`."
     ),
     parameters=[USERNAME, VisitQuerySerializer],
     responses={
@@ -179,7 +180,7 @@ request_sync = extend_schema(
     parameters=[USERNAME],
     request=None,
     responses={
-        202: describe("The sync is requested.", examples.PERSON, PersonSerializer),
+        202: describe("The sync is requested.", examples.REQUESTED_PERSON, PersonSerializer),
         **errors(ErrorCode.PAUSED, ErrorCode.UNKNOWN_PARAMETER, ErrorCode.NOT_TRACKED),
     },
 )
@@ -237,7 +238,7 @@ push_gist = extend_schema(
     parameters=[USERNAME, GITHUB_ID],
     request=None,
     responses={
-        202: describe("The gist is pending. The next run pushes it.", examples.GIST, GistSerializer),
+        202: describe("The gist is pending. The next run pushes it.", examples.PENDING_GIST, GistSerializer),
         **UNKNOWN_PARAMETER,
         **errors(ErrorCode.NOT_TRACKED, ErrorCode.GIST_NOT_FOUND, ErrorCode.GIST_NOT_PUSHABLE),
     },

@@ -30,6 +30,12 @@ GIST: dict[str, Any] = {
     "pipedrive_activity_id": 9001,
     "feed_position": 42,
 }
+PENDING_GIST = {
+    **GIST,
+    "push_state": "pending",
+    "push_explanation": "It waits for the next run.",
+    "pipedrive_activity_id": None,
+}
 FEED = {
     "results": [{"person": "ada", **GIST}],
     "cursor": 42,
@@ -75,6 +81,7 @@ PERSON = {
     "pending_count": 0,
     "rejected_count": 0,
 }
+REQUESTED_PERSON = {**PERSON, "sync_requested_at": "2026-11-20T10:15:00Z"}
 NEW_PERSON = {
     **PERSON,
     "name": "",
@@ -115,11 +122,11 @@ ERROR_DETAILS: dict[ErrorCode, tuple[str, str | None]] = {
     ErrorCode.REQUIRED: ("This field is required.", "username"),
     ErrorCode.NULL: ("This field may not be null.", "username"),
     ErrorCode.BLANK: ("Must not be empty.", "state"),
-    ErrorCode.INVALID: ("A valid integer is required.", "since"),
+    ErrorCode.INVALID: ("Must be a whole number from 0 to 9223372036854775807.", "since"),
     ErrorCode.INVALID_CHARACTERS: ("NUL characters are not allowed.", "search"),
-    ErrorCode.INVALID_CHOICE: ('"gone" is not a valid choice.', "state"),
-    ErrorCode.MIN_VALUE: ("Ensure this value is greater than or equal to 1.", "pipedrive_id"),
-    ErrorCode.MAX_VALUE: ("Ensure this value is less than or equal to 5000.", "page_size"),
+    ErrorCode.INVALID_CHOICE: ("Must be one of: active, paused; not 'gone'.", "state"),
+    ErrorCode.MIN_VALUE: ("Must be a whole number from 1 to 9223372036854775807.", "pipedrive_id"),
+    ErrorCode.MAX_VALUE: ("Must be a whole number from 1 to 5000.", "page_size"),
     ErrorCode.UNKNOWN_FIELD: ("Unknown field `name`. Allowed: backfill, pipedrive_id, username, watched.", "name"),
     ErrorCode.UNKNOWN_PARAMETER: ("Unknown parameter `pages`. Allowed: after, ordering, page, page_size.", "pages"),
     ErrorCode.REPEATED_PARAMETER: ("Must be given once.", "page"),
@@ -154,7 +161,10 @@ ERROR_DETAILS: dict[ErrorCode, tuple[str, str | None]] = {
     ErrorCode.METHOD_NOT_ALLOWED: ('Method "PUT" not allowed.', None),
     ErrorCode.NOT_ACCEPTABLE: ("Could not satisfy the request Accept header.", None),
     ErrorCode.GIST_NOT_PUSHABLE: ("The gist is pushed. Only a rejected or skipped gist can be pushed again.", None),
-    ErrorCode.PRECONDITION_FAILED: ("@ada was changed meanwhile. Read it again, and send its etag as If-Match.", None),
+    ErrorCode.PRECONDITION_FAILED: (
+        "@ada was changed meanwhile. Read it again with GET /api/v1/people?username=ada, and send its etag.",
+        None,
+    ),
     ErrorCode.BODY_TOO_SLOW: ("The body of the request did not arrive in time.", None),
     ErrorCode.BODY_TOO_LARGE: ("The body is too large. At most 5 MB are allowed.", None),
     ErrorCode.OVERLOADED: ("Too many large requests are being received. Try again in a few seconds.", None),

@@ -72,6 +72,7 @@ class GistSerializer(serializers.ModelSerializer[Gist]):
             "feed_position",
         ]
         read_only_fields = fields
+        extra_kwargs = {"feed_position": {"help_text": "place in the feed of all people"}}
 
 
 class FeedGistSerializer(GistSerializer):
@@ -193,8 +194,9 @@ class PersonSerializer(serializers.ModelSerializer[Person]):
 
 
 class PersonWithGistsSerializer(serializers.ModelSerializer[Person]):
-    """A person with some of their gists. Only for the OpenAPI description: the view copies columns; see visits."""
+    """A person with some of their gists."""
 
+    # Only for the OpenAPI description: the view copies columns; see people.visits.
     etag = serializers.CharField(read_only=True, help_text="send it as If-Match to change just this version")
     last_visit = serializers.DateTimeField(read_only=True, allow_null=True, help_text="your visit before this one")
     cursor = serializers.IntegerField(read_only=True, help_text="send it as `since` to get the gists after these")

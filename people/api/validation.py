@@ -7,7 +7,7 @@ from heapq import nsmallest
 from typing import Any
 
 from django_filters import rest_framework as filters
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import ParseError, UnsupportedMediaType, ValidationError
 from rest_framework.fields import Field, empty
 from rest_framework.request import Request
 from rest_framework.serializers import Serializer
@@ -33,6 +33,17 @@ def validate_query(request: Request, allowed: set[str]) -> None:
         raise ValidationError(
             {name: ["Must be given once."] for name in sorted(repeated)}, ErrorCode.REPEATED_PARAMETER
         )
+
+
+def reject_body(request: Request, hint: str = "") -> None:
+    """Raise ValidationError if the request of an operation without a body has one. An empty object or form is none."""
+    try:
+        has_body = bool(request.data)
+    except (ParseError, UnsupportedMediaType):
+        has_body = True
+    if has_body:
+        detail = f"This request has no body; {hint}." if hint else "This request has no body."
+        raise ValidationError({NON_FIELD_ERRORS_KEY: [detail]}, ErrorCode.UNKNOWN_FIELD)
 
 
 def parse_query(

@@ -53,6 +53,17 @@ RUN: dict[str, Any] = {
     "host": "sync-gists-29384",
     "version": __version__,
 }
+SUCCESSFUL_RUN: dict[str, Any] = {
+    **RUN,
+    "id": 6,
+    "started_at": "2026-11-24T06:00:00Z",
+    "finished_at": "2026-11-24T06:00:38Z",
+    "outcome": "succeeded",
+    "limits": {
+        "github": LIMITS["github"],
+        "pipedrive": {"remaining": 240.0, "reset": 1.0, "requests": 12, "stopped": "", "resets_at": None},
+    },
+}
 REASON: dict[str, Any] = {
     "reason": "Pipedrive person 7 was deleted",
     "people_count": 1,
@@ -76,7 +87,7 @@ STATUS = {
         ],
     },
     "last_run": RUN,
-    "last_successful_run": RUN,
+    "last_successful_run": SUCCESSFUL_RUN,
     "next_run_at": "2026-11-24T12:00:00Z",
     "age_seconds": 3120,
     "people": {"new": 0, "active": 118, "gone": 2, "conflict": 0, "paused": 0},
