@@ -26,6 +26,8 @@ MAX_SINGLE, MAX_SINGLE_PART, MAX_SINGLE_OF_MANY = 5, 0.2, 100
 MAX_JUMP, MAX_JUMP_PART = 5, 0.05  # More in one day, in number and as a part of all, are a jump.
 MAX_CRASHES = 2  # runs in a row
 SILENT_FOR = timedelta(minutes=10)  # A run without a heartbeat for so long has died.
+# A run that could not begin because of a setting has no limits.
+COULD_NOT_BEGIN = Q(outcome=Outcome.MISCONFIGURED) & ~Q(limits__has_key="github")
 DAY, LONG = timedelta(days=1), timedelta(days=30)
 
 
@@ -67,11 +69,11 @@ class _Judgement:
         rounds = SyncRun.objects.filter(trigger__in=ROUND_TRIGGERS).order_by("-id")
         is_alive = Q(outcome=Outcome.RUNNING, heartbeat_at__gte=self.now - SILENT_FOR)
         alive = rounds.filter(is_alive).last()  # the oldest of them
-        ended = list(rounds.exclude(is_alive)[:MAX_CRASHES])
-        last = ended[0] if ended else None
+        ended = list(rounds.exclude(is_alive).exclude(COULD_NOT_BEGIN, trigger="manual")[:MAX_CRASHES])
+        last = self._choose_last(ended[0] if ended else None, rounds.exclude(is_alive).first())
         if self._is_not_running(last, alive):
             yield self._describe_not_running(last, alive)
-        elif last and last.outcome == Outcome.MISCONFIGURED and not last.limits and self._is_expected(last):
+        elif last and _could_not_begin(last):
             action = "Set it; the next run continues, nothing is lost."
             yield Problem(Code.CANNOT_START, f"The last run could not begin: {last.errors}", action, last.started_at)
         if len(ended) == MAX_CRASHES and all(run.outcome in (Outcome.CRASHED, Outcome.RUNNING) for run in ended):
@@ -111,9 +113,15 @@ class _Judgement:
             last.started_at if last else self.first_added_at,
         )
 
-    def _is_expected(self, run: SyncRun) -> bool:
-        """Was it the schedule's? One that a user has started in the wrong place matters only if people wait, too."""
-        return run.trigger == "schedule" or self.tracked.filter(is_stale(self.now, self.age)).exists()
+    def _choose_last(self, counted: SyncRun | None, newest: SyncRun | None) -> SyncRun | None:
+        """Return the run that shows whether runs can begin: `counted`, or `newest` if people wait, too.
+
+        They differ if the newest one is a manual run that could not begin. A user may have started it in the wrong
+        place, so it says nothing about the schedule, and does not end what the schedule's run has shown.
+        """
+        if newest == counted or (counted and _could_not_begin(counted)):
+            return counted
+        return newest if self.tracked.filter(is_stale(self.now, self.age)).exists() else counted
 
     # --- tokens, settings and versions ---
     def _check_settings(self) -> Iterator[Problem]:
@@ -237,3 +245,7 @@ class _Judgement:
         if state.problem == ApiState.Problem.RATE_LIMITED:
             return f"The limit of {state.api} is used up: {state.message}."
         return f"{state.message}." if state.problem else ""
+
+
+def _could_not_begin(run: SyncRun) -> bool:
+    return run.outcome == Outcome.MISCONFIGURED and not run.limits

@@ -306,6 +306,34 @@ def test_a_run_that_could_not_begin_is_reported_if_it_is_missed(
     assert codes() == expected
 
 
+@pytest.mark.parametrize(
+    ("manual_run", "expected"),
+    [
+        ({"outcome": "misconfigured"}, ["cannot_start"]),
+        ({"outcome": "misconfigured", "limits": {"github": {}}}, []),  # It began, and GitHub refused the token.
+        ({"outcome": "succeeded"}, []),
+    ],
+)
+@pytest.mark.parametrize("count", [1, 3])
+def test_only_a_run_that_began_ends_that_the_schedule_cannot_start(
+    count: int, manual_run: dict[str, Any], expected: list[str]
+) -> None:
+    create_run(trigger="schedule", outcome="misconfigured", errors="PIPEDRIVE_TOKEN is not set.")
+
+    for _ in range(count):
+        create_run(trigger="manual", **manual_run)
+
+    assert codes() == expected
+
+
+def test_a_manual_run_that_could_not_begin_does_not_hide_that_the_schedule_starts_none() -> None:
+    let_time_pass(OLD)
+    Person.objects.update(polled_at=NOW())
+    create_run(trigger="manual", outcome="misconfigured", errors="PIPEDRIVE_TOKEN is not set.")
+
+    assert codes() == ["not_running"]
+
+
 @pytest.fixture
 def never_ran() -> Iterator[Callable[[timedelta], None]]:
     """No run has begun and nobody is tracked, this long after the database was set up."""
