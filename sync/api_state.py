@@ -58,8 +58,8 @@ def _store(
         stored.notice = client.deprecation[:500] if isinstance(client, GitHubClient) else ""
     if isinstance(client, GitHubClient):
         stored.has_token = client.has_token
-    if client.remaining or not stored.limit:
-        stored.limit = describe_limits(client)
+    kept = {} if client.remaining else {name: stored.limit.get(name) for name in ("remaining", "reset")}
+    stored.limit = describe_limits(client) | kept
     stored.save()
 
 

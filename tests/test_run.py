@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db.models import Q
+from django.utils import timezone
 
 from people.models import Gist, Person
 from sync.api_state import store_api_states, store_trouble
@@ -93,6 +94,29 @@ def test_runs_that_find_the_same_trouble_first_store_it_once(
     run_concurrently(store_at_once, 8)
 
     assert [(state.api, state.problem) for state in ApiState.objects.all()] == [("Pipedrive", "refused")]
+
+
+def test_a_run_without_rate_limit_headers_replaces_all_but_the_last_rate_limit(context: RunContext, db: None) -> None:
+    limit = {
+        "remaining": 4000,
+        "reset": 1790000000,
+        "requests": 900,
+        "stopped": "the rate limit",
+        "resets_at": "2026-11-27T12:00Z",
+    }
+    ApiState.objects.create(api="GitHub", run_id=1, called_at=timezone.now(), limit=limit)
+    context.github.api.request_count = 5
+    context.github.api.circuit.error = OutageError("GitHub failed 5 times in a row")
+
+    store_api_states(create_run(), context)
+
+    assert ApiState.objects.get().limit == {
+        "remaining": 4000,
+        "reset": 1790000000,
+        "requests": 5,
+        "stopped": "GitHub failed 5 times in a row",
+        "resets_at": None,
+    }
 
 
 def create_lane(context: RunContext, name: str = "poll", *, max_waiting: int = 8) -> Lane:
