@@ -91,7 +91,8 @@ class Status:
     counts: Counts
     limits: RunLimits  # of each API, as the last run that called it has left them
     rejected: list[Gist] = field(default_factory=list)  # the newest MAX_REJECTED
-    expiring_keys: list[ApiKey] = field(default_factory=list)  # valid API keys with an end, the next one first
+    keys_with_end: list[ApiKey] = field(default_factory=list)  # valid API keys, the next one to end first
+    expiring_keys: list[ApiKey] = field(default_factory=list)  # those of them that no other key replaces
     github_field_problem: str = ""  # why there is no custom field for the GitHub id in Pipedrive
 
     @property
@@ -129,7 +130,8 @@ def get_status(clock: Clock, *, use_cache: bool = False, age: timedelta | None =
         counts=counts,
         limits=RunLimits.from_json({state.api.lower(): state.limit for state in ApiState.objects.all()}),
         rejected=list(rejected[:MAX_REJECTED]),
-        expiring_keys=list(ApiKey.objects.expiring()[:MAX_KEYS]),
+        keys_with_end=list(ApiKey.objects.expiring()[:MAX_KEYS]),
+        expiring_keys=list(ApiKey.objects.expiring().without_successor()[:MAX_KEYS]),
         github_field_problem=GitHubIdField.objects.values_list("problem", flat=True).first() or "",
     )
 

@@ -3,6 +3,7 @@
 import contextlib
 import re
 from datetime import timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -263,6 +264,35 @@ def test_the_end_of_a_key_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert (row["consumer"], row["prefix"]) == ("team", created.key.prefix)
     label = f'{{consumer="team",prefix="{created.key.prefix}"}}'
     assert re.search(rf"gisttracker_api_key_expiry_timestamp_seconds{re.escape(label)} [\d.e+]+", metrics)
+
+
+@pytest.mark.parametrize(
+    ("other", "is_listed"),
+    [
+        ({}, False),  # It has no end.
+        ({"days": 4}, False),
+        ({"days": 2}, True),
+        ({"name": "other-team"}, True),
+        ({"read_only": True}, True),
+        ({"revoked": True}, True),
+    ],
+)
+def test_the_end_of_a_key_matters_only_if_no_other_key_replaces_it(other: dict[str, Any], is_listed: bool) -> None:
+    now = timezone.now()
+    key = create_key("team", expires_at=now + timedelta(days=3)).key
+    end = now + timedelta(days=other["days"]) if "days" in other else None
+    newer = create_key(other.get("name", "team"), read_only=other.get("read_only", False), expires_at=end).key
+    ApiKey.objects.filter(pk=newer.pk).update(revoked=other.get("revoked", False))
+    output = StringIO()
+
+    with contextlib.suppress(SystemExit):  # It is unhealthy: no run has begun.
+        call_command("sync_status", stdout=output)
+    client = client_with(create_key("reader").secret)
+
+    rows = client.get("/api/v1/status").json()["expiring_keys"]
+    assert (key.prefix in [row["prefix"] for row in rows]) is is_listed
+    assert (key.prefix in output.getvalue()) is is_listed
+    assert key.prefix in client.get("/metrics").content.decode()
 
 
 # --- the admin ---

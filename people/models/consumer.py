@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.crypto import get_random_string
 from rest_framework_api_key.models import AbstractAPIKey, BaseAPIKeyManager
@@ -61,6 +61,13 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def expiring(self) -> "ApiKeyQuerySet":
         """Valid keys with an end, the next one first, with their consumers."""
         return self.valid().filter(expiry_date__isnull=False).select_related("consumer").order_by("expiry_date")
+
+    def without_successor(self) -> "ApiKeyQuerySet":
+        """Keys that no other valid key of the same consumer, which may do as much, outlives."""
+        later = Q(expiry_date=None) | Q(expiry_date__gt=OuterRef("expiry_date"))
+        may_do_as_much = Q(read_only=False) | Q(read_only=OuterRef("read_only"))
+        others = ApiKey.objects.valid().filter(later, may_do_as_much, consumer=OuterRef("consumer"))
+        return self.exclude(Exists(others))
 
 
 class ApiKeyManager(BaseAPIKeyManager.from_queryset(ApiKeyQuerySet)):  # type: ignore[misc]  # untyped library

@@ -68,7 +68,7 @@ class StatusCollector(Collector):
         description = "when a valid API key ends; keys without an end are left out"
         name = "gisttracker_api_key_expiry_timestamp_seconds"
         family = GaugeMetricFamily(name, description, labels=["consumer", "prefix"])
-        for key in self.status.expiring_keys:
+        for key in self.status.keys_with_end:
             if key.expiry_date:
                 family.add_metric([key.consumer_name, key.prefix], key.expiry_date.timestamp())
         return family
