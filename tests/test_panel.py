@@ -3,6 +3,7 @@
 import re
 from datetime import timedelta
 from html import unescape
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -54,6 +55,31 @@ def test_people_in_trouble_are_named_with_the_reason_and_since_when(admin_client
     assert f"3 gists of 1 person since 9 hours ago, last tried 2 hours ago: {LOST} ( @ken )" in text
     assert "People 1 new 10 active 1 gone 1 paused 2 in trouble" in text
     assert 'href="/admin/people/person/?q=ken"' in admin_client.get("/admin/").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"outcome": "succeeded", "errors": "@ada: no"}, "nothing to do Next run"),
+        (
+            {"outcome": "misconfigured", "errors": "PIPEDRIVE_TOKEN is not set."},
+            "nothing was done: PIPEDRIVE_TOKEN is not set.",
+        ),
+        ({"outcome": "failed", "errors": "@ada: no\n@ben: no"}, "nothing was done: 2 × no Next run"),
+        (
+            {"outcome": "failed", "counts": {"people_polled": 2}, "errors": "GitHub is down"},
+            "2 people polled: GitHub is down",
+        ),
+        ({"outcome": "running"}, "counts follow at its end Next run"),
+        ({"outcome": "crashed"}, "counts are unknown Next run"),
+    ],
+)
+def test_the_last_run_is_shown_with_what_it_did_and_why_not_more(
+    fields: dict[str, Any], expected: str, admin_client: Client
+) -> None:
+    create_run(trigger="schedule", **fields)
+
+    assert expected in read_panel(admin_client).partition("Last run")[2]
 
 
 def test_an_outage_is_urgent(admin_client: Client) -> None:

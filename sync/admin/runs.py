@@ -53,16 +53,12 @@ class SyncRunAdmin(FactsAdmin):
 
     @admin.display(description="counts")
     def counts_in_words(self, run: SyncRun) -> str:
-        return format_counts(run.counts) or "nothing to do"
+        return describe_counts(run)
 
     @admin.display(description="problems")
     def problems(self, run: SyncRun) -> SafeString:
-        groups = group_problems(run.errors)
-        if not groups:
-            return SafeString("")
-        more = f" (and {len(groups) - 1} other reasons)" if len(groups) > 2 else " (and 1 other reason)"
-        text = shorten(_describe_group(groups[0][0], groups[0][1]))
-        return format_html('<span class="reason">{}{}</span>', text, more if len(groups) > 1 else "")
+        text = summarize_problems(run.errors)
+        return format_html('<span class="reason">{}</span>', text) if text else SafeString("")
 
     def get_facts(self, run: SyncRun) -> Facts:
         limits = RunLimits.from_json(run.limits).by_api()
@@ -78,6 +74,16 @@ class SyncRunAdmin(FactsAdmin):
             ("Problems", list_problems(run.errors)),
             ("Process", f"{run.pid or 'unknown'} on {run.host}, gisttracker {run.version or 'unknown'}"),
         ]
+
+
+def describe_counts(run: SyncRun) -> str:
+    """A run that has no counts yet, or has died, may have done something since its last heartbeat."""
+    nothing = {
+        Outcome.SUCCEEDED: "nothing to do",
+        Outcome.RUNNING: "counts follow at its end",
+        Outcome.CRASHED: "counts are unknown",
+    }
+    return format_counts(run.counts) or nothing.get(Outcome(run.outcome), "nothing was done")
 
 
 def get_duration(run: SyncRun) -> str:
@@ -110,6 +116,15 @@ def group_problems(errors: str) -> list[tuple[int, str, list[str]]]:
         (len(subjects), reason, [subject for subject in subjects if subject]) for reason, subjects in groups.values()
     ]
     return sorted(rows, key=lambda row: -row[0])
+
+
+def summarize_problems(errors: str) -> str:
+    """The most frequent reason, and how many others there are. Empty without problems."""
+    groups = group_problems(errors)
+    if not groups:
+        return ""
+    more = f" (and {len(groups) - 1} other reasons)" if len(groups) > 2 else " (and 1 other reason)"
+    return shorten(_describe_group(groups[0][0], groups[0][1])) + (more if len(groups) > 1 else "")
 
 
 def list_problems(errors: str) -> SafeString:

@@ -13,13 +13,12 @@ from people.admin.markup import badge, duration_in_words, time_in_words
 from people.freshness import max_age
 from people.models import Gist, Person
 from sync.admin.charts import Chart, chart_gists, chart_runs
-from sync.admin.runs import LEVELS, describe_limit
+from sync.admin.runs import LEVELS, describe_counts, describe_limit, summarize_problems
 from sync.claims import database_clock
 from sync.models import Alarm, SyncRun
 from sync.problems import HealthState, Problem
 from sync.reasons import Group
 from sync.status import Status, get_status
-from sync.summary import format_counts
 
 register = template.Library()
 RUNS_CACHE_SECONDS, GISTS_CACHE_SECONDS = 30, 600  # The days of many gists take a second to count.
@@ -113,13 +112,15 @@ def describe_run(heading: str, run: SyncRun | None) -> Fact:
     if run is None:
         return Fact(heading, "none yet")
     end = run.finished_at or run.heartbeat_at
+    cause = summarize_problems(run.errors) if run.outcome != SyncRun.Outcome.SUCCEEDED else ""
+    note = f"{duration_in_words(end - run.started_at)}, {describe_counts(run)}"
     return Fact(
         heading,
         f"run {run.pk}",
         url=reverse("admin:sync_syncrun_change", args=[run.pk]),
         badge=badge(run.outcome.replace("_", " "), LEVELS[SyncRun.Outcome(run.outcome)]),
         time=time_in_words(run.started_at),
-        note=f"{duration_in_words(end - run.started_at)}, {format_counts(run.counts) or 'nothing to do'}",
+        note=f"{note}: {cause}" if cause else note,
     )
 
 
