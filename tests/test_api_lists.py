@@ -444,7 +444,7 @@ WITHOUT_BODY = [
     ("POST", "people/ada/sync", "This request has no body."),
     ("POST", "people/ada/gists/GIST/push", "This request has no body."),
 ]
-BODIES = [
+BODIES: list[tuple[str, Any]] = [
     ("application/json", '{"forget": true}'),
     ("application/json", '["forget"]'),
     ("application/json", "{"),
@@ -452,7 +452,7 @@ BODIES = [
     (MULTIPART_CONTENT, encode_multipart(BOUNDARY, {"forget": "true"})),
     ("text/plain", "forget"),
 ]
-NO_BODIES = [
+NO_BODIES: list[tuple[str, Any]] = [
     ("application/json", ""),
     ("application/json", "{}"),
     ("application/x-www-form-urlencoded", ""),
