@@ -224,7 +224,7 @@ class _Judgement:
             gists = ngettext("%d gist was", "%d gists were", count) % count
             groups = tuple(group_failures(push_failures(rejected)))
             since = rejected.aggregate(first=Min("updated_at"))["first"]
-            action = "Fix the reason in Pipedrive, then choose Push rejected again in the admin."
+            action = 'Fix the reason in Pipedrive, then choose "Push rejected gists again" in the admin.'
             yield Problem(
                 Code.REJECTED_JUMP, f"Pipedrive rejected gists: {gists} rejected in 24 hours.", action, since, groups
             )

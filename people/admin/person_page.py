@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import ngettext
 
 from people.admin.base import Facts
 from people.admin.consumer_names import get_consumer_names
@@ -98,7 +99,8 @@ def _describe_next_poll(person: Person) -> str:
     if person.next_attempt_at and person.next_attempt_at > now:
         words = in_words(person.next_attempt_at)
         return (
-            f"In backoff until {person.next_attempt_at:%Y-%m-%d %H:%M} UTC ({words}), after {person.failures} failures."
+            f"In backoff until {person.next_attempt_at:%Y-%m-%d %H:%M} UTC ({words}), after "
+            f"{_count_failures(person.failures)}."
         )
     return "With each run for watched people, every few minutes." if person.watched else "In the next run."
 
@@ -112,13 +114,17 @@ def _describe_polls(person: Person) -> SafeString:
     )
     if not person.failures:
         return parts
-    return parts + format_html(" · {} failures in a row{}", person.failures, _since(person.failing_since))
+    return parts + format_html(" · {}{}", _count_failures(person.failures), _since(person.failing_since))
+
+
+def _count_failures(count: int) -> str:
+    return ngettext("%d failure in a row", "%d failures in a row", count) % count
 
 
 def _describe_pushes(person: Person) -> SafeString:
     text = format_html("attempted: {}", time_in_words(person.push_attempted_at))
     if person.push_failures or person.push_error:
-        trouble = badge(f"{person.push_failures} failures in a row" if person.push_failures else "problem", "error")
+        trouble = badge(_count_failures(person.push_failures) if person.push_failures else "problem", "error")
         text += format_html(" · {}{}", with_reason(trouble, person.push_error), _since(person.push_failing_since))
     if person.next_push_at and person.next_push_at > timezone.now():
         text += format_html(" · in backoff until {}", f"{person.next_push_at:%Y-%m-%d %H:%M} UTC")

@@ -33,5 +33,6 @@ class Command(GisttrackerCommand):
         access = "read-only" if options["read_only"] else "read and write"
         validity = f", valid through {options['expires']}" if expires_at else ""
         if others:
-            self.stderr.write(f"{name} has {others} other valid key(s), which stay valid. See rotate_api_key.")
+            keys = "1 other valid key, which stays" if others == 1 else f"{others} other valid keys, which stay"
+            self.stderr.write(f"{name} has {keys} valid. See rotate_api_key.")
         self.stdout.write(f"{name} ({access}{validity}): {created.secret}")
