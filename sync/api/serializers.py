@@ -205,7 +205,9 @@ class StatusSerializer(serializers.Serializer[Status]):
     backlog = serializers.IntegerField(help_text="gists that are pending or started")
     oldest_backlog_at = serializers.DateTimeField(source="counts.oldest_backlog_at", allow_null=True)
     oldest_poll_at = serializers.DateTimeField(source="counts.oldest_poll_at", allow_null=True)
-    expiring_keys = ExpiringKeySerializer(many=True, help_text="valid API keys that end, the next one first")
+    expiring_keys = ExpiringKeySerializer(
+        many=True, help_text="valid API keys that end and that no other key replaces, the next one first"
+    )
     github_field_problem = serializers.CharField(
         allow_blank=True, help_text="why there is no field for the GitHub id in Pipedrive; empty if there is one"
     )
