@@ -436,7 +436,8 @@ def test_the_export_holds_nothing_about_others(known: Person) -> None:
 
 
 @pytest.mark.parametrize(
-    ("login", "message"), [("ben", "nothing is held"), ("ada", "a salted hash of the login only"), ("a b", "1 to 39")]
+    ("login", "message"),
+    [("ben", "Nothing of this login is held"), ("ada", "Only a salted hash of this login"), ("a b", "1 to 39")],
 )
 def test_an_unknown_login_is_not_exported(login: str, message: str) -> None:
     forget_login("ada", by="test")

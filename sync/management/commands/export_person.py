@@ -27,6 +27,6 @@ class Command(GisttrackerCommand):
             raise CommandError(str(error), returncode=2) from None
         person = Person.objects.named(login).first()
         if person is None:
-            held = "a salted hash of the login only" if Suppressed.objects.has_login(login) else "nothing"
-            raise CommandError(f"@{login} is not tracked: {held} is held about this login.", returncode=2)
+            held = "Only a salted hash" if Suppressed.objects.has_login(login) else "Nothing"
+            raise CommandError(f"@{login} is not tracked. {held} of this login is held.", returncode=2)
         self.stdout.write(json.dumps(export_person(person), cls=DjangoJSONEncoder, indent=2, ensure_ascii=False))
