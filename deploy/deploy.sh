@@ -143,8 +143,11 @@ migrate() {
         esac
         sleep "${MIGRATE_PAUSE:-5}"
     done
-    show_pods migrate
-    fail "the migrate Job failed; web and the CronJobs still run the previous release with its own settings"
+    case $condition in
+    *Failed*) show_pods migrate ;;
+    *) kube logs job/migrate --tail 30 >&2 || true ;; # It still waits for the database, or migrates.
+    esac
+    fail "the migrate Job failed or did not finish; web and the CronJobs still run the previous release with its own settings"
 }
 
 deploy_web() {

@@ -56,6 +56,7 @@ class Cluster:
     readyz_fails: bool = False
     job_errors: int = 0  # how many requests fail after a Job was created
     errors_left: int = 0
+    jobs_hang: bool = False
     requests: list[tuple[str, str]] = field(default_factory=list)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -114,7 +115,9 @@ class Cluster:
         if row["kind"] == "Job":
             self.errors_left = self.job_errors
             problem = self.why_no_start(_template(row))
-            row["status"] = {"conditions": [{"type": "Failed" if problem else "Complete", "status": "True"}]}
+            ends = [] if self.jobs_hang else [{"type": "Failed" if problem else "Complete", "status": "True"}]
+            row["status"] = {"conditions": ends}
+            self._add_pods(row, problem)
         if row["kind"] == "Deployment":
             problem = self.why_no_start(_template(row))
             generation = row["metadata"]["generation"]

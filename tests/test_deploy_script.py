@@ -206,6 +206,16 @@ def test_a_second_deployment_of_the_same_release_changes_no_pod(deploy: Deployer
     assert deploy.cluster.names("Pod") == pods
 
 
+def test_the_log_of_a_migrate_job_that_does_not_finish_is_shown(deploy: Deployer) -> None:
+    deploy.cluster.jobs_hang = True
+
+    result = deploy()
+
+    assert (result.exit_code, "the migrate Job failed or did not finish" in result.stderr) == (1, True)
+    assert "log of migrate-" in result.stderr
+    assert deploy.cluster.names("Deployment") == []
+
+
 def test_a_moment_without_the_api_server_does_not_end_the_wait_for_migrate(deploy: Deployer) -> None:
     deploy()
     deploy.cluster.job_errors = 1
@@ -218,8 +228,8 @@ def test_a_moment_without_the_api_server_does_not_end_the_wait_for_migrate(deplo
 
 # --- a failed deployment leaves the previous release with its own settings ---
 FAILURES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
-    "wrong database": ({"DATABASE_HOST": "10.9.9.9"}, {}, "the migrate Job failed"),
-    "broken image": ({"digest": BAD}, {"broken_images": {BAD}}, "the migrate Job failed"),
+    "wrong database": ({"DATABASE_HOST": "10.9.9.9"}, {}, "the migrate Job failed or did not finish"),
+    "broken image": ({"digest": BAD}, {"broken_images": {BAD}}, "the migrate Job failed or did not finish"),
     "smoke test": ({"digest": BAD}, {"readyz_fails": True}, "/readyz did not return 200; rolled back to good"),
     "rejected CronJobs": ({"digest": BAD}, {"rejected_kinds": {"CronJob"}}, "rolled back to good"),
     "rejected gateway": ({"ADDRESS_NAME": "b"}, {"rejected_kinds": {"Gateway"}}, "rolled back to good"),
