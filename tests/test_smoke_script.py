@@ -56,7 +56,9 @@ def test_a_person_who_was_tracked_before_stays(serve: Servers, worker: Worker, g
 
     process = smoke(serve, serve())
 
-    assert process.wait(timeout=120) == 0
+    stderr = process.communicate(timeout=120)[1]
+
+    assert process.returncode == 0, stderr
     assert Person.objects.get().github_username == "ada"
 
 
