@@ -34,14 +34,14 @@ GITHUB_TOKEN = "gh-token-3f9c"
 PIPEDRIVE_TOKEN = "pd-token-81ad"
 ROOT = Path(__file__).parent.parent
 TABLES = {"test_faults.py", "test_lies.py", "test_pipedrive_lies.py"}
-# Runs of the sync against the stand-ins. With SPLIT_OVER_DATABASES, which .ci/run sets to stay within its time, each of
-# these tests runs on one of the two databases.
-PIPELINE = {
+# Runs of the sync against the stand-ins, and tests of pages and judgements whose statements other tests check on both.
+# With SPLIT_OVER_DATABASES, which .ci/run sets to stay within its time, each of these tests runs on one of the two.
+SPLIT = {
     f"test_{name}.py"
     for name in (
         *("attempts", "backfill", "crashes", "edits", "evidence", "forget_sync", "limits", "links", "network"),
         *("notifications", "owner", "poll", "push", "recognition", "refusals", "restore", "sync_gists", "trouble"),
-        "undo",
+        *("undo", "alarms", "api_headers", "error_pages", "forget", "health", "panel", "run"),
     )
 }
 
@@ -82,7 +82,7 @@ def is_left_out(item: pytest.Item, *, is_server: bool) -> bool:
         return not is_server and bool(os.environ.get("CI"))
     if item.get_closest_marker("once") is not None:
         return is_server
-    if item.path.name in PIPELINE and os.environ.get("SPLIT_OVER_DATABASES"):
+    if item.path.name in SPLIT and os.environ.get("SPLIT_OVER_DATABASES"):
         return (zlib.crc32(item.nodeid.encode()) % 2 == 0) != is_server
     return False
 
