@@ -85,7 +85,7 @@ def test_one_person_is_found_by_the_index_of_the_logins(api: APIClient) -> None:
 
     statement = next(query["sql"] for query in queries if "WHERE" in query["sql"] and "username_key" in query["sql"])
     with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN {'QUERY PLAN ' if connection.vendor == 'sqlite' else ''}{statement}")
+        cursor.execute(f"EXPLAIN {'QUERY PLAN' if connection.vendor == 'sqlite' else 'FORMAT=TRADITIONAL'} {statement}")
         plan = str(cursor.fetchall())
     assert "username_key" in plan
     assert ("SEARCH people_person USING" if connection.vendor == "sqlite" else "'const'") in plan
