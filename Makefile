@@ -5,6 +5,9 @@ RUNTIME := .venv/.runtime
 TOOLS := .venv/.tools
 NODE_TOOLS := .venv/node/.installed
 
+# With it, each process that a test starts would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Every installed file has a hash in a requirements file. Packages are built without isolation, because pip does not check
 # what it downloads into an isolated build; requirements-build.txt has what the build needs. Python compiles the modules
 # that it imports; compiling all of them would take a third of the time of the installation.
@@ -41,9 +44,9 @@ test: ## run the test suite on SQLite, then on a temporary MySQL-compatible serv
 	@PYTHON="$(PYTHON)" sh tests/install-system-packages.sh $(if $(wildcard $(RUNTIME)),,build) server tools
 	@$(MAKE) --no-print-directory $(TOOLS) $(NODE_TOOLS)
 	@echo "--- on SQLite"
-	@DATABASE_HOST= $(BIN)/python -m pytest -q -n 4 $(ARGS)
+	@DATABASE_HOST= $(BIN)/python -m pytest -q -n 4 --dist worksteal $(ARGS)
 	@echo "--- on a MySQL-compatible server"
-	@$(BIN)/python tests/with_mysql.py $(BIN)/python -m pytest -q -n 4 $(ARGS)
+	@$(BIN)/python tests/with_mysql.py $(BIN)/python -m pytest -q -n 4 --dist worksteal $(ARGS)
 
 kills: $(TOOLS) ## kill workers 200 times (KILLS) at random moments, on both databases; on MySQL also three at once
 	@DATABASE_HOST= KILLS=$(or $(KILLS),200) $(BIN)/python -m pytest -q tests/test_kills.py

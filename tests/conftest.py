@@ -41,7 +41,8 @@ SPLIT = {
     for name in (
         *("attempts", "backfill", "crashes", "edits", "evidence", "forget_sync", "limits", "links", "network"),
         *("notifications", "owner", "poll", "push", "recognition", "refusals", "restore", "sync_gists", "trouble"),
-        *("undo", "alarms", "api_headers", "error_pages", "forget", "health", "panel", "run"),
+        *("undo", "alarms", "api_headers", "error_pages", "forget", "health", "panel", "run", "service"),
+        *("api_lists", "enterprise_server", "spreadsheets", "viewers"),
     )
 }
 

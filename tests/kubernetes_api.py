@@ -179,6 +179,8 @@ def _merge_list(target: list[Any], patch: list[Any], key: str) -> list[Any]:
 # --- HTTP ---
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # Else every kept-alive request waits 40 ms for an acknowledgement.
+    wbufsize = -1
     cluster: Cluster
 
     def log_message(self, format: str, *args: Any) -> None:  # the name in the base class

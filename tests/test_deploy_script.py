@@ -1,11 +1,13 @@
 """deploy.sh, with the real kubectl, a Kubernetes API that keeps state, and recorders of gcloud and cosign."""
 
+import copy
 import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ SETTINGS = {
     "SOURCE_REPOSITORY": "acme/gisttracker",
 }
 # Record their arguments; gcloud prints what the real program would print, and kubectl is the real one.
-FAKE_PROGRAM = """#!{python}
+FAKE_PROGRAM = """#!{python} -IS
 import json, os, sys
 name, arguments = os.path.basename(sys.argv[0]), sys.argv[1:]
 with open({log!r}, "a") as log:
@@ -116,13 +118,13 @@ class Deployer:
         return self.folder / "deploy/kubernetes"
 
 
-@pytest.fixture
-def deploy(tmp_path: Path) -> Iterator[Deployer]:
+@contextmanager
+def new_cluster(folder: Path) -> Iterator[Deployer]:
     kubectl = shutil.which("kubectl")
     if not kubectl:
         assert not os.environ.get("CI"), "kubectl is required in CI"
         pytest.skip("kubectl is not installed")
-    _install_programs(tmp_path, "gcloud", "kubectl", "cosign")
+    _install_programs(folder, "gcloud", "kubectl", "cosign")
     with running_cluster() as (cluster, url):
         config = {
             "apiVersion": "v1",
@@ -132,7 +134,29 @@ def deploy(tmp_path: Path) -> Iterator[Deployer]:
             "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake"}}],
             "current-context": "fake",
         }
-        yield Deployer(cluster, tmp_path, kubectl, json.dumps(config))
+        yield Deployer(cluster, folder, kubectl, json.dumps(config))
+
+
+@pytest.fixture
+def deploy(tmp_path: Path) -> Iterator[Deployer]:
+    with new_cluster(tmp_path) as deployer:
+        yield deployer
+
+
+@pytest.fixture(scope="module")
+def first_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, DeployResult]]:
+    """The release "good" in a cluster that was empty, and what deploy.sh has done; tests only read them."""
+    with new_cluster(tmp_path_factory.mktemp("first")) as deployer:
+        yield deployer.cluster, deployer(commit="good")
+
+
+@pytest.fixture
+def redeploy(deploy: Deployer, first_deployment: tuple[Cluster, DeployResult]) -> Deployer:
+    """Deploys to a cluster that has the release "good"."""
+    cluster, result = first_deployment
+    assert result.exit_code == 0, result.stderr
+    deploy.cluster.objects = copy.deepcopy(cluster.objects)
+    return deploy
 
 
 def _install_programs(folder: Path, *fakes: str) -> None:
@@ -153,8 +177,10 @@ def change_manifest(path: Path, change: Callable[[Any], None]) -> None:
 
 
 # --- a deployment ---
-def test_a_deployment_runs_its_steps_in_order_and_prints_the_url(deploy: Deployer) -> None:
-    result = deploy()
+def test_a_deployment_runs_its_steps_in_order_and_prints_the_url(
+    first_deployment: tuple[Cluster, DeployResult],
+) -> None:
+    cluster, result = first_deployment
 
     assert (result.exit_code, result.stdout) == (0, "https://gists.example.org/\n"), result.stderr
     steps = ["images describe", "secret gisttracker-settings", "cosign verify", "secret gisttracker-notify-url"]
@@ -164,17 +190,19 @@ def test_a_deployment_runs_its_steps_in_order_and_prints_the_url(deploy: Deploye
     positions = [result.position(step) for step in steps]
     assert positions == sorted(positions)
     assert all("--project project" in line for line in result.commands() if line.startswith("gcloud"))
-    assert deploy.cluster.names("CronJob") == ["prune", "sync-gists", "sync-requested"]
+    assert cluster.names("CronJob") == ["prune", "sync-gists", "sync-requested"]
 
 
-def test_secrets_never_appear_on_a_command_line_or_in_the_output(deploy: Deployer) -> None:
-    result = deploy()
+def test_secrets_never_appear_on_a_command_line_or_in_the_output(
+    first_deployment: tuple[Cluster, DeployResult],
+) -> None:
+    cluster, result = first_deployment
 
     assert not any("quoted" in line for line in result.commands())
     assert "quoted" not in result.stdout + result.stderr
-    environment = deploy.cluster.environment_of("CronJob", "sync-gists")
+    environment = cluster.environment_of("CronJob", "sync-gists")
     assert secret_text(environment["pipedrive-token"]) == TOKEN  # Unchanged, including quotes and newlines.
-    assert "Secret" not in deploy.cluster.get("ConfigMap", "release")["data"]["manifest.yaml"]
+    assert "Secret" not in cluster.get("ConfigMap", "release")["data"]["manifest.yaml"]
 
 
 def test_a_service_account_key_is_activated_first(deploy: Deployer, tmp_path: Path) -> None:
@@ -198,12 +226,11 @@ def test_a_dry_run_prints_the_manifests_with_the_image_digest_and_changes_nothin
     assert not any("pipedrive-token" in command for command in result.commands())
 
 
-def test_a_second_deployment_of_the_same_release_changes_no_pod(deploy: Deployer) -> None:
-    deploy()
-    pods = deploy.cluster.names("Pod")
+def test_a_second_deployment_of_the_same_release_changes_no_pod(redeploy: Deployer) -> None:
+    pods = redeploy.cluster.names("Pod")
 
-    assert deploy().exit_code == 0
-    assert deploy.cluster.names("Pod") == pods
+    assert redeploy(commit="good").exit_code == 0
+    assert redeploy.cluster.names("Pod") == pods
 
 
 def test_the_log_of_a_migrate_job_that_does_not_finish_is_shown(deploy: Deployer) -> None:
@@ -216,13 +243,12 @@ def test_the_log_of_a_migrate_job_that_does_not_finish_is_shown(deploy: Deployer
     assert deploy.cluster.names("Deployment") == []
 
 
-def test_a_moment_without_the_api_server_does_not_end_the_wait_for_migrate(deploy: Deployer) -> None:
-    deploy()
-    deploy.cluster.job_errors = 1
+def test_a_moment_without_the_api_server_does_not_end_the_wait_for_migrate(redeploy: Deployer) -> None:
+    redeploy.cluster.job_errors = 1
 
-    result = deploy(digest=BAD)
+    result = redeploy(digest=BAD)
 
-    assert (result.exit_code, deploy.cluster.errors_left) == (0, 0), result.stderr
+    assert (result.exit_code, redeploy.cluster.errors_left) == (0, 0), result.stderr
     assert "etcd is not available" in result.stderr
 
 
@@ -237,39 +263,37 @@ FAILURES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_after_a_failed_deployment_every_new_pod_starts_as_before(failure: str, deploy: Deployer) -> None:
+def test_after_a_failed_deployment_every_new_pod_starts_as_before(failure: str, redeploy: Deployer) -> None:
     arguments, faults, message = FAILURES[failure]
-    assert deploy(commit="good").exit_code == 0
     workloads = [("Deployment", "web"), ("CronJob", "sync-gists"), ("CronJob", "sync-requested"), ("CronJob", "prune")]
-    before = {workload: deploy.cluster.environment_of(*workload) for workload in workloads}
-    policies = {key: spec for key, spec in deploy.cluster.specs().items() if key[0] not in ("Job", "Pod")}
+    before = {workload: redeploy.cluster.environment_of(*workload) for workload in workloads}
+    policies = {key: spec for key, spec in redeploy.cluster.specs().items() if key[0] not in ("Job", "Pod")}
     for name, value in faults.items():
-        setattr(deploy.cluster, name, value)
+        setattr(redeploy.cluster, name, value)
 
-    result = deploy(commit="bad", token="another token", **arguments)
+    result = redeploy(commit="bad", token="another token", **arguments)
 
     assert (result.exit_code, result.stdout) == (1, "")
     assert message in result.stderr
-    assert {workload: deploy.cluster.environment_of(*workload) for workload in workloads} == before
-    after = deploy.cluster.specs()
+    assert {workload: redeploy.cluster.environment_of(*workload) for workload in workloads} == before
+    after = redeploy.cluster.specs()
     changed = {key for key, spec in policies.items() if after.get(key) != spec}
     # The policy of migrate's own pods may be that of the failed release, because its Job is not run again.
     assert changed <= {("NetworkPolicy", "migrate")}, result.stderr
-    assert deploy.cluster.get("ConfigMap", "release")["data"]["commit"] == "good"
+    assert redeploy.cluster.get("ConfigMap", "release")["data"]["commit"] == "good"
 
 
-def test_a_web_release_that_does_not_start_is_rolled_back_and_its_pod_is_shown(deploy: Deployer) -> None:
-    deploy(commit="good")
-    manifests = deploy.use_copy()
+def test_a_web_release_that_does_not_start_is_rolled_back_and_its_pod_is_shown(redeploy: Deployer) -> None:
+    manifests = redeploy.use_copy()
     change_manifest(manifests / "base/web.yaml", _require_a_missing_configmap)
 
-    result = deploy(commit="bad")
+    result = redeploy(commit="bad")
 
     assert result.exit_code == 1
     assert "web did not become ready; rolled back to good" in result.stderr
     assert "log of web-2-broken" in result.stderr
     assert "log of web-1-0" not in result.stderr  # Healthy pods are not shown.
-    assert deploy.cluster.why_no_start(deploy.cluster.get("Deployment", "web")["spec"]["template"]) == ""
+    assert redeploy.cluster.why_no_start(redeploy.cluster.get("Deployment", "web")["spec"]["template"]) == ""
     assert not any("undo" in command for command in result.commands())
 
 
@@ -300,15 +324,14 @@ def test_a_good_release_after_a_rollback_has_just_its_own_fields(deploy: Deploye
     assert "priorityClassName" not in deploy.cluster.get("Deployment", "web")["spec"]["template"]["spec"]
 
 
-def test_objects_that_only_the_failed_release_has_are_deleted(deploy: Deployer) -> None:
-    deploy(commit="good")
-    manifests = deploy.use_copy()
+def test_objects_that_only_the_failed_release_has_are_deleted(redeploy: Deployer) -> None:
+    manifests = redeploy.use_copy()
     change_manifest(manifests / "base/network-policy.yaml", _add_policy)
-    deploy.cluster.readyz_fails = True
+    redeploy.cluster.readyz_fails = True
 
-    deploy(commit="bad")
+    redeploy(commit="bad")
 
-    assert "extra" not in deploy.cluster.names("NetworkPolicy")
+    assert "extra" not in redeploy.cluster.names("NetworkPolicy")
 
 
 def test_objects_that_a_release_no_longer_has_are_deleted(deploy: Deployer) -> None:
@@ -332,12 +355,12 @@ def _add_policy(rows: list[Any]) -> None:
 
 def test_settings_are_deleted_when_neither_of_the_last_two_releases_nor_a_pod_uses_them(deploy: Deployer) -> None:
     counts = []
-    for number in range(4):
+    for number in range(3):
         assert deploy(commit=str(number), token=f"token {number}", DOMAIN=f"host{number}.example.org").exit_code == 0
         counts.append((len(deploy.cluster.names("Secret")), len(deploy.cluster.names("ConfigMap"))))
 
     # ConfigMaps: database, sync, release, and web of the last two.
-    assert counts == [(1, 4), (2, 5), (2, 5), (2, 5)]
+    assert counts == [(1, 4), (2, 5), (2, 5)]
 
 
 def test_a_pod_of_an_old_job_keeps_its_settings(deploy: Deployer) -> None:
@@ -346,7 +369,7 @@ def test_a_pod_of_an_old_job_keeps_its_settings(deploy: Deployer) -> None:
     pod = {**json.loads(json.dumps(template)), "apiVersion": "v1", "kind": "Pod"}
     pod["metadata"]["name"] = "sync-gists-1"
     deploy.cluster.objects["Pod", "sync-gists-1"] = pod
-    for number in range(1, 4):
+    for number in (1, 2):
         deploy(commit=str(number), token=f"token {number}")
 
     assert deploy.cluster.why_no_start(pod) == ""
@@ -362,11 +385,10 @@ def test_the_first_release_has_nothing_to_return_to(deploy: Deployer) -> None:
     assert deploy.cluster.names("CronJob") == []
 
 
-def test_an_unchanged_release_is_not_rolled_back(deploy: Deployer) -> None:
-    deploy()
-    deploy.cluster.readyz_fails = True
+def test_an_unchanged_release_is_not_rolled_back(redeploy: Deployer) -> None:
+    redeploy.cluster.readyz_fails = True
 
-    result = deploy()
+    result = redeploy(commit="good")
 
     assert (result.exit_code, "there is nothing to roll back" in result.stderr) == (1, True)
 
@@ -399,8 +421,8 @@ def test_an_optional_secret_without_a_version_is_empty(deploy: Deployer) -> None
     assert deploy.cluster.environment_of("CronJob", "sync-gists")["ping-url"] == ""
 
 
-def test_the_signature_must_be_that_of_the_pipeline_on_main(deploy: Deployer) -> None:
-    result = deploy()
+def test_the_signature_must_be_that_of_the_pipeline_on_main(first_deployment: tuple[Cluster, DeployResult]) -> None:
+    _, result = first_deployment
 
     (command,) = [command for command in result.commands() if command.startswith("cosign")]
     assert f"gisttracker/gisttracker@{GOOD}" in command
