@@ -15,13 +15,18 @@ from typing import Any, NoReturn, Protocol
 
 import pytest
 import requests
+from django.contrib.auth.models import Permission
+from django.contrib.contenttypes.models import ContentType
 from django.core.cache import cache
 from django.core.management import call_command
+from django.core.management.color import no_style
 from django.db import connection
 from django.db.utils import OperationalError
+from django.test import TransactionTestCase
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
+from gisttracker.viewers import grant_view_permissions
 from people.models import Person
 from sync.clients.transport import Timing
 from sync.management.commands.sync_gists import Command
@@ -100,6 +105,24 @@ def django_db_modify_db_settings(
     """SQLite's test database is a file, so that other processes and threads share it."""
     if connection.vendor == "sqlite":
         connection.settings_dict["TEST"]["NAME"] = str(tmp_path_factory.mktemp("database") / "test.sqlite3")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _flush_without_permissions() -> Iterator[None]:
+    """After a test with transactions all rows are deleted, except content types and permissions.
+
+    Django deletes and creates those, too, which takes as long as all else of a flush.
+    """
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(TransactionTestCase, "_fixture_teardown", _delete_rows)
+        yield
+
+
+def _delete_rows(_: TransactionTestCase) -> None:
+    kept = {ContentType._meta.db_table, Permission._meta.db_table}
+    tables = set(connection.introspection.django_table_names(only_existing=True)) - kept
+    connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), sorted(tables)))
+    grant_view_permissions()
 
 
 @pytest.fixture
