@@ -99,7 +99,7 @@ class Run:
                 try:
                     self._join_running_runs()
                     self._claim()
-                    while self.poll_lane.held or self.push_lane.held or self._expects_people():
+                    while self._is_polling or self.poll_lane.held or self.push_lane.held or self._expects_people():
                         self._collect()
                         self._finish_groups()
                         self._tick()

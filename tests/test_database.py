@@ -26,6 +26,7 @@ from gisttracker.database import retried
 from people.models import Gist, Person
 from sync import claims
 from sync.models import SyncRun
+from sync.run import Run
 from sync.runs import open_run
 from tests.conftest import DuringRequest, Sync, Worker, fail_statements
 from tests.factories import create_run, track_people
@@ -290,6 +291,19 @@ def test_a_run_that_finds_all_people_claimed_has_not_succeeded(
 
     assert (summary.code, summary.json["outcome"]) == expected
     assert summary.json["problems"][0].startswith("1 due person is claimed by other runs.")
+
+
+def test_people_who_stay_claimed_until_the_end_of_the_wait_are_reported(
+    ada: Person, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = create_run(heartbeat_at=timezone.now() - timedelta(seconds=60))
+    lease_all_people(f"{run.token}-poll")
+    answers = iter([True])  # The wait ends after the claim, before the run decides whether it goes on.
+    monkeypatch.setattr(Run, "_expects_people", lambda _: next(answers, False))
+
+    summary = sync()
+
+    assert (summary.code, summary.json["outcome"]) == (3, "failed")
 
 
 # --- clocks ---
