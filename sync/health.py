@@ -117,7 +117,7 @@ class _Judgement:
         """Return the run that shows whether runs can begin: `counted`, or `newest` if people wait, too.
 
         They differ if the newest one is a manual run that could not begin. A user may have started it in the wrong
-        place, so it says nothing about the schedule, and does not end what the schedule's run has shown.
+        place, so it shows nothing about the schedule, and does not end what the schedule's run has shown.
         """
         if newest == counted or (counted and _could_not_begin(counted)):
             return counted

@@ -111,7 +111,7 @@ def django_db_modify_db_settings(
 def _flush_without_permissions() -> Iterator[None]:
     """After a test with transactions all rows are deleted, except content types and permissions.
 
-    Django deletes and creates those, too, which takes as long as all else of a flush.
+    Django would delete those, too, and create them again, which costs much of the time of such a test.
     """
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(TransactionTestCase, "_fixture_teardown", _delete_rows)

@@ -336,7 +336,7 @@ def test_a_manual_run_that_could_not_begin_does_not_hide_that_the_schedule_start
 
 @pytest.fixture
 def never_ran() -> Iterator[Callable[[timedelta], None]]:
-    """No run has begun and nobody is tracked, this long after the database was set up."""
+    """No run has begun and no people are tracked, this long after the database was set up."""
     migrations = MigrationRecorder.Migration.objects
     before = dict(migrations.values_list("pk", "applied"))
 

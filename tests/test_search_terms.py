@@ -21,7 +21,7 @@ def find(api: APIClient, term: str) -> list[str]:
 
 
 def write_past_save(count: int) -> None:
-    """As a release without search terms, or somebody with SQL, does."""
+    """As a release without search terms, or a manual SQL statement, does."""
     Person.objects.bulk_create(
         Person(github_username=f"Person-{number}", username_key=f"person-{number}", name="Ada Lovelace")
         for number in range(count)

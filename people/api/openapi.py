@@ -75,7 +75,7 @@ def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:
 def _simplify(schema: dict[str, Any]) -> None:
     """No number of this API is negative.
 
-    Bodies of requests and of responses have models of their own, so `readOnly` says nothing. The examples of the
+    Bodies of requests and of responses have models of their own, so `readOnly` adds nothing. The examples of the
     responses have all fields, and `example` of a field is deprecated.
     """
     for field in schema.get("properties", {}).values():

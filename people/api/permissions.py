@@ -60,7 +60,7 @@ class HasApiAccess(BasePermission):
 def get_required_permission(request: Request, view: "APIView") -> str | None:
     """Return the permission of Django that staff need for what the request does; None if they need none.
 
-    A view declares them as `required_permissions`, by action or method. What it does not declare is allowed to nobody.
+    A view declares them as `required_permissions`, by action or method. What it does not declare is forbidden.
     """
     act = getattr(view, "action", None) or str(request.method).lower()
     is_served = request.method != "OPTIONS" and hasattr(view, str(request.method).lower())

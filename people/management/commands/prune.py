@@ -23,7 +23,7 @@ BATCH_SIZE = 1000  # rows in one statement, so that no lock is kept for long
 class Command(GisttrackerCommand):
     help = (
         "Delete expired sessions, old logs of logins and of the admin, visit markers of deleted consumers, and old "
-        "request counts. Index people whom a search does not find. Run it once a day."
+        "request counts. Index people that a search does not find. Run it once a day."
     )
     examples = ("",)
 
