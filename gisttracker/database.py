@@ -104,3 +104,16 @@ def require_encryption(connection: Any, **_: Any) -> None:
     if not cipher:
         connection.close()
         raise OperationalError("DATABASE_TLS is true, but the MySQL server offers no encryption (SSL).")
+
+
+def cascade_foreign_keys(apps: Any, schema_editor: Any) -> None:
+    """Let MySQL delete the rows that refer to a deleted one. For RunPython, last in the migration that creates them.
+
+    Django adds foreign keys at the end of a migration and has no option for this before 6.1. On SQLite Django's own
+    deletion does it.
+    """
+    if schema_editor.connection.vendor == "mysql":
+        schema_editor.deferred_sql = [
+            f"{statement} ON DELETE CASCADE" if "FOREIGN KEY" in str(statement) else statement
+            for statement in schema_editor.deferred_sql
+        ]

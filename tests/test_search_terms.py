@@ -1,19 +1,14 @@
-"""Search terms that are missing are added: by the migration of the release, and daily."""
-
-import importlib
+"""Search terms that are missing are added daily."""
 
 import pytest
-from django.apps import apps
 from django.core.management import call_command
 from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
 from people.models import Person, SearchTerm
-from people.search import search_terms
 from tests.factories import create_person
 
 pytestmark = pytest.mark.django_db
-migration = importlib.import_module("people.migrations.0012_index_people")
 
 
 def find(api: APIClient, term: str) -> list[str]:
@@ -50,20 +45,6 @@ def test_prune_indexes_a_person_who_was_renamed_past_save(api: APIClient) -> Non
 
     assert (find(api, "countess"), find(api, "love")) == (["Countess"], ["Countess"])
     assert find(api, "ada") == ["Countess"]  # by the name
-
-
-def test_the_migration_indexes_people_without_search_terms(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(migration, "BATCH_SIZE", 2)
-    create_person("ben", name="Ben")
-    before = SearchTerm.objects.count()
-    write_past_save(5)
-
-    migration.index_people(apps, None)
-
-    assert len(find(api, "ada+lovelace")) == 5
-    person = Person.objects.get(github_username="Person-4")
-    assert set(person.search_terms.values_list("term", flat=True)) == search_terms("Person-4", "Ada Lovelace", "")
-    assert SearchTerm.objects.count() == before + 5 * len(search_terms("Person-4", "Ada Lovelace", ""))
 
 
 def test_indexed_people_cost_one_query(django_assert_max_num_queries: DjangoAssertNumQueries) -> None:
