@@ -42,16 +42,6 @@ EX_INTERRUPTED = 130  # the shell's code for a process that SIGINT has ended
 
 GENERATED_KEY = "GISTTRACKER_GENERATED_SECRET_KEY"  # not for users: how child processes inherit it
 
-# Settings renamed before 1.0.0. In a .env file an old name is an error. In the environment it is ignored, because
-# HTTPS, HOST and PORT are also set by other software.
-RENAMED = {
-    "STRANGER_REQUESTS_PER_MINUTE": "ANONYMOUS_REQUESTS_PER_MINUTE",
-    "PROXIES": "TRUSTED_PROXY_COUNT",
-    "HTTPS": "REQUIRE_HTTPS",
-    "INSECURE": "ALLOW_INSECURE",
-    "HOST": "LISTEN_HOST",
-    "PORT": "LISTEN_PORT",
-}
 # The .env file is also read by compose, and by shells that pass it on to these programs.
 FOREIGN_PREFIXES = ("COMPOSE_", "DOCKER_", "BUILDKIT_", "MYSQL_", "MARIADB_", "DJANGO_", "GUNICORN_", "PYTHON")
 
@@ -226,12 +216,9 @@ VARIABLES = (
 def read(env_file: Path, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """Return the typed values of all settings by name.
 
-    An invalid value, or an old name in the .env file, ends the process with one line that names it; exit code 78.
+    An invalid value ends the process with one line that names it; exit code 78.
     """
     from_file = {name: value for name, value in dotenv_values(env_file).items() if value is not None}
-    for name in RENAMED:
-        if name in from_file:
-            exit_with_config_error(f"{env_file.name}: {name} was renamed; write {RENAMED[name]} instead.")
     _warn_of_unknown_names(env_file.name, from_file)
     values = {**from_file, **environ}
     _warn_of_files(values)

@@ -6,12 +6,10 @@ from functools import lru_cache
 from django.db import transaction
 from django.db.models import Max
 
-from gisttracker.database import retried
 from gisttracker.prepared import Parameter, PreparedQuery
 from people.models import Consumer, FeedCounter, Gist, GistQuerySet
 from people.representations import Row, represent_feed, select_gists
 
-BATCH_SIZE = 500  # rows in one transaction
 RESTORE_GAP = 10_000_000  # positions; more than a backup is behind
 
 
@@ -19,28 +17,6 @@ def number_gists(gists: Sequence[Gist]) -> None:
     """Give these unsaved gists the next positions. To be called in the transaction that inserts them, right before."""
     for gist, position in zip(gists, FeedCounter.take(len(gists)), strict=True):
         gist.feed_position = position
-
-
-def number_unnumbered_gists() -> int:
-    """Give positions to gists that a release without the feed has stored. Each run calls this. Returns how many."""
-    count = 0
-    while numbered := _number_batch():
-        count += numbered
-    return count
-
-
-@retried
-def _number_batch() -> int:
-    unnumbered = Gist.objects.filter(feed_position=None).order_by("id")
-    if not unnumbered.exists():
-        return 0
-    with transaction.atomic():
-        # Of two processes, the second one waits here and finds them numbered. Storing locks gists before the counter,
-        # too.
-        gists = list(unnumbered.select_for_update().only("id")[:BATCH_SIZE])
-        number_gists(gists)
-        Gist.objects.bulk_update(gists, ["feed_position"])
-        return len(gists)
 
 
 @lru_cache(maxsize=32)

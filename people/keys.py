@@ -6,13 +6,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from gisttracker.database import retried
 from gisttracker.prepared import Parameter, PreparedQuery
 from people.models import ANONYMOUS, ApiKey, Consumer
-from people.models.consumer import new_identifier
 
 MAX_NAME = 50  # characters; keys have the name of their consumer
 DEFAULT_OVERLAP = timedelta(days=7)
@@ -49,16 +48,10 @@ def create_key(name: str, *, read_only: bool = False, expires_at: datetime | Non
     Raises ValueError if the name belongs to another consumer: MySQL ignores upper and lower case, and accents.
     """
     with transaction.atomic():
-        defaults = {"identifier": new_identifier()}
-        consumer, is_new = Consumer.objects.get_or_create(name=name, defaults=defaults)
+        consumer, _ = Consumer.objects.get_or_create(name=name)
         if consumer.name != name or not consumer.has_keys:
             raise ValueError(f"The name {name} is taken, or too similar to that of the consumer {consumer}.")
-        created = _create(consumer, read_only=read_only, expires_at=expires_at)
-        if is_new:
-            # Under this name a release without consumers finds the markers of the key, after a rollback for example.
-            consumer.identifier = f"key:{created.key.prefix}"
-            consumer.save(update_fields=["identifier"])
-        return created
+        return _create(consumer, read_only=read_only, expires_at=expires_at)
 
 
 @retried
@@ -121,42 +114,18 @@ def find_key(secret: str) -> ApiKey | None:
     """Return the key, with its consumer, if it was not revoked. It may have expired. One statement."""
     for row in _find_key(prefix=secret.partition(".")[0]):
         key = ApiKey.from_db(None, KEY_COLUMNS, [row[name] for name in KEY_COLUMNS])
-        if row["consumer_id"]:
-            columns = [name.removeprefix("consumer__") for name in CONSUMER_COLUMNS]
-            key.consumer = Consumer.from_db(None, columns, [row[name] for name in CONSUMER_COLUMNS])
+        columns = [name.removeprefix("consumer__") for name in CONSUMER_COLUMNS]
+        key.consumer = Consumer.from_db(None, columns, [row[name] for name in CONSUMER_COLUMNS])
         if key.is_valid(secret):
             return key
     return None
 
 
-def get_key_consumer(key: ApiKey) -> Consumer:
-    """Return the consumer of a key. A key of a release without consumers gets one, which has the key's markers."""
-    if key.consumer is None:
-        is_reserved = key.name.lower() == ANONYMOUS or STAFF_NAME.search(key.name)
-        longer = f"{key.name} (key {key.prefix})"
-        consumer = _get_or_create_consumer(f"key:{key.prefix}", longer if is_reserved else key.name, fallback=longer)
-        ApiKey.objects.filter(pk=key.pk).update(consumer=consumer)
-        key.consumer = consumer
-    return key.consumer
-
-
 def get_user_consumer(user: User) -> Consumer:
-    name = f"{user.username} (staff {user.pk})"
-    return _get_or_create_consumer(f"user:{user.pk}", name, user=user)
+    """Return the consumer of a staff member, which is created at the first request."""
+    return Consumer.objects.get_or_create(user=user, defaults={"name": f"{user.username} (staff {user.pk})"})[0]
 
 
 def get_anonymous_consumer() -> Consumer:
-    return _get_or_create_consumer(ANONYMOUS, ANONYMOUS)
-
-
-def _get_or_create_consumer(identifier: str, name: str, *, fallback: str = "", user: User | None = None) -> Consumer:
-    """`fallback`: the name, if the first one is taken."""
-    found = Consumer.objects.filter(identifier=identifier).first()
-    if found:
-        return found
-    try:
-        return Consumer.objects.get_or_create(identifier=identifier, defaults={"name": name, "user": user})[0]
-    except IntegrityError:
-        if not fallback:
-            raise
-        return _get_or_create_consumer(identifier, fallback)
+    """Return the consumer of all requests without a key, which is created with the first one."""
+    return Consumer.objects.get_or_create(name=ANONYMOUS)[0]

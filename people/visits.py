@@ -79,7 +79,7 @@ def _find_gists(limit: int) -> PreparedQuery:
 
 def _read_person(login: str, consumer: Consumer) -> tuple[Row, Marker]:
     try:
-        rows = _find_person(login=login_key(parse_login(login)), consumer=consumer.identifier)
+        rows = _find_person(login=login_key(parse_login(login)), consumer=consumer.pk)
     except ValueError:  # no login
         rows = []
     if not rows:

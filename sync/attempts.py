@@ -38,7 +38,7 @@ class Attempt:
     def _create(self, outcome: PushAttempt.Outcome, now: datetime, **columns: object) -> None:
         duration = (now - self.started_at).total_seconds()
         with transaction.atomic():
-            # No constraint does it: without the lock, the attempt of a gist that is being deleted would stay.
+            # A gist that is being deleted gets no attempt.
             if not Gist.objects.select_for_update().filter(pk=self.gist.pk).exists():
                 return
             PushAttempt.objects.create(

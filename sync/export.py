@@ -7,7 +7,7 @@ from django.db import models
 from django.utils import timezone
 
 from people.forget import Traces, find_admin_log
-from people.models import Gist, Person, Suppressed
+from people.models import Gist, Person, Suppressed, Visit
 from sync.models import Alarm, FoundActivity, PushAttempt, SyncRun
 
 ABOUT_US = {"etag_scope"}  # a hash of our URL and token
@@ -22,7 +22,7 @@ def export_person(person: Person) -> dict[str, Any]:
         "person": _columns(person),
         "search_terms": sorted(person.search_terms.values_list("term", flat=True)),
         "gists": _export_gists(gists),
-        "visits": [_columns(visit) for visit in person.visits.order_by("pk")],
+        "visits": [_export_visit(visit) for visit in person.visits.select_related("consumer").order_by("pk")],
         "found_activities": _export_found(gists),
         "run_lines": list(_export_lines(traces)),
         "alarms": [_columns(alarm) for alarm in Alarm.objects.order_by("pk") if traces.are_in(alarm.message)],
@@ -36,6 +36,10 @@ def export_person(person: Person) -> dict[str, Any]:
             "github_id": person.github_id is not None and Suppressed.objects.has_github_id(person.github_id),
         },
     }
+
+
+def _export_visit(visit: Visit) -> dict[str, Any]:
+    return {"consumer": visit.consumer.name, "cursor": visit.cursor, "visited_at": visit.visited_at}
 
 
 def _export_gists(gists: list[Gist]) -> list[dict[str, Any]]:

@@ -67,10 +67,7 @@ class PushAttempt(models.Model):
         NOT_SENT = "not_sent"  # no connection, a rate limit, or the run was stopping
         FOUND = "found"  # an attempt with unknown outcome had created it: it was found later
 
-    # Without a constraint in the database: an older release deletes people without knowing this table.
-    gist = models.ForeignKey(
-        Gist, on_delete=models.CASCADE, related_name="attempts", db_index=False, db_constraint=False
-    )
+    gist = models.ForeignKey(Gist, on_delete=models.CASCADE, related_name="attempts", db_index=False)
     run_id = models.PositiveBigIntegerField(null=True)
     attempted_at = models.DateTimeField(db_index=True)
     kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.CREATE)

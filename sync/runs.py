@@ -9,7 +9,6 @@ from django.db.models import Min, Q, QuerySet
 
 from gisttracker import __version__
 from gisttracker.database import retried
-from people.feed import number_unnumbered_gists
 from people.freshness import MAX_CLOCK_ERROR
 from people.models import Person
 from sync.api_state import describe_limits, store_api_states, store_trouble
@@ -35,7 +34,6 @@ def open_run(clock: Clock, lease_seconds: int, trigger: str) -> SyncRun:
     people continues the pushes of an interrupted one.
     """
     now = clock()
-    number_unnumbered_gists()
     _close_dead_runs(now, lease_seconds)
     running = SyncRun.objects.filter(outcome=Outcome.RUNNING)
     round_start = None

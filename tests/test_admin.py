@@ -49,8 +49,7 @@ def create_rows(count: int, text: str = "text") -> None:
         run = create_run(errors=f"@person-{number}: {text}\n{text}", finished_at=now, outcome="failed")
         PushAttempt.objects.create(gist=gist, run_id=run.pk, attempted_at=now, outcome="refused", message=text)
         create_key(f"{text[:40]} {number}")
-        for consumer in (Consumer.objects.latest("pk").identifier, "user:1"):
-            Visit.objects.create(person=person, consumer_id=consumer, cursor=1, visited_at=now)
+        Visit.objects.create(person=person, consumer=Consumer.objects.latest("pk"), cursor=1, visited_at=now)
         Alarm.objects.create(code=text[:60], severity="page", message=text, raised_at=now - timedelta(hours=1))
 
 
@@ -188,7 +187,7 @@ def test_the_queries_of_a_page_do_not_grow_with_its_rows(page: str, admin_client
     for number in range(30):
         gist = create_gist(person)
         PushAttempt.objects.create(gist=gist, attempted_at=timezone.now(), outcome="succeeded")
-        Visit.objects.create(person=person, consumer_id=f"user:{number + 2}")
+        Visit.objects.create(person=person, consumer=Consumer.objects.create(name=f"Team {number}"))
 
     assert count_queries() == with_three <= 12
 

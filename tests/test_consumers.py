@@ -176,20 +176,6 @@ def test_a_reserved_name_is_refused_in_any_case(name: str) -> None:
         parse_consumer_name(name)
 
 
-def test_the_release_before_finds_the_markers_of_a_new_consumer() -> None:
-    created = create_key("team")
-
-    assert Consumer.objects.get().identifier == f"key:{created.key.prefix}"
-
-
-def test_an_old_key_named_anonymous_does_not_take_the_name(settings: Settings) -> None:
-    _, secret = ApiKey.objects.create_key(name="anonymous")
-    client_with(secret).get("/api/v1/me")
-    settings.API_AUTH = "none"
-
-    assert APIClient().get("/api/v1/me").json()["consumer"] == "anonymous"
-
-
 def test_a_renamed_consumer_is_named_when_its_key_is_revoked(capsys: pytest.CaptureFixture[str]) -> None:
     create_key("old")
     Consumer.objects.update(name="new")
@@ -210,25 +196,6 @@ def test_of_concurrent_rotations_one_key_stays() -> None:
     run_concurrently(rotate, 4)
 
     assert (ApiKey.objects.count(), ApiKey.objects.all().valid().count()) == (5, 1)
-
-
-def test_a_key_of_a_release_without_consumers_keeps_its_markers() -> None:
-    _, secret = ApiKey.objects.create_key(name="team")
-    person = create_person("ada")
-    seen, new = create_gist(person), create_gist(person)
-    Visit.objects.create(person=person, consumer_id=f"key:{secret[:8]}", cursor=seen.pk)
-
-    assert read_gists(secret) == [new.github_id]
-    assert read_gists(secret) == []
-    assert Consumer.objects.get().name == "team"
-
-
-def test_two_such_keys_with_the_same_name_stay_separate() -> None:
-    create_gist(create_person("ada"))
-    secrets = [ApiKey.objects.create_key(name="team")[1] for _ in range(2)]
-
-    assert [len(read_gists(secret)) for secret in secrets] == [1, 1]
-    assert Consumer.objects.count() == 2
 
 
 @pytest.mark.parametrize("kind", ["key", "read-only key", "staff", "viewer", "anonymous"])

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.db import InterfaceError, OperationalError, connection, transaction
@@ -23,13 +24,14 @@ from django.utils import timezone
 
 from gisttracker import checks
 from gisttracker.database import retried
-from people.models import Gist, Person
+from people.keys import get_user_consumer
+from people.models import ApiKey, Consumer, Gist, Person, Visit
 from sync import claims
-from sync.models import SyncRun
+from sync.models import PushAttempt, SyncRun
 from sync.run import Run
 from sync.runs import open_run
 from tests.conftest import DuringRequest, Sync, Worker, fail_statements
-from tests.factories import create_run, track_people
+from tests.factories import create_gist, create_key, create_person, create_run, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -432,3 +434,20 @@ def test_an_unreachable_database_has_an_exit_code_of_its_own() -> None:
     command = [sys.executable, "manage.py", "sync_status", "--database-host", "127.0.0.1", "--database-port", "9"]
 
     assert subprocess.run(command, env=os.environ, capture_output=True, check=False).returncode == 69
+
+
+@needs_server
+def test_the_database_itself_deletes_what_refers_to_a_deleted_row() -> None:
+    """So another program, or a statement by hand, leaves nothing behind."""
+    user = User.objects.create_user("ben", is_staff=True)
+    gist = create_gist(create_person("ada"))
+    Visit.objects.create(person=gist.person, consumer=get_user_consumer(user))
+    PushAttempt.objects.create(gist=gist, attempted_at=timezone.now(), outcome="succeeded")
+    create_key("Team")
+
+    with connection.cursor() as cursor:
+        for statement in ("DELETE FROM people_person", "DELETE FROM people_consumer", "DELETE FROM auth_user"):
+            cursor.execute(statement)
+
+    for model in (Gist, Visit, PushAttempt, Consumer, ApiKey):
+        assert not model._default_manager.exists(), model

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gisttracker import environment
-from gisttracker.environment import RENAMED, VARIABLES, apply_flags, read
+from gisttracker.environment import VARIABLES, apply_flags, read
 from tests.conftest import manage
 
 NO_ENV_FILE = Path("/nonexistent/.env")
@@ -197,25 +197,6 @@ def test_a_file_for_a_variable_that_is_no_secret_is_warned_about(
 
     expected = f"gisttracker: warning: {name}_FILE is ignored: only secrets can be in a file. Set {name} instead.\n"
     assert capsys.readouterr().err == expected
-
-
-@pytest.mark.parametrize(("old", "new"), RENAMED.items())
-def test_an_old_name_in_the_env_file_ends_the_process_and_names_the_new_one(
-    old: str, new: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / ".env").write_text(f"{old}=1\n")
-
-    with pytest.raises(SystemExit) as end:
-        read(tmp_path / ".env", {})
-
-    assert end.value.code == 78
-    assert capsys.readouterr().err == f"gisttracker: .env: {old} was renamed; write {new} instead.\n"
-
-
-def test_an_old_name_in_the_environment_is_ignored() -> None:
-    set_by_other_software = dict.fromkeys(RENAMED.keys() - {"PORT"}, "x")
-
-    assert read(NO_ENV_FILE, set_by_other_software) == read(NO_ENV_FILE, {})
 
 
 def test_the_platform_can_set_the_port() -> None:

@@ -11,9 +11,9 @@ from django.utils import timezone
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
-from people.feed import number_gists, number_unnumbered_gists
+from people.feed import number_gists
 from people.models import FeedCounter, Gist, Person
-from tests.conftest import Sync, run_concurrently
+from tests.conftest import Sync
 from tests.factories import create_gist, create_gists, create_key, create_people, create_person, track
 from tests.standins import GitHubStandIn
 
@@ -183,34 +183,6 @@ def test_an_edit_does_not_bring_a_gist_again(github: GitHubStandIn, sync: Sync, 
 
     assert Gist.objects.get().description == "Second"
     assert read_ids(api, f"?after={cursor}") == []
-
-
-@pytest.mark.django_db(transaction=True)
-def test_gists_of_a_release_without_the_feed_enter_it_in_the_next_run(
-    github: GitHubStandIn, sync: Sync, api: APIClient, ada: Person
-) -> None:
-    known = create_gist(ada)
-    late = create_gists(ada, 3, feed_position=None)
-
-    github.publish("ada")
-    sync()
-
-    assert read_ids(api, f"?after={known.feed_position}")[:3] == [gist.github_id for gist in late]
-    assert not Gist.objects.filter(feed_position=None).exists()
-
-
-@pytest.mark.django_db(transaction=True)
-def test_runs_that_number_the_same_gists_give_each_one_position(db: None) -> None:
-    create_gists(create_person("ada"), 40, feed_position=None)
-    before = FeedCounter.newest()
-
-    def number() -> None:
-        number_unnumbered_gists()
-
-    run_concurrently(number, 4)
-
-    assert len(set(Gist.objects.values_list("feed_position", flat=True))) == 40
-    assert FeedCounter.newest() == before + 40  # A second position would bring a gist again.
 
 
 def test_a_lost_counter_continues_after_the_newest_gist() -> None:

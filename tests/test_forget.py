@@ -16,7 +16,7 @@ from rest_framework.test import APIClient
 
 from people.bulk import track
 from people.forget import ERASED, Traces, forget, forget_login, person_forgotten
-from people.models import Gist, Person, SearchTerm, Suppressed, SuppressionSalt, Visit
+from people.models import Consumer, Gist, Person, SearchTerm, Suppressed, SuppressionSalt, Visit
 from sync.models import Alarm, FoundActivity, PushAttempt
 from tests.conftest import get_error
 from tests.factories import create_gist, create_key, create_person, create_run
@@ -36,7 +36,7 @@ def known(db: None, admin_client: Client) -> Person:
     gist.refresh_from_db()
     PushAttempt.objects.create(gist=gist, attempted_at=gist.created_at, outcome="succeeded")
     FoundActivity.objects.create(gist_id=gist.github_id, activity_id=39)
-    Visit.objects.create(person=ada, consumer_id="key:1")
+    Visit.objects.create(person=ada, consumer=Consumer.objects.create(name="Sales"))
     user = User.objects.get(username="admin")
     LogEntry.objects.create(user=user, action_flag=1, object_repr="@Ada", object_id="999")
     create_gist(create_person("ben", github_id=1002, last_error="already tracked as @Ada (added 2026-01-01)"))
@@ -420,7 +420,7 @@ def test_everything_about_a_person_is_exported(state: str, name: str, known: Per
     assert (exported["person"]["email"], exported["person"]["state"]) == ("ada@example.com", state)
     (gist,) = exported["gists"]
     assert (gist["files"][0]["name"], gist["attempts"][0]["outcome"]) == ("notes.md", "succeeded")
-    assert [visit["consumer_id"] for visit in exported["visits"]] == ["key:1"]
+    assert [visit["consumer"] for visit in exported["visits"]] == ["Sales"]
     assert "lovelace" in exported["search_terms"]
     assert [len(run["lines"]) for run in exported["run_lines"]] == [2]
     assert [len(exported[name]) for name in ("alarms", "admin_log", "found_activities")] == [1, 1, 1]

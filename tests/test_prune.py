@@ -12,10 +12,8 @@ from django.core.management import call_command
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from people.keys import create_key as create_api_key
 from people.management.commands import prune
-from people.models import ApiKey, Person, RequestCount, Visit
-from tests.factories import create_person
+from people.models import Person, RequestCount
 
 pytestmark = pytest.mark.django_db
 
@@ -41,32 +39,6 @@ def test_expired_sessions_and_old_logs_are_deleted(capsys: pytest.CaptureFixture
         assert sorted(model.objects.values_list("username", flat=True)) == ["0", "1"]
     assert LogEntry.objects.count() == 3
     assert "sessions: 3 deleted" in capsys.readouterr().out
-
-
-def test_visits_of_keys_that_an_older_release_deleted_are_deleted_and_those_of_revoked_keys_stay() -> None:
-    person, user = create_person("ada"), User.objects.create_user("staff")
-    for name in ("kept", "revoked", "deleted"):
-        ApiKey.objects.create_key(name=name)  # as a release without consumers does
-    ApiKey.objects.filter(name="revoked").update(revoked=True)
-    for key in ApiKey.objects.all():
-        Visit.objects.create(person=person, consumer_id=f"key:{key.prefix}")
-    for consumer in ("anonymous", f"user:{user.pk}", "user:999"):
-        Visit.objects.create(person=person, consumer_id=consumer)
-    ApiKey.objects.filter(name="deleted").delete()
-
-    call_command("prune")
-
-    kept = {f"key:{prefix}" for prefix in ApiKey.objects.values_list("prefix", flat=True)}
-    assert set(Visit.objects.values_list("consumer_id", flat=True)) == kept | {"anonymous", f"user:{user.pk}"}
-
-
-def test_a_consumer_that_is_added_during_the_deletion_keeps_its_markers() -> None:
-    rows = dict(prune.find_old_rows())["visits of deleted consumers"]
-    consumer = create_api_key("new").consumer
-    Visit.objects.create(person=create_person(), consumer=consumer)
-
-    assert prune.delete(rows) == 0
-    assert Visit.objects.exists()
 
 
 def test_old_request_counts_are_deleted_and_the_current_ones_count_on(api: APIClient) -> None:

@@ -11,7 +11,7 @@ from django.db.models import Model
 from django.test import Client
 from django.utils import timezone
 
-from people.models import ApiKey, Person, Visit
+from people.models import ApiKey, Consumer, Person, Visit
 from sync.models import Alarm
 from tests.factories import create_gist, create_key, create_person, create_run
 
@@ -34,10 +34,10 @@ def viewer(client: Client) -> Client:
     user = User.objects.create_user("vera", is_staff=True)
     user.groups.add(Group.objects.get(name="viewer"))
     gist = create_gist(create_person("ada"), push_state="rejected")
-    Visit.objects.create(person=gist.person, consumer_id="key:abc")
     create_run()
     Alarm.objects.create(code="stale", severity="page", message="People are not polled.", raised_at=timezone.now())
     create_key("Team")
+    Visit.objects.create(person=gist.person, consumer=Consumer.objects.get())
     client.force_login(user)
     return client
 

@@ -14,7 +14,6 @@ from django.utils.safestring import SafeString
 from django.utils.translation import ngettext
 
 from people.admin.base import Facts
-from people.admin.consumer_names import get_consumer_names
 from people.admin.markup import badge, external_link, in_words, is_web_url, shorten, time_in_words, with_reason
 from people.admin.pipedrive_links import activity_link, person_link
 from people.github_names import web_host
@@ -205,6 +204,5 @@ def _describe_gist(gist: Gist, attempts: list[SafeString]) -> GistRow:
 
 
 def _get_visits(person: Person) -> list[tuple[str, SafeString, int]]:
-    visits = list(person.visits.order_by("-visited_at")[:MAX_VISITS])
-    names = get_consumer_names(visit.consumer_id for visit in visits)
-    return [(names[visit.consumer_id], time_in_words(visit.visited_at), visit.cursor) for visit in visits]
+    visits = person.visits.select_related("consumer").order_by("-visited_at")[:MAX_VISITS]
+    return [(visit.consumer.name, time_in_words(visit.visited_at), visit.cursor) for visit in visits]

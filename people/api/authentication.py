@@ -6,7 +6,7 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
 from people.error_codes import ErrorCode
-from people.keys import find_key, get_anonymous_consumer, get_key_consumer, get_user_consumer
+from people.keys import find_key, get_anonymous_consumer, get_user_consumer
 from people.models import ApiKey, Consumer
 
 SCHEME = "Bearer"
@@ -49,7 +49,7 @@ class StaffSessionAuthentication(SessionAuthentication):
 def get_consumer(request: Request) -> Consumer:
     """Return the consumer of the key or of the staff member, else the one of all requests without a key."""
     if isinstance(request.auth, ApiKey):
-        return get_key_consumer(request.auth)
+        return request.auth.consumer
     found: Consumer | None = getattr(request, "consumer", None)
     if found is None:  # It is needed several times in a request.
         found = get_user_consumer(request.user) if isinstance(request.user, User) else get_anonymous_consumer()

@@ -63,7 +63,7 @@ class ConsumerThrottle(MinuteThrottle):
     def get_client_and_limit(self, request: Request) -> tuple[str, int]:
         if is_anonymous(request):
             return "", 0
-        return get_consumer(request).identifier, settings.API_REQUESTS_PER_MINUTE
+        return f"consumer:{get_consumer(request).pk}", settings.API_REQUESTS_PER_MINUTE
 
 
 class AnonymousThrottle(MinuteThrottle):

@@ -1,5 +1,4 @@
 import django.db.models.deletion
-import django.db.models.functions.datetime
 import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
@@ -66,11 +65,9 @@ class Migration(migrations.Migration):
                     "name",
                     models.CharField(help_text="the team or program that uses the API", max_length=200, unique=True),
                 ),
-                ("identifier", models.CharField(editable=False, max_length=64, unique=True)),
                 (
                     "feed_cursor",
                     models.PositiveBigIntegerField(
-                        db_default=0,
                         default=0,
                         editable=False,
                         help_text="position of the last gist of the feed that was acknowledged",
@@ -142,10 +139,7 @@ class Migration(migrations.Migration):
                 (
                     "consumer",
                     models.ForeignKey(
-                        null=True,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="keys",
-                        to="people.consumer",
+                        on_delete=django.db.models.deletion.CASCADE, related_name="keys", to="people.consumer"
                     ),
                 ),
             ],
@@ -204,10 +198,7 @@ class Migration(migrations.Migration):
                 (
                     "watched",
                     models.BooleanField(
-                        db_default=False,
-                        db_index=True,
-                        default=False,
-                        help_text="polled by the frequent run of requested people, too",
+                        db_index=True, default=False, help_text="polled by the frequent run of requested people, too"
                     ),
                 ),
                 (
@@ -258,7 +249,6 @@ class Migration(migrations.Migration):
                     "pipedrive_field_key",
                     models.CharField(
                         blank=True,
-                        db_default="",
                         default="",
                         editable=False,
                         help_text="key of Pipedrive's custom field that holds the GitHub id of this person",
@@ -448,23 +438,13 @@ class Migration(migrations.Migration):
                 (
                     "feed_position",
                     models.PositiveBigIntegerField(
-                        editable=False,
-                        help_text="place in the feed of all people; see FeedCounter",
-                        null=True,
-                        unique=True,
+                        editable=False, help_text="place in the feed of all people; see FeedCounter", unique=True
                     ),
                 ),
                 ("removed_at", models.DateTimeField(blank=True, null=True)),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
                 ("updated_at", models.DateTimeField(auto_now=True)),
-                (
-                    "pending_since",
-                    models.DateTimeField(
-                        db_default=django.db.models.functions.datetime.Now(),
-                        default=django.utils.timezone.now,
-                        editable=False,
-                    ),
-                ),
+                ("pending_since", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 (
                     "push_state",
                     models.CharField(
@@ -533,13 +513,10 @@ class Migration(migrations.Migration):
                 (
                     "consumer",
                     models.ForeignKey(
-                        db_column="consumer",
-                        db_constraint=False,
                         help_text="who has visited",
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="visits",
                         to="people.consumer",
-                        to_field="identifier",
                     ),
                 ),
                 (

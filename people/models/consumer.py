@@ -1,26 +1,18 @@
 """The consumers of the API, their keys, and the markers of what they have received."""
 
-import string
 from datetime import timedelta
 
 from django.conf import settings
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
-from django.utils.crypto import get_random_string
 from rest_framework_api_key.models import AbstractAPIKey, BaseAPIKeyManager
 
 from people.models.person import Person
 
 USE_RECORDED_EVERY = timedelta(minutes=10)
 ANONYMOUS = "anonymous"
-MAX_IDENTIFIER = 64
 MAX_NAME = 200
-
-
-def new_identifier() -> str:
-    """Return an identifier in lower case, because MySQL does not distinguish it from upper case."""
-    return f"consumer:{get_random_string(16, string.ascii_lowercase + string.digits)}"
 
 
 class Consumer(models.Model):
@@ -30,14 +22,11 @@ class Consumer(models.Model):
     """
 
     name = models.CharField(max_length=MAX_NAME, unique=True, help_text="the team or program that uses the API")
-    # The name under which markers and request counts are stored. Releases before 1.0.0 had no consumers and stored
-    # them as key:PREFIX, user:ID and anonymous, which those consumers keep.
-    identifier = models.CharField(max_length=MAX_IDENTIFIER, unique=True, editable=False)
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL, null=True, blank=True, editable=False, on_delete=models.CASCADE
     )
     feed_cursor = models.PositiveBigIntegerField(
-        default=0, db_default=0, editable=False, help_text="position of the last gist of the feed that was acknowledged"
+        default=0, editable=False, help_text="position of the last gist of the feed that was acknowledged"
     )
     created_at = models.DateTimeField(auto_now_add=True, help_text="when the consumer was added")
 
@@ -50,7 +39,7 @@ class Consumer(models.Model):
     @property
     def has_keys(self) -> bool:
         """Is this a consumer with API keys, and not a staff member or the anonymous one?"""
-        return self.user_id is None and self.identifier != ANONYMOUS
+        return self.user_id is None and self.name != ANONYMOUS
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
@@ -77,8 +66,7 @@ class ApiKeyManager(BaseAPIKeyManager.from_queryset(ApiKeyQuerySet)):  # type: i
 class ApiKey(AbstractAPIKey):
     """A key of a consumer; only its hash is stored."""
 
-    # NULL: created by a release without consumers; see people.keys.
-    consumer = models.ForeignKey(Consumer, null=True, on_delete=models.CASCADE, related_name="keys")
+    consumer = models.ForeignKey(Consumer, on_delete=models.CASCADE, related_name="keys")
     read_only = models.BooleanField(
         default=False, help_text="The key may only read (which also moves the consumer's markers)."
     )
@@ -91,10 +79,6 @@ class ApiKey(AbstractAPIKey):
     class Meta(AbstractAPIKey.Meta):
         verbose_name = "API key"
         verbose_name_plural = "API keys"
-
-    @property
-    def consumer_name(self) -> str:
-        return self.consumer.name if self.consumer else self.name
 
     def record_use(self) -> None:
         """Store when the key was used last, without a write in every request."""
@@ -110,16 +94,7 @@ class Visit(models.Model):
     person = models.ForeignKey(
         Person, on_delete=models.CASCADE, related_name="visits", help_text="the person who was visited"
     )
-    # Without a constraint in the database, because releases without consumers write their own identifiers.
-    consumer = models.ForeignKey(
-        Consumer,
-        to_field="identifier",
-        db_column="consumer",
-        db_constraint=False,
-        on_delete=models.CASCADE,
-        related_name="visits",
-        help_text="who has visited",
-    )
+    consumer = models.ForeignKey(Consumer, on_delete=models.CASCADE, related_name="visits", help_text="who has visited")
     cursor = models.PositiveBigIntegerField(default=0, help_text="gists up to this id were shown")
     visited_at = models.DateTimeField(null=True, help_text="when the marker was moved last")
 

@@ -3,7 +3,6 @@
 from datetime import datetime
 
 from django.db import models
-from django.db.models.functions import Now
 from django.utils import timezone
 
 from people.backfill import select
@@ -71,16 +70,15 @@ class Gist(models.Model):
     files = models.JSONField(default=list, help_text="A list of {name, raw_url, language, size in bytes}.")
     github_created_at = models.DateTimeField()
     github_updated_at = models.DateTimeField()
-    # NULL: stored by a release without the feed, until a run numbers it; see people.feed.
     feed_position = models.PositiveBigIntegerField(
-        null=True, unique=True, editable=False, help_text="place in the feed of all people; see FeedCounter"
+        unique=True, editable=False, help_text="place in the feed of all people; see FeedCounter"
     )
     removed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
     # Since when its activity is to be created. An edit on GitHub does not change it.
-    pending_since = models.DateTimeField(default=timezone.now, db_default=Now(), editable=False)
+    pending_since = models.DateTimeField(default=timezone.now, editable=False)
     push_state = models.CharField(max_length=10, choices=PushState.choices, default=PushState.PENDING)
     push_started_at = models.DateTimeField(null=True, blank=True)
     push_run_id = models.PositiveBigIntegerField(null=True, blank=True, help_text="the run that sent it last")

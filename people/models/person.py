@@ -122,7 +122,7 @@ class Person(models.Model):
         null=True, blank=True, editable=False, help_text="when the state changed last"
     )
     watched = models.BooleanField(
-        default=False, db_default=False, db_index=True, help_text="polled by the frequent run of requested people, too"
+        default=False, db_index=True, help_text="polled by the frequent run of requested people, too"
     )
     backfill = models.CharField(
         max_length=10,
@@ -157,7 +157,6 @@ class Person(models.Model):
         max_length=64,
         blank=True,
         default="",
-        db_default="",
         editable=False,
         help_text="key of Pipedrive's custom field that holds the GitHub id of this person",
     )

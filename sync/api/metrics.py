@@ -70,7 +70,7 @@ class StatusCollector(Collector):
         family = GaugeMetricFamily(name, description, labels=["consumer", "prefix"])
         for key in self.status.keys_with_end:
             if key.expiry_date:
-                family.add_metric([key.consumer_name, key.prefix], key.expiry_date.timestamp())
+                family.add_metric([key.consumer.name, key.prefix], key.expiry_date.timestamp())
         return family
 
     def _is_healthy(self) -> bool:

@@ -183,7 +183,7 @@ class HealthSerializer(serializers.Serializer[Health]):
 class ExpiringKeySerializer(serializers.Serializer[ApiKey]):
     """A valid API key that ends."""
 
-    consumer = serializers.CharField(source="consumer_name")
+    consumer = serializers.CharField(source="consumer.name")
     prefix = serializers.CharField()
     expires_at = serializers.DateTimeField(source="expiry_date")
 

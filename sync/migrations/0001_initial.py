@@ -183,7 +183,6 @@ class Migration(migrations.Migration):
                 (
                     "gist",
                     models.ForeignKey(
-                        db_constraint=False,
                         db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="attempts",

@@ -45,7 +45,7 @@ class Command(GisttrackerCommand):
 
 def describe(key: ApiKey) -> Row:
     return Row(
-        consumer=key.consumer_name,
+        consumer=key.consumer.name,
         prefix=key.prefix,
         access="read-only" if key.read_only else "read and write",
         state="revoked" if key.revoked else "expired" if key.has_expired else "valid",

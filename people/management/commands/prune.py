@@ -6,14 +6,12 @@ from typing import Any
 
 from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from gisttracker.commands import GisttrackerCommand
-from people.keys import get_key_consumer
-from people.models import ANONYMOUS, ApiKey, Consumer, RequestCount, SearchTerm, Visit
+from people.models import RequestCount, SearchTerm
 
 KEEP_LOGINS_FOR = timedelta(days=90)
 KEEP_ADMIN_LOG_FOR = timedelta(days=365)
@@ -22,8 +20,8 @@ BATCH_SIZE = 1000  # rows in one statement, so that no lock is kept for long
 
 class Command(GisttrackerCommand):
     help = (
-        "Delete expired sessions, old logs of logins and of the admin, visit markers of deleted consumers, and old "
-        "request counts. Index people that a search does not find. Run it once a day."
+        "Delete expired sessions, old logs of logins and of the admin, and old request counts. "
+        " Index people that a search does not find. Run it once a day."
     )
     examples = ("",)
 
@@ -44,17 +42,7 @@ def find_old_rows() -> Iterator[tuple[str, QuerySet[Any]]]:
     ):
         yield name, model.objects.filter(attempt_time__lt=now - KEEP_LOGINS_FOR)
     yield "admin log", LogEntry.objects.filter(action_time__lt=now - KEEP_ADMIN_LOG_FOR)
-    yield "visits of deleted consumers", _visits_of_deleted_consumers()
     yield "request counts", RequestCount.objects.filter(minute__lt=now.timestamp() // 60 - 1)
-
-
-def _visits_of_deleted_consumers() -> QuerySet[Visit]:
-    """Deleting a consumer deletes its visits. These are of keys and users that a release without consumers deleted."""
-    for key in ApiKey.objects.filter(consumer=None):
-        get_key_consumer(key)
-    kept = [ANONYMOUS, *(f"user:{pk}" for pk in User.objects.values_list("pk", flat=True))]
-    # A subquery, because consumers may be added while the visits are deleted in batches.
-    return Visit.objects.exclude(consumer_id__in=kept).exclude(consumer_id__in=Consumer.objects.values("identifier"))
 
 
 def delete(rows: QuerySet[Any]) -> int:

@@ -22,10 +22,10 @@ class Command(GisttrackerCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         key = find_key(options["key"].strip())
         if key.revoked:
-            self.stdout.write(f"{key.consumer_name} ({key.prefix}) is already revoked.")
+            self.stdout.write(f"{key.consumer.name} ({key.prefix}) is already revoked.")
             return
         revoke(key)
-        self.stdout.write(f"{key.consumer_name} ({key.prefix}) is revoked.")
+        self.stdout.write(f"{key.consumer.name} ({key.prefix}) is revoked.")
 
 
 def find_key(given: str) -> ApiKey:
@@ -35,7 +35,7 @@ def find_key(given: str) -> ApiKey:
     """
     keys: list[ApiKey] = list(ApiKey.objects.select_related("consumer").order_by("created"))
     found = [key for key in keys if key.prefix == given]
-    found = found or [key for key in keys if key.consumer_name == given]
+    found = found or [key for key in keys if key.consumer.name == given]
     if not found:
         shown = logs.redact(given)  # A whole key may have been pasted.
         raise CommandError(f"No API key has the name or prefix {shown!r}. See list_api_keys.", returncode=2)

@@ -153,7 +153,7 @@ def _format_field(problem: str) -> list[str]:
 def _format_keys(status: Status) -> list[str]:
     ends = [(key, key.expiry_date) for key in status.expiring_keys if key.expiry_date]
     return [
-        f"API key of {key.consumer_name} ({key.prefix}): ends {format_time(end)}; see rotate_api_key"
+        f"API key of {key.consumer.name} ({key.prefix}): ends {format_time(end)}; see rotate_api_key"
         for key, end in ends
         if end < status.now + SHOW_KEYS_BEFORE
     ]
