@@ -114,7 +114,7 @@ VARIABLES = (
     Variable(
         "BACKFILL",
         "all",
-        "which existing gists of a new person are exported: all, none, a number (the newest N) or a date",
+        "which gists from before a person was added are exported: all, none, or those since a date such as 2026-01-31",
         backfill.parse,
     ),
     Variable(

@@ -1,16 +1,14 @@
-"""Which existing gists of a new person are exported: `all`, `none`, the newest N, or those created since a date.
+"""Which old gists of a person are exported: `all`, `none`, or those created since a date.
 
+Each gist decides for itself, by its own creation date. A gist that was created after its person was added is not old.
 Imports nothing of Django: gisttracker.environment uses it before Django is configured.
 """
 
 import datetime as dt
 import re
 
-from gisttracker.numbers import parse_whole_number
-
 MAX_LENGTH = 10  # characters, of a date
-MAX_COUNT = 9_999_999  # gists
-RULE = "must be all, none, a number (the newest N gists) or a date such as 2026-01-31"
+RULE = "must be all, none or a date such as 2026-01-31"
 
 
 def parse(text: str) -> str:
@@ -18,34 +16,25 @@ def parse(text: str) -> str:
     choice = text.strip().lower()
     if choice in ("all", "none"):
         return choice
-    if len(choice) > MAX_LENGTH:
+    if len(choice) > MAX_LENGTH or not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", choice):
         raise ValueError(RULE)
-    if choice.isdigit():
-        return _parse_count(choice)
-    if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", choice):
-        try:
-            return dt.date.fromisoformat(choice).isoformat()
-        except ValueError:
-            pass
-    raise ValueError(RULE)
-
-
-def _parse_count(text: str) -> str:
     try:
-        return str(parse_whole_number(text, 0, MAX_COUNT))
+        return dt.date.fromisoformat(choice).isoformat()
     except ValueError:
         raise ValueError(RULE) from None
 
 
-def select(choice: str, created: list[dt.datetime]) -> list[bool]:
-    """Return for each of these creation times (in any order) whether the choice includes the gist."""
+def exported_since(choice: str, added_at: dt.datetime) -> dt.datetime | None:
+    """Return the moment before which a gist of a person, who was added then, is not exported; None: all are."""
     if choice == "all":
-        return [True] * len(created)
+        return None
+    added_at = added_at.replace(microsecond=0)  # GitHub's times have whole seconds.
     if choice == "none":
-        return [False] * len(created)
-    if choice.isdigit():
-        newest_first = sorted(range(len(created)), key=lambda index: created[index], reverse=True)
-        newest = set(newest_first[: int(choice)])
-        return [index in newest for index in range(len(created))]
-    first_day = dt.date.fromisoformat(choice)
-    return [moment.date() >= first_day for moment in created]
+        return added_at
+    return min(dt.datetime.combine(dt.date.fromisoformat(choice), dt.time(), dt.UTC), added_at)
+
+
+def includes(choice: str, created_at: dt.datetime, added_at: dt.datetime) -> bool:
+    """Is a gist that was created then exported, if its person was added at `added_at`?"""
+    since = exported_since(choice, added_at)
+    return since is None or created_at >= since

@@ -44,7 +44,7 @@ class ErrorCode(StrEnum):
     )
     TOO_MANY_TERMS = "too_many_terms", ErrorType.VALIDATION, 400, "`search` has more terms than allowed"
     INVALID_LOGIN = "invalid_login", ErrorType.VALIDATION, 400, "not a GitHub login, @login or profile URL"
-    INVALID_BACKFILL = "invalid_backfill", ErrorType.VALIDATION, 400, "not `all`, `none`, a number or a date"
+    INVALID_BACKFILL = "invalid_backfill", ErrorType.VALIDATION, 400, "not `all`, `none` or a date"
     ALREADY_TRACKED = (
         *("already_tracked", ErrorType.VALIDATION, 400),
         "the person is tracked; `person_url` is the address",

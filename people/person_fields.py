@@ -25,9 +25,7 @@ def parse_pipedrive_id(given: Any) -> int | None:
 
 
 def parse_backfill(given: Any) -> str:
-    """An open choice is empty: the setting BACKFILL decides when the gists are read for the first time."""
-    if isinstance(given, int) and not isinstance(given, bool):
-        given = str(given)
+    """An open choice is empty: the setting BACKFILL of the run that stores a gist decides."""
     if given is None or (isinstance(given, str) and not given.strip()):
         return ""
     if not isinstance(given, str):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from django.db.models import Q
 from django.utils import timezone
 
-from people.backfill import select
+from people.backfill import includes
 from people.models import Gist, Person
 from sync.clients.errors import CircuitOpenError, RunStoppedError, SyncError
 from sync.clients.github import GitHubClient
@@ -52,8 +52,8 @@ def _forecast(poll: Poll, backfill: str) -> Forecast:
     listed = [gist.id for gist in poll.gists[:500]]
     known = set(Gist.objects.filter(github_id__in=listed).values_list("github_id", flat=True))
     new = [gist for gist in poll.gists if gist.id not in known]
-    choice = (person.backfill or backfill) if person.backfill_decided_at is None else "all"
-    pending = sum(select(choice, [gist.created_at for gist in new]))
+    choice = person.backfill or backfill
+    pending = sum(includes(choice, gist.created_at, person.created_at) for gist in new)
     activities = pending + Gist.objects.unfinished().filter(person=person).count()
     line = (
         f"{person}: would store {len(new)} new {'gist' if len(new) == 1 else 'gists'} "

@@ -337,32 +337,16 @@ def _iter_pages(poll: Poll, first: GistPage, github: GitHubClient) -> Iterator[t
 
 
 def _is_believed(poll: Poll, github: GitHubClient) -> bool:
-    """Can this be the whole list? Checked when it is empty, and when it decides what of the old gists is exported.
-
-    Lists of existing data are sometimes empty, or short, for a moment. The profile's count, or a second reading with
-    the same result, confirms a short list; an empty one needs the profile.
-    """
-    person = poll.person
-    if poll.gists and person.backfill_decided_at:
+    """Can this be the whole list? Lists of existing data are sometimes empty for a moment: the profile must agree."""
+    if poll.gists or poll.unreadable_gists:
         return True
     if poll.account is None or poll.account.public_gists is None:
         _follow_account(poll, github)
-    count = poll.account.public_gists if poll.account else None
-    listed = len(poll.gists) + len(poll.unreadable_gists)
-    if count is None or count <= listed or len(poll.gists) >= MAX_LISTED_GISTS:
-        return True
-    if not listed:
-        return False
-    again = list(_iter_pages(poll, github.get_first_page(_login(poll)), github))
-    return {gist.id for page, _ in again for gist in page.gists} == {gist.id for gist in poll.gists}
+    return not (poll.account and poll.account.public_gists)
 
 
 def _ids(page: GistPage) -> set[str]:
     return {gist.id for gist in page.gists} | {gist.id for gist in page.unreadable_gists}
-
-
-def _login(poll: Poll) -> str:
-    return poll.account.login if poll.account else poll.person.github_username
 
 
 def _further_page_etags(poll: Poll, etags: list[list[str]], last_page: GistPage | None) -> list[list[str]] | None:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from gisttracker.database import retried
-from people.backfill import select
+from people.backfill import includes
 from people.feed import number_gists
 from people.forget import forget
 from people.github_names import login_key
@@ -211,8 +211,6 @@ class Store:
             columns["full_pass_at"] = now
         if poll.is_full_read:
             columns["full_read_at"] = now
-            if not person.backfill_decided_at:
-                columns |= {"backfill_decided_at": now, "backfill": self._backfill_choice(person)}
         if poll.is_full_read:
             columns["list_is_empty"] = not poll.gists
         elif poll.gists:
@@ -248,7 +246,6 @@ class Store:
         for poll in polls:
             new += self._new_gists(poll, held[poll.person.pk], known)
             edited += [known[gist.id] for gist in poll.gists if gist.id in known and _update(known[gist.id], gist, now)]
-            self._decide_backfill(poll, held[poll.person.pk], known)
         for batch in _batches(edited):
             Gist.objects.bulk_update(batch, [*GIST_FIELDS, "removed_at", "updated_at", "activity_outdated"])
         counts["gists_edited"] += len(edited)
@@ -260,42 +257,13 @@ class Store:
     def _new_gists(self, poll: Poll, person: Person, known: dict[str, Gist]) -> list[Gist]:
         """Oldest first, because visits show gists in the order of their ids."""
         unknown = sorted((gist for gist in poll.gists if gist.id not in known), key=lambda gist: gist.created_at)
-        selected = self._selected(poll, person)
+        choice = person.backfill or self.context.options.backfill
         rows = []
         for gist in unknown:
-            state = Gist.PushState.PENDING if gist.id in selected else Gist.PushState.SKIPPED
+            is_exported = includes(choice, gist.created_at, person.created_at)
+            state = Gist.PushState.PENDING if is_exported else Gist.PushState.SKIPPED
             rows.append(Gist(github_id=gist.id, person=person, push_state=state, **_columns(gist)))
         return rows
-
-    def _selected(self, poll: Poll, person: Person) -> set[str]:
-        """The ids of the listed gists that are exported. The backfill choice is about the first complete list.
-
-        From an incomplete one nothing is exported unless everything is: the newest are not known yet.
-        """
-        if person.backfill_decided_at:
-            return {gist.id for gist in poll.gists}
-        choice = self._backfill_choice(person)
-        if not poll.is_full_read and choice != "all":
-            return set()
-        selected = select(choice, [gist.created_at for gist in poll.gists])
-        return {gist.id for gist, is_selected in zip(poll.gists, selected, strict=True) if is_selected}
-
-    def _backfill_choice(self, person: Person) -> str:
-        return person.backfill or self.context.options.backfill
-
-    def _decide_backfill(self, poll: Poll, person: Person, known: dict[str, Gist]) -> None:
-        """The first complete list decides also about gists that earlier, incomplete lists have stored as skipped.
-
-        Those that were skipped one by one have a reason, and stay skipped.
-        """
-        if person.backfill_decided_at or not poll.is_full_read:
-            return
-        selected = self._selected(poll, person)
-        rows = [row.pk for row in known.values() if row.person_id == person.pk and row.github_id in selected]
-        if rows:
-            skipped = Gist.objects.filter(pk__in=rows, push_state=Gist.PushState.SKIPPED, push_error="")
-            now = self.context.clock()
-            skipped.update(push_state=Gist.PushState.PENDING, pending_since=now, updated_at=now)
 
 
 def _insert(gists: list[Gist], now: datetime) -> None:

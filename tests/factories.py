@@ -50,9 +50,13 @@ def create_gist(person: Person, **fields: Any) -> Gist:
         html_url=f"https://gist.github.com/{person.github_username}/{gist_id}",
         pull_url=f"https://gist.github.com/{gist_id}.git",
         files=[{"name": "notes.md", "raw_url": "https://x.test/notes.md", "language": "Markdown", "size": 7}],
-        github_created_at=datetime(2026, 1, 1, tzinfo=UTC),
         github_updated_at=datetime(2026, 1, 1, tzinfo=UTC),
-        **{"github_id": gist_id, "feed_position": FeedCounter.take(1)[0], **fields},
+        **{
+            "github_id": gist_id,
+            "feed_position": FeedCounter.take(1)[0],
+            "github_created_at": datetime(2026, 1, 1, tzinfo=UTC),
+            **fields,
+        },
     )
 
 

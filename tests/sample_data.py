@@ -88,7 +88,6 @@ def _create_active(login: str, name: str, number: int, now: datetime) -> Person:
         attempted_at=polled,
         watched=number == 1,
         backfill="all",
-        backfill_decided_at=polled,
     )
 
 

@@ -40,7 +40,7 @@ def confirm(client: Client, page: str) -> str:
 def test_the_preview_shows_each_row_and_writes_nothing(admin_client: Client) -> None:
     create_person("grace")
 
-    page = upload(admin_client, "username,backfill\n@ada,10\nGRACE,\nhttps://gitlab.com/x,\nADA,\nken,some\n")
+    page = upload(admin_client, "username,backfill\n@ada,2026-01-31\nGRACE,\nhttps://gitlab.com/x,\nADA,\nken,some\n")
 
     assert "Nothing is written yet: 1 new, 2 already tracked, 2 rejected." in page
     for text in (
@@ -55,13 +55,13 @@ def test_the_preview_shows_each_row_and_writes_nothing(admin_client: Client) -> 
 
 
 def test_the_confirmation_tracks_the_rows_of_the_preview(admin_client: Client) -> None:
-    page = upload(admin_client, "username,pipedrive_id,backfill\nada,7,10\nbad name,,\nBen,,\n")
+    page = upload(admin_client, "username,pipedrive_id,backfill\nada,7,2026-01-31\nbad name,,\nBen,,\n")
 
     after = confirm(admin_client, page)
 
     assert "2 people are tracked now." in after
     people = Person.objects.values_list("github_username", "pipedrive_id", "backfill")
-    assert set(people) == {("Ben", None, ""), ("ada", 7, "10")}
+    assert set(people) == {("Ben", None, ""), ("ada", 7, "2026-01-31")}
     entries = LogEntry.objects.filter(action_flag=ADDITION)
     assert {entry.get_change_message() for entry in entries} == {"Added by a CSV import."}
     assert entries.count() == 2

@@ -170,11 +170,11 @@ def test_people_are_found(text: str, logins: list[str], admin_client: Client) ->
 
 @pytest.mark.parametrize("text", ["ada", "@ada", " Ada ", "https://github.com/ada", "github.com/ADA?tab=repositories"])
 def test_a_person_is_added_by_a_login_a_name_or_a_url(text: str, admin_client: Client) -> None:
-    status, _ = add(admin_client, github_username=text, backfill=" 10 ", pipedrive_id="7", watched="on")
+    status, _ = add(admin_client, github_username=text, backfill=" None ", pipedrive_id="7", watched="on")
 
     person = Person.objects.get()
     assert status == 302
-    assert (person.username_key, person.backfill, person.pipedrive_id, person.watched) == ("ada", "10", 7, True)
+    assert (person.username_key, person.backfill, person.pipedrive_id, person.watched) == ("ada", "none", 7, True)
     assert person.search_terms.exists()
     assert LogEntry.objects.get().action_flag == ADDITION
 
@@ -188,7 +188,7 @@ BAD_PEOPLE = {
     "a repository": ({"github_username": "https://github.com/ada/notes"}, "page or repository of @ada"),
     "a space": ({"github_username": "ada lovelace"}, "A GitHub user name has 1 to 39 characters"),
     "markup": ({"github_username": "<b>"}, "A GitHub user name has 1 to 39 characters"),
-    "backfill": ({"backfill": "some"}, "Must be all, none, a number"),
+    "backfill": ({"backfill": "some"}, "Must be all, none or a date"),
     "Pipedrive id 0": ({"pipedrive_id": "0"}, NOT_AN_ID),
     "a huge Pipedrive id": ({"pipedrive_id": "9" * 20}, NOT_AN_ID),
     "a Pipedrive id in words": ({"pipedrive_id": "seven"}, NOT_AN_ID),

@@ -1,7 +1,7 @@
 """Lists and filters, changes of people and gists, tracking many people, invalid requests."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -158,27 +158,32 @@ def test_a_changed_pipedrive_person_is_matched_again(api: APIClient) -> None:
 
 @pytest.mark.parametrize("content_type", ["multipart/form-data; boundary=x", "application/x-www-form-urlencoded"])
 def test_an_empty_field_of_a_form_changes_nothing(content_type: str, api: APIClient) -> None:
-    create_person("ada", pipedrive_id=7, backfill="10")
+    create_person("ada", pipedrive_id=7, backfill="none")
     body = {"pipedrive_id": "", "backfill": "", "state": "paused"}
     encoded = encode_multipart("x", body) if content_type.startswith("multipart") else urlencode(body)
 
     response = api.patch("/api/v1/people/ada", encoded, content_type=content_type)
 
     ada = Person.objects.get()
-    assert (response.status_code, ada.pipedrive_id, ada.backfill, ada.state) == (200, 7, "10", "paused")
+    assert (response.status_code, ada.pipedrive_id, ada.backfill, ada.state) == (200, 7, "none", "paused")
 
 
 def test_a_wider_backfill_makes_skipped_gists_pending(api: APIClient) -> None:
     person = create_person("ada", backfill="none")
-    create_gists(person, 3, push_state="skipped")
+    for day in (1, 2, 3):
+        create_gist(person, push_state="skipped", github_created_at=datetime(2026, 1, day, tzinfo=UTC))
     create_gist(person, push_state="pushed")
+    create_gist(person, push_state="skipped", push_error="Skipped by hand.")
 
-    api.patch("/api/v1/people/ada", {"backfill": 2}, format="json")
-    after_two = Gist.objects.filter(push_state="pending").count()
+    api.patch("/api/v1/people/ada", {"backfill": "2026-01-02"}, format="json")
+    since_the_second = Gist.objects.filter(push_state="pending").count()
     api.patch("/api/v1/people/ada", {"backfill": "all"}, format="json")
+    since_ever = Gist.objects.filter(push_state="pending").count()
+    api.patch("/api/v1/people/ada", {"backfill": "none"}, format="json")
 
-    assert after_two == 2
-    assert Gist.objects.filter(push_state="pending").count() == 3
+    assert (since_the_second, since_ever) == (2, 3)
+    assert Gist.objects.filter(push_state="pending").count() == 3  # A narrower choice takes nothing back.
+    assert Gist.objects.filter(push_state="skipped").count() == 1
 
 
 def test_a_sync_can_be_requested(api: APIClient) -> None:
@@ -237,7 +242,7 @@ def test_a_gist_of_another_person_is_404(api: APIClient) -> None:
 # --- many people ---
 def test_a_bad_row_does_not_affect_the_others(api: APIClient) -> None:
     create_person("Grace")
-    rows = ["ada", {"username": "@grace"}, {"username": "ben", "pipedrive_id": 7, "backfill": 10}, "a b", "ADA", 7]
+    rows = ["ada", {"username": "@grace"}, {"username": "ben", "pipedrive_id": 7, "backfill": "none"}, "a b", "ADA", 7]
     rows += [{"username": "x", "pipedrive_id": True}, {"username": "x", "backfill": "some"}, {"user": "x"}, None]
 
     response = api.post("/api/v1/people/bulk", rows, format="json")
@@ -262,7 +267,7 @@ def test_a_bad_row_does_not_affect_the_others(api: APIClient) -> None:
     ]
     assert all(row["reason"] for row in response.json()["results"] if row["code"])
     ben = Person.objects.get(github_username="ben")
-    assert (ben.pipedrive_id, ben.backfill, Person.objects.count()) == (7, "10", 3)
+    assert (ben.pipedrive_id, ben.backfill, Person.objects.count()) == (7, "none", 3)
     assert list_usernames(api, "search=ben") == ["ben"]
 
 

@@ -45,7 +45,7 @@ def test_a_secret_can_be_read_from_a_file(tmp_path: Path) -> None:
         ({"LISTEN_PORT": "x"}, "LISTEN_PORT must be a whole number from 1 to 65535 (it is 'x')."),
         ({"DATABASE_PORT": "0"}, "DATABASE_PORT must be a whole number"),
         ({"DEBUG": "maybe"}, "DEBUG must be true or false"),
-        ({"BACKFILL": "some"}, "BACKFILL must be all, none, a number"),
+        ({"BACKFILL": "some"}, "BACKFILL must be all, none or a date"),
         ({"LOG_FORMAT": "xml"}, "LOG_FORMAT must be one of: text, json"),
         ({"GITHUB_API_URL": "api.github.com"}, "GITHUB_API_URL must be a URL such as https://"),
         ({"GITHUB_API_URL": "https://user:two words@x.test"}, "GITHUB_API_URL must be a URL such as https://"),

@@ -235,30 +235,28 @@ CUTS: dict[str, Fault] = {
 }
 
 
-@pytest.mark.parametrize("backfill", ["all", "none", "3"])
+@pytest.mark.parametrize("backfill", ["all", "none"])
 @pytest.mark.parametrize("cut", CUTS)
 def test_a_list_that_is_cut_short_decides_nothing(
     cut: str, backfill: str, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     Person.objects.update(backfill=backfill)
-    ids = [github.publish("ada", f"Gist {number}") for number in range(103)]
+    for number in range(103):
+        github.publish("ada", f"Gist {number}")
     github.fail("gists", CUTS[cut], nth=2, times=10)
 
     lie = sync("--max-activities", "2")
     github.heal()
     ada.refresh_from_db()
-    during = (ada.etag, ada.full_pass_at, ada.polled_at, ada.backfill_decided_at)
-    exported_early = [gist_id for gist_id in pipedrive.gist_ids() if gist_id not in ids[-3:]] if backfill == "3" else []
+    during = (ada.etag, ada.full_pass_at, ada.polled_at)
     sync("--max-activities", "3")
     sync("--max-activities", "3")
 
-    assert (lie.code, during) == (3, ("", None, None, None))
+    assert (lie.code, during) == (3, ("", None, None))
     assert "could not be read to its end" in lie.json["problems"][0]
-    assert exported_early == []
     assert Gist.objects.count() == 103
-    wanted = {"all": 103, "none": 0, "3": 3}[backfill]
+    wanted = {"all": 103, "none": 0}[backfill]
     assert Gist.objects.exclude(push_state="skipped").count() == wanted
-    assert Person.objects.get().backfill_decided_at is not None
 
 
 def test_links_that_never_end_stop_the_reading(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
@@ -307,26 +305,6 @@ def test_a_person_who_removed_all_gists_has_none(ada: Person, github: GitHubStan
     summary = sync()
 
     assert (summary.code, summary.counts["gists_removed"]) == (0, 2)
-
-
-@pytest.mark.parametrize("backfill", ["none", "2"])
-def test_an_empty_first_list_decides_no_backfill(
-    backfill: str, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
-) -> None:
-    """The list of old gists is empty for a moment; they must not look like new ones afterwards."""
-    Person.objects.update(backfill=backfill)
-    for _ in range(5):
-        github.publish("ada")
-    github.fail("gists", respond(200, "[]", {"etag": '"empty"'}))
-    lie = sync()
-
-    sync()
-    new = github.publish("ada", "New")
-    sync()
-
-    assert lie.code == 3
-    assert len(pipedrive.activities) == {"none": 0, "2": 2}[backfill] + 1
-    assert new in pipedrive.gist_ids()
 
 
 # --- odd gists ---

@@ -45,9 +45,11 @@ def prepare_new_person(scenario: Scenario) -> None:
 
 
 def prepare_two_pages(scenario: Scenario) -> None:
-    for number in range(101):
+    for number in range(99):
+        scenario.github.publish("ada", f"Old gist {number}", created_at="2025-06-01T00:00:00Z")
+    for number in range(2):
         scenario.github.publish("ada", f"Gist {number}")
-    Person.objects.filter(github_username="ada").update(backfill="2")
+    Person.objects.filter(github_username="ada").update(backfill="2026-01-01")
 
 
 def prepare_renamed_person(scenario: Scenario) -> None:

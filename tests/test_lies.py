@@ -60,7 +60,9 @@ def test_the_calls_cover_all_requests(github: GitHubStandIn, pipedrive: Pipedriv
 
 def first_sync(github: GitHubStandIn, pipedrive: PipedriveStandIn) -> None:
     """All people are linked, because searches have a low limit, which would make this test slow."""
-    people = [*track_people(github, 7, gists=1), track(github, "prolific", gists=102, backfill="1")]
+    people = [*track_people(github, 7, gists=1), track(github, "prolific", gists=1, backfill="2026-01-01")]
+    for number in range(101):
+        github.publish("prolific", f"Old gist {number}", created_at="2025-06-01T00:00:00Z")
     for person in people:
         Person.objects.filter(pk=person.pk).update(pipedrive_id=pipedrive.add_person(person.github_username))
 

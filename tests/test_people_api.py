@@ -34,9 +34,11 @@ def test_a_person_is_tracked(api: APIClient, slash: str, kind: str) -> None:
 
 @pytest.mark.django_db
 def test_a_person_is_tracked_with_a_form(api: APIClient) -> None:
-    response = api.post("/api/v1/people", "username=ada&backfill=10", content_type="application/x-www-form-urlencoded")
+    response = api.post(
+        "/api/v1/people", "username=ada&backfill=none", content_type="application/x-www-form-urlencoded"
+    )
 
-    assert (response.status_code, response.json()["backfill"]) == (201, "10")
+    assert (response.status_code, response.json()["backfill"]) == (201, "none")
 
 
 @pytest.mark.django_db

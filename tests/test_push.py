@@ -28,18 +28,18 @@ def test_an_unknown_activity_type_is_reported_with_the_available_types(
     assert pipedrive.persons == {}
 
 
-def test_a_backfill_of_ten_pushes_ten_of_1500_gists_and_the_rest_on_request(
+def test_a_backfill_by_date_pushes_ten_of_1449_gists_and_the_rest_on_request(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, configured: Settings
 ) -> None:
-    configured.BACKFILL = "10"
-    for number in range(1500):
+    configured.BACKFILL = "2026-01-02"
+    for number in range(1449):
         github.publish("ada", f"Gist {number}")
     first = sync()
 
     requeued = Gist.objects.push_again()
     second = sync("--max-activities", "40")
 
-    assert (first.counts["gists_pushed"], first.counts["gists_skipped"], requeued) == (10, 1490, 1490)
+    assert (first.counts["gists_pushed"], first.counts["gists_skipped"], requeued) == (10, 1439, 1439)
     assert second.counts["gists_pushed"] == 40
     assert len(set(pipedrive.gist_ids())) == len(pipedrive.activities) == 50
 

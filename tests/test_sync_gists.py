@@ -196,14 +196,14 @@ def test_a_lost_database_leads_to_no_second_person_or_activity(
     assert len(pipedrive.activities) == 3
 
 
-@pytest.mark.parametrize(("backfill", "pushed"), [("none", 0), ("2", 2), ("2026-01-01", 3), ("2026-01-02", 0)])
+@pytest.mark.parametrize(("backfill", "pushed"), [("none", 0), ("all", 3), ("2026-01-01", 3), ("2026-01-02", 0)])
 def test_backfill_decides_which_old_gists_are_pushed(
     backfill: str, pushed: int, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     Person.objects.update(backfill=backfill)
     ids = [github.publish("ada", f"Old gist {number}") for number in range(3)]
     sync()
-    new_gist = github.publish("ada", "A new gist")
+    new_gist = github.publish("ada", "A new gist", created_at="2100-01-01T00:00:00Z")
 
     sync()
 

@@ -57,8 +57,8 @@ class NewPersonForm(PersonForm):
         required=False,
         empty_value="",
         widget=AdminTextInputWidget(attrs={"maxlength": 10}),
-        help_text="existing gists to export: all, none, a number (the newest N) or a date such as 2026-01-31; "
-        "empty: the setting BACKFILL decides when the gists are read for the first time",
+        help_text="old gists to export: all, none or those since a date such as 2026-01-31; "
+        "empty: the setting BACKFILL decides",
     )
 
     class Meta(PersonForm.Meta):

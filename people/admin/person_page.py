@@ -73,7 +73,7 @@ def get_facts(person: Person) -> Facts:
         ("Gists", _count_gists(person)),
         ("GitHub", _describe_account(person)),
         ("Pipedrive person", _describe_link(person)),
-        ("Backfill", _describe_backfill(person)),
+        ("Backfill", person.backfill or "left to the setting BACKFILL"),
         ("Added", time_in_words(person.created_at)),
     ]
     if person.unreadable_gists:
@@ -148,12 +148,6 @@ def _describe_link(person: Person) -> SafeString:
     origin = "found or created by gisttracker" if person.pipedrive_linked_at else "set by a user"
     confirmed = time_in_words(person.pipedrive_confirmed_at)
     return format_html("{} · {} · last seen at Pipedrive: {}", person_link(person.pipedrive_id), origin, confirmed)
-
-
-def _describe_backfill(person: Person) -> str:
-    choice = person.backfill or "left to the setting BACKFILL"
-    decided = person.backfill_decided_at
-    return f"{choice}; decided {decided:%Y-%m-%d %H:%M} UTC" if decided else f"{choice}; not decided yet"
 
 
 def _list_unreadable(person: Person) -> SafeString:

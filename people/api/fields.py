@@ -54,11 +54,9 @@ class LoginField(serializers.Field[str, Any, str, Any]):
             raise serializers.ValidationError(to_sentence(error), code=ErrorCode.INVALID_LOGIN) from None
 
 
-@extend_schema_field(
-    {"anyOf": [{"type": "string", "maxLength": 10}, {"type": "integer", "minimum": 0, "maximum": 9999999}]}
-)
+@extend_schema_field({"type": "string", "maxLength": 10})
 class BackfillField(serializers.Field[str, Any, str, Any]):
-    """A backfill choice: a word, a date, or a number, as a string or an integer. Empty: open."""
+    """A backfill choice: a word or a date. Empty: open."""
 
     allow_blank = True  # for forms
 

@@ -34,7 +34,7 @@ BULK_ROW: dict[str, Any] = {
     "properties": {
         "username": {"type": "string", "minLength": 1, "description": "a login, @login or profile URL"},
         "pipedrive_id": {"type": ["integer", "null"], "minimum": 1, "maximum": MAX_BIGINT},
-        "backfill": {"type": ["string", "integer", "null"], "description": "as that of one person"},
+        "backfill": {"type": ["string", "null"], "description": "as that of one person"},
     },
 }
 OF_ALL_RESPONSES = ("X-Request-ID", "RateLimit", "RateLimit-Policy", "Cache-Control")

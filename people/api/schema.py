@@ -93,10 +93,10 @@ track_person = extend_schema(
         OpenApiExample("login", value={"username": "ada"}, request_only=True),
         OpenApiExample(
             "all_fields",
-            value={"username": "@grace", "pipedrive_id": 311, "backfill": "10", "watched": True},
+            value={"username": "@grace", "pipedrive_id": 311, "backfill": "2026-01-31", "watched": True},
             request_only=True,
         ),
-        OpenApiExample("profile", value={"username": "https://github.com/linus", "backfill": 3}, request_only=True),
+        OpenApiExample("profile", value={"username": "https://github.com/linus", "backfill": "all"}, request_only=True),
     ],
 )
 track_people = extend_schema(
@@ -117,10 +117,10 @@ track_people = extend_schema(
         OpenApiExample("names", value=["ada", "@grace"], request_only=True),
         OpenApiExample(
             "names_and_objects",
-            value=["ada", {"username": "ken", "pipedrive_id": 7, "backfill": 10}],
+            value=["ada", {"username": "ken", "pipedrive_id": 7, "backfill": "none"}],
             request_only=True,
         ),
-        OpenApiExample("csv", value="username,backfill\nada,10\ngrace,\n", request_only=True, media_type="text/csv"),
+        OpenApiExample("csv", value="username,backfill\nada,none\ngrace,\n", request_only=True, media_type="text/csv"),
     ],
 )
 visit_person = extend_schema(

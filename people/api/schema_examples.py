@@ -133,7 +133,7 @@ ERROR_DETAILS: dict[ErrorCode, tuple[str, str | None]] = {
     ErrorCode.CONFLICTING_PARAMETERS: ("Cannot be combined with `after`, which orders by id.", "page"),
     ErrorCode.TOO_MANY_TERMS: ("Too many terms. At most 8 are allowed.", "search"),
     ErrorCode.INVALID_LOGIN: ("A GitHub user name has 1 to 39 characters: letters A-Z, digits, ...", "username"),
-    ErrorCode.INVALID_BACKFILL: ("must be all, none, a number (the newest N gists) or a date ...", "backfill"),
+    ErrorCode.INVALID_BACKFILL: ("must be all, none or a date ...", "backfill"),
     ErrorCode.ALREADY_TRACKED: ("@ada is already tracked.", "username"),
     ErrorCode.SUPPRESSED: ("@ada asked not to be tracked.", "username"),
     ErrorCode.CURSOR_BEYOND_END: ("The feed ends at 42.", "cursor"),

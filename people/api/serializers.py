@@ -247,8 +247,8 @@ class NewPersonSerializer(StrictMixin, serializers.ModelSerializer[Person]):
     backfill = BackfillField(
         required=False,
         allow_null=True,
-        help_text="existing gists to export: all, none, a number (the newest N) or a date; "
-        "if it is left open, the setting BACKFILL decides when the gists are read for the first time",
+        help_text="old gists to export: all, none or those since a date; "
+        "if it is left open, the setting BACKFILL decides",
     )
     watched = StrictBooleanField(default=False, help_text="poll this person every few minutes, too")
 

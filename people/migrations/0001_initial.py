@@ -205,17 +205,8 @@ class Migration(migrations.Migration):
                     "backfill",
                     models.CharField(
                         blank=True,
-                        help_text="old gists to export: all, none, a number (the newest N) or a date; empty: the setting BACKFILL",
+                        help_text="old gists to export: all, none or those since a date; empty: the setting BACKFILL decides",
                         max_length=10,
-                    ),
-                ),
-                (
-                    "backfill_decided_at",
-                    models.DateTimeField(
-                        blank=True,
-                        editable=False,
-                        help_text="when the whole list was read first; later gists are exported in any case",
-                        null=True,
                     ),
                 ),
                 (

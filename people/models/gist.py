@@ -5,7 +5,7 @@ from datetime import datetime
 from django.db import models
 from django.utils import timezone
 
-from people.backfill import select
+from people.backfill import exported_since
 from people.models.batches import BatchQuerySet
 from people.models.person import Person
 
@@ -32,19 +32,14 @@ class GistQuerySet(BatchQuerySet["Gist"]):
         states = [Gist.PushState.PENDING, Gist.PushState.REJECTED]
         return sum(batch.filter(push_state__in=states).update(**columns) for batch in self.in_batches())
 
-    def widen_backfill(self, choice: str) -> int:
-        """Make the skipped gists of one person pending that this backfill choice includes. Returns how many.
+    def widen_backfill(self, choice: str, added_at: datetime) -> int:
+        """Make the skipped gists of one person, who was added then, pending that this choice includes.
 
-        Gists that were skipped one by one, with a reason, are not a matter of the backfill choice.
+        Returns how many. Gists that were skipped one by one, with a reason, are not a matter of the backfill choice.
         """
-        rows = list(self.values_list("pk", "github_created_at", "push_state", "push_error"))
-        selected = select(choice, [created for _, created, _, _ in rows])
-        skipped = [
-            pk
-            for (pk, _, state, reason), is_selected in zip(rows, selected, strict=True)
-            if is_selected and state == Gist.PushState.SKIPPED and not reason
-        ]
-        return self.filter(pk__in=skipped).push_again()
+        skipped = self.filter(push_state=Gist.PushState.SKIPPED, push_error="")
+        since = exported_since(choice, added_at)
+        return (skipped.filter(github_created_at__gte=since) if since else skipped).push_again()
 
 
 class Gist(models.Model):
@@ -145,7 +140,7 @@ def explain_push(
     if state == Gist.PushState.REJECTED:
         return f"Pipedrive rejected it. Push it again when the cause is gone. {reason}".strip()
     if state == Gist.PushState.SKIPPED:
-        return reason or f"It is not exported: the backfill choice is {backfill or 'not made yet'}."
+        return reason or f"It is not exported: the backfill choice is {backfill or 'left to the setting BACKFILL'}."
     if reason or person_error:
         return f"It waits for the next run, because the last one failed. {reason or person_error}"
     return "It waits for the next run."

@@ -127,14 +127,7 @@ class Person(models.Model):
     backfill = models.CharField(
         max_length=10,
         blank=True,
-        help_text="old gists to export: all, none, a number (the newest N) or a date; empty: the setting BACKFILL",
-    )
-    # That first list: gists that appear later are not a matter of `backfill`.
-    backfill_decided_at = models.DateTimeField(
-        null=True,
-        blank=True,
-        editable=False,
-        help_text="when the whole list was read first; later gists are exported in any case",
+        help_text="old gists to export: all, none or those since a date; empty: the setting BACKFILL decides",
     )
 
     pipedrive_id = models.PositiveBigIntegerField(
@@ -281,7 +274,7 @@ class Person(models.Model):
             self.relink(changes["pipedrive_id"])
         if "backfill" in changes:
             self.backfill = changes["backfill"]
-            self.gists.widen_backfill(self.backfill)
+            self.gists.widen_backfill(self.backfill, self.created_at)
         if "state" in changes:
             self._change_state(changes["state"])
         self.save()

@@ -172,7 +172,7 @@ class Bench:
         now, scope = datetime.now(UTC), GitHubClient(self.remote.github_url, GITHUB_TOKEN).etag_scope
         common = {"etag_scope": scope, "page_etags": [], "state": "active", "backfill": "all", "list_is_empty": False}
         dates = dict.fromkeys(
-            ("attempted_at", "polled_at", "full_pass_at", "full_read_at", "profile_checked_at", "backfill_decided_at"),
+            ("attempted_at", "polled_at", "full_pass_at", "full_read_at", "profile_checked_at"),
             now,
         )
         rows = [

@@ -57,7 +57,7 @@ def expect(model: type[Model], value: Any) -> Model:
 
 
 def track(client: AuthenticatedClient) -> None:
-    body = NewPersonRequest(username="@ada", backfill=10)
+    body = NewPersonRequest(username="@ada", backfill="none")
     created = track_person.sync_detailed(client=client, body=body)
     person = expect(Person, created.parsed)
     assert (person.github_username, person.state, created.status_code) == ("ada", PersonState.NEW, 201)

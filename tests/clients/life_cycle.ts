@@ -21,7 +21,7 @@ function codeOf(error: Errors | components["schemas"]["ServerErrorResponse"] | u
 }
 
 async function track(): Promise<void> {
-  const body = { username: "@ada", backfill: 10, watched: false };
+  const body = { username: "@ada", backfill: "none", watched: false };
   const created = await client.POST("/api/v1/people", { body });
   check(created.data?.github_username === "ada" && created.data.state === "new", "ada is tracked");
 
