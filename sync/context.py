@@ -17,7 +17,6 @@ class Options:
 
     people: tuple[str, ...] = ()  # logins; empty means everyone
     requested_only: bool = False  # only new, requested and watched people
-    is_crowded: bool = False  # more people than one GitHub token can check daily; see sync.poll
     full: bool = False  # read every list without ETags
     max_people: int = 0
     max_activities: int = 0

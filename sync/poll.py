@@ -1,14 +1,14 @@
 """Ask GitHub for one person's gists. Plain functions, called in the threads of the poll lane.
 
 How much is read:
-- Page 1 is requested with its ETag. 304 means that nothing changed on it. A list that fits one page is covered
-  whole by that ETag, so its 304 is a full pass.
+- Page 1 is requested with its ETag, always by the same URL. 304 means that nothing changed on it.
 - After a change, pages are read until one whole page is already stored.
-- Once a day (a full pass) the further pages are requested with their own ETags, and read again if one changed.
-- Once in seven days (a full read) everything is read without ETags.
+- Once in seven days (a full read) the profile is requested by its id, and every page without ETags. The moments of all
+  people are spread evenly over the week.
 
-Who it is about: a login proves nothing. Each listed gist names its owner. Once a day, and whenever a response could be
-about another account, the account is requested by its numeric id and followed to its present login.
+Who it is about: a login proves nothing. Each listed gist names its owner. Whenever a response could be about another
+account (the list is empty, names another owner or is not found), the account is requested by its numeric id and
+followed to its present login.
 
 What is believed: a list is complete only when it was read to its documented end. From an incomplete one its gists are
 stored, and nothing else is concluded.
@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from django.db.models import Q
-from django.utils.translation import ngettext
 
 from gisttracker.database import retried
 from people.freshness import MAX_CLOCK_ERROR
@@ -39,11 +38,7 @@ from sync.clients.github import (
 
 MAX_ETAG_LENGTH = 255  # a longer one cannot be stored byte for byte, so it is not stored at all
 MAX_PAGES = 30  # of 100 gists: GitHub lists no more than the newest 3,000
-FULL_PASS_EVERY = timedelta(days=1)
 FULL_READ_EVERY = timedelta(days=7)
-PROFILE_CHECK_EVERY = timedelta(days=1)
-RARE_PROFILE_CHECK_EVERY = timedelta(days=2)  # with more than MAX_CHECKED_DAILY people, if the list names its owner
-MAX_CHECKED_DAILY = 140_000  # people; one token has 162,000 requests in a round of three hours
 END_OF_LIST = "pagination is limited"  # GitHub's words in a 422 for a page beyond the listed gists
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 SPREAD = 7919  # a prime number of minutes: people added together get moments all over the week
@@ -57,15 +52,13 @@ class Poll:
     attempted_at: datetime  # when the poll began; a sync requested later is still due
     state: str = Person.State.ACTIVE
     reason: str = ""  # why the state is not active, or a remark about an active person
-    account: Account | None = None  # if the profile was requested and had changed
-    profile_etag: str | None = None  # if the profile was checked
+    account: Account | None = None  # if the profile was requested
     gists: list[PublicGist] = field(default_factory=list)
     unreadable_gists: list[UnreadableGist] = field(default_factory=list)  # listed gists that cannot be read
     etag: str = ""
-    page_etags: list[list[str]] | None = None  # see Person.page_etags
     unchanged: bool = False
-    is_full_pass: bool = False
-    is_full_read: bool = False
+    reached_end: bool = False  # of the list, as GitHub shows it
+    is_full_read: bool = False  # the profile and the whole list were requested
     complete: bool = False  # `gists` is the whole list: what is missing was removed
     incomplete_because: str = ""  # why the list could not be read to its end, or is not believed
 
@@ -82,36 +75,17 @@ class SuppressedError(Exception):
     """The account's owner asked not to be tracked: the person is to be erased. See people.forget."""
 
 
-def is_full_pass_due(person: Person, now: datetime) -> bool:
-    return not _is_recent(person.full_pass_at, now - FULL_PASS_EVERY, now)
-
-
 def is_full_read_due(person: Person, now: datetime) -> bool:
-    if person.state != Person.State.ACTIVE:
+    """Each person has a fixed moment in the week, so that the requests are spread evenly over it."""
+    if person.state != Person.State.ACTIVE or person.full_read_at is None:
         return True
-    return not _is_recent(person.full_read_at, _latest_moment(person, now, FULL_READ_EVERY), now)
+    offset = timedelta(minutes=person.pk * SPREAD) % FULL_READ_EVERY
+    latest = now - (now - EPOCH - offset) % FULL_READ_EVERY
+    return not latest <= person.full_read_at <= now + MAX_CLOCK_ERROR  # A time in the future is wrong.
 
 
-def is_profile_check_due(person: Person, now: datetime, *, is_crowded: bool = False) -> bool:
-    """Daily. With too many people for that (`is_crowded`), rarely if every response names whose login it is."""
-    is_rare = is_crowded and not person.list_is_empty
-    every = RARE_PROFILE_CHECK_EVERY if is_rare else PROFILE_CHECK_EVERY
-    return not _is_recent(person.profile_checked_at, _latest_moment(person, now, every), now)
-
-
-def _is_recent(time: datetime | None, since: datetime, now: datetime) -> bool:
-    """A time in the future is wrong and counts as old."""
-    return time is not None and since <= time <= now + MAX_CLOCK_ERROR
-
-
-def _latest_moment(person: Person, now: datetime, every: timedelta) -> datetime:
-    """Each person has a fixed moment in each interval, so that the requests are spread evenly over it."""
-    offset = timedelta(minutes=person.pk * SPREAD) % every
-    return now - (now - EPOCH - offset) % every
-
-
-def poll_person(person: Person, github: GitHubClient, *, now: datetime, full: bool, is_crowded: bool = False) -> Poll:
-    """Read what is new. `full` reads every page without ETags; `is_crowded`: see `is_profile_check_due`.
+def poll_person(person: Person, github: GitHubClient, *, now: datetime, full: bool) -> Poll:
+    """Read what is new. `full`: a full read, also if none is due.
 
     Raises what the client raises: RejectedError, CircuitOpenError, RetryNextRunError, RunStoppedError. And
     SuppressedError.
@@ -119,41 +93,30 @@ def poll_person(person: Person, github: GitHubClient, *, now: datetime, full: bo
     poll = Poll(person, now)
     read_all = full or is_full_read_due(person, now)
     try:
-        _check_profile(poll, github, is_crowded)
+        if person.github_id is None:
+            _check_new_account(poll, github)
+        elif read_all:
+            _follow_account(poll, github)
         page = _get_first_page(poll, github, read_all)
         if page.unchanged:
-            _check_further_pages(poll, page, github)
+            poll.unchanged = True
         else:
-            _read_list(poll, page, github, read_all or is_full_pass_due(person, now))
+            _read_list(poll, page, github, read_all)
     except _UnpollableError as verdict:
         return Poll(person, now, state=verdict.state, reason=str(verdict))
     return poll
 
 
 # --- who it is ---
-def _check_profile(poll: Poll, github: GitHubClient, is_crowded: bool) -> None:
-    """Does the account still have this login? Free while the profile does not change."""
-    person = poll.person
-    if person.github_id is None:
-        if _has_suppressed_login(person):  # It was added at the moment at which it was forgotten.
-            raise SuppressedError
-        _set_account(poll, _get_new_account(person, github), github)
-    elif is_profile_check_due(person, poll.attempted_at, is_crowded=is_crowded):
-        etag = person.profile_etag if person.etag_scope == github.etag_scope else ""
-        try:
-            profile = github.check_account(person.github_id, etag)
-        except NotFoundError:
-            raise _gone(f"GitHub does not know the account with the id {person.github_id} any more.") from None
-        poll.profile_etag = profile.etag if profile else person.profile_etag
-        if profile:
-            _set_account(poll, profile.account, github)
-
-
-def _get_new_account(person: Person, github: GitHubClient) -> Account:
+def _check_new_account(poll: Poll, github: GitHubClient) -> None:
+    login = poll.person.github_username
+    if _has_suppressed_login(poll.person):  # It was added at the moment at which it was forgotten.
+        raise SuppressedError
     try:
-        return github.get_account(person.github_username)
+        account = github.get_account(login)
     except NotFoundError:
-        raise _gone(f"GitHub has no account named {person.github_username}.") from None
+        raise _gone(f"GitHub has no account named {login}.") from None
+    _set_account(poll, account, github)
 
 
 def _follow_account(poll: Poll, github: GitHubClient) -> None:
@@ -253,68 +216,47 @@ def _names_only_this_account(poll: Poll, page: GistPage) -> bool:
 
 
 # --- how much is read ---
-def _check_further_pages(poll: Poll, first: GistPage, github: GitHubClient) -> None:
-    """Page 1 is unchanged: decide whether the whole list is, and read it if it is not."""
-    person = poll.person
-    poll.unchanged = True
-    # A next page that was not there before means that the list has grown beyond page 1.
-    known = None if first.next_url and not person.page_etags else person.page_etags
-    if known == []:
-        poll.is_full_pass = True
-    elif is_full_pass_due(person, poll.attempted_at):
-        if known and all(github.get_page(url, etag).unchanged for url, etag in known):
-            poll.is_full_pass = True
-        else:
-            poll.unchanged = False
-            _read_list(poll, github.get_first_page(person.github_username), github, read_all=True)
-
-
 def _read_list(poll: Poll, first: GistPage, github: GitHubClient, read_all: bool) -> None:
     """Read to the end, or until one whole page is already stored, and decide what of it is believed."""
-    etags: list[list[str]] = []
     listed: dict[str, PublicGist] = {}
     last_page = first
     reached_end = True
     try:
-        for page, url in _iter_pages(poll, first, github):
+        for page in _iter_pages(poll, first, github):
             last_page = page
             listed.update((gist.id, gist) for gist in page.gists)
             poll.unreadable_gists += page.unreadable_gists
-            etags += [[url, page.etag]] if url else []
             if page.next_url and not read_all and _is_stored(page):
                 reached_end = False
                 break
     except (RejectedError, RetryNextRunError) as error:
         poll.incomplete_because = f"The list of gists could not be read to its end: {error}"
     poll.gists = list(listed.values())
-    if not poll.incomplete_because and reached_end and not _is_believed(poll, github):
-        count = ngettext("%d gist", "%d gists", len(listed)) % len(listed)
+    if not poll.incomplete_because and not _is_believed(poll, github):
         poll.incomplete_because = (
-            f"GitHub listed {count}, but the profile counts more; it is read again in the next run."
+            "GitHub listed no gists, but the profile counts some; the list is read again in the next run."
         )
     if poll.incomplete_because:
         return
     poll.etag = first.etag
-    poll.is_full_pass = poll.is_full_read = reached_end
-    poll.page_etags = _further_page_etags(poll, etags, last_page if reached_end else None)
+    poll.reached_end, poll.is_full_read = reached_end, reached_end and read_all
     if len(listed) >= MAX_LISTED_GISTS:
         poll.reason = f"GitHub lists only the newest {MAX_LISTED_GISTS} gists of an account, so older ones are missing."
     else:
         poll.complete = reached_end and not last_page.next_url
 
 
-def _iter_pages(poll: Poll, first: GistPage, github: GitHubClient) -> Iterator[tuple[GistPage, str]]:
-    """The pages with their URLs (empty for the first), until the documented end of the list.
+def _iter_pages(poll: Poll, first: GistPage, github: GitHubClient) -> Iterator[GistPage]:
+    """The pages, until the documented end of the list.
 
     Links that lead in circles, pages without a new gist, and more pages than GitHub can have, are no end:
     InvalidResponseError.
     """
-    page, url = first, ""
+    page = first
     visited: set[str] = set()
     seen = _ids(first)
-    yield first, ""
-    while page.next_url:
-        url = page.next_url
+    yield first
+    while url := page.next_url:
         max_pages = MAX_PAGES * (PAGE_SIZE // SMALL_PAGE_SIZE if page.is_small else 1)
         if url in visited or len(visited) >= max_pages:
             raise InvalidResponseError(f"GitHub's links of the list of {poll.person} do not end")
@@ -333,7 +275,7 @@ def _iter_pages(poll: Poll, first: GistPage, github: GitHubClient) -> Iterator[t
         if page.next_url and not new:
             raise InvalidResponseError(f"GitHub repeats the same gists in the list of {poll.person}")
         seen |= new
-        yield page, url
+        yield page
 
 
 def _is_believed(poll: Poll, github: GitHubClient) -> bool:
@@ -347,14 +289,6 @@ def _is_believed(poll: Poll, github: GitHubClient) -> bool:
 
 def _ids(page: GistPage) -> set[str]:
     return {gist.id for gist in page.gists} | {gist.id for gist in page.unreadable_gists}
-
-
-def _further_page_etags(poll: Poll, etags: list[list[str]], last_page: GistPage | None) -> list[list[str]] | None:
-    """The ETags that cover the pages after the first; None when nothing covers the whole list."""
-    if last_page is None:  # The stored ETags of the unread pages still tell at the next full pass whether these moved.
-        return poll.person.page_etags or None
-    is_covered = not last_page.is_full and all(etag and len(etag) <= MAX_ETAG_LENGTH for _, etag in etags)
-    return etags if is_covered else None
 
 
 @retried

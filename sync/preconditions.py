@@ -7,7 +7,7 @@ from django.utils import timezone
 from gisttracker.parsers import is_plain_http
 from people.models import Person
 from sync.clients.github import ANONYMOUS_REQUESTS_PER_HOUR
-from sync.poll import PROFILE_CHECK_EVERY
+from sync.poll import FULL_READ_EVERY
 
 
 def find_setting_problem(*, needs_pipedrive: bool) -> str:
@@ -27,8 +27,8 @@ def find_setting_problem(*, needs_pipedrive: bool) -> str:
 def format_token_warning(due: QuerySet[Person]) -> str:
     """What a run without GITHUB_TOKEN can do."""
     people = due.count()
-    profiles = due.filter(Q(profile_checked_at=None) | Q(profile_checked_at__lt=timezone.now() - PROFILE_CHECK_EVERY))
-    needed = people + profiles.count()  # The profile is requested, too, of new people and regularly.
+    profiles = due.filter(Q(full_read_at=None) | Q(full_read_at__lt=timezone.now() - FULL_READ_EVERY))
+    needed = people + profiles.count()  # A full read requests the profile, too.
     hours = -(-needed // ANONYMOUS_REQUESTS_PER_HOUR)
     subject = "1 person needs" if people == 1 else f"{people} people need"
     duration = "1 hour" if hours == 1 else f"{hours} hours"

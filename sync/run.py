@@ -174,7 +174,7 @@ class Run:
         started = context.clock()
         try:
             options = context.options
-            poll = poll_person(person, context.github, now=started, full=options.full, is_crowded=options.is_crowded)
+            poll = poll_person(person, context.github, now=started, full=options.full)
         except (CircuitOpenError, RunStoppedError):
             return NotAttempted(person)
         except SuppressedError:

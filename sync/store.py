@@ -1,6 +1,5 @@
 """Write the results of many polls with a few statements, and release the people. Runs in the main thread."""
 
-import itertools
 import json
 import logging
 from collections import Counter
@@ -76,13 +75,7 @@ class Store:
         # A requested sync, and a changed profile, are written person by person.
         simple = [poll for poll in polls if poll.unchanged and not poll.account and not poll.person.sync_requested_at]
         others = [poll for poll in polls if not poll.unchanged or poll.account or poll.person.sync_requested_at]
-        for is_full_pass, is_profile_checked in itertools.product((True, False), repeat=2):
-            same = [poll for poll in simple if poll.is_full_pass is is_full_pass]
-            self._save_unchanged(
-                [poll for poll in same if (poll.profile_etag is not None) is is_profile_checked],
-                *(["full_pass_at"] if is_full_pass else []),
-                *(["profile_checked_at"] if is_profile_checked else []),
-            )
+        self._save_unchanged(simple)
         if others:
             self._save_changed(others)
         return bool(others)
@@ -109,20 +102,18 @@ class Store:
         self.context.summary.record("poll", succeeded=1)
         self.context.summary.problem(f"{suppressed.person} {REMOVED}")
 
-    def _save_unchanged(self, polls: list[Poll], *times: str) -> None:
-        """One statement for all people whose list did not change. `times`: the columns to set to the present time."""
+    def _save_unchanged(self, polls: list[Poll]) -> None:
+        """One statement for all people whose list did not change."""
         if not polls:
             return
-        now = self.context.clock()
         saved = self.claims.release(
             (poll.person.pk for poll in polls),
             attempted_at=min(poll.attempted_at for poll in polls),
-            polled_at=now,
+            polled_at=self.context.clock(),
             failures=0,
             failing_since=None,
             last_error="",
             next_attempt_at=None,
-            **dict.fromkeys(times, now),
         )
         self.context.summary.add({"people_polled": saved, "people_unchanged": saved})
         self.context.summary.record("poll", succeeded=saved)
@@ -182,7 +173,7 @@ class Store:
         columns["last_error"] = (poll.incomplete_because or poll.reason)[:500]
         if person.state not in (Person.State.PAUSED, poll.state):  # It may have been paused during the poll.
             columns |= {"state": poll.state, "state_changed_at": now}
-        columns |= self._profile_columns(poll, person, now)
+        columns |= self._profile_columns(poll, person)
         if poll.incomplete_because:  # Without an ETag the list is read again in the next run.
             since = person.failing_since or poll.attempted_at
             columns |= {"etag": "", "failures": person.failures + 1, "failing_since": since}
@@ -191,35 +182,26 @@ class Store:
         return columns
 
     @staticmethod
-    def _profile_columns(poll: Poll, person: Person, now: datetime) -> dict[str, Any]:
-        columns: dict[str, Any] = {}
-        if poll.account:
-            columns["github_id"] = poll.account.id
-            columns["github_username"] = poll.account.login
-            columns["username_key"] = login_key(poll.account.login)
-            columns["name"] = (poll.account.name or "")[:255]
-            columns["email"] = (poll.account.email or person.email)[:255]
-            columns["profile_checked_at"] = now
-        if poll.profile_etag is not None:
-            columns["profile_etag"] = poll.profile_etag if len(poll.profile_etag) <= MAX_ETAG_LENGTH else ""
-            columns["profile_checked_at"] = now
-        return columns
+    def _profile_columns(poll: Poll, person: Person) -> dict[str, Any]:
+        if poll.account is None:
+            return {}
+        return {
+            "github_id": poll.account.id,
+            "github_username": poll.account.login,
+            "username_key": login_key(poll.account.login),
+            "name": (poll.account.name or "")[:255],
+            "email": (poll.account.email or person.email)[:255],
+        }
 
     def _list_columns(self, poll: Poll, person: Person, now: datetime) -> dict[str, Any]:
         columns: dict[str, Any] = {"polled_at": now}
-        if poll.is_full_pass:
-            columns["full_pass_at"] = now
         if poll.is_full_read:
             columns["full_read_at"] = now
-        if poll.is_full_read:
-            columns["list_is_empty"] = not poll.gists
-        elif poll.gists:
-            columns["list_is_empty"] = False
         if not poll.unchanged:
             columns["etag"] = poll.etag if len(poll.etag) <= MAX_ETAG_LENGTH else ""
-            columns["etag_scope"], columns["page_etags"] = self.context.github.etag_scope, poll.page_etags
+            columns["etag_scope"] = self.context.github.etag_scope
             # A page that was not read keeps its gists that were set aside.
-            kept = [] if poll.is_full_read else person.unreadable_gists or []
+            kept = [] if poll.reached_end else person.unreadable_gists or []
             found = [{"id": gist.id, "reason": gist.reason} for gist in poll.unreadable_gists]
             columns["unreadable_gists"] = found + [row for row in kept if row not in found]
         return columns

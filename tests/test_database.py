@@ -317,7 +317,7 @@ def test_times_in_the_future_hide_no_people(
     track_people(github, 5, gists=1)
     sync()
     future = timezone.now() + timedelta(days=days)
-    columns = ("attempted_at", "polled_at", "full_pass_at", "full_read_at", "profile_checked_at", "push_attempted_at")
+    columns = ("attempted_at", "polled_at", "full_read_at", "push_attempted_at")
     Person.objects.update(**dict.fromkeys(columns, future), next_attempt_at=future + timedelta(days=1))
     for person in Person.objects.all():
         github.publish(person.github_username, "New")

@@ -117,7 +117,7 @@ def test_a_restored_person_is_erased_when_the_profile_is_read(
     sync()
     ada.refresh_from_db()
     forget_login("ada", by="test")
-    ada.pk, ada.profile_checked_at, ada.etag = None, datetime.now(UTC) - timedelta(days=9), ""
+    ada.pk, ada.full_read_at, ada.etag = None, datetime.now(UTC) - timedelta(days=9), ""
     ada.save(force_insert=True)
     github.rename("ada", "countess")
     github.publish("countess", "New")
@@ -156,7 +156,7 @@ def test_another_account_is_tracked_under_its_own_login(renamed: int, github: Gi
     track(github, "ben", gists=1)
     sync()
     github.rename("ben", "ada")  # He has taken the login of the forgotten account.
-    Person.objects.update(profile_checked_at=None)
+    Person.objects.update(full_read_at=None)
 
     summary = sync("--full")
 
@@ -268,7 +268,7 @@ def test_activities_under_an_earlier_login_are_no_restored_backup_either(
     github.publish("ada", "Under the earlier login")
     sync()
     github.rename("ada", "countess")
-    Person.objects.update(profile_checked_at=None)
+    Person.objects.update(full_read_at=None)
     sync("--full")
     forget_login("countess", by="test")
     github.publish("ben", "Next")

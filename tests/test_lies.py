@@ -68,10 +68,10 @@ def first_sync(github: GitHubStandIn, pipedrive: PipedriveStandIn) -> None:
 
 
 def a_day_passes(github: GitHubStandIn, pipedrive: PipedriveStandIn) -> None:
-    """All people have a new gist, and everything that is checked daily or weekly is due."""
+    """All people have a new gist, and everything that is checked weekly is due."""
     past = timedelta(days=8)
     for person in Person.objects.all():
-        for name in ("attempted_at", "polled_at", "full_pass_at", "full_read_at", "profile_checked_at"):
+        for name in ("attempted_at", "polled_at", "full_read_at"):
             moment = getattr(person, name)
             setattr(person, name, moment and moment - past)
         person.save()

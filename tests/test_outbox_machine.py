@@ -31,7 +31,7 @@ from sync.clients.errors import (
     RejectedError,
     RetryNextRunError,
 )
-from sync.clients.github import Account, GistFile, GistPage, Owner, Profile, PublicGist
+from sync.clients.github import Account, GistFile, GistPage, Owner, PublicGist
 from sync.clients.pipedrive import LongPause
 from sync.clients.pipedrive_records import Activity, NewActivity, PersonField, PipedrivePerson
 from sync.clients.rate_limit import RateLimiter, SlidingWindow
@@ -91,9 +91,6 @@ class FakeGitHub:
     def get_account_by_id(self, account_id: int) -> Account:
         self.check_service()
         return Account(account_id, self.accounts[account_id], public_gists=len(self.gists[account_id]))
-
-    def check_account(self, account_id: int, etag: str) -> Profile:
-        return Profile(self.get_account_by_id(account_id), "")
 
     def get_first_page(self, login: str, etag: str = "") -> GistPage:
         return self.get_page(f"{self._id_of(login)}/0", etag)

@@ -13,12 +13,12 @@ from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def move_back_25_hours() -> None:
-    """Move the stored times of all people 25 hours back."""
+def move_back(time: timedelta) -> None:
+    """Move the stored times of all people back."""
     for person in Person.objects.all():
-        for name in ("attempted_at", "polled_at", "full_pass_at"):
+        for name in ("attempted_at", "polled_at", "full_read_at"):
             moment = getattr(person, name)
-            setattr(person, name, moment and moment - timedelta(hours=25))
+            setattr(person, name, moment and moment - time)
         person.save()
 
 
@@ -32,7 +32,7 @@ def test_a_gone_account_is_checked_once_a_day_and_can_come_back(ada: Person, git
     requests_same_day = len(github.requests)
     github.restore_account(account)
     github.publish("ada")
-    move_back_25_hours()
+    move_back(timedelta(hours=25))
 
     sync()
 
@@ -99,7 +99,7 @@ def test_a_deleted_gist_is_marked_only_after_the_whole_list_was_read(
     assert set(Gist.objects.exclude(removed_at=None).values_list("github_id", flat=True)) == {ids[0], ids[119]}
 
 
-def test_a_secret_gist_made_public_is_found_by_the_daily_full_pass(
+def test_a_secret_gist_made_public_is_found_by_the_weekly_full_read(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     old = github.publish("ada", "Old and secret", public=False)
@@ -110,7 +110,7 @@ def test_a_secret_gist_made_public_is_found_by_the_daily_full_pass(
     github.edit("ada", old, public=True)
     sync()
     before = Gist.objects.filter(github_id=old).exists()
-    move_back_25_hours()
+    move_back(timedelta(days=8))
 
     sync()
 

@@ -9,7 +9,7 @@ from people.models import Gist, Person
 from sync.clients.github import GitHubClient
 from sync.poll import FULL_READ_EVERY, is_full_read_due
 from tests.conftest import Sync
-from tests.standins import GitHubStandIn
+from tests.standins import GitHubStandIn, respond
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -20,8 +20,8 @@ def have_etags(github: GitHubStandIn) -> list[bool]:
     return ["if-none-match" in request.headers for request in github.requests_to("gists")]
 
 
-def move_back_two_days(*columns: str) -> None:
-    Person.objects.update(**{column: datetime.now(UTC) - timedelta(days=2) for column in columns})
+def let_a_week_pass() -> None:
+    Person.objects.update(full_read_at=datetime.now(UTC) - FULL_READ_EVERY - timedelta(hours=1))
 
 
 @pytest.fixture
@@ -33,98 +33,86 @@ def two_pages(ada: Person, github: GitHubStandIn, sync: Sync) -> list[str]:
     return ids
 
 
-def test_an_unchanged_list_of_one_page_is_a_full_pass(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
-    github.publish("ada")
-    sync()
-    counted = github.used[True]
-    move_back_two_days("full_pass_at")
-    github.clear_requests()
-
-    sync()
-
-    ada.refresh_from_db()
-    assert (have_etags(github), github.used[True]) == ([True], counted)
-    assert ada.full_pass_at
-    assert ada.full_pass_at > datetime.now(UTC) - timedelta(hours=1)
-
-
-def test_further_pages_are_not_requested_between_full_passes(
+def test_an_unchanged_list_costs_one_request_that_github_does_not_count(
     two_pages: list[str], github: GitHubStandIn, sync: Sync
 ) -> None:
-    sync("--max-activities", "1")
-
-    assert have_etags(github) == [True]
-
-
-def test_a_full_pass_requests_further_pages_with_their_own_etags(
-    two_pages: list[str], ada: Person, github: GitHubStandIn, sync: Sync
-) -> None:
     counted = github.used[True]
-    move_back_two_days("full_pass_at")
 
     summary = sync("--max-activities", "1")
 
-    ada.refresh_from_db()
-    assert (have_etags(github), github.used[True]) == ([True, True], counted)
+    assert (have_etags(github), len(github.requests), github.used[True]) == ([True], 1, counted)
     assert summary.counts["people_unchanged"] == 1
-    assert ada.full_pass_at
-    assert ada.full_pass_at > datetime.now(UTC) - timedelta(hours=1)
 
 
-def test_a_full_pass_finds_an_edit_on_a_further_page(two_pages: list[str], github: GitHubStandIn, sync: Sync) -> None:
+def test_once_a_week_the_profile_and_every_page_are_requested_without_etags(
+    two_pages: list[str], ada: Person, github: GitHubStandIn, sync: Sync
+) -> None:
+    let_a_week_pass()
+
+    sync("--max-activities", "1")
+
+    ada.refresh_from_db()
+    assert [request.operation for request in github.requests] == ["account_by_id", "gists", "gists"]
+    assert have_etags(github) == [False, False]
+    assert ada.full_read_at
+    assert ada.full_read_at > datetime.now(UTC) - timedelta(hours=1)
+
+
+def test_an_incomplete_weekly_read_is_repeated_in_the_next_run(
+    two_pages: list[str], ada: Person, github: GitHubStandIn, sync: Sync
+) -> None:
+    let_a_week_pass()
+    github.fail("gists", respond(500), nth=2, times=20)
+    sync("--max-activities", "1")
+    github.heal()
+    github.clear_requests()
+
+    sync("--max-activities", "1")
+
+    assert have_etags(github) == [False, False]
+
+
+def test_the_weekly_read_finds_an_edit_on_a_further_page(
+    two_pages: list[str], github: GitHubStandIn, sync: Sync
+) -> None:
     github.edit("ada", two_pages[0], description="Edited")
-    before_full_pass = sync("--max-activities", "1")
-    move_back_two_days("full_pass_at")
+    before = sync("--max-activities", "1")
+    let_a_week_pass()
 
-    full_pass = sync("--max-activities", "1")
+    full = sync("--max-activities", "1")
 
-    assert (before_full_pass.counts["gists_edited"], full_pass.counts["gists_edited"]) == (0, 1)
+    assert (before.counts["gists_edited"], full.counts["gists_edited"]) == (0, 1)
     assert Gist.objects.get(github_id=two_pages[0]).description == "Edited"
 
 
-def test_a_full_pass_finds_a_removal_on_a_further_page(two_pages: list[str], github: GitHubStandIn, sync: Sync) -> None:
+def test_the_weekly_read_finds_a_removal_on_a_further_page(
+    two_pages: list[str], github: GitHubStandIn, sync: Sync
+) -> None:
     github.remove("ada", two_pages[0])
-    move_back_two_days("full_pass_at")
+    before = sync("--max-activities", "1")
+    let_a_week_pass()
 
-    summary = sync("--max-activities", "1")
+    full = sync("--max-activities", "1")
 
-    assert summary.counts["gists_removed"] == 1
+    assert (before.counts["gists_removed"], full.counts["gists_removed"]) == (0, 1)
     assert Gist.objects.get(github_id=two_pages[0]).removed_at is not None
 
 
-def test_a_new_gist_moves_the_pages_and_the_next_full_pass_reads_them(
+def test_after_a_change_pages_are_read_until_one_is_stored(
     two_pages: list[str], ada: Person, github: GitHubStandIn, sync: Sync
 ) -> None:
-    github.publish("ada")
-    new_gist = sync("--max-activities", "1")
-    move_back_two_days("full_pass_at")
-    sync("--max-activities", "1")
-    github.clear_requests()
-    move_back_two_days("full_pass_at")
+    for number in range(200):
+        github.publish("ada", f"New {number}")
+    read_at = Person.objects.get().full_read_at
 
-    sync("--max-activities", "1")
+    summary = sync("--max-activities", "1")
 
-    assert new_gist.counts["gists_new"] == 1
-    assert have_etags(github) == [True, True]
+    assert summary.counts["gists_new"] == 200
+    assert have_etags(github) == [True, False, False]  # The third page is stored; the fourth is not requested.
+    assert Person.objects.get().full_read_at == read_at
 
 
-def test_a_list_that_grows_beyond_one_page_keeps_the_new_page_s_etag(
-    ada: Person, github: GitHubStandIn, sync: Sync
-) -> None:
-    for _ in range(99):
-        github.publish("ada")
-    sync("--max-activities", "1")
-    one_page = Person.objects.get().page_etags
-    for _ in range(2):
-        github.publish("ada")
-
-    sync("--max-activities", "1")
-
-    assert one_page == []
-    assert len(Person.objects.get().page_etags or []) == 1
-
-
-def test_an_old_gist_made_public_behind_a_stored_page_is_found_by_the_next_full_pass(
+def test_an_old_gist_made_public_behind_a_stored_page_is_found_by_the_weekly_read(
     ada: Person, github: GitHubStandIn, sync: Sync
 ) -> None:
     """The list has 100 gists on one page, then an older one appears on a second page."""
@@ -133,24 +121,11 @@ def test_an_old_gist_made_public_behind_a_stored_page_is_found_by_the_next_full_
     sync("--max-activities", "1")
     github.publish("ada", "Old", created_at="2020-01-01T00:00:00Z", updated_at="2020-01-01T00:00:00Z")
     sync("--max-activities", "1")
-    move_back_two_days("full_pass_at")
+    let_a_week_pass()
 
     sync("--max-activities", "1")
 
     assert Gist.objects.filter(description="Old").exists()
-
-
-def test_everything_is_read_without_etags_once_a_week(
-    two_pages: list[str], ada: Person, github: GitHubStandIn, sync: Sync
-) -> None:
-    Person.objects.update(full_read_at=datetime.now(UTC) - FULL_READ_EVERY - timedelta(hours=1))
-
-    sync("--max-activities", "1")
-
-    ada.refresh_from_db()
-    assert have_etags(github) == [False, False]
-    assert ada.full_read_at
-    assert ada.full_read_at > datetime.now(UTC) - timedelta(hours=1)
 
 
 def test_full_reads_are_spread_evenly_over_the_week() -> None:

@@ -58,7 +58,7 @@ class PersonAdmin(DeskAdmin):
                     ("pipedrive_linked_at", "pipedrive_confirmed_at", "pipedrive_field_key"),
                     ("pipedrive_create_started_at", "pipedrive_matched_at"),
                     "backfill",
-                    ("attempted_at", "polled_at", "full_pass_at", "push_attempted_at", "sync_requested_at"),
+                    ("attempted_at", "polled_at", "full_read_at", "push_attempted_at", "sync_requested_at"),
                     ("lease_holder", "leased_until"),
                     ("created_at", "updated_at"),
                 ],

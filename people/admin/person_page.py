@@ -109,7 +109,7 @@ def _describe_polls(person: Person) -> SafeString:
         "successful: {} · attempted: {} · all pages: {}",
         time_in_words(person.polled_at, "error" if person.is_stale else ""),
         time_in_words(person.attempted_at),
-        time_in_words(person.full_pass_at),
+        time_in_words(person.full_read_at),
     )
     if not person.failures:
         return parts

@@ -267,10 +267,6 @@ class Migration(migrations.Migration):
                 ),
                 ("etag", models.CharField(blank=True, editable=False, max_length=255)),
                 ("etag_scope", models.CharField(blank=True, editable=False, max_length=64)),
-                ("page_etags", models.JSONField(blank=True, editable=False, null=True)),
-                ("profile_etag", models.CharField(blank=True, editable=False, max_length=255)),
-                ("profile_checked_at", models.DateTimeField(blank=True, editable=False, null=True)),
-                ("list_is_empty", models.BooleanField(default=True, editable=False)),
                 (
                     "attempted_at",
                     models.DateTimeField(
@@ -291,15 +287,14 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "full_pass_at",
+                    "full_read_at",
                     models.DateTimeField(
                         blank=True,
                         editable=False,
-                        help_text="when the whole list was last read, or known to be unchanged",
+                        help_text="when the profile and the whole list were last read",
                         null=True,
                     ),
                 ),
-                ("full_read_at", models.DateTimeField(blank=True, editable=False, null=True)),
                 (
                     "push_attempted_at",
                     models.DateTimeField(

@@ -172,13 +172,6 @@ class Person(models.Model):
     # The ETag of the list's first page, byte for byte, and its scope (URL, token, API version; see the GitHub client).
     etag = models.CharField(max_length=255, blank=True, editable=False)
     etag_scope = models.CharField(max_length=64, blank=True, editable=False)
-    # [[url, etag], ...] of the further pages. [] means that the list fits one page, NULL that its length is unknown.
-    page_etags = models.JSONField(null=True, blank=True, editable=False)
-    # The profile by its numeric id: its ETag, and when it was last checked that the account still has this login.
-    profile_etag = models.CharField(max_length=255, blank=True, editable=False)
-    profile_checked_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # An empty list names no owner, so it does not show whether the login still belongs to this account.
-    list_is_empty = models.BooleanField(default=True, editable=False)
     attempted_at = models.DateTimeField(
         null=True, blank=True, editable=False, db_index=True, help_text="last poll, whatever came of it"
     )
@@ -190,10 +183,9 @@ class Person(models.Model):
         editable=False,
         help_text="listed gists that cannot be read, with the reasons; they are tried again",
     )
-    full_pass_at = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text="when the whole list was last read, or known to be unchanged"
+    full_read_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="when the profile and the whole list were last read"
     )
-    full_read_at = models.DateTimeField(null=True, blank=True, editable=False)  # every page was read, without ETags
     push_attempted_at = models.DateTimeField(
         null=True,
         blank=True,

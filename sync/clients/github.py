@@ -59,14 +59,6 @@ class Account:
 
 
 @dataclass(frozen=True)
-class Profile:
-    """An account with the ETag of its profile."""
-
-    account: Account
-    etag: str
-
-
-@dataclass(frozen=True)
 class Owner:
     id: Id
     login: str
@@ -108,7 +100,7 @@ class UnreadableGist:
 class GistPage:
     """One page of a list. `unchanged`: the response was 304, which has no gists. `next_url` is empty on the last.
 
-    `is_full`: a page after it may appear without a change of this one. `is_redirected`: the login was renamed.
+    `is_redirected`: the login was renamed.
     `is_small`: it has at most SMALL_PAGE_SIZE gists, because GitHub fails to return the whole page; no ETag covers it.
     """
 
@@ -116,7 +108,6 @@ class GistPage:
     etag: str = ""
     next_url: str = ""
     unchanged: bool = False
-    is_full: bool = False
     is_redirected: bool = False
     is_small: bool = False
     unreadable_gists: list[UnreadableGist] = field(default_factory=list)
@@ -184,13 +175,6 @@ class GitHubClient:
         """
         return _check_id(self.api.get(f"/user/{account_id}"), account_id)
 
-    def check_account(self, account_id: int, etag: str) -> Profile | None:
-        """As `get_account_by_id`, but free when the profile did not change since the ETag: None then."""
-        response = self._get_if_changed(f"/user/{account_id}", etag)
-        if response.status == 304:
-            return None
-        return Profile(_check_id(response, account_id), response.headers.get("etag", ""))
-
     def check_service(self) -> None:
         """A control: ask for something that exists, the token's own account or GitHub's placeholder account.
 
@@ -205,9 +189,9 @@ class GitHubClient:
         """
         return self._get_page(self._gists_url(login), etag)
 
-    def get_page(self, url: str, etag: str = "") -> GistPage:
+    def get_page(self, url: str) -> GistPage:
         """A further page, by the link of the page before it."""
-        return self._get_page(url, etag)
+        return self._get_page(url, "")
 
     @staticmethod
     def _gists_url(login: str) -> str:
@@ -225,14 +209,10 @@ class GitHubClient:
                 raise
             return self._request_page(small_url, "")
 
-    def _get_if_changed(self, url: str, etag: str) -> Response:
+    def _request_page(self, url: str, etag: str) -> GistPage:
         response = self.api.get(url, headers={"If-None-Match": etag} if etag else None)
         if response.status == 304 and not etag:
             raise InvalidResponseError(f"{response.call} returned 304 although the request had no ETag")
-        return response
-
-    def _request_page(self, url: str, etag: str) -> GistPage:
-        response = self._get_if_changed(url, etag)
         link = response.headers.get("link")
         next_url = _next_url(link, response.url) if link else ""
         if response.status == 304:
@@ -243,7 +223,6 @@ class GitHubClient:
             [gist for gist in gists if gist.public],
             "" if is_small else response.headers.get("etag", ""),
             next_url,
-            is_full=len(gists) + len(unreadable_gists) >= PAGE_SIZE,
             is_small=is_small,
             is_redirected=response.is_redirected,
             unreadable_gists=unreadable_gists,

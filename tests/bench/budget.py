@@ -78,7 +78,7 @@ def _poll(person: Any, client: Any, store: Any, now: datetime) -> None:
     """Poll a person and keep what the job would store."""
     from sync.poll import poll_person
 
-    poll = poll_person(person, client, now=now, full=False, is_crowded=True)
+    poll = poll_person(person, client, now=now, full=False)
     for name, value in store.columns(poll, person, now).items():
         setattr(person, name, value)
 

@@ -155,7 +155,7 @@ class Bench:
         from people.models import Person
 
         soon = datetime.now(UTC) + MAX_RUN_TIME
-        Person.objects.exclude(full_read_at=None).update(full_read_at=soon, profile_checked_at=soon)
+        Person.objects.exclude(full_read_at=None).update(full_read_at=soon)
 
     def track(self, ids: dict[str, int], **fields: Any) -> None:
         from people.models import Person
@@ -170,9 +170,9 @@ class Bench:
 
         etags: dict[str, str] = self.remote.call(get_etags)
         now, scope = datetime.now(UTC), GitHubClient(self.remote.github_url, GITHUB_TOKEN).etag_scope
-        common = {"etag_scope": scope, "page_etags": [], "state": "active", "backfill": "all", "list_is_empty": False}
+        common = {"etag_scope": scope, "state": "active", "backfill": "all"}
         dates = dict.fromkeys(
-            ("attempted_at", "polled_at", "full_pass_at", "full_read_at", "profile_checked_at"),
+            ("attempted_at", "polled_at", "full_read_at"),
             now,
         )
         rows = [

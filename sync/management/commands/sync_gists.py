@@ -31,7 +31,6 @@ from sync.cost import estimate_costs
 from sync.dry_run import forecast_run
 from sync.models import ROUND_TRIGGERS, SyncRun
 from sync.ping import ping
-from sync.poll import MAX_CHECKED_DAILY
 from sync.preconditions import find_setting_problem, format_token_warning
 from sync.progress import progress_bar
 from sync.run import Run
@@ -284,7 +283,6 @@ def build_options(logins: tuple[str, ...], options: dict[str, Any]) -> Options:
         people=logins,
         requested_only=options["requested"],
         full=options["full"],
-        is_crowded=Person.objects.count() > MAX_CHECKED_DAILY,
         max_people=options["max_people"],
         max_activities=options["max_activities"],
         max_activities_per_day=settings.PIPEDRIVE_DAILY_ACTIVITIES,
