@@ -18,7 +18,6 @@ from dotenv import dotenv_values
 
 from gisttracker.parsers import (
     boolean,
-    date_version,
     host_names,
     http_url,
     one_of,
@@ -71,19 +70,12 @@ VARIABLES = (
     Variable("DATABASE_TLS", "false", "require an encrypted connection to MySQL", boolean),
     Variable("PIPEDRIVE_TOKEN", "", "Pipedrive API token; required by sync_gists", token, secret=True),
     Variable("GITHUB_TOKEN", "", "GitHub token; without it GitHub allows 60 requests an hour", token, secret=True),
-    Variable("TEST_DATABASE_NAME", "", "database that the tests create and drop; empty: test_ + DATABASE_NAME"),
     Variable("SQLITE_PATH", "gisttracker.sqlite3", "SQLite file, used when DATABASE_HOST is empty"),
     Variable(
         "GITHUB_API_URL",
         "https://api.github.com",
         "URL of GitHub's REST API; GitHub Enterprise Server: https://HOST/api/v3",
         url_with_path,
-    ),
-    Variable(
-        "GITHUB_API_VERSION",
-        "2026-03-10",
-        "version of GitHub's REST API; GitHub Enterprise Server may support older ones only, such as 2022-11-28",
-        date_version,
     ),
     Variable(
         "PIPEDRIVE_API_URL",
@@ -97,7 +89,7 @@ VARIABLES = (
         "PIPEDRIVE_DAILY_ACTIVITIES",
         "0",
         "maximum number of activities that all runs of a UTC day create together; 0: unlimited",
-        whole_number(0, 10000000),
+        whole_number(0, 10_000_000),
     ),
     Variable(
         "PIPEDRIVE_ACTIVITY_OWNER",
@@ -118,20 +110,10 @@ VARIABLES = (
         backfill.parse,
     ),
     Variable(
-        "PUSH_RECONCILE_AFTER_SECONDS",
-        "120",
-        "delay before a push with an unknown outcome is looked up in Pipedrive",
-        whole_number(0, 86400),
-    ),
-    Variable("SYNC_CONCURRENCY", "8", "maximum number of concurrent requests to each API", whole_number(1, 100)),
-    Variable(
         "GITHUB_REQUESTS_PER_MINUTE",
         "900",
-        "maximum number of requests to GitHub per minute; 0: unlimited",
-        whole_number(0, 1000000),
-    ),
-    Variable(
-        "SYNC_LEASE_SECONDS", "600", "how long a run without a heartbeat keeps its people", whole_number(5, 86400)
+        "maximum number of requests to GitHub per minute; GitHub itself allows 900",
+        whole_number(1, 900),
     ),
     Variable(
         "SYNC_INTERVAL_MINUTES",
@@ -163,12 +145,6 @@ VARIABLES = (
     Variable("DEBUG", "false", "show errors in the browser; never in production", boolean),
     Variable("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]", "host names of the service, comma-separated", host_names),
     Variable(
-        "CSRF_TRUSTED_ORIGINS",
-        "",
-        "origins trusted behind a proxy, such as https://gists.example.com, comma-separated",
-        origins(wildcard=True),
-    ),
-    Variable(
         "API_AUTH",
         "",
         "key: the API requires a key or a staff session; none: open to all; empty: key, or none with DEBUG",
@@ -177,21 +153,21 @@ VARIABLES = (
     Variable(
         "API_REQUESTS_PER_MINUTE",
         "600",
-        "maximum number of requests per minute of each consumer or staff member; 0: unlimited",
-        whole_number(0, 1000000),
+        "maximum number of requests per minute of each consumer or staff member",
+        whole_number(1, 1_000_000),
     ),
     Variable(
         "ANONYMOUS_REQUESTS_PER_MINUTE",
         "60",
-        "maximum number of requests per minute of each address without a valid key; 0: unlimited",
-        whole_number(0, 1000000),
+        "maximum number of requests per minute of each address without a valid key",
+        whole_number(1, 1_000_000),
     ),
     Variable("METRICS_PUBLIC", "false", "serve /metrics without a key", boolean),
     Variable(
         "CORS_ALLOWED_ORIGINS",
         "",
         "origins whose pages may call the API, such as https://app.example.com, comma-separated",
-        origins(),
+        origins,
     ),
     Variable("REQUIRE_HTTPS", "true", "redirect plain HTTP to HTTPS; has no effect with DEBUG", boolean),
     Variable(

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from gisttracker.numbers import parse_whole_number
 
 HOST = r"(?:[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\])"
-ORIGIN = re.compile(rf"(?P<scheme>https?)://(?P<wildcard>\*\.)?(?P<host>{HOST})(?::(?P<port>[0-9]{{1,5}}))?")
+ORIGIN = re.compile(rf"(?P<scheme>https?)://(?P<host>{HOST})(?::(?P<port>[0-9]{{1,5}}))?")
 HOST_NAME = re.compile(rf"\.?{HOST}")  # a dot at its beginning: with all subdomains
 BARE_IPV6 = re.compile(r"[0-9a-f]*:[0-9a-f]*:[0-9a-f:.]*")
 DEFAULT_PORTS = {"http": "80", "https": "443"}
@@ -60,24 +60,19 @@ def comma_separated(value: str) -> list[str]:
     return [item.strip() for item in value.split(",") if item.strip()]
 
 
-def origins(*, wildcard: bool = False) -> Callable[[str], list[str]]:
-    """Return a parser for a list of origins. With `wildcard`, https://*.example.com is one, too.
+def origins(value: str) -> list[str]:
+    """Parse a list of origins.
 
     An origin is compared with the header `Origin` of browsers, which is in lower case, without a default port.
     """
-    example = "https://app.example.com" + (" or https://*.example.com" if wildcard else "")
-
-    def parse(value: str) -> list[str]:
-        return [_origin(item, example, wildcard=wildcard) for item in comma_separated(value)]
-
-    return parse
+    return [_origin(item) for item in comma_separated(value)]
 
 
-def _origin(item: str, example: str, *, wildcard: bool) -> str:
+def _origin(item: str) -> str:
     match = ORIGIN.fullmatch(item.lower())
-    if not match or (match["wildcard"] and not wildcard) or not 0 < int(match["port"] or 1) < 65536:
-        raise ValueError(f"must be a list of origins such as {example}: scheme and host, without a path")
-    (scheme, host, port) = match["scheme"], (match["wildcard"] or "") + match["host"], match["port"]
+    if not match or not 0 < int(match["port"] or 1) < 65536:
+        raise ValueError("must be a list of origins such as https://app.example.com: scheme and host, without a path")
+    (scheme, host, port) = match["scheme"], match["host"], match["port"]
     return f"{scheme}://{host}" + (f":{port}" if port and port != DEFAULT_PORTS[scheme] else "")
 
 
@@ -116,13 +111,6 @@ def webhook_url(value: str) -> str:
     url_with_path(value.partition("?")[0])
     if "#" in value or re.search(r"[\s\\]", value):
         raise ValueError("must be a URL such as https://hooks.example.com/T000/secret")
-    return value
-
-
-def date_version(value: str) -> str:
-    """Parse a version of GitHub's REST API, which is a date."""
-    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
-        raise ValueError("must be a date such as 2022-11-28")
     return value
 
 

@@ -23,14 +23,12 @@ PIPEDRIVE_DAILY_ACTIVITIES: int = ENV["PIPEDRIVE_DAILY_ACTIVITIES"]
 PIPEDRIVE_ACTIVITY_OWNER: str = ENV["PIPEDRIVE_ACTIVITY_OWNER"]
 PIPEDRIVE_GITHUB_FIELD: str = ENV["PIPEDRIVE_GITHUB_FIELD"]
 PUSH_EDITS: bool = ENV["PUSH_EDITS"]
-PUSH_RECONCILE_AFTER_SECONDS: int = ENV["PUSH_RECONCILE_AFTER_SECONDS"]
+SETTLE_SECONDS = 120  # after a POST Pipedrive's lists are not believed about it for so long
 GITHUB_TOKEN: str = ENV["GITHUB_TOKEN"]
 GITHUB_API_URL: str = ENV["GITHUB_API_URL"]
-GITHUB_API_VERSION: str = ENV["GITHUB_API_VERSION"]
 GITHUB_REQUESTS_PER_MINUTE: int = ENV["GITHUB_REQUESTS_PER_MINUTE"]
 BACKFILL: str = ENV["BACKFILL"]
-SYNC_CONCURRENCY: int = ENV["SYNC_CONCURRENCY"]
-SYNC_LEASE_SECONDS: int = ENV["SYNC_LEASE_SECONDS"]
+LEASE_SECONDS = 600  # how long a run without a heartbeat keeps its people
 SYNC_INTERVAL = timedelta(minutes=ENV["SYNC_INTERVAL_MINUTES"])
 PING_URL: str = ENV["PING_URL"]
 NOTIFY_URL: str = ENV["NOTIFY_URL"]
@@ -44,7 +42,8 @@ DEBUG: bool = ENV["DEBUG"]
 SECRET_KEY_IS_GENERATED = not ENV["SECRET_KEY"]
 SECRET_KEY: str = ENV["SECRET_KEY"] or os.environ.setdefault(environment.GENERATED_KEY, get_random_string(64))
 ALLOWED_HOSTS: list[str] = ENV["ALLOWED_HOSTS"]
-CSRF_TRUSTED_ORIGINS: list[str] = ENV["CSRF_TRUSTED_ORIGINS"] or []
+# A proxy that ends TLS may not say so; what a browser sends as Origin is then one of these.
+CSRF_TRUSTED_ORIGINS = [f"https://{'*' if host.startswith('.') else ''}{host}" for host in ALLOWED_HOSTS if host != "*"]
 ROOT_URLCONF = "gisttracker.urls"
 WSGI_APPLICATION = "gisttracker.wsgi.application"
 INSTALLED_APPS = [
@@ -183,7 +182,7 @@ def mysql() -> dict[str, Any]:
                 "innodb_lock_wait_timeout = 5"  # seconds; no transaction of ours takes as long
             ),
         },
-        "TEST": {"NAME": ENV["TEST_DATABASE_NAME"] or None, "CHARSET": "utf8mb4"},
+        "TEST": {"CHARSET": "utf8mb4"},
     }
 
 
@@ -197,7 +196,6 @@ def sqlite() -> dict[str, Any]:
             "transaction_mode": "IMMEDIATE",
             "init_command": "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;",
         },
-        "TEST": {"NAME": ENV["TEST_DATABASE_NAME"] or None},
     }
 
 

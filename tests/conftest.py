@@ -185,8 +185,8 @@ def configured(github: GitHubStandIn, pipedrive: PipedriveStandIn, settings: Set
     """Settings that lead to the stand-ins, without our rate limit and without a settle delay."""
     settings.GITHUB_API_URL, settings.GITHUB_TOKEN = github.url, GITHUB_TOKEN
     settings.PIPEDRIVE_API_URL, settings.PIPEDRIVE_TOKEN = pipedrive.url, PIPEDRIVE_TOKEN
-    settings.GITHUB_REQUESTS_PER_MINUTE = 0
-    settings.PUSH_RECONCILE_AFTER_SECONDS = 0
+    settings.GITHUB_REQUESTS_PER_MINUTE = 1_000_000
+    settings.SETTLE_SECONDS = 0
     return settings
 
 
@@ -261,13 +261,11 @@ def worker(configured: Settings, database_variables: dict[str, str]) -> Iterator
     started = []
     environment = {
         **database_variables,
+        "DJANGO_SETTINGS_MODULE": "tests.process_settings",
         "GITHUB_API_URL": configured.GITHUB_API_URL,
         "GITHUB_TOKEN": GITHUB_TOKEN,
         "PIPEDRIVE_API_URL": configured.PIPEDRIVE_API_URL,
         "PIPEDRIVE_TOKEN": PIPEDRIVE_TOKEN,
-        "GITHUB_REQUESTS_PER_MINUTE": "0",
-        "PUSH_RECONCILE_AFTER_SECONDS": "0",
-        "SYNC_LEASE_SECONDS": "5",
     }
 
     def start(*arguments: str, **variables: str) -> subprocess.Popen[str]:

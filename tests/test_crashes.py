@@ -52,7 +52,7 @@ def test_a_pipedrive_person_whose_response_was_lost_is_reconciled(
 def test_an_unknown_outcome_is_not_resolved_before_the_settle_delay(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, configured: Settings
 ) -> None:
-    configured.PUSH_RECONCILE_AFTER_SECONDS = 3600
+    configured.SETTLE_SECONDS = 3600
     github.publish("ada")
     pipedrive.fail("create_activity", reset())
     sync()

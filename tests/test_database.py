@@ -108,7 +108,7 @@ def test_a_run_survives_a_restart_of_the_database(
     standin = github if operation == "gists" else pipedrive
     during_request(standin, operation, lambda: proxy.restart(3), nth=5)
 
-    process = worker(DATABASE_PORT=str(proxy.port), DATABASE_HOST="127.0.0.1", SYNC_LEASE_SECONDS="600")
+    process = worker(DATABASE_PORT=str(proxy.port), DATABASE_HOST="127.0.0.1", TEST_LEASE_SECONDS="600")
     _, errors = process.communicate(timeout=120)
 
     assert process.returncode == 0, errors
@@ -233,7 +233,7 @@ def test_a_killed_run_of_this_machine_frees_its_people_at_once(
     track_people(github, 5, gists=1)
     process: list[subprocess.Popen[str]] = []
     during_request(github, "gists", lambda: process[0].kill(), nth=3)
-    process.append(worker(SYNC_LEASE_SECONDS="600"))
+    process.append(worker(TEST_LEASE_SECONDS="600"))
     process[0].wait(timeout=60)
     leased = Person.objects.exclude(lease_holder="").count()
 

@@ -18,7 +18,7 @@ from gisttracker.management.commands.wait_for_database import DEFAULT_TIMEOUT
 from tests.conftest import ROOT
 
 # Settings for development only.
-DEVELOPMENT_ONLY = {"SQLITE_PATH", "TEST_DATABASE_NAME"}
+DEVELOPMENT_ONLY = {"SQLITE_PATH"}
 # The image sets these; the compose file publishes a fixed port.
 FIXED_IN_COMPOSE = {"LISTEN_HOST", "LISTEN_PORT"}
 TOKEN_WORDS = ("github", "pipedrive-token", "pipedrive_token")

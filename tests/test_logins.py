@@ -350,3 +350,17 @@ def test_a_request_with_a_session_is_no_login(client: Client, grace: User, lines
     client.get("/admin/")
 
     assert len(lines()) == before
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [("https://localhost", 302), ("http://localhost", 302), ("https://evil.test", 403), ("https://localhost:444", 403)],
+)
+def test_behind_a_proxy_that_ends_tls_a_form_is_accepted_from_the_service_s_own_host(
+    origin: str, status: int, grace: User
+) -> None:
+    client = Client(enforce_csrf_checks=True, HTTP_HOST="localhost")
+    client.get("/admin/login/")
+    form = {"username": "grace", "password": RIGHT, "csrfmiddlewaretoken": client.cookies["csrftoken"].value}
+
+    assert client.post("/admin/login/?next=/admin/", form, HTTP_ORIGIN=origin).status_code == status

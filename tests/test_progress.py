@@ -57,8 +57,7 @@ def sync_on_terminal(
         "GITHUB_TOKEN": GITHUB_TOKEN,
         "PIPEDRIVE_API_URL": configured.PIPEDRIVE_API_URL,
         "PIPEDRIVE_TOKEN": PIPEDRIVE_TOKEN,
-        "GITHUB_REQUESTS_PER_MINUTE": "0",
-        "PUSH_RECONCILE_AFTER_SECONDS": "0",
+        "DJANGO_SETTINGS_MODULE": "tests.process_settings",
     }
 
     def run(*arguments: str) -> int:

@@ -61,7 +61,6 @@ FORBIDDEN = {
 def test_one_missing_permission_ends_the_part_with_one_message(
     operation: str, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, configured: Settings
 ) -> None:
-    configured.SYNC_CONCURRENCY = 2
     track_people(github, 20, gists=1)
     if operation == "get_person":
         given = pipedrive.add_person("Given by a user")

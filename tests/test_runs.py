@@ -27,7 +27,7 @@ def test_a_crashed_run_is_closed_by_the_next_and_keeps_its_counts(
 ) -> None:
     track(github, "ben", gists=1)
     pipedrive.fail("create_activity", silence(600))
-    process = worker(SYNC_LEASE_SECONDS="5")
+    process = worker()
     wait_until(lambda: pipedrive.counts["create_activity"] == 1)
     wait_until(lambda: SyncRun.objects.get().counts.get("people_polled") == 2)
     process.kill()

@@ -22,7 +22,7 @@ EXAMPLES = os.environ.get("EXAMPLES", "5")
 @pytest.mark.django_db(transaction=True)
 def test_the_api_matches_its_description(serve: Callable[..., str], tmp_path: Path, stored_rows: None) -> None:
     key = create_key("schemathesis")
-    server = serve(API_REQUESTS_PER_MINUTE="0", ANONYMOUS_REQUESTS_PER_MINUTE="0")
+    server = serve(API_REQUESTS_PER_MINUTE="1000000", ANONYMOUS_REQUESTS_PER_MINUTE="1000000")
     command = [
         str(Path(sys.executable).parent / "schemathesis"),
         "--config-file",

@@ -29,6 +29,7 @@ GIST_ID = r"^[0-9a-zA-Z]{1,64}$"
 T = TypeVar("T")
 PAGE_SIZE = 100  # gists; the most that GitHub allows
 SMALL_PAGE_SIZE = 20  # gists; a divisor of PAGE_SIZE
+API_VERSION, ENTERPRISE_API_VERSION = "2026-03-10", "2022-11-28"
 ANONYMOUS_REQUESTS_PER_HOUR = 60  # from one address without a token
 
 
@@ -127,11 +128,12 @@ class GitHubClient:
         token: str = "",
         *,
         requests_per_minute: int = 900,
-        api_version: str = "2026-03-10",
         concurrency: int = 8,
         stopping: threading.Event | None = None,
         timing: Timing | None = None,
     ) -> None:
+        # A GitHub Enterprise Server has a path, and may not know the newest version yet.
+        api_version = ENTERPRISE_API_VERSION if urlsplit(base_url).path else API_VERSION
         headers = {
             "Accept": "application/vnd.github+json",
             "X-GitHub-Api-Version": api_version,
@@ -152,7 +154,7 @@ class GitHubClient:
             concurrency=concurrency,
             timing=timing,
             not_found=(404,),  # 410 means that the API version is not supported any more.
-            advice=f"Check GITHUB_API_URL, GITHUB_TOKEN and GITHUB_API_VERSION ({api_version}).",
+            advice=f"Check GITHUB_API_URL and GITHUB_TOKEN, and that this GitHub supports API version {api_version}.",
             probe_path=control_path,
         )
         self._control_path, self._api_version = control_path, api_version
@@ -318,8 +320,6 @@ def _format_reason(error: Exception) -> str:
 
 def _window(requests_per_minute: int) -> SlidingWindow:
     """A window of one second: with one of a minute, a burst would be followed by a long pause."""
-    if not requests_per_minute:
-        return SlidingWindow(0, 1.0)
     limit = max(requests_per_minute // 60, 1)
     return SlidingWindow(limit, limit * 60 / requests_per_minute)
 

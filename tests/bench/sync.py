@@ -103,14 +103,15 @@ class Bench:
         self.remote = remote
         self.environment = {
             **os.environ,
-            "DJANGO_SETTINGS_MODULE": "gisttracker.settings",
+            "DJANGO_SETTINGS_MODULE": "tests.process_settings",
             "PYTHONWARNINGS": "ignore",
             "DATABASE_NAME": DATABASE,
             "GITHUB_API_URL": remote.github_url,
             "GITHUB_TOKEN": GITHUB_TOKEN,
             "PIPEDRIVE_API_URL": remote.pipedrive_url,
             "PIPEDRIVE_TOKEN": PIPEDRIVE_TOKEN,
-            "GITHUB_REQUESTS_PER_MINUTE": "0",
+            "TEST_SETTLE_SECONDS": "120",
+            "TEST_LEASE_SECONDS": "600",
         }
         os.environ.update(self.environment)
         self._create_database()

@@ -46,10 +46,10 @@ EXIT_CODES = {Outcome.MISCONFIGURED: EX_CONFIG, Outcome.FAILED: EX_FAILED}
 class Command(GisttrackerCommand):
     help = "Poll GitHub for new gists of the tracked people and create one Pipedrive activity for each."
     reads = (
-        *("GITHUB_TOKEN", "GITHUB_API_URL", "GITHUB_API_VERSION", "GITHUB_REQUESTS_PER_MINUTE"),
+        *("GITHUB_TOKEN", "GITHUB_API_URL", "GITHUB_REQUESTS_PER_MINUTE"),
         *("PIPEDRIVE_TOKEN", "PIPEDRIVE_API_URL", "PIPEDRIVE_ACTIVITY_TYPE", "PIPEDRIVE_ACTIVITY_DONE"),
         *("PIPEDRIVE_DAILY_ACTIVITIES", "PIPEDRIVE_ACTIVITY_OWNER", "PIPEDRIVE_GITHUB_FIELD"),
-        *("BACKFILL", "PUSH_EDITS", "PUSH_RECONCILE_AFTER_SECONDS", "SYNC_CONCURRENCY", "SYNC_LEASE_SECONDS"),
+        *("BACKFILL", "PUSH_EDITS"),
         *("SYNC_INTERVAL_MINUTES", "PING_URL", "NOTIFY_URL", "ENVIRONMENT_NAME", "ALLOW_INSECURE"),
     )
     exit_codes = {
@@ -87,9 +87,9 @@ class Command(GisttrackerCommand):
         parser.add_argument(
             "--concurrency",
             type=whole_number(1, 100),
-            default=settings.SYNC_CONCURRENCY,
+            default=8,
             metavar="N",
-            help=f"parallel requests to each API (default {settings.SYNC_CONCURRENCY})",
+            help="parallel requests to each API (default %(default)s)",
         )
         limits = (("people", "polled people"), ("activities", "created activities"), ("minutes", "minutes"))
         for unit, meaning in limits:
@@ -123,7 +123,6 @@ class Command(GisttrackerCommand):
         github = GitHubClient(
             settings.GITHUB_API_URL,
             settings.GITHUB_TOKEN,
-            api_version=settings.GITHUB_API_VERSION,
             requests_per_minute=settings.GITHUB_REQUESTS_PER_MINUTE,
             concurrency=options["concurrency"],
             stopping=stopping,
@@ -152,7 +151,7 @@ class Command(GisttrackerCommand):
         if trigger in ROUND_TRIGGERS:
             try:
                 clock = claims.database_clock()
-                record_refused_start(clock, settings.SYNC_LEASE_SECONDS, trigger, problem)
+                record_refused_start(clock, settings.LEASE_SECONDS, trigger, problem)
                 report_health(clock)
             except DatabaseError as error:
                 log.warning("The run could not be recorded: %s", error)
@@ -182,7 +181,7 @@ class Command(GisttrackerCommand):
     @staticmethod
     def _interrupted(clock: Clock) -> Q:
         """People whose push a stopped run has left; see sync.runs.find_interrupted."""
-        run = find_interrupted(clock(), settings.SYNC_LEASE_SECONDS)
+        run = find_interrupted(clock(), settings.LEASE_SECONDS)
         if run is None:
             return Q(pk__in=[])
         return claims.due_for_push_since(run.round_started_at, clock(), edits=settings.PUSH_EDITS)
@@ -294,8 +293,8 @@ def build_options(logins: tuple[str, ...], options: dict[str, Any]) -> Options:
         activity_owner=settings.PIPEDRIVE_ACTIVITY_OWNER,
         github_field=settings.PIPEDRIVE_GITHUB_FIELD,
         push_edits=settings.PUSH_EDITS,
-        settle_delay=timedelta(seconds=settings.PUSH_RECONCILE_AFTER_SECONDS),
-        lease_seconds=settings.SYNC_LEASE_SECONDS,
+        settle_delay=timedelta(seconds=settings.SETTLE_SECONDS),
+        lease_seconds=settings.LEASE_SECONDS,
     )
 
 
