@@ -18,6 +18,7 @@ from django.dispatch import Signal
 from gisttracker.database import retried
 from people.github_names import login_key
 from people.models import Gist, Person, PersonQuerySet, Suppressed
+from people.tracking import sync_soon
 
 ERASED = "a person who asked not to be tracked"  # the name in rows that stay
 BATCH_SIZE = 500  # keys in one statement
@@ -134,7 +135,7 @@ def _erase_remarks(traces: Traces) -> None:
         remarks = Person.objects.filter(last_error__icontains=f"@{login}").only("pk", "last_error")
         named = [person.pk for person in remarks if traces.are_in(person.last_error)]
         people = Person.objects.filter(pk__in=named)
-        people.request_sync()
+        sync_soon(people)
         people.update(last_error="")
 
 

@@ -14,6 +14,7 @@ from django.utils.translation import ngettext
 from gisttracker.database import retried
 from people.github_names import login_key
 from people.models import Gist, Person, Suppressed
+from people.tracking import compare_again
 from sync.claims import Claims
 from sync.context import RunContext
 from sync.evidence import ListingEvidence, known_activities
@@ -58,7 +59,7 @@ class RestoreCheck:
             self._evidence.check_all(read.ids, [number for number in known if number >= read.oldest])
             unknown = _without_forgotten(_without_pushed(read.found), read.owners)
             if unknown or read.has_too_many:
-                Person.objects.compare_again()  # Before the rows that show how new the database is.
+                compare_again(Person.objects.all())  # Before the rows that show how new the database is.
                 self.has_compared = True
                 _store(unknown)
                 if newest_known:

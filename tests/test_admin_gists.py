@@ -9,6 +9,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
+from people import tracking
 from people.models import Gist, Person
 from sync.models import PushAttempt
 from tests.conftest import Sync
@@ -147,7 +148,7 @@ def test_a_skipped_gist_is_not_pushed_and_a_wider_backfill_choice_does_not_chang
     Gist.objects.push_again()
     do(admin_client, "skip", Gist.objects.get(github_id=skipped))
     ada.refresh_from_db()
-    ada.apply({"backfill": "all"})
+    tracking.change(ada, {"backfill": "all"})
 
     sync()
 

@@ -10,6 +10,7 @@ from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
+from people import tracking
 from people.models import Person
 from sync.models import ActivityDay
 from tests.conftest import GITHUB_TOKEN, PIPEDRIVE_TOKEN, Sync, Worker, wait_until
@@ -166,7 +167,7 @@ def break_one_person(service: Service) -> None:
 def break_one_link(service: Service) -> None:
     person = Person.objects.get(github_username=LOGINS[0])
     service.linked_id = person.pipedrive_id
-    person.relink(999_999)
+    tracking.relink(person, 999_999)
     person.save()
     service.github.publish(LOGINS[0], "New")
 
@@ -193,7 +194,7 @@ def lose_github_token(service: Service) -> None:
     for login in others:
         service.github.add_account(login)
     now = timezone.now()
-    columns = {"state": Person.State.ACTIVE, "polled_at": now, "attempted_at": now, "profile_checked_at": now}
+    columns = {"state": Person.State.ACTIVE, "polled_at": now, "attempted_at": now, "full_read_at": now}
     accounts = {account.login: account.id for account in service.github.accounts.values()}
     Person.objects.bulk_create(
         Person(github_username=login, username_key=login, github_id=accounts[login], **columns) for login in others

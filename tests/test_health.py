@@ -12,6 +12,7 @@ from django.test import Client
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+from people import tracking
 from people.freshness import max_age
 from people.models import Gist, Person
 from sync.health import judge
@@ -103,7 +104,7 @@ def test_people_who_are_not_polled_are_not_stale(fields: dict[str, str]) -> None
 
 def test_a_person_who_was_paused_for_long_and_is_resumed_is_not_stale_at_once() -> None:
     Person.objects.update(state="paused", polled_at=NOW() - timedelta(days=30))
-    Person.objects.all().resume()
+    tracking.resume(Person.objects.all())
     Person.objects.update(state="active")
 
     assert codes() == []

@@ -57,7 +57,9 @@ def get(url: str, *, total: float = 60, read: float = 20, stopping: threading.Ev
     """The message of the error with which a request ends."""
     timing = Timing(connect=5, read=read, total=total, retry=0.001)
     with pytest.raises(SyncError) as caught:
-        GitHubClient(url, "gh-secret", requests_per_minute=1_000_000, timing=timing, stopping=stopping).get_account("ada")
+        GitHubClient(url, "gh-secret", requests_per_minute=1_000_000, timing=timing, stopping=stopping).get_account(
+            "ada"
+        )
     return str(caught.value)
 
 
@@ -181,4 +183,4 @@ def test_a_response_that_trickles_does_not_keep_a_run_from_stopping(
 
     timing = Timing(connect=5, read=20, total=600, retry=0.001)
     with pytest.raises((RunStoppedError, RetryNextRunError)):
-        GitHubClient(url, "", requests_per_minute=1_000_000, timing=timing, stopping=stopping).get_account("ada")
+        GitHubClient(url, "", timing=timing, stopping=stopping).get_account("ada")

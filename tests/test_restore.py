@@ -7,6 +7,7 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
+from people import tracking
 from people.models import Gist, Person
 from sync.models import FoundActivity, SyncRun
 from tests.conftest import Sync
@@ -66,7 +67,7 @@ def test_a_person_relinked_after_the_backup_is_not_doubled(
 ) -> None:
     chosen = pipedrive.add_person("Chosen after the backup")
     ada = Person.objects.get(github_username="ada")
-    ada.relink(chosen)
+    tracking.relink(ada, chosen)
     ada.save()
     github.publish("ada", "Pushed to the chosen one")
     sync()

@@ -7,6 +7,7 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
+from people import tracking
 from people.models import Gist, Person
 from sync.claims import next_attempt
 from tests.conftest import Sync
@@ -94,7 +95,7 @@ def test_a_person_who_fails_repeatedly_is_tried_after_growing_pauses(
 def test_a_requested_sync_ends_the_pause(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
     Person.objects.update(failures=9, next_attempt_at=timezone.now() + timedelta(days=1))
 
-    Person.objects.request_sync()
+    tracking.sync_soon(Person.objects.all())
 
     assert sync().counts["people_polled"] == 1
 

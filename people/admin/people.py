@@ -11,6 +11,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from people import tracking
 from people.admin.base import DeskAdmin
 from people.admin.csv_import import import_people
 from people.admin.filters import ConditionFilter
@@ -24,7 +25,6 @@ from people.admin.search import search_people
 from people.admin.stop_tracking import ask_before_deleting, delete_people, stop_tracking
 from people.github_names import web_host
 from people.models import Gist, Person
-from people.tracking import AlreadyTrackedError, track_person
 
 UNPUSHED = (Gist.PushState.PENDING, Gist.PushState.STARTED)
 
@@ -144,7 +144,7 @@ class PersonAdmin(DeskAdmin):
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         try:
             return super().add_view(request, form_url, extra_context)
-        except AlreadyTrackedError:
+        except tracking.AlreadyTrackedError:
             # Another process has created the person since the form was checked: now the check finds it.
             return super().add_view(request, form_url, extra_context)
 
@@ -188,7 +188,7 @@ class PersonAdmin(DeskAdmin):
 
     def save_model(self, request: HttpRequest, person: Person, form: Any, change: bool) -> None:
         if not change:
-            created = track_person(
+            created = tracking.track(
                 person.github_username,
                 pipedrive_id=person.pipedrive_id,
                 backfill=person.backfill,
@@ -199,7 +199,7 @@ class PersonAdmin(DeskAdmin):
         changes = {name: form.cleaned_data[name] for name in form.changed_data}
         with transaction.atomic():
             # A run may have written other columns since the form was read.
-            Person.objects.select_for_update().get(pk=person.pk).apply(changes)
+            tracking.change(Person.objects.select_for_update().get(pk=person.pk), changes)
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
         return self._ask(request, object_id, ask_before_deleting, delete_people)

@@ -2,6 +2,7 @@
 
 from django.db.models import Q
 
+from people import tracking
 from people.admin.actions import RowAction
 from people.models import Gist, Person, PersonQuerySet
 
@@ -23,7 +24,7 @@ ROW_ACTIONS = (
         label="Sync soon",
         permission="change",
         selects=~PAUSED,
-        apply=lambda people, user: people.request_sync(),
+        apply=lambda people, user: tracking.sync_soon(people),
         done=("%d person comes first in the next run.", "%d people come first in the next run."),
         left=(
             "%d person is paused and was not changed: resume it first.",
@@ -36,7 +37,7 @@ ROW_ACTIONS = (
         label="Watch (poll every few minutes)",
         permission="change",
         selects=Q(watched=False),
-        apply=lambda people, user: people.watch(True),
+        apply=lambda people, user: tracking.watch(people, True),
         done=("%d person is watched.", "%d people are watched."),
         left=("%d person was watched already.", "%d people were watched already."),
         history="Watched.",
@@ -46,7 +47,7 @@ ROW_ACTIONS = (
         label="Stop watching",
         permission="change",
         selects=Q(watched=True),
-        apply=lambda people, user: people.watch(False),
+        apply=lambda people, user: tracking.watch(people, False),
         done=("%d person is not watched any more.", "%d people are not watched any more."),
         left=("%d person was not watched.", "%d people were not watched."),
         history="Stopped watching.",
@@ -56,7 +57,7 @@ ROW_ACTIONS = (
         label="Pause (stop polling)",
         permission="change",
         selects=~PAUSED,
-        apply=lambda people, user: people.pause(),
+        apply=lambda people, user: tracking.pause(people),
         done=("%d person is paused.", "%d people are paused."),
         left=("%d person was paused already.", "%d people were paused already."),
         history="Paused.",
@@ -66,7 +67,7 @@ ROW_ACTIONS = (
         label="Resume (poll again)",
         permission="change",
         selects=PAUSED,
-        apply=lambda people, user: people.resume(),
+        apply=lambda people, user: tracking.resume(people),
         done=("%d person is resumed.", "%d people are resumed."),
         left=("%d person was not paused.", "%d people were not paused."),
         history="Resumed.",

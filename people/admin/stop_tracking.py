@@ -5,11 +5,11 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import DELETION
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from gisttracker.database import retried
+from people import tracking
 from people.admin.actions import in_number, log_rows
 from people.admin.base import MAX_COUNT, CappedCount
 from people.models import Gist, Person, PersonQuerySet, Visit
@@ -57,20 +57,10 @@ def delete_people(model_admin: Any, request: HttpRequest, people: PersonQuerySet
     keys = list(people.order_by().values_list("pk", flat=True).distinct())
     count = 0
     for start in range(0, len(keys), BATCH_SIZE):
-        count += _delete_batch(request, keys[start : start + BATCH_SIZE])
+        batch = Person.objects.filter(pk__in=keys[start : start + BATCH_SIZE])
+        count += retried(tracking.stop_tracking)(batch, lambda rows: log_rows(request, rows, DELETION, HISTORY))
     text = in_number(("%d person is not tracked any more.", "%d people are not tracked any more."), count)
     model_admin.message_user(request, f"{text} Pipedrive keeps its records.", messages.SUCCESS)
-
-
-@retried
-def _delete_batch(request: HttpRequest, keys: list[int]) -> int:
-    with transaction.atomic():
-        # Visits and the sync take the same locks, so none of them adds rows while these are deleted.
-        people = list(Person.objects.filter(pk__in=keys).select_for_update().order_by("pk"))
-        if people:
-            log_rows(request, people, DELETION, HISTORY)
-            Person.objects.filter(pk__in=[person.pk for person in people]).delete()
-    return len(people)
 
 
 def _count(rows: Any) -> int:

@@ -47,7 +47,7 @@ from people.error_codes import CodedError
 from people.forget import forget_login
 from people.models import Person, PersonQuerySet
 from people.representations import person_etag, read_people
-from people.tracking import AlreadyTrackedError
+from people.tracking import AlreadyTrackedError, change, stop_tracking, sync_soon
 
 LIST_PARAMETERS = PAGING | {"search", "format"} | filter_names(PersonFilter)
 
@@ -143,7 +143,7 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiV
         with transaction.atomic():
             person = lock_tracked_person(username)
             check_if_match(request, person)
-            person.apply(changes.validated_data)
+            change(person, changes.validated_data)
         return respond_with_person(person)
 
     @schema.untrack_person
@@ -158,11 +158,8 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiV
                 check_if_match(request, tracked)
             forget_login(login, by=get_consumer(request).name)
             return Response(status=status.HTTP_204_NO_CONTENT)
-        with transaction.atomic():
-            # The sync takes the same lock, so it adds no rows while these are deleted.
-            person = lock_tracked_person(username)
-            check_if_match(request, person)
-            person.delete()
+        if not stop_tracking(Person.objects.named(username), lambda people: check_if_match(request, *people)):
+            raise PersonNotTrackedError(username)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @schema.request_sync
@@ -172,7 +169,7 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiV
         person = get_tracked_person(username)
         if person.state == Person.State.PAUSED:
             raise PersonPausedError(f"{person} is paused. Set its state to active with PATCH first.")
-        Person.objects.filter(pk=person.pk).request_sync()
+        sync_soon(Person.objects.filter(pk=person.pk))
         return respond_with_person(person, status=status.HTTP_202_ACCEPTED)
 
 
@@ -191,11 +188,12 @@ class BulkViewSet(PersonViewSet):
         return Response(BulkReportSerializer(bulk.track(rows)).data)
 
 
-def check_if_match(request: Request, person: Person) -> None:
+def check_if_match(request: Request, *people: Person) -> None:
     """Raise PreconditionFailedError if the header If-Match names another version of the person."""
     expected = parse_etags(request.headers.get("If-Match", "*"))
-    if "*" not in expected and person_etag(vars(person)) not in expected:
-        raise PreconditionFailedError(person.github_username)
+    for person in people:
+        if "*" not in expected and person_etag(vars(person)) not in expected:
+            raise PreconditionFailedError(person.github_username)
 
 
 def respond_with_person(person: Person, *, status: int = status.HTTP_200_OK, location: str = "") -> Response:

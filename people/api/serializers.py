@@ -22,7 +22,7 @@ from people.error_codes import CodedError, ErrorCode
 from people.github_names import parse_login
 from people.models import ApiKey, Gist, Person
 from people.representations import person_etag
-from people.tracking import AlreadyTrackedError, parse_new_login, track_person
+from people.tracking import AlreadyTrackedError, parse_new_login, track
 
 DEFAULT_PAGE_SIZE = 100  # gists of a visit
 MAX_PAGE_SIZE = 5000  # gists; the default of getAllGists
@@ -266,7 +266,7 @@ class NewPersonSerializer(StrictMixin, serializers.ModelSerializer[Person]):
 
     def create(self, validated_data: dict[str, Any]) -> Person:
         """Raises AlreadyTrackedError."""
-        return track_person(
+        return track(
             validated_data["username"],
             pipedrive_id=validated_data.get("pipedrive_id"),
             backfill=validated_data.get("backfill") or "",

@@ -4,7 +4,6 @@ from typing import Any
 
 from django.db import models, transaction
 from django.db.models import Count, Exists, OuterRef, Q
-from django.db.models.functions import Now
 from django.utils import timezone
 
 from gisttracker.database import retried
@@ -12,16 +11,6 @@ from people.freshness import is_stale, max_age
 from people.github_names import login_key, parse_login
 from people.models.batches import BATCH_SIZE, BatchQuerySet
 from people.search import search_terms
-
-# What else changes when a user sets another Pipedrive person.
-UNLINKED = {
-    "pipedrive_linked_at": None,
-    "pipedrive_confirmed_at": None,
-    "pipedrive_field_key": "",
-    "pipedrive_matched_at": None,
-    "pipedrive_create_started_at": None,
-    "next_push_at": None,
-}
 
 
 class PersonQuerySet(BatchQuerySet["Person"]):
@@ -45,11 +34,6 @@ class PersonQuerySet(BatchQuerySet["Person"]):
         terms = SearchTerm.objects.filter(person=OuterRef("pk"), term=OuterRef("username_key"))
         return self.filter(~Exists(terms)).order_by("pk")
 
-    def request_sync(self) -> int:
-        """Put these people first in the next run. Returns how many. Uses the database's clock, as the runs do."""
-        columns = {"sync_requested_at": Now(), "next_attempt_at": None, "next_push_at": None}
-        return sum(batch.update(**columns) for batch in self.in_batches())
-
     def stale(self) -> "PersonQuerySet":
         """Polled people whose last successful poll, or whose addition if there is none, is older than max_age()."""
         return self.filter(is_stale(timezone.now(), max_age()), state__in=[Person.State.NEW, Person.State.ACTIVE])
@@ -59,35 +43,9 @@ class PersonQuerySet(BatchQuerySet["Person"]):
         now = timezone.now()
         return self.filter(Q(next_attempt_at__gt=now) | Q(next_push_at__gt=now))
 
-    def watch(self, watched: bool) -> int:
-        """Poll these people with the frequent run of requested people, too, or not any more. Returns how many."""
-        columns = {"watched": watched, "updated_at": timezone.now()}
-        return sum(batch.exclude(watched=watched).update(**columns) for batch in self.in_batches())
-
     def in_trouble(self) -> "PersonQuerySet":
         """People whose last poll or push failed, and who are polled."""
         return self.filter(Q(failures__gt=0) | Q(push_failures__gt=0)).exclude(state=Person.State.PAUSED)
-
-    def compare_again(self) -> int:
-        """Compare these people's gists with the activities in Pipedrive before the next push. Returns how many."""
-        return sum(batch.update(pipedrive_matched_at=None) for batch in self.in_batches())
-
-    def pause(self) -> int:
-        """Stop polling these people. Returns how many."""
-        now = timezone.now()
-        columns = {"state": Person.State.PAUSED, "state_changed_at": now, "updated_at": now}
-        active = [batch.exclude(state=Person.State.PAUSED) for batch in self.in_batches()]
-        return sum(batch.update(**columns) for batch in active)
-
-    def resume(self) -> int:
-        """Poll the paused ones of these people again. Returns how many."""
-        count, now = 0, timezone.now()
-        for batch in self.in_batches():
-            paused = batch.filter(state=Person.State.PAUSED)
-            columns = {"state_changed_at": now, "updated_at": now}
-            count += paused.filter(github_id=None).update(state=Person.State.NEW, **columns)
-            count += paused.update(state=Person.State.ACTIVE, **columns)
-        return count
 
 
 class Person(models.Model):
@@ -252,32 +210,6 @@ class Person(models.Model):
         """As PersonQuerySet.stale."""
         is_polled = self.state in (Person.State.NEW, Person.State.ACTIVE)
         return is_polled and (self.polled_at or self.created_at) < timezone.now() - max_age()
-
-    def relink(self, pipedrive_id: int | None) -> None:
-        """Set another Pipedrive person, or None to find or create one in the next run. Does not save."""
-        self.pipedrive_id = pipedrive_id
-        for name, value in UNLINKED.items():
-            setattr(self, name, value)
-
-    def apply(self, changes: dict[str, Any]) -> None:
-        """Apply and save the changes of a PATCH (pipedrive_id, backfill, watched, state). The row must be locked."""
-        self.watched = changes.get("watched", self.watched)
-        if "pipedrive_id" in changes:
-            self.relink(changes["pipedrive_id"])
-        if "backfill" in changes:
-            self.backfill = changes["backfill"]
-            self.gists.widen_backfill(self.backfill, self.created_at)
-        if "state" in changes:
-            self._change_state(changes["state"])
-        self.save()
-
-    def _change_state(self, requested: str) -> None:
-        """Pause, or resume if paused; as PersonQuerySet does. One UPDATE of the locked row meets no other locks."""
-        polled = Person.State.ACTIVE if self.github_id else Person.State.NEW
-        resumed = polled if self.state == Person.State.PAUSED else self.state
-        state = Person.State.PAUSED if requested == Person.State.PAUSED else resumed
-        if state != self.state:
-            self.state, self.state_changed_at = state, timezone.now()
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         self.username_key = login_key(self.github_username)

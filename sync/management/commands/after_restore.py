@@ -8,6 +8,7 @@ from gisttracker.commands import GisttrackerCommand
 from people.feed import leave_gap_in_feed
 from people.forget import forget_suppressed
 from people.models import Person
+from people.tracking import compare_again
 from sync.models import SyncRun
 
 
@@ -21,7 +22,7 @@ class Command(GisttrackerCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         forgotten = forget_suppressed(by="after_restore")
-        people = Person.objects.compare_again()
+        people = compare_again(Person.objects.all())
         Person.objects.exclude(lease_holder="").update(lease_holder="", leased_until=None)
         SyncRun.objects.filter(outcome=SyncRun.Outcome.RUNNING).update(outcome=SyncRun.Outcome.CRASHED)
         leave_gap_in_feed()
