@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 
 # A module of sync/ imports only from layers above its own in this list.
 LAYERS = [
-    {"models", "reasons", "stopping"},
+    {"models", "reasons", "stopping", "few"},
     {"clients"},
     {"claims", "activity", "workers", "attempts", "ping", "forget"},
     {"summary", "budget", "poll", "recognition", "failures"},

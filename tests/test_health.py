@@ -82,6 +82,21 @@ def test_single_people_in_trouble_are_a_ticket_and_many_are_a_page(
     assert codes() == expected
 
 
+@pytest.mark.parametrize(
+    ("count", "total", "expected"),
+    [(6, 29, "polls_stale"), (6, 30, "people_failing"), (100, 1000, "people_failing"), (101, 1000, "polls_stale")],
+)
+def test_a_fifth_of_the_people_in_trouble_is_a_ticket_but_more_than_a_hundred_are_a_page(
+    count: int, total: int, expected: str
+) -> None:
+    columns: dict[str, Any] = {"state": "active", "created_at": NOW() - OLD, "polled_at": NOW()}
+    names = [f"more-{number}" for number in range(total - Person.objects.count())]
+    Person.objects.bulk_create(Person(github_username=name, username_key=name, **columns) for name in names)
+    fail_polls(count)
+
+    assert codes() == [expected]
+
+
 def test_a_person_whom_no_run_reaches_is_not_single_trouble() -> None:
     person = create_person("ada", state="active")
     Person.objects.filter(pk=person.pk).update(created_at=NOW() - OLD)
@@ -397,7 +412,7 @@ def test_a_run_for_single_people_does_not_hide_that_none_is_for_all(trigger: str
 
 @pytest.mark.parametrize(
     ("rejected", "pushed", "expected"),
-    [(5, 0, []), (6, 0, ["rejected_jump"]), (6, 200, []), (12, 200, ["rejected_jump"])],
+    [(5, 0, []), (6, 0, ["rejected_jump"]), (6, 113, ["rejected_jump"]), (6, 114, [])],
 )
 def test_a_jump_of_rejected_gists_is_a_ticket(rejected: int, pushed: int, expected: list[str]) -> None:
     person = Person.objects.first() or create_person()
@@ -417,7 +432,7 @@ def test_a_jump_of_rejected_gists_is_a_ticket(rejected: int, pushed: int, expect
     assert codes() == []
 
 
-@pytest.mark.parametrize(("gone", "others", "expected"), [(5, 0, []), (6, 10, ["gone_jump"]), (6, 200, [])])
+@pytest.mark.parametrize(("gone", "others", "expected"), [(5, 0, []), (6, 103, ["gone_jump"]), (6, 104, [])])
 def test_a_jump_of_gone_accounts_is_a_ticket(gone: int, others: int, expected: list[str]) -> None:
     new = [Person(github_username=f"p{n}", username_key=f"p{n}", state="new") for n in range(others)]
     Person.objects.bulk_create(new)
