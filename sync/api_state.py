@@ -15,6 +15,8 @@ from sync.models import ApiState, SyncRun
 
 Problem = ApiState.Problem
 LASTING = (Problem.REFUSED, Problem.OUTAGE)
+# The other columns have writers of their own, sync.pauses and sync.budget.
+COLUMNS = ["run_id", "problem", "message", "problem_since", "has_token", "limit", "notice"]
 PROOFS = ("gists_pushed", "gists_found", "activities_edited")  # counters of what Pipedrive has done as requested
 
 
@@ -47,10 +49,9 @@ def _store(
     run: SyncRun, context: RunContext, client: GitHubClient | PipedriveClient, error: CircuitOpenError | None
 ) -> None:
     now, problem = context.clock(), _classify(error)
-    unknown = {"run_id": run.pk, "called_at": now}
     # Several runs may be the first to store a state, or decide from the same one what to keep of it.
-    stored, _ = ApiState.objects.select_for_update().get_or_create(api=client.api.name, defaults=unknown)
-    stored.run_id, stored.called_at = run.pk, now
+    stored, _ = ApiState.objects.select_for_update().get_or_create(api=client.api.name)
+    stored.run_id = run.pk
     if error or not _needs_proof(stored, context) or _has_proof(context, client):
         stored.problem_since = (stored.problem_since if problem == stored.problem else now) if error else None
         stored.problem, stored.message = problem, str(error)[:500] if error else ""
@@ -60,7 +61,7 @@ def _store(
         stored.has_token = client.has_token
     kept = {} if client.remaining else {name: stored.limit.get(name) for name in ("remaining", "reset")}
     stored.limit = describe_limits(client) | kept
-    stored.save()
+    stored.save(update_fields=COLUMNS)
 
 
 def _needs_proof(stored: ApiState, context: RunContext) -> bool:

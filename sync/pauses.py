@@ -8,7 +8,7 @@ from sync.claims import Clock
 from sync.clients.boot_clock import boot_clock
 from sync.clients.errors import CircuitOpenError
 from sync.clients.pipedrive import PipedriveClient
-from sync.models import ApiPause
+from sync.models import ApiState
 
 MAX_PAUSE = timedelta(days=1)  # A longer one is a mistake.
 
@@ -20,18 +20,20 @@ def store_pause(pipedrive: PipedriveClient, clock: Clock) -> None:
     if pause is None:
         return
     until = clock() + timedelta(seconds=max(pause.until - boot_clock(), 0))
-    columns = {"scope": _scope(pipedrive), "until": until, "reason": pause.reason[:200]}
-    ApiPause.objects.update_or_create(api=pipedrive.api.name, defaults=columns)
+    columns = {"pause_scope": _scope(pipedrive), "paused_until": until, "pause_reason": pause.reason[:200]}
+    ApiState.objects.update_or_create(api=pipedrive.api.name, defaults=columns)
 
 
 @retried
 def keep_pause(pipedrive: PipedriveClient, clock: Clock) -> None:
     """Open the circuit if a pause of an earlier process, for the same address and token, is not over."""
     api, now = pipedrive.api, clock()
-    stored = ApiPause.objects.filter(api=api.name, scope=_scope(pipedrive), until__gt=now).first()
-    if stored and stored.until <= now + MAX_PAUSE:
-        message = f"{api.name} is not called before {stored.until:%Y-%m-%d %H:%M} UTC ({stored.reason})"
-        api.circuit.open(CircuitOpenError(message, stored.until))
+    paused = ApiState.objects.filter(
+        api=api.name, pause_scope=_scope(pipedrive), paused_until__range=(now, now + MAX_PAUSE)
+    )
+    for until, reason in paused.values_list("paused_until", "pause_reason"):
+        message = f"{api.name} is not called before {until:%Y-%m-%d %H:%M} UTC ({reason})"
+        api.circuit.open(CircuitOpenError(message, until))
 
 
 def _scope(pipedrive: PipedriveClient) -> str:

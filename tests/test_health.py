@@ -35,7 +35,7 @@ def _service(db: None) -> None:
 
 
 def set_state(api: str, problem: str = "", **fields: Any) -> None:
-    defaults = {"run_id": 1, "called_at": NOW(), "problem": problem, "problem_since": NOW(), "message": "Not allowed"}
+    defaults = {"run_id": 1, "problem": problem, "problem_since": NOW(), "message": "Not allowed"}
     ApiState.objects.create(api=api, **{**defaults, **fields})
 
 

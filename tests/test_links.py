@@ -11,9 +11,9 @@ from rest_framework.test import APIClient
 
 from people.models import Gist, Person
 from sync import reconcile
-from sync.models import ApiPause, GitHubIdField
+from sync.models import GitHubIdField
 from tests.conftest import DuringRequest, Sync
-from tests.factories import create_person, lose_database, track, track_people
+from tests.factories import create_person, end_pauses, lose_database, track, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, reset, respond
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -370,7 +370,7 @@ def test_an_activity_without_a_person_at_the_end_of_the_daily_counter_is_not_mad
     state = Gist.objects.latest("id").push_state
     pipedrive.daily_requests_left = pipedrive.files_under = None
     pipedrive.files_under = 0
-    ApiPause.objects.all().delete()
+    end_pauses()
     for _ in range(2):
         sync()
 
