@@ -27,8 +27,7 @@ from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import PipedriveClient
 from sync.clients.transport import Timing
 from sync.context import Options, RunContext
-from sync.cost import estimate_costs
-from sync.dry_run import forecast_run
+from sync.dry_run import estimate_costs, forecast_run
 from sync.models import ROUND_TRIGGERS, SyncRun
 from sync.ping import ping
 from sync.preconditions import find_setting_problem, format_token_warning
