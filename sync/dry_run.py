@@ -16,7 +16,7 @@ from people.models import Gist, Person
 from sync.clients.errors import CircuitOpenError, RunStoppedError, SyncError
 from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import TOKENS
-from sync.poll import Poll, SuppressedError, poll_person
+from sync.poll import AccountSuppressedError, Poll, poll_person
 from sync.workers import map_unordered
 
 # Of a whole run: the activity types, the fields of persons, the newest persons (two pages) and activities.
@@ -45,7 +45,7 @@ def forecast_run(due: Q, github: GitHubClient, *, backfill: str, concurrency: in
             poll = poll_person(person, github, now=timezone.now(), full=full)
         except (CircuitOpenError, RunStoppedError):
             return None
-        except SuppressedError:
+        except AccountSuppressedError:
             return Forecast(f"{person}: asked not to be tracked, so it would be removed", person=person)
         except SyncError as error:
             return Forecast(f"{person}: {error}", is_problem=True)
