@@ -39,7 +39,7 @@ class PushResult:
 
 
 class PushResults:
-    """The results of one run. Called in the main thread only."""
+    """The results of one run. Called in the main thread; the threads of the lane read `lost`."""
 
     def __init__(self, context: RunContext, lane: Lane, pusher: Pusher) -> None:
         self.ready: list[PushResult] = []
