@@ -18,6 +18,7 @@ from django.utils.translation import ngettext
 
 from gisttracker.logs import redact
 from people.models import Person
+from sync.api_state import keep_pause
 from sync.claims import due_by_login, due_for_poll, due_for_push, due_for_push_since, has_login, requested, watched
 from sync.clients.boot_clock import boot_clock
 from sync.clients.errors import CircuitOpenError, LeaseLostError, RunStoppedError, SyncError
@@ -28,7 +29,6 @@ from sync.context import RunContext
 from sync.lane import Lane
 from sync.link import LostPersonError
 from sync.models import SyncRun
-from sync.pauses import keep_pause
 from sync.poll import AccountSuppressedError, Poll, poll_person
 from sync.push import GivenUpError, Pusher
 from sync.push_results import PushResult, PushResults

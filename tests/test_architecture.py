@@ -20,7 +20,7 @@ LAYERS = [
     {"health"},
     {"status", "alarms"},
     {"context"},
-    {"lane", "store", "dry_run", "undo", "pauses", "api_state", "export", "preconditions", "progress"},
+    {"lane", "store", "dry_run", "undo", "api_state", "export", "preconditions", "progress"},
     {"evidence", "refusals", "owner", "github_field", "find_person"},
     {"link", "runs", "verdicts"},
     {"reconcile"},
