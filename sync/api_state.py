@@ -58,7 +58,8 @@ def _store(
     # Several runs may be the first to store a state, or decide from the same one what to keep of it.
     stored, _ = ApiState.objects.select_for_update().get_or_create(api=client.api.name)
     stored.run_id = run.pk
-    if error or not _needs_proof(stored, context) or _has_proof(context, client):
+    needs_proof = stored.problem in LASTING and not context.is_round
+    if error or not needs_proof or _has_proof(context, client):
         stored.problem_since = (stored.problem_since if problem == stored.problem else now) if error else None
         stored.problem, stored.message = problem, str(error)[:500] if error else ""
     if client.api.circuit.has_succeeded:
@@ -68,10 +69,6 @@ def _store(
     kept = {} if client.remaining else {name: stored.limit.get(name) for name in ("remaining", "reset")}
     stored.limit = describe_limits(client) | kept
     stored.save(update_fields=COLUMNS)
-
-
-def _needs_proof(stored: ApiState, context: RunContext) -> bool:
-    return stored.problem in LASTING and not context.is_round
 
 
 def _has_proof(context: RunContext, client: GitHubClient | PipedriveClient) -> bool:

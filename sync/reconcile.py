@@ -262,7 +262,6 @@ def _is_current(gist: Gist, activity_id: int, listed: list[Traces]) -> bool:
     return any(shows(Activity(activity_id, note=text), note(gist)) for text in texts)
 
 
-@retried
 def _without_known(listed: list[Traces]) -> list[Traces]:
     """Without the activities of gists that are pushed already."""
     known = known_ids([traces.activity_id for traces in listed])
