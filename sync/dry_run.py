@@ -62,8 +62,7 @@ def _forecast(poll: Poll, backfill: str) -> Forecast:
     person = poll.person
     if poll.state != Person.State.ACTIVE:
         return Forecast(f"{person}: {poll.reason}", person=person)
-    listed = [gist.id for gist in poll.gists[:500]]
-    known = set(Gist.objects.filter(github_id__in=listed).values_list("github_id", flat=True))
+    known = set(Gist.objects.filter(person=person).values_list("github_id", flat=True))
     new = [gist for gist in poll.gists if gist.id not in known]
     choice = person.backfill or backfill
     pending = sum(includes(choice, gist.created_at, person.created_at) for gist in new)
