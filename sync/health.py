@@ -18,6 +18,7 @@ from sync.clients.github import ANONYMOUS_REQUESTS_PER_HOUR
 from sync.failures import gone_accounts, poll_failures, push_failures
 from sync.few import is_few
 from sync.models import ROUND_TRIGGERS, ApiState, PushAttempt, SyncRun
+from sync.poll import FULL_READ_EVERY
 from sync.problems import EXPLAINS, Code, Health, Problem, Severity
 from sync.reasons import format_duration, format_time, group_failures
 
@@ -152,12 +153,12 @@ class _Judgement:
         return ANONYMOUS_REQUESTS_PER_HOUR * min(DAY / settings.SYNC_INTERVAL, 24)
 
     def _possible_without_token(self) -> int:
-        """How many people can be polled in time: each poll is a request, and each account is checked once a day."""
-        return int(self._requests_without_token() / (DAY / (2 * settings.SYNC_INTERVAL) + 1))
+        """How many people can be polled in time: each poll is a request, and a full read is one more."""
+        return int(self._requests_without_token() / (DAY / (2 * settings.SYNC_INTERVAL) + DAY / FULL_READ_EVERY))
 
     def _pass_without_token(self) -> timedelta:
         """How long it takes at least to poll each tracked person once. LONG if they are too many for that."""
-        polls = self._requests_without_token() - self.count  # in a day, after the accounts were checked
+        polls = self._requests_without_token() - self.count * (DAY / FULL_READ_EVERY)  # in a day
         return min(DAY * self.count / polls, LONG) if polls > 0 else LONG
 
     # --- polls ---

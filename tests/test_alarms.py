@@ -193,7 +193,7 @@ def lose_github_token(service: Service) -> None:
     for login in others:
         service.github.add_account(login)
     now = timezone.now()
-    columns = {"state": Person.State.ACTIVE, "polled_at": now, "attempted_at": now, "profile_checked_at": now}
+    columns = {"state": Person.State.ACTIVE, "polled_at": now, "attempted_at": now, "full_read_at": now}
     accounts = {account.login: account.id for account in service.github.accounts.values()}
     Person.objects.bulk_create(
         Person(github_username=login, username_key=login, github_id=accounts[login], **columns) for login in others

@@ -245,11 +245,11 @@ def test_a_refused_pipedrive_token_does_not_matter_when_nothing_waits() -> None:
 @pytest.mark.parametrize(
     ("people", "age", "expected"),
     [
-        (96, timedelta(), []),  # 480 requests a day: four polls, and a check of the account, for each
-        (97, timedelta(), ["no_github_token"]),
-        (97, timedelta(hours=30), ["no_github_token"]),  # which explains it
-        (90, timedelta(hours=10), []),  # A pass takes 90 / (480 - 90) days, and two are possible.
-        (90, timedelta(hours=12), ["polls_stale"]),
+        (115, timedelta(), []),  # 480 requests a day: four polls, and a seventh of a full read, for each
+        (116, timedelta(), ["no_github_token"]),
+        (116, timedelta(hours=30), ["no_github_token"]),  # which explains it
+        (110, timedelta(hours=11), []),  # A pass takes 110 / (480 - 110 / 7) days, and two are possible.
+        (110, timedelta(hours=12), ["polls_stale"]),
     ],
 )
 def test_without_a_token_the_threshold_is_what_is_possible(people: int, age: timedelta, expected: list[str]) -> None:
@@ -262,7 +262,9 @@ def test_without_a_token_the_threshold_is_what_is_possible(people: int, age: tim
 
     assert codes(health) == expected
     if expected == ["no_github_token"]:
-        assert "enough to poll 96 people in time. 97 are tracked, so each about every 6 h" in health.problems[0].message
+        assert (
+            "enough to poll 115 people in time. 116 are tracked, so each about every 6 h" in health.problems[0].message
+        )
 
 
 @pytest.mark.parametrize(
