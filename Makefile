@@ -19,7 +19,7 @@ LINTERS := python types migrations openapi dockerfile shell yaml workflows deplo
 NODE = PATH="$(CURDIR)/$(BIN):$(CURDIR)/.venv/node/node_modules/.bin:$$PATH" REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run sync test kills fuzz attack bench bench-api bench-compare bench-admin bench-sync cover lint $(LINTERS:%=lint-%) screenshots openapi settings format pins upgrade clean wipe
+.PHONY: help build demo run sync test kills fuzz attack bench bench-api bench-admin bench-sync cover lint $(LINTERS:%=lint-%) screenshots openapi settings format pins upgrade clean wipe
 
 help: ## list the available commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,10 +66,6 @@ bench: ## run all benchmarks
 
 bench-api: $(TOOLS) ## measure the API's response times with 1,000 and with 100,000 people
 	@$(BIN)/python tests/with_mysql.py $(BIN)/python tests/bench/api.py
-
-bench-compare: $(TOOLS) ## measure the cost of a request, and requests a second, against the commit BASE (6ed49d1)
-	@$(BIN)/python tests/with_mysql.py $(BIN)/python tests/bench/compare.py
-	@$(BIN)/python tests/with_mysql.py $(BIN)/python tests/bench/throughput.py
 
 bench-admin: $(TOOLS) ## measure the admin's pages with 100,000 people and 1,000,000 gists
 	@$(BIN)/python tests/with_mysql.py $(BIN)/python tests/bench/admin.py

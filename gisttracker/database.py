@@ -1,11 +1,11 @@
 """The database connection: required encryption and character set, and errors that pass."""
 
 import functools
-import itertools
 import logging
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 from django.db import connection
@@ -20,10 +20,8 @@ TRANSIENT_SERVER_ERRORS = {1040, 1053, 1203, 1213, 1226, 1927, 3024, 4031}
 READ_ONLY_ERRORS = {1290, 1792, 1836}  # during a failover, for example
 # https://dev.mysql.com/doc/mysql-errors/8.4/en/client-error-reference.html: no connection, or a lost one
 TRANSIENT_CLIENT_ERRORS = {2002, 2003, 2006, 2013, 2055}
-RETRY_SECONDS = 60.0  # A restart of the server takes up to 30 s.
-MAX_PAUSE = 2.0  # seconds
 CONFLICTS = {LOCK_TIMEOUT, 1213}  # with other transactions; ours was rolled back
-MAX_CONFLICTS, CONFLICT_SECONDS = 6, 10.0  # of one request, before it fails; pauses of up to 1.3 s
+sleep = time.sleep  # The tests replace it.
 
 
 def error_code(error: BaseException) -> int:
@@ -46,51 +44,45 @@ def is_transient(error: BaseException) -> bool:
     return is_busy or error_code(error) in TRANSIENT_SERVER_ERRORS | TRANSIENT_CLIENT_ERRORS | READ_ONLY_ERRORS
 
 
-def retried(function: Callable[P, R]) -> Callable[P, R]:
+def is_conflict(error: BaseException) -> bool:
+    """Was our transaction rolled back because of another one?"""
+    return error_code(error) in CONFLICTS
+
+
+@dataclass(frozen=True)
+class Retry:
     """Decorates a function that may run twice: it is repeated, on a new connection, after errors that pass.
 
-    Inside a transaction it is not repeated, because the transaction is lost; whoever began it repeats it.
+    Inside a transaction it is not repeated, because the transaction is lost; whoever began it repeats it. Each pause
+    is prolonged at random, to at most twice its length, so that two that met do not meet again.
     """
 
-    @functools.wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        deadline, pause = time.monotonic() + RETRY_SECONDS, 0.05
-        while True:
-            try:
-                return function(*args, **kwargs)
-            except (OperationalError, InterfaceError) as error:
-                if connection.in_atomic_block or not is_transient(error) or time.monotonic() > deadline:
-                    raise
-                log.warning("The database failed and is tried again: %s", error)
-            connection.close()
-            time.sleep(pause * (1 + random.random()))  # noqa: S311  # not a secret
-            pause = min(pause * 2, MAX_PAUSE)
+    passes: Callable[[BaseException], bool]
+    seconds: float  # after which an error is raised
+    pauses: tuple[float, ...]  # seconds
 
-    return call
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            deadline = time.monotonic() + self.seconds
+            for pause in self.pauses:
+                try:
+                    return function(*args, **kwargs)
+                except (OperationalError, InterfaceError) as error:
+                    if connection.in_atomic_block or not self.passes(error) or time.monotonic() > deadline:
+                        raise
+                    log.warning("The database failed and is tried again: %s", error)
+                connection.close()
+                sleep(pause * (1 + random.random()))  # noqa: S311  # not a secret
+            return function(*args, **kwargs)
+
+        return call
 
 
-def retried_on_conflict(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorates a function of a web request that may run twice: it is repeated after a deadlock or a lock timeout.
-
-    Not while the database is away: a request is answered with 503 soon, and its client decides. As with `retried`,
-    nothing is repeated inside a transaction.
-    """
-
-    @functools.wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        deadline = time.monotonic() + CONFLICT_SECONDS
-        for attempt in itertools.count():
-            try:
-                return function(*args, **kwargs)
-            except OperationalError as error:
-                is_last = attempt == MAX_CONFLICTS or time.monotonic() > deadline
-                if connection.in_atomic_block or error_code(error) not in CONFLICTS or is_last:
-                    raise
-                log.info("The request is repeated after a conflict in the database: %s", error)
-            time.sleep(0.02 * 2**attempt * (1 + random.random()))  # noqa: S311  # not a secret
-        raise AssertionError  # for mypy: count() does not end
-
-    return call
+# For the job: a restart of the server takes up to 30 s.
+retried = Retry(is_transient, 60.0, (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, *[2.0] * 30))
+# For web requests. Not while the database is away: a request is answered with 503 soon, and its client decides.
+retried_on_conflict = Retry(is_conflict, 10.0, (0.02, 0.04, 0.08, 0.16, 0.32, 0.64))
 
 
 def require_encryption(connection: Any, **_: Any) -> None:

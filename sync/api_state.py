@@ -4,9 +4,14 @@ A run for a few people cannot find out as much as one for all: that a refusal is
 only in several requests. So it clears such a problem only with proof, a success of what had failed.
 """
 
+import hashlib
+from datetime import timedelta
+
 from django.db import transaction
 
 from gisttracker.database import retried
+from sync.claims import Clock
+from sync.clients.boot_clock import boot_clock
 from sync.clients.errors import CapReachedError, CircuitOpenError, ConfigurationError, OutageError
 from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import PipedriveClient
@@ -15,6 +20,9 @@ from sync.models import ApiState, SyncRun
 
 Problem = ApiState.Problem
 LASTING = (Problem.REFUSED, Problem.OUTAGE)
+# The other columns have writers of their own, `store_pause` and sync.budget.
+COLUMNS = ["run_id", "problem", "message", "problem_since", "has_token", "limit", "notice"]
+MAX_PAUSE = timedelta(days=1)  # A longer one is a mistake.
 PROOFS = ("gists_pushed", "gists_found", "activities_edited")  # counters of what Pipedrive has done as requested
 
 
@@ -47,11 +55,11 @@ def _store(
     run: SyncRun, context: RunContext, client: GitHubClient | PipedriveClient, error: CircuitOpenError | None
 ) -> None:
     now, problem = context.clock(), _classify(error)
-    unknown = {"run_id": run.pk, "called_at": now}
     # Several runs may be the first to store a state, or decide from the same one what to keep of it.
-    stored, _ = ApiState.objects.select_for_update().get_or_create(api=client.api.name, defaults=unknown)
-    stored.run_id, stored.called_at = run.pk, now
-    if error or not _needs_proof(stored, context) or _has_proof(context, client):
+    stored, _ = ApiState.objects.select_for_update().get_or_create(api=client.api.name)
+    stored.run_id = run.pk
+    needs_proof = stored.problem in LASTING and not context.is_round
+    if error or not needs_proof or _has_proof(context, client):
         stored.problem_since = (stored.problem_since if problem == stored.problem else now) if error else None
         stored.problem, stored.message = problem, str(error)[:500] if error else ""
     if client.api.circuit.has_succeeded:
@@ -60,11 +68,7 @@ def _store(
         stored.has_token = client.has_token
     kept = {} if client.remaining else {name: stored.limit.get(name) for name in ("remaining", "reset")}
     stored.limit = describe_limits(client) | kept
-    stored.save()
-
-
-def _needs_proof(stored: ApiState, context: RunContext) -> bool:
-    return stored.problem in LASTING and not context.is_round
+    stored.save(update_fields=COLUMNS)
 
 
 def _has_proof(context: RunContext, client: GitHubClient | PipedriveClient) -> bool:
@@ -101,3 +105,32 @@ def describe_limits(client: GitHubClient | PipedriveClient) -> dict[str, object]
 def is_refused(api: str) -> bool:
     """Has Pipedrive, or GitHub, refused something for a reason that is about us, and not done it since?"""
     return ApiState.objects.filter(api=api, problem=Problem.REFUSED).exists()
+
+
+# --- pauses that Pipedrive has ordered and that outlast the run: no process sends a request before they are over ---
+@retried
+def store_pause(pipedrive: PipedriveClient, clock: Clock) -> None:
+    """Store the client's pause, if there is one."""
+    pause = pipedrive.long_pause
+    if pause is None:
+        return
+    until = clock() + timedelta(seconds=max(pause.until - boot_clock(), 0))
+    columns = {"pause_scope": _scope(pipedrive), "paused_until": until, "pause_reason": pause.reason[:200]}
+    ApiState.objects.update_or_create(api=pipedrive.api.name, defaults=columns)
+
+
+@retried
+def keep_pause(pipedrive: PipedriveClient, clock: Clock) -> None:
+    """Open the circuit if a pause of an earlier process, for the same address and token, is not over."""
+    api, now = pipedrive.api, clock()
+    paused = ApiState.objects.filter(
+        api=api.name, pause_scope=_scope(pipedrive), paused_until__range=(now, now + MAX_PAUSE)
+    )
+    for until, reason in paused.values_list("paused_until", "pause_reason"):
+        message = f"{api.name} is not called before {until:%Y-%m-%d %H:%M} UTC ({reason})"
+        api.circuit.open(CircuitOpenError(message, until))
+
+
+def _scope(pipedrive: PipedriveClient) -> str:
+    """Another address or token is not paused."""
+    return hashlib.sha256("\n".join(pipedrive.api.identity).encode()).hexdigest()

@@ -1,15 +1,17 @@
 """How many more activities may be created: by this run, and today by all runs together."""
 
 import threading
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
-from django.db.models import F
+from django.db.models import F, Q
 
 from gisttracker.database import retried
 from people.models import Gist
 from sync.claims import Clock
 from sync.clients.errors import CapReachedError
-from sync.models import ActivityDay
+from sync.models import ApiState
+
+API = "Pipedrive"
 
 
 class Budget:
@@ -19,6 +21,7 @@ class Budget:
         self._clock, self._per_run, self._per_day = clock, per_run, per_day
         self._booked = 0
         self._lock = threading.Lock()
+        self._state = ApiState.objects.filter(api=API)
 
     def book(self) -> None:
         """Book one activity. CapReachedError, with the time of the next reset, when none is left."""
@@ -38,19 +41,28 @@ class Budget:
 
     @retried
     def _cancel_today(self) -> None:
-        ActivityDay.objects.filter(day=self._clock().date(), count__gt=0).update(count=F("count") - 1)
+        booked = self._state.filter(_is_of(self._clock().date()), activity_count__gt=0)
+        booked.update(activity_count=F("activity_count") - 1)
 
     @retried
     def _book_today(self) -> None:
         today = self._clock().date()
         midnight = datetime.combine(today, time(), UTC)
-        if not ActivityDay.objects.filter(day=today).exists():  # Count what was created before there was a limit.
+        if not self._state.filter(_is_of(today)).exists():  # Count what was created before there was a limit.
             count = Gist.objects.filter(push_started_at__gte=midnight).count()
-            ActivityDay.objects.get_or_create(day=today, defaults={"count": count})
-        if not ActivityDay.objects.filter(day=today, count__lt=self._per_day).update(count=F("count") + 1):
+            ApiState.objects.get_or_create(api=API)
+            # Of several runs, one begins the day: for the others, this statement finds no row any more.
+            self._state.exclude(_is_of(today)).update(activity_day=today, activity_count=count)
+        free = self._state.filter(_is_of(today), activity_count__lt=self._per_day)
+        if not free.update(activity_count=F("activity_count") + 1):
             tomorrow = midnight + timedelta(days=1)
             raise CapReachedError(
                 f"Pipedrive: the limit of PIPEDRIVE_DAILY_ACTIVITIES ({self._per_day}) is reached for today; "
                 f"the next activities are created after {tomorrow:%Y-%m-%d %H:%M} UTC",
                 tomorrow,
             )
+
+
+def _is_of(today: date) -> Q:
+    """Another run may have begun tomorrow already, by moments. A day further ahead is a mistake of a clock."""
+    return Q(activity_day__range=(today, today + timedelta(days=1)))

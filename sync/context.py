@@ -35,7 +35,7 @@ class Options:
 
 @dataclass(frozen=True)
 class RunContext:
-    """Shared by all threads of a run; everything in it is thread-safe."""
+    """Shared by all threads of a run; no field is set again. Only the main thread uses `stored_states`."""
 
     options: Options
     github: GitHubClient

@@ -40,7 +40,7 @@ class ListingEvidence:
             raise InvalidResponseError(
                 f"Pipedrive does not list activity {known} of person {pipedrive_id}, although it exists"
             )
-        if not self._has_shown_known.is_set() and _is_any_known(list(listed)):
+        if not self._has_shown_known.is_set() and known_ids(list(listed)):
             self._has_shown_known.set()
 
     def count_activities(self, pipedrive_id: int) -> int | None:
@@ -86,6 +86,10 @@ def known_activities(context: RunContext, since: datetime | None = None) -> list
 
 
 @retried
-def _is_any_known(activity_ids: list[int]) -> bool:
-    batches = (activity_ids[start : start + 500] for start in range(0, len(activity_ids), 500))
-    return any(Gist.objects.filter(pipedrive_activity_id__in=batch).exists() for batch in batches)
+def known_ids(activity_ids: list[int]) -> set[int]:
+    """Those of these activities that belong to gists."""
+    known: set[int] = set()
+    for start in range(0, len(activity_ids), 500):
+        rows = Gist.objects.filter(pipedrive_activity_id__in=activity_ids[start : start + 500])
+        known.update(activity_id or 0 for activity_id in rows.values_list("pipedrive_activity_id", flat=True))
+    return known

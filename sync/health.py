@@ -16,14 +16,15 @@ from people.freshness import MAX_CLOCK_ERROR, RUN_TIME, is_stale, max_age, set_u
 from people.models import Gist, Person
 from sync.clients.github import ANONYMOUS_REQUESTS_PER_HOUR
 from sync.failures import gone_accounts, poll_failures, push_failures
+from sync.few import is_few
 from sync.models import ROUND_TRIGGERS, ApiState, PushAttempt, SyncRun
+from sync.poll import FULL_READ_EVERY
 from sync.problems import EXPLAINS, Code, Health, Problem, Severity
 from sync.reasons import format_duration, format_time, group_failures
 
 Outcome = SyncRun.Outcome
-# Trouble of more people, in number and as a part (up to a limit), is not that of single people.
-MAX_SINGLE, MAX_SINGLE_PART, MAX_SINGLE_OF_MANY = 5, 0.2, 100
-MAX_JUMP, MAX_JUMP_PART = 5, 0.05  # More in one day, in number and as a part of all, are a jump.
+MAX_SINGLE = 100  # Trouble of more people is not that of single people, whatever part of all they are.
+JUMP_PART = 0.05  # More in one day, unless they are five or less, are a jump.
 MAX_CRASHES = 2  # runs in a row
 SILENT_FOR = timedelta(minutes=10)  # A run without a heartbeat for so long has died.
 # A run that could not begin because of a setting has no limits.
@@ -152,12 +153,12 @@ class _Judgement:
         return ANONYMOUS_REQUESTS_PER_HOUR * min(DAY / settings.SYNC_INTERVAL, 24)
 
     def _possible_without_token(self) -> int:
-        """How many people can be polled in time: each poll is a request, and each account is checked once a day."""
-        return int(self._requests_without_token() / (DAY / (2 * settings.SYNC_INTERVAL) + 1))
+        """How many people can be polled in time: each poll is a request, and a full read is one more."""
+        return int(self._requests_without_token() / (DAY / (2 * settings.SYNC_INTERVAL) + DAY / FULL_READ_EVERY))
 
     def _pass_without_token(self) -> timedelta:
         """How long it takes at least to poll each tracked person once. LONG if they are too many for that."""
-        polls = self._requests_without_token() - self.count  # in a day, after the accounts were checked
+        polls = self._requests_without_token() - self.count * (DAY / FULL_READ_EVERY)  # in a day
         return min(DAY * self.count / polls, LONG) if polls > 0 else LONG
 
     # --- polls ---
@@ -202,7 +203,7 @@ class _Judgement:
         """Do these gists wait for reasons of a few people? What fails for the gists themselves may fail for all."""
         if self.pipedrive.problem in (ApiState.Problem.OUTAGE, ApiState.Problem.RATE_LIMITED):
             return False
-        people = waiting.order_by().values("person").distinct()[: MAX_SINGLE_OF_MANY + 1].count()
+        people = waiting.order_by().values("person").distinct()[: MAX_SINGLE + 1].count()
         if not self._is_single(people) or waiting.filter(push_error="", person__push_error="").exists():
             return False
         succeeded = PushAttempt.objects.filter(
@@ -219,8 +220,8 @@ class _Judgement:
         failed = attempts.filter(outcome__in=[PushAttempt.Outcome.REFUSED, PushAttempt.Outcome.UNKNOWN])
         rejected = Gist.objects.filter(push_state=Gist.PushState.REJECTED, pk__in=failed.values("gist"))
         count = rejected.count()
-        pushed = attempts.filter(outcome=PushAttempt.Outcome.SUCCEEDED).count() if count > MAX_JUMP else 0
-        if count > MAX_JUMP and count > MAX_JUMP_PART * (count + pushed):
+        pushed = attempts.filter(outcome=PushAttempt.Outcome.SUCCEEDED).count()
+        if not is_few(count, count + pushed, part=JUMP_PART):
             gists = ngettext("%d gist was", "%d gists were", count) % count
             groups = tuple(group_failures(push_failures(rejected)))
             since = rejected.aggregate(first=Min("updated_at"))["first"]
@@ -230,7 +231,7 @@ class _Judgement:
             )
         gone = Person.objects.filter(state=Person.State.GONE, state_changed_at__gte=yesterday)
         count = gone.count()
-        if count > MAX_JUMP and count > MAX_JUMP_PART * (count + self.count):
+        if not is_few(count, count + self.count, part=JUMP_PART):
             groups = tuple(group_failures(gone_accounts(gone)))
             since = gone.aggregate(first=Min("state_changed_at"))["first"]
             action = "Compare some of the accounts with GitHub; check GITHUB_API_URL. They are checked again daily."
@@ -238,7 +239,7 @@ class _Judgement:
             yield Problem(Code.GONE_JUMP, summary, action, since, groups)
 
     def _is_single(self, people: int) -> bool:
-        return people <= max(MAX_SINGLE, min(MAX_SINGLE_PART * self.count, MAX_SINGLE_OF_MANY))
+        return people <= MAX_SINGLE and is_few(people, self.count)
 
     def _explain(self, state: ApiState) -> str:
         """Why the last run that called this API did not do all of its work."""

@@ -1,4 +1,4 @@
-"""The runs of `sync_gists` and the daily counter of created activities."""
+"""The runs of `sync_gists`, what they have found out about the APIs and sent to Pipedrive, and the alarms."""
 
 from django.db import models
 
@@ -91,7 +91,7 @@ class PushAttempt(models.Model):
 
 
 class ApiState(models.Model):
-    """What the last run that called an API has found. One row for each API, whatever runs came since without it."""
+    """What the runs have found out about an API: one row for each, made when there is something to store."""
 
     class Problem(models.TextChoices):
         NONE = ""
@@ -101,29 +101,23 @@ class ApiState(models.Model):
         CAPPED = "capped"  # a limit that a user has set: PIPEDRIVE_DAILY_ACTIVITIES, --max-activities
 
     api = models.CharField(max_length=20, unique=True)
-    run_id = models.PositiveBigIntegerField()
-    called_at = models.DateTimeField(help_text="when that run ended")
+    run_id = models.PositiveBigIntegerField(null=True, help_text="the last run that called it")
     problem = models.CharField(max_length=20, blank=True, choices=Problem.choices, help_text="why it stopped calling")
     message = models.CharField(max_length=500, blank=True)
     problem_since = models.DateTimeField(null=True, help_text="the first of the runs in a row with this problem")
     has_token = models.BooleanField(default=True)
     limit = models.JSONField(default=dict, help_text="the last rate limit that it reported, as in SyncRun.limits")
     notice = models.CharField(max_length=500, blank=True, help_text="what the API announces about its version")
+    # A pause that it has ordered. See sync.api_state.
+    paused_until = models.DateTimeField(null=True)
+    pause_scope = models.CharField(max_length=64, blank=True, help_text="stands for the address and the token")
+    pause_reason = models.CharField(max_length=200, blank=True)
+    # How many activities all runs of one UTC day have created or booked. See sync.budget.
+    activity_day = models.DateField(null=True)
+    activity_count = models.PositiveIntegerField(default=0)
 
     def __str__(self) -> str:
         return f"{self.api}: {self.problem or 'no problem'}"
-
-
-class ApiPause(models.Model):
-    """Until when no run may call an API, because it blocks us. `scope` stands for the address and the token."""
-
-    api = models.CharField(max_length=20, unique=True)
-    scope = models.CharField(max_length=64)
-    until = models.DateTimeField()
-    reason = models.CharField(max_length=200)
-
-    def __str__(self) -> str:
-        return f"{self.api}: {self.reason} until {self.until:%Y-%m-%d %H:%M} UTC"
 
 
 class GitHubIdField(models.Model):
@@ -162,13 +156,3 @@ class Alarm(models.Model):
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
-
-
-class ActivityDay(models.Model):
-    """How many activities all runs of one UTC day have created or booked."""
-
-    day = models.DateField(unique=True)
-    count = models.PositiveIntegerField(default=0)
-
-    def __str__(self) -> str:
-        return f"{self.day}: {self.count}"

@@ -52,7 +52,8 @@ def ping(url: str, formatter: logging.Formatter) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        end = "log" if _is_stopped(error) else "fail" if _is_failure(error) else ""
+        code = error.code if isinstance(error, SystemExit) else 1
+        end = "log" if code == EX_STOPPED else "fail" if code else ""
         _finish(f"{_extend(url, end)}rid={rid}", "\n".join([tail.read(), *_describe(error)]).strip(), start)
         raise
     else:
@@ -67,14 +68,6 @@ def _extend(url: str, path: str) -> str:
     extended = parts.path.rstrip("/") + (f"/{path}" if path else "")
     query = f"{parts.query}&" if parts.query else ""
     return urlunsplit((parts.scheme, parts.netloc, extended, "", "")) + "?" + query
-
-
-def _is_failure(error: BaseException) -> bool:
-    return not isinstance(error, SystemExit) or error.code not in (None, 0)
-
-
-def _is_stopped(error: BaseException) -> bool:
-    return isinstance(error, SystemExit) and error.code == EX_STOPPED
 
 
 def _describe(error: BaseException) -> list[str]:

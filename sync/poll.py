@@ -71,7 +71,7 @@ class _UnpollableError(Exception):
         self.state = state
 
 
-class SuppressedError(Exception):
+class AccountSuppressedError(Exception):
     """The account's owner asked not to be tracked: the person is to be erased. See people.forget."""
 
 
@@ -88,7 +88,7 @@ def poll_person(person: Person, github: GitHubClient, *, now: datetime, full: bo
     """Read what is new. `full`: a full read, also if none is due.
 
     Raises what the client raises: RejectedError, CircuitOpenError, RetryNextRunError, RunStoppedError. And
-    SuppressedError.
+    AccountSuppressedError.
     """
     poll = Poll(person, now)
     read_all = full or is_full_read_due(person, now)
@@ -111,7 +111,7 @@ def poll_person(person: Person, github: GitHubClient, *, now: datetime, full: bo
 def _check_new_account(poll: Poll, github: GitHubClient) -> None:
     login = poll.person.github_username
     if _has_suppressed_login(poll.person):  # It was added at the moment at which it was forgotten.
-        raise SuppressedError
+        raise AccountSuppressedError
     try:
         account = github.get_account(login)
     except NotFoundError:
@@ -133,7 +133,7 @@ def _follow_account(poll: Poll, github: GitHubClient) -> None:
 def _set_account(poll: Poll, account: Account, github: GitHubClient) -> None:
     if _is_suppressed(account):
         _confirm_suppressed(poll.person, account, github)
-        raise SuppressedError
+        raise AccountSuppressedError
     if account.type == "Organization":
         raise _gone(f"{account.login} is an organisation; organisations have no gists.")
     _check_not_tracked(poll.person, account)

@@ -1,7 +1,6 @@
 """The progress bar of a run on a terminal."""
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -23,17 +22,15 @@ def progress_bar(total: int, summary: Summary) -> Iterator[Callable[[int], objec
     if not sys.stderr.isatty():
         yield lambda people: None
         return
-    with tqdm(total=total, unit=" people", dynamic_ncols=True, leave=False) as bar, logging_redirect_tqdm():
-        shown_at = float("-inf")
+    bar = tqdm(total=total, unit=" people", dynamic_ncols=True, leave=False, miniters=0, mininterval=PROGRESS_SECONDS)
+    with bar, logging_redirect_tqdm():
 
         def show(people: int) -> None:
-            nonlocal shown_at
-            if time.monotonic() - shown_at < PROGRESS_SECONDS:
-                return
-            shown_at = time.monotonic()
             counts = summary.counts()
-            bar.n, bar.total = people, max(total, people)
-            bar.set_postfix_str(f"activities created: {counts['gists_pushed']}, failed: {format_failures(counts)}")
+            postfix = f"activities created: {counts['gists_pushed']}, failed: {format_failures(counts)}"
+            bar.set_postfix_str(postfix, refresh=False)
+            bar.total = max(total, people)
+            bar.update(people - bar.n)
 
         yield show
 

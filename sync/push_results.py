@@ -10,12 +10,10 @@ from people.models import Gist, Person
 from sync.claims import next_attempt
 from sync.clients.errors import ConfigurationError, LeaseLostError, OutageError
 from sync.context import RunContext
+from sync.few import is_few
 from sync.lane import Lane
 from sync.push import Pusher
 from sync.refusals import Refusal
-
-MAX_LOST = 5  # people whose Pipedrive persons may be deleted in one run, whatever part of the people they are
-MAX_LOST_PART = 0.2  # of the pushed people
 
 
 @dataclass
@@ -41,7 +39,7 @@ class PushResult:
 
 
 class PushResults:
-    """The results of one run. Called in the main thread only."""
+    """The results of one run. Called in the main thread; the threads of the lane read `lost`."""
 
     def __init__(self, context: RunContext, lane: Lane, pusher: Pusher) -> None:
         self.ready: list[PushResult] = []
@@ -78,7 +76,7 @@ class PushResults:
         for result in others:
             result.is_attempted &= not result.is_undecided  # The run ended before more was known.
         self.ready += others
-        if len(lost) > max(MAX_LOST, MAX_LOST_PART * self._attempted):
+        if not is_few(len(lost), self._attempted):
             self._context.pipedrive.api.circuit.open(
                 OutageError(
                     f"Pipedrive shows the persons of {len(lost)} of {self._attempted} people as deleted, so no link "

@@ -43,7 +43,8 @@ def traces_of(activity: Activity, *, with_text: bool = True) -> Traces:
     text = _decode(activity.note or "")
     first = FIRST_LINK.search(activity.note or "")
     page = GIST_PAGE.fullmatch(_decode(first.group(1)).split("?")[0].split("#")[0].rstrip("/")) if first else None
-    found = sorted((match.start(), match.group(match.lastindex or 0)) for match in _iter_ids(text))
+    matches = [*GIST_PAGE.finditer(text), *LONG_ID.finditer(text)]
+    found = sorted((match.start(), match.group(match.lastindex or 0)) for match in matches)
     return Traces(
         activity_id=activity.id,
         first_id=page.group(1) if page else "",
@@ -126,11 +127,6 @@ class _Expected:
 def shows(activity: Activity, note: str) -> bool:
     """Does the activity's note contain the text of this note? Pipedrive may store other HTML than it was sent."""
     return _plain_text(note)[: MAX_TEXT // 2] in _plain_text(activity.note or "")[:MAX_TEXT]
-
-
-def _iter_ids(text: str) -> Iterable[re.Match[str]]:
-    yield from GIST_PAGE.finditer(text)
-    yield from LONG_ID.finditer(text)
 
 
 def _decode(text: str) -> str:

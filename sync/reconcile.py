@@ -21,7 +21,7 @@ from sync.claims import Claims
 from sync.clients.errors import NotFoundError, RejectedError
 from sync.clients.pipedrive_records import Activity
 from sync.context import RunContext
-from sync.evidence import ListingEvidence, known_activities
+from sync.evidence import ListingEvidence, known_activities, known_ids
 from sync.find_person import MAX_CLOCK_DIFFERENCE
 from sync.models import FoundActivity, PushAttempt
 from sync.recognition import Traces, match_gists, match_ids, shows, traces_of
@@ -194,7 +194,7 @@ class Reconciler:
         """
         first, last = _range_of_ids(gists, listed)
         ids = set(range(max(first, last - 10 * MAX_LOOKUPS), last + 1)) - listed
-        ids -= _known_ids(sorted(ids))
+        ids -= known_ids(sorted(ids))
         if len(ids) > MAX_LOOKUPS:
             return {}
         activities = [activity for number in sorted(ids) if (activity := self._get_activity(number))]
@@ -262,20 +262,10 @@ def _is_current(gist: Gist, activity_id: int, listed: list[Traces]) -> bool:
     return any(shows(Activity(activity_id, note=text), note(gist)) for text in texts)
 
 
-@retried
 def _without_known(listed: list[Traces]) -> list[Traces]:
     """Without the activities of gists that are pushed already."""
-    known = _known_ids([traces.activity_id for traces in listed])
+    known = known_ids([traces.activity_id for traces in listed])
     return [traces for traces in listed if traces.activity_id not in known]
-
-
-@retried
-def _known_ids(activity_ids: list[int]) -> set[int]:
-    known: set[int] = set()
-    for start in range(0, len(activity_ids), 500):
-        rows = Gist.objects.filter(pipedrive_activity_id__in=activity_ids[start : start + 500])
-        known.update(activity_id or 0 for activity_id in rows.values_list("pipedrive_activity_id", flat=True))
-    return known
 
 
 @retried

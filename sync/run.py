@@ -18,6 +18,7 @@ from django.utils.translation import ngettext
 
 from gisttracker.logs import redact
 from people.models import Person
+from sync.api_state import keep_pause
 from sync.claims import due_by_login, due_for_poll, due_for_push, due_for_push_since, has_login, requested, watched
 from sync.clients.boot_clock import boot_clock
 from sync.clients.errors import CircuitOpenError, LeaseLostError, RunStoppedError, SyncError
@@ -28,8 +29,7 @@ from sync.context import RunContext
 from sync.lane import Lane
 from sync.link import LostPersonError
 from sync.models import SyncRun
-from sync.pauses import keep_pause
-from sync.poll import Poll, SuppressedError, poll_person
+from sync.poll import AccountSuppressedError, Poll, poll_person
 from sync.push import GivenUpError, Pusher
 from sync.push_results import PushResult, PushResults
 from sync.refusals import StepRefusedError
@@ -177,7 +177,7 @@ class Run:
             poll = poll_person(person, context.github, now=started, full=options.full)
         except (CircuitOpenError, RunStoppedError):
             return NotAttempted(person)
-        except SuppressedError:
+        except AccountSuppressedError:
             return PersonSuppressed(person, self.record.pk)
         except Exception as error:  # Whatever it is, it affects this person only.
             return PollFailure(person, started, _describe(person, error), error)

@@ -11,13 +11,12 @@ from gisttracker import __version__
 from gisttracker.database import retried
 from people.freshness import MAX_CLOCK_ERROR
 from people.models import Person
-from sync.api_state import describe_limits, store_api_states, store_trouble
+from sync.api_state import describe_limits, store_api_states, store_pause, store_trouble
 from sync.attempts import delete_old_attempts
 from sync.claims import Clock
 from sync.context import RunContext
 from sync.forget import erase_suppressed_lines
-from sync.models import ROUND_TRIGGERS, ActivityDay, Alarm, SyncRun
-from sync.pauses import store_pause
+from sync.models import ROUND_TRIGGERS, Alarm, SyncRun
 
 Outcome = SyncRun.Outcome
 KEEP_FOR = timedelta(days=90)
@@ -145,6 +144,5 @@ def close_run(run: SyncRun, context: RunContext, outcome: Outcome) -> None:
     store_api_states(run, context)
     oldest = context.clock() - KEEP_FOR
     SyncRun.objects.filter(started_at__lt=oldest).exclude(outcome=Outcome.RUNNING).delete()
-    ActivityDay.objects.filter(day__lt=oldest.date()).delete()
     Alarm.objects.filter(resolved_at__lt=oldest).delete()
     delete_old_attempts(oldest)

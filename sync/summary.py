@@ -11,6 +11,7 @@ from django.utils.translation import ngettext
 from gisttracker.logs import redact
 from people.models import Gist, Person
 from sync.clients.errors import CircuitOpenError, ConfigurationError, OutageError
+from sync.few import is_few
 from sync.models import SyncRun
 from sync.reasons import Failure, group_failures
 
@@ -35,7 +36,6 @@ COUNTERS = {
     "gists_unknown": ("push with unknown outcome", "pushes with unknown outcome"),
     "gists_rejected": ("gist rejected", "gists rejected"),
 }
-MAX_FAILED, MAX_FAILED_PART = 5, 0.2  # with more failures, in number and as a part of the attempts, the run has failed
 Work = Literal["poll", "push", "gist"]
 
 
@@ -126,13 +126,9 @@ class Summary:
         """Has a kind of work failed for all, or for more than a few? Single people in trouble are not a failed run."""
         with self._lock:
             return any(
-                failed
-                and (not self._succeeded[work] or failed > max(MAX_FAILED, MAX_FAILED_PART * self._attempts(work)))
+                failed and (not self._succeeded[work] or not is_few(failed, failed + self._succeeded[work]))
                 for work, failed in self._failed.items()
             )
-
-    def _attempts(self, work: Work) -> int:
-        return self._succeeded[work] + self._failed[work]
 
 
 def format_counts(counts: Mapping[str, int]) -> str:

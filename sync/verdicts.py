@@ -17,11 +17,10 @@ from sync.clients.errors import (
     SyncError,
 )
 from sync.context import RunContext
+from sync.few import is_few
 from sync.poll import Poll
 from sync.store import NotAttempted, PollFailure, PollResult
 
-MAX_GONE = 5  # people whose accounts may be gone or in conflict in one run, whatever part of the people they are
-MAX_GONE_PART = 0.2  # of the polled people
 IMPLAUSIBLE = (
     "GitHub returned 404, or the account of another person, for {people}, so no person was marked as gone or in "
     "conflict. Check GITHUB_API_URL, GITHUB_TOKEN and GitHub's status page."
@@ -64,7 +63,7 @@ class Verdicts:
         return [NotAttempted(result.person) if is_about_us else result for result in results]
 
     def _is_mass(self) -> bool:
-        return self._gone > max(MAX_GONE, MAX_GONE_PART * (self._gone + self._confirmed))
+        return not is_few(self._gone, self._gone + self._confirmed)
 
     def _open_circuit(self) -> None:
         polled = self._gone + self._confirmed

@@ -125,6 +125,14 @@ def _delete_rows(_: TransactionTestCase) -> None:
     grant_view_permissions()
 
 
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds between retries of database statements. No test sleeps them."""
+    slept: list[float] = []
+    monkeypatch.setattr("gisttracker.database.sleep", slept.append)
+    return slept
+
+
 @pytest.fixture
 def github() -> Iterator[GitHubStandIn]:
     with GitHubStandIn(tokens=(GITHUB_TOKEN,)) as standin:

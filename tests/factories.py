@@ -81,6 +81,11 @@ def let_time_pass(time: timedelta) -> None:
         table.objects.update(**{name: F(name) - time for name in times})
 
 
+def end_pauses() -> None:
+    """As if the time was over for which Pipedrive has blocked us."""
+    ApiState.objects.update(paused_until=None)
+
+
 def lose_database() -> None:
     """Delete what a run has stored, as if the service began with an empty database."""
     for table in (Person, SyncRun, GitHubIdField, FoundActivity):  # Gists and attempts go with their people.

@@ -48,7 +48,7 @@ def fill() -> None:
     )
     for api, remaining in (("GitHub", 4873.0), ("Pipedrive", 28211.0)):
         limit = {"remaining": remaining, "reset": None, "requests": 13, "stopped": "", "resets_at": None}
-        ApiState.objects.create(api=api, run_id=runs[-1].pk, called_at=now, limit=limit)
+        ApiState.objects.create(api=api, run_id=runs[-1].pk, limit=limit)
 
 
 def _create_runs(rng: random.Random, now: datetime) -> list[SyncRun]:

@@ -31,13 +31,13 @@ MAX_QUERY_BYTES = 3500
 MAX_ERROR_BYTES = 30_000
 MAX_ROW_BYTES = 1000
 NUMBERS = [
-    *("000000100999999", "0" * 30 + "1", "9" * 19, "9" * 1000, "+1", "-0", " 1", "1 ", "1_0", "1.0", "1e2", "0x1"),
-    *("\u0663", "\u00b2", "NaN", "Infinity", "1\0"),
-]
+    "000000100999999", "0" * 30 + "1", "9" * 19, "9" * 1000, "+1", "-0", " 1", "1 ", "1_0", "1.0", "1e2", "0x1",
+    "\u0663", "\u00b2", "NaN", "Infinity", "1\0",
+]  # fmt: skip
 TIMES = [
-    *("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "0000-01-01T00:00:00Z", "10000-01-01T00:00:00Z"),
-    *("0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", "2026-02-30T00:00:00Z", "0001-01-01", "9999-12-31"),
-]
+    "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "0000-01-01T00:00:00Z", "10000-01-01T00:00:00Z",
+    "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", "2026-02-30T00:00:00Z", "0001-01-01", "9999-12-31",
+]  # fmt: skip
 TEXTS = ["\0", "a\0", "\u202e", "=1+1", "a;=1+1", "\r\nX: 1", "'\"\\", "%ED%A0%80", "a" * 300, "." * 1000, "\U0001f600"]
 # Schemathesis drops what it cannot write as JSON itself, so these are replaced when a body is written.
 WRITTEN_AS = {"{surrogate}": r"\ud800", '"{huge}"': "9" * 5000, '"{overflow}"': "1e400", '"{nan}"': "NaN"}
@@ -53,12 +53,9 @@ def nest(depth: int) -> Any:
 
 
 IN_JSON = [
-    *(NUMBERS + TIMES + TEXTS + SURROGATES + LONG_TEXTS),
-    "{huge}",
-    "{overflow}",
-    "{nan}",
-    *(123, 0, -1, 7.0, 1.5, 10**19, 10**30, float("1e300"), True, None, [], {}, [{}], nest(18), nest(500)),
-]
+    *NUMBERS, *TIMES, *TEXTS, *SURROGATES, *LONG_TEXTS, "{huge}", "{overflow}", "{nan}",
+    123, 0, -1, 7.0, 1.5, 10**19, 10**30, float("1e300"), True, None, [], {}, [{}], nest(18), nest(500),
+]  # fmt: skip
 
 
 @schemathesis.serializer("application/json")

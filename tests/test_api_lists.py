@@ -262,8 +262,16 @@ def test_a_bad_row_does_not_affect_the_others(api: APIClient) -> None:
         "rejected": 6,
     }
     assert [row["code"] for row in response.json()["results"]] == [
-        *(None, "already_tracked", None, "invalid_login", "duplicate_row", "invalid_row"),
-        *("invalid_pipedrive_id", "invalid_backfill", "unknown_field", "invalid_row"),
+        None,
+        "already_tracked",
+        None,
+        "invalid_login",
+        "duplicate_row",
+        "invalid_row",
+        "invalid_pipedrive_id",
+        "invalid_backfill",
+        "unknown_field",
+        "invalid_row",
     ]
     assert all(row["reason"] for row in response.json()["results"] if row["code"])
     ben = Person.objects.get(github_username="ben")

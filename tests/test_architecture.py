@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 
 # A module of sync/ imports only from layers above its own in this list.
 LAYERS = [
-    {"models", "reasons", "stopping"},
+    {"models", "reasons", "stopping", "few"},
     {"clients"},
     {"claims", "activity", "workers", "attempts", "ping", "forget"},
     {"summary", "budget", "poll", "recognition", "failures"},
@@ -20,7 +20,7 @@ LAYERS = [
     {"health"},
     {"status", "alarms"},
     {"context"},
-    {"lane", "store", "dry_run", "cost", "undo", "pauses", "api_state", "export", "preconditions", "progress"},
+    {"lane", "store", "dry_run", "undo", "api_state", "export", "preconditions", "progress"},
     {"evidence", "refusals", "owner", "github_field", "find_person"},
     {"link", "runs", "verdicts"},
     {"reconcile"},

@@ -98,7 +98,6 @@ def test_each_write_of_the_admin_is_repeated_after_deadlocks(
 
 def test_deadlocks_without_end_are_503(api: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
     fail_writes(monkeypatch, 1000)
-    monkeypatch.setattr("gisttracker.database.time.sleep", lambda seconds: None)
     api.raise_request_exception = False
 
     response = api.post("/api/v1/people", {"username": "ben"}, format="json")
@@ -110,7 +109,6 @@ def test_rows_that_the_database_refuses_are_reported_and_the_others_are_stored(
     api: APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("people.bulk.BATCH_SIZE", 2)
-    monkeypatch.setattr("gisttracker.database.time.sleep", lambda seconds: None)
     bulk_create, calls = Person.objects.bulk_create, itertools.count()
 
     def fail_second(rows: list[Person]) -> list[Person]:

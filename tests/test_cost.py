@@ -4,9 +4,9 @@ import pytest
 from pytest_django import Settings
 
 from people.models import Gist, Person
-from sync.cost import Cost, estimate
+from sync.dry_run import Cost, estimate
 from tests.conftest import Sync
-from tests.factories import create_gists, create_person, track_people
+from tests.factories import create_gist, create_gists, create_person, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -69,3 +69,11 @@ def test_nothing_to_do_costs_nothing(ada: Person, github: GitHubStandIn, sync: S
     github.fail("account", respond(404, '{"message": "Not Found", "documentation_url": "x"}'))
 
     assert sync("--dry-run").json["cost"]["total"] == Cost(0, 0, 0).as_dict()
+
+
+def test_a_dry_run_counts_no_stored_gist_of_a_long_list_as_new(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
+    ids = [github.publish("ada") for _ in range(501)]
+    for gist_id in ids[:-1]:  # Lists begin with the newest.
+        create_gist(ada, github_id=gist_id, push_state="pushed")
+
+    assert "would store 1 new gist and create 1 activity" in sync("--dry-run").json["forecast"][0]

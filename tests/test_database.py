@@ -1,5 +1,6 @@
 """The database fails, restarts, is locked or configured wrongly; runs die; clocks are wrong."""
 
+import itertools
 import os
 import select
 import socket
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,7 +24,7 @@ from django.test import Client
 from django.utils import timezone
 
 from gisttracker import checks
-from gisttracker.database import retried
+from gisttracker.database import Retry, retried, retried_on_conflict
 from people.keys import get_user_consumer
 from people.models import ApiKey, Consumer, Gist, Person, Visit
 from sync import claims
@@ -126,16 +127,67 @@ def test_a_run_survives_a_restart_of_the_database(
     ],
     ids=str,
 )
-def test_an_error_that_passes_is_tried_again(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gisttracker.database.time.sleep", lambda seconds: None)
-    errors = [error, error]
+def test_an_error_that_passes_is_tried_again(error: Exception) -> None:
+    assert retried(fail_with(error, error))() == "done"
+
+
+@pytest.mark.parametrize("retry", [retried, retried_on_conflict])
+def test_a_retry_waits_longer_each_time(retry: Retry, pauses: list[float]) -> None:
+    assert retry(fail_with(*[OperationalError(1213, "Deadlock")] * 6))() == "done"
+
+    assert len(pauses) == 6
+    assert all(before < after for before, after in itertools.pairwise(pauses))
+
+
+@pytest.mark.parametrize("retry", [retried, retried_on_conflict])
+def test_an_error_without_end_is_raised(retry: Retry, pauses: list[float]) -> None:
+    with pytest.raises(OperationalError):
+        retry(fail_with(*[OperationalError(1213, "Deadlock")] * 100))()
+
+    assert len(pauses) == len(retry.pauses)
+    assert max(pauses) <= 4
+
+
+@pytest.mark.parametrize("retry", [retried, retried_on_conflict])
+def test_nothing_is_tried_again_when_the_time_is_over(retry: Retry, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("gisttracker.database.time.monotonic", lambda: now[0])
+    calls = []
+
+    @retry
+    def statement() -> None:
+        calls.append(1)
+        now[0] += retry.seconds / 2 + 1
+        raise OperationalError(1213, "Deadlock")
+
+    with pytest.raises(OperationalError):
+        statement()
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("code", [2003, 2006, 2013])
+def test_a_web_request_does_not_wait_for_a_database_that_is_away(code: int, pauses: list[float]) -> None:
+    with pytest.raises(OperationalError):
+        retried_on_conflict(fail_with(OperationalError(code, "...")))()
+
+    assert pauses == []
+
+
+@pytest.mark.parametrize("code", [1205, 1213])
+def test_a_web_request_is_repeated_after_a_conflict(code: int) -> None:
+    assert retried_on_conflict(fail_with(OperationalError(code, "...")))() == "done"
+
+
+def fail_with(*errors: Exception) -> Callable[[], str]:
+    """A statement that raises these errors, one after the other, before it succeeds."""
+    left = list(errors)
 
     def statement() -> str:
-        if errors:
-            raise errors.pop()
+        if left:
+            raise left.pop(0)
         return "done"
 
-    assert retried(statement)() == "done"
+    return statement
 
 
 @pytest.mark.parametrize("code", [1044, 1045, 1049, 1064, 1146, 1205])

@@ -37,10 +37,10 @@ from tests.test_alert_rules import ALERT_OF, ALERTS
 from tests.test_deploy import render
 
 PROGRAMS = {
-    *("make", ".venv/bin/python", "manage.py", "curl", "printf", "echo", "export", "cp", "cd", "git"),
-    *("docker", "kind", "kubectl", "gcloud", "terraform", "deploy/deploy.sh"),
-    *("deploy/kubernetes/overlays/local/try.sh", "deploy/kubernetes/overlays/local/trials.sh"),
-}
+    "make", ".venv/bin/python", "manage.py", "curl", "printf", "echo", "export", "cp", "cd", "git",
+    "docker", "kind", "kubectl", "gcloud", "terraform", "deploy/deploy.sh",
+    "deploy/kubernetes/overlays/local/try.sh", "deploy/kubernetes/overlays/local/trials.sh",
+}  # fmt: skip
 FOREIGN_NAMES = {"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NAME_FILE"}
 
 each_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

@@ -6,9 +6,8 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from people.models import Gist, Person
-from sync.models import ApiPause
 from tests.conftest import Sync
-from tests.factories import create_person, lose_database, track
+from tests.factories import create_person, end_pauses, lose_database, track
 from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, reset, respond
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -110,7 +109,7 @@ def test_an_edit_that_could_not_be_written_stays_outdated_until_it_is(
     sync()
     is_outdated = Gist.objects.get().activity_outdated
     pipedrive.heal()
-    ApiPause.objects.all().delete()
+    end_pauses()
     sync()
 
     assert is_outdated

@@ -70,22 +70,20 @@ def test_one_account_alone_may_be_gone(others: int, ada: Person, github: GitHubS
     assert list(states().values()).count("gone") == 1
 
 
-def test_a_fifth_of_the_people_may_be_gone_but_not_more(github: GitHubStandIn, sync: Sync) -> None:
-    logins = [f"person-{number}" for number in range(40)]
+@pytest.mark.parametrize(("gone", "people", "marked"), [(5, 6, 5), (6, 7, 0), (8, 40, 8), (9, 40, 0)])
+def test_five_people_or_a_fifth_may_be_gone_but_not_more(
+    gone: int, people: int, marked: int, github: GitHubStandIn, sync: Sync
+) -> None:
+    logins = [f"person-{number}" for number in range(people)]
     track(github, *logins, gists=0)
     sync()
-    for login in logins[:8]:
+    for login in logins[:gone]:
         github.delete_account(login)
-    a_fifth = sync()
-    for login in logins[8:16]:
-        github.delete_account(login)
-    Person.objects.filter(state="gone").delete()
 
-    more = sync()
+    summary = sync()
 
-    assert (a_fifth.code, a_fifth.counts["people_gone"]) == (0, 8)
-    assert (more.code, more.counts["people_gone"]) == (3, 0)
-    assert "gone" not in states().values()
+    assert (summary.code, summary.counts["people_gone"]) == (0 if marked else 3, marked)
+    assert list(states().values()).count("gone") == marked
 
 
 @pytest.mark.parametrize("status", [400, 403, 406, 410])

@@ -16,9 +16,9 @@ from rest_framework.test import APIClient
 from people.models import Gist, Person
 from sync.clients.transport import Timing
 from sync.management.commands.sync_gists import Command
-from sync.models import ActivityDay, ApiPause, PushAttempt, SyncRun
+from sync.models import ApiState, PushAttempt, SyncRun
 from tests.conftest import GITHUB_TOKEN, PIPEDRIVE_TOKEN, Summary, Sync
-from tests.factories import track
+from tests.factories import end_pauses, track
 from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, cut_body, reset, respond, silence, trickle
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -226,7 +226,7 @@ def current_name() -> str:
 
 def recover(scenario: Scenario) -> None:
     """After the fault, a block by Cloudflare ends, an operator pushes rejected gists again, and two runs follow."""
-    ApiPause.objects.all().delete()
+    end_pauses()
     Gist.objects.filter(push_state="rejected").push_again()
     for _ in range(2):
         summary = scenario.sync("--full", "--person", current_name(), "--person", "ben")
@@ -241,8 +241,8 @@ def is_reported(summary: Summary) -> bool:
 
 def dump(api: APIClient) -> str:
     """Everything a user can read: every row of ours, and the API's responses."""
-    rows = [*Person.objects.all(), *Gist.objects.all(), *SyncRun.objects.all(), *ActivityDay.objects.all()]
-    rows += [*PushAttempt.objects.all(), *ApiPause.objects.all()]
+    rows = [*Person.objects.all(), *Gist.objects.all(), *SyncRun.objects.all()]
+    rows += [*PushAttempt.objects.all(), *ApiState.objects.all()]
     addresses = ("/api/v1/people", f"/api/v1/people/{current_name()}?getAllGists=true")
     return serializers.serialize("json", rows) + "".join(api.get(address).content.decode() for address in addresses)
 

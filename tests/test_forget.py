@@ -63,9 +63,7 @@ def test_nothing_about_a_forgotten_person_is_left(api: APIClient, known: Person)
     assert response.status_code == 204
     for text in ("ada@", "Lovelace", "@ada", "@Ada", "/ada", '"ada"', '"Ada"', str(GITHUB_ID), GIST):
         assert text not in left, text
-    assert [Person.objects.count(), Gist.objects.count(), PushAttempt.objects.count(), Visit.objects.count()] == [
-        *(1, 1, 0, 0)
-    ]
+    assert [model.objects.count() for model in (Person, Gist, PushAttempt, Visit)] == [1, 1, 0, 0]
     assert set(SearchTerm.objects.values_list("term", flat=True)) == {"ben"}
 
 

@@ -40,10 +40,8 @@ def run(*command: str | Path, folder: Path) -> str:
 def test_the_generated_python_client_runs_the_life_cycle(address: tuple[str, str, str], tmp_path: Path) -> None:
     package = tmp_path / "gisttracker_client"
 
-    printed = run(
-        *("openapi-python-client", "generate", "--path", DOCUMENT, "--meta", "none", "--output-path", package),
-        folder=tmp_path,
-    )
+    arguments: list[str | Path] = ["generate", "--path", DOCUMENT, "--meta", "none", "--output-path", package]
+    printed = run("openapi-python-client", *arguments, folder=tmp_path)
     run(sys.executable, PROGRAMS / "life_cycle.py", *address, folder=tmp_path)
 
     warnings = [line for line in printed.splitlines() if line.startswith(("WARNING", "Unsupported", "Cannot"))]

@@ -36,7 +36,7 @@ def _service(db: None) -> None:
 
 
 def set_state(api: str, problem: str = "", **fields: Any) -> None:
-    defaults = {"run_id": 1, "called_at": NOW(), "problem": problem, "problem_since": NOW(), "message": "Not allowed"}
+    defaults = {"run_id": 1, "problem": problem, "problem_since": NOW(), "message": "Not allowed"}
     ApiState.objects.create(api=api, **{**defaults, **fields})
 
 
@@ -81,6 +81,21 @@ def test_single_people_in_trouble_are_a_ticket_and_many_are_a_page(
     fail_polls(count, age=age)
 
     assert codes() == expected
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "expected"),
+    [(6, 29, "polls_stale"), (6, 30, "people_failing"), (100, 1000, "people_failing"), (101, 1000, "polls_stale")],
+)
+def test_a_fifth_of_the_people_in_trouble_is_a_ticket_but_more_than_a_hundred_are_a_page(
+    count: int, total: int, expected: str
+) -> None:
+    columns: dict[str, Any] = {"state": "active", "created_at": NOW() - OLD, "polled_at": NOW()}
+    names = [f"more-{number}" for number in range(total - Person.objects.count())]
+    Person.objects.bulk_create(Person(github_username=name, username_key=name, **columns) for name in names)
+    fail_polls(count)
+
+    assert codes() == [expected]
 
 
 def test_a_person_whom_no_run_reaches_is_not_single_trouble() -> None:
@@ -231,11 +246,11 @@ def test_a_refused_pipedrive_token_does_not_matter_when_nothing_waits() -> None:
 @pytest.mark.parametrize(
     ("people", "age", "expected"),
     [
-        (96, timedelta(), []),  # 480 requests a day: four polls, and a check of the account, for each
-        (97, timedelta(), ["no_github_token"]),
-        (97, timedelta(hours=30), ["no_github_token"]),  # which explains it
-        (90, timedelta(hours=10), []),  # A pass takes 90 / (480 - 90) days, and two are possible.
-        (90, timedelta(hours=12), ["polls_stale"]),
+        (115, timedelta(), []),  # 480 requests a day: four polls, and a seventh of a full read, for each
+        (116, timedelta(), ["no_github_token"]),
+        (116, timedelta(hours=30), ["no_github_token"]),  # which explains it
+        (110, timedelta(hours=11), []),  # A pass takes 110 / (480 - 110 / 7) days, and two are possible.
+        (110, timedelta(hours=12), ["polls_stale"]),
     ],
 )
 def test_without_a_token_the_threshold_is_what_is_possible(people: int, age: timedelta, expected: list[str]) -> None:
@@ -248,7 +263,9 @@ def test_without_a_token_the_threshold_is_what_is_possible(people: int, age: tim
 
     assert codes(health) == expected
     if expected == ["no_github_token"]:
-        assert "enough to poll 96 people in time. 97 are tracked, so each about every 6 h" in health.problems[0].message
+        assert (
+            "enough to poll 115 people in time. 116 are tracked, so each about every 6 h" in health.problems[0].message
+        )
 
 
 @pytest.mark.parametrize(
@@ -398,7 +415,7 @@ def test_a_run_for_single_people_does_not_hide_that_none_is_for_all(trigger: str
 
 @pytest.mark.parametrize(
     ("rejected", "pushed", "expected"),
-    [(5, 0, []), (6, 0, ["rejected_jump"]), (6, 200, []), (12, 200, ["rejected_jump"])],
+    [(5, 0, []), (6, 0, ["rejected_jump"]), (6, 113, ["rejected_jump"]), (6, 114, [])],
 )
 def test_a_jump_of_rejected_gists_is_a_ticket(rejected: int, pushed: int, expected: list[str]) -> None:
     person = Person.objects.first() or create_person()
@@ -418,7 +435,7 @@ def test_a_jump_of_rejected_gists_is_a_ticket(rejected: int, pushed: int, expect
     assert codes() == []
 
 
-@pytest.mark.parametrize(("gone", "others", "expected"), [(5, 0, []), (6, 10, ["gone_jump"]), (6, 200, [])])
+@pytest.mark.parametrize(("gone", "others", "expected"), [(5, 0, []), (6, 103, ["gone_jump"]), (6, 104, [])])
 def test_a_jump_of_gone_accounts_is_a_ticket(gone: int, others: int, expected: list[str]) -> None:
     new = [Person(github_username=f"p{n}", username_key=f"p{n}", state="new") for n in range(others)]
     Person.objects.bulk_create(new)

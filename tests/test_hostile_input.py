@@ -35,9 +35,9 @@ NOT_NUMBERS = {
     "infinite": "Infinity",
 }
 NOT_TIMES = [
-    *("0001-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-14:00", "0000-01-01T00:00:00Z", "10000-01-01T00:00:00Z"),
-    *("2026-13-01T00:00:00Z", "2026-01-01T00:00:00%2B99:99", "%00", "%ED%A0%80", "1e400", "9" * 5000),
-]
+    "0001-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-14:00", "0000-01-01T00:00:00Z", "10000-01-01T00:00:00Z",
+    "2026-13-01T00:00:00Z", "2026-01-01T00:00:00%2B99:99", "%00", "%ED%A0%80", "1e400", "9" * 5000,
+]  # fmt: skip
 
 
 def assert_names(response: Any, name: str) -> None:
@@ -61,8 +61,16 @@ def ada() -> Person:
 @pytest.mark.parametrize(
     "address",
     [
-        *("people?page_size=", "people?page=", "people/ada?since=", "people/ada?page_size=", "sync-runs?page_size="),
-        *("people/ada/gists?page=", "people?after=", "sync-runs?after=", "gists?after=", "gists?page_size="),
+        "people?page_size=",
+        "people?page=",
+        "people/ada?since=",
+        "people/ada?page_size=",
+        "sync-runs?page_size=",
+        "people/ada/gists?page=",
+        "people?after=",
+        "sync-runs?after=",
+        "gists?after=",
+        "gists?page_size=",
     ],
 )
 def test_a_parameter_that_is_no_whole_number_is_named(ada: Person, api: APIClient, address: str, value: str) -> None:
@@ -249,15 +257,15 @@ def test_an_order_names_each_field_once(api: APIClient, ordering: str) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        *("created_at__gte=0001-01-01T00:00:00%2B14:00", "created_at__year=0", "created_at__year=99999999999"),
-        *(
-            "id__in=9999999999999999999999",
-            "id__in=x",
-            "attempt_time__gte=0001-01-01T00:00:00%2B14:00",
-            "name__regex=(((",
-            "page_etags__0__1=x",
-            "pk__gt=1e400",
-        ),
+        "created_at__gte=0001-01-01T00:00:00%2B14:00",
+        "created_at__year=0",
+        "created_at__year=99999999999",
+        "id__in=9999999999999999999999",
+        "id__in=x",
+        "attempt_time__gte=0001-01-01T00:00:00%2B14:00",
+        "name__regex=(((",
+        "page_etags__0__1=x",
+        "pk__gt=1e400",
     ],
 )
 @pytest.mark.parametrize("page", ["people/person", "people/gist", "sync/syncrun", "auth/user", "axes/accessattempt"])

@@ -19,9 +19,9 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from people.models import Gist, Person
-from sync.models import ApiPause, GitHubIdField, PushAttempt, SyncRun
+from sync.models import GitHubIdField, PushAttempt, SyncRun
 from tests.conftest import Worker
-from tests.factories import track
+from tests.factories import end_pauses, track
 from tests.standins import GitHubStandIn, PipedriveStandIn
 from tests.test_lies import LIES as GITHUB_LIES
 from tests.test_pipedrive_lies import LIES as PIPEDRIVE_LIES
@@ -108,7 +108,7 @@ def expire_leases_and_pauses() -> None:
     """What would happen later by itself, and what an operator does: push rejected gists again."""
     Person.objects.update(leased_until=None, next_attempt_at=None, next_push_at=None)
     Person.objects.filter(state__in=["gone", "conflict"]).update(attempted_at=None)  # They are checked once a day.
-    ApiPause.objects.all().delete()
+    end_pauses()
     GitHubIdField.objects.update(checked_at=None, create_started_at=None)
     Gist.objects.push_again()
     SyncRun.objects.update(heartbeat_at=timezone.now() - timedelta(hours=1))

@@ -1,16 +1,21 @@
 """Rate limits, daily budgets, outages and rejected tokens."""
 
 import time
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from django.db import connection
 from pytest_django import Settings
 
 from people.models import Gist, Person
+from sync.budget import Budget
+from sync.clients.errors import CapReachedError
 from sync.clients.rate_limit import Hit, Pause, RateLimiter, SlidingWindow
-from sync.models import ActivityDay
-from tests.conftest import Sync
-from tests.factories import create_person, create_run, track_people
+from sync.models import ApiState
+from tests.conftest import Sync, run_concurrently
+from tests.factories import create_gist, create_person, create_run, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 
 REFUSAL = '{"success": false, "error": "no"}'  # Pipedrive's own
@@ -258,7 +263,7 @@ def test_all_runs_share_the_daily_activities(
 
     second = sync()
     third = sync()
-    ActivityDay.objects.update(day=datetime.now(UTC).date() - timedelta(days=1))
+    ApiState.objects.update(activity_day=datetime.now(UTC).date() - timedelta(days=1))
     Gist.objects.update(push_started_at=datetime.now(UTC) - timedelta(days=1))
     next_day = sync()
 
@@ -275,7 +280,63 @@ def test_a_rejected_activity_is_not_counted_for_the_day(
 
     sync()
 
-    assert ActivityDay.objects.get().count == 0
+    assert ApiState.objects.get(api="Pipedrive").activity_count == 0
+
+
+# --- the activities of a day ---
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def budget_of_a_day(limit: int) -> Budget:
+    return Budget(lambda: NOON, per_day=limit)
+
+
+def count_today() -> int:
+    return ApiState.objects.get(api="Pipedrive", activity_day=NOON.date()).activity_count
+
+
+def test_parallel_runs_book_no_more_than_a_day_allows() -> None:
+    booked = []
+
+    def book() -> None:
+        with suppress(CapReachedError):
+            budget_of_a_day(3).book()
+            booked.append(1)
+
+    run_concurrently(book, 8)
+
+    assert (len(booked), count_today()) == (3, 3)
+
+
+def test_a_day_that_another_run_begins_at_the_same_time_keeps_its_count() -> None:
+    others = iter([budget_of_a_day(3)])
+
+    def begin(execute: Any, sql: str, *rest: Any) -> Any:
+        if "people_gist" in sql and (other := next(others, None)):
+            other.book()
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(begin):
+        budget_of_a_day(3).book()
+
+    assert count_today() == 2
+
+
+@pytest.mark.parametrize(("started_at", "expected"), [(NOON.replace(hour=0), 2), (NOON - timedelta(hours=13), 1)])
+def test_what_was_created_before_there_was_a_limit_counts(started_at: datetime, expected: int, ada: Person) -> None:
+    create_gist(ada, push_state="pushed", push_started_at=started_at)
+
+    budget_of_a_day(3).book()
+
+    assert count_today() == expected
+
+
+@pytest.mark.parametrize(("day", "is_free"), [(-1, True), (0, False), (1, False), (2, True), (4000, True)])
+def test_the_next_day_may_have_begun_elsewhere_but_no_later_one(day: int, is_free: bool) -> None:
+    ApiState.objects.create(api="Pipedrive", activity_day=NOON.date() + timedelta(days=day), activity_count=1)
+
+    with nullcontext() if is_free else pytest.raises(CapReachedError):
+        budget_of_a_day(1).book()
 
 
 def test_searches_of_both_kinds_keep_to_their_pace(

@@ -11,9 +11,9 @@ from rest_framework.test import APIClient
 
 from people.models import Gist, Person
 from sync import reconcile
-from sync.models import ApiPause, GitHubIdField
+from sync.models import GitHubIdField
 from tests.conftest import DuringRequest, Sync
-from tests.factories import create_person, lose_database, track, track_people
+from tests.factories import create_person, end_pauses, lose_database, track, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, reset, respond
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -122,29 +122,33 @@ def test_a_person_that_became_invisible_is_not_replaced(
     assert len(pipedrive.activities_of(linked)) == 2
 
 
+@pytest.mark.parametrize(("count", "total"), [(6, 7), (6, 29), (8, 8)])
 def test_many_deleted_persons_at_once_are_an_outage(
-    github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+    count: int, total: int, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
-    people = track_people(github, 8, gists=1)
+    people = track_people(github, total, gists=1)
     sync()
     links = dict(Person.objects.values_list("github_username", "pipedrive_id"))
     for person in people:
         github.publish(person.github_username, "Second")
-    for person_id in list(pipedrive.persons):
-        pipedrive.delete_person(person_id)
+    for person in people[:count]:
+        pipedrive.delete_person(link_of(person.github_username) or 0)
 
     summary = sync()
 
     assert summary.code == 3
-    assert "persons of 8 of 8 people as deleted" in summary.json["problems"][-1]
+    assert f"persons of {count} of {total} people as deleted" in summary.json["problems"][-1]
     assert dict(Person.objects.values_list("github_username", "pipedrive_id")) == links
     assert set(Person.objects.values_list("push_failures", flat=True)) == {0}
 
 
-def test_a_few_deleted_persons_are_replaced(github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync) -> None:
-    people = track_people(github, 4, gists=1)
+@pytest.mark.parametrize(("count", "total"), [(2, 4), (5, 7), (6, 30)])
+def test_five_deleted_persons_or_a_fifth_are_replaced(
+    count: int, total: int, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    people = track_people(github, total, gists=1)
     sync()
-    lost = [link_of("person-0"), link_of("person-1")]
+    lost = [link_of(person.github_username) for person in people[:count]]
     for person in people:
         github.publish(person.github_username, "Second")
     for person_id in lost:
@@ -153,7 +157,7 @@ def test_a_few_deleted_persons_are_replaced(github: GitHubStandIn, pipedrive: Pi
     summary = sync()
 
     assert summary.code == 0, summary
-    assert {link_of("person-0"), link_of("person-1")}.isdisjoint(lost)
+    assert {link_of(person.github_username) for person in people[:count]}.isdisjoint(lost)
     assert Counter(pipedrive.gist_ids()) == Counter(Gist.objects.values_list("github_id", flat=True))
 
 
@@ -366,7 +370,7 @@ def test_an_activity_without_a_person_at_the_end_of_the_daily_counter_is_not_mad
     state = Gist.objects.latest("id").push_state
     pipedrive.daily_requests_left = pipedrive.files_under = None
     pipedrive.files_under = 0
-    ApiPause.objects.all().delete()
+    end_pauses()
     for _ in range(2):
         sync()
 

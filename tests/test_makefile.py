@@ -168,11 +168,11 @@ def test_the_commit_hooks_run_the_linters_of_make_lint() -> None:
 def test_make_lint_runs_every_linter() -> None:
     plan = subprocess.run(["make", "-n", "lint"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
-    for program in (
-        *("ruff check", "ruff format --check", "mypy", "makemigrations --check", "redocly lint", "spectral lint"),
-        *("hadolint", "shellcheck", "yamllint", "actionlint", "zizmor", "lint_deploy.sh"),
-    ):
-        assert f"{program} " in plan or f"{program}\n" in plan, program
+    programs = [
+        "ruff check", "ruff format --check", "mypy", "makemigrations --check", "redocly lint", "spectral lint",
+        "hadolint", "shellcheck", "yamllint", "actionlint", "zizmor", "lint_deploy.sh",
+    ]  # fmt: skip
+    assert [program for program in programs if not re.search(rf"{program}\s", plan)] == []
 
 
 @pytest.mark.parametrize("hook", HOOKS, ids=lambda hook: hook["id"])

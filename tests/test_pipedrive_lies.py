@@ -10,9 +10,8 @@ import pytest
 from django.utils import timezone
 
 from people.models import Gist, Person
-from sync.models import ApiPause
 from tests.conftest import Sync
-from tests.factories import create_person, lose_database, track_people
+from tests.factories import create_person, end_pauses, lose_database, track_people
 from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, respond
 from tests.standins.faults import cut_body, reset
 from tests.standins.wire import RecordedRequest
@@ -182,7 +181,7 @@ def test_after_a_lie_and_the_truth_everything_is_as_without_the_lie(
     rejected = Gist.objects.filter(push_state="rejected").count()
     sent = [request for request in pipedrive.requests[requests:] if re.search(CALLS[call], url_of(request))]
     pipedrive.heal()
-    ApiPause.objects.all().delete()  # The block is over.
+    end_pauses()
     for _ in range(3):
         after = sync()
         if not after.json["problems"] and not Gist.objects.unfinished().exists():

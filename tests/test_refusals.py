@@ -8,7 +8,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from people.models import Gist, Person
-from sync.models import ApiPause, PushAttempt
+from sync.models import ApiState, PushAttempt
 from tests.conftest import DuringRequest, Sync
 from tests.factories import create_run, track, track_people
 from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, reset, respond
@@ -268,12 +268,14 @@ def test_a_block_stops_this_run_and_the_next_ones_until_it_is_over(
     assert (sent, len(pipedrive.requests)) == (1, 1)
     assert (first.code, second.code, states()) == (0, 0, {"pending"})
     assert "Cloudflare blocks this token" in second.json["problems"][0]
-    left = ApiPause.objects.get().until - timezone.now()
+    until = ApiState.objects.get(api="Pipedrive").paused_until
+    assert until
+    left = until - timezone.now()
     expected = timedelta(minutes=30 if block == "json" else 15)
     assert expected - timedelta(minutes=2) <= left <= expected
 
     pipedrive.heal()
-    ApiPause.objects.update(until=timezone.now() - timedelta(seconds=1))
+    ApiState.objects.update(paused_until=timezone.now() - timedelta(seconds=1))
     assert sync().code == 0
     assert states() == {"pushed"}
 
@@ -297,7 +299,7 @@ def test_an_absurd_pause_is_a_mistake(
     github.publish("ada")
     pipedrive.fail("", BLOCKS["json"])
     sync()
-    ApiPause.objects.update(until=timezone.now() + timedelta(days=4000))
+    ApiState.objects.update(paused_until=timezone.now() + timedelta(days=4000))
 
     assert sync().counts["gists_pushed"] == 1
 

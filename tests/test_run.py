@@ -8,6 +8,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
@@ -104,7 +105,7 @@ def test_a_run_without_rate_limit_headers_replaces_all_but_the_last_rate_limit(c
         "stopped": "the rate limit",
         "resets_at": "2026-11-27T12:00Z",
     }
-    ApiState.objects.create(api="GitHub", run_id=1, called_at=timezone.now(), limit=limit)
+    ApiState.objects.create(api="GitHub", run_id=1, limit=limit)
     context.github.api.request_count = 5
     context.github.api.circuit.error = OutageError("GitHub failed 5 times in a row")
 
@@ -117,6 +118,24 @@ def test_a_run_without_rate_limit_headers_replaces_all_but_the_last_rate_limit(c
         "stopped": "GitHub failed 5 times in a row",
         "resets_at": None,
     }
+
+
+def test_the_end_of_a_run_keeps_the_count_and_the_pause_that_others_write(context: RunContext, db: None) -> None:
+    ApiState.objects.create(api="Pipedrive")
+    now = timezone.now()
+    counted = {"activity_day": now.date(), "activity_count": 7, "paused_until": now, "pause_reason": "blocked"}
+    others = iter([ApiState.objects.filter(api="Pipedrive")])
+
+    def write_first(execute: Any, sql: str, *rest: Any) -> Any:
+        if sql.startswith("UPDATE") and (other := next(others, None)) is not None:
+            other.update(**counted)
+        return execute(sql, *rest)
+
+    context.pipedrive.api.request_count = 5
+    with connection.execute_wrapper(write_first):
+        store_api_states(create_run(), context)
+
+    assert ApiState.objects.get(**counted).limit["requests"] == 5
 
 
 def create_lane(context: RunContext, name: str = "poll", *, max_waiting: int = 8) -> Lane:

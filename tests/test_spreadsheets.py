@@ -16,9 +16,9 @@ from tests.factories import create_person
 RUN = re.compile(rf"[\s\"]*[{FORMULA}]")
 CELLS = st.text(alphabet="=+-@＝＋－＠−;,|\t\r\n\"' a1", max_size=12)
 NAMES = [
-    *("=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", " =1", "＝1", "－1", "＠x", "\ufeff=1", "\u00a0=1"),
-    *("a;=1", "a; =1", "a\t=1", 'a";=1', 'a;"=1', "a\n=1", "a\r\n@x", "a,=1", "a;;=1", "a;'=1", "';=1", "a;\u00a0＝1"),
-]
+    "=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", " =1", "＝1", "－1", "＠x", "\ufeff=1", "\u00a0=1",
+    "a;=1", "a; =1", "a\t=1", 'a";=1', 'a;"=1', "a\n=1", "a\r\n@x", "a,=1", "a;;=1", "a;'=1", "';=1", "a;\u00a0＝1",
+]  # fmt: skip
 
 
 def read(text: str, separator: str) -> list[str]:

@@ -19,9 +19,9 @@ pytestmark = pytest.mark.django_db
 OURS = ("people", "sync")
 PAGES = [model._meta for model in admin.site._registry if model._meta.app_label in OURS]
 BUTTONS = [
-    *('name="_save', 'name="_continue"', 'name="_addanother"', "addlink", "deletelink", "changelink"),
-    *('name="action"', 'name="_selected_action"', "related-widget-wrapper-link"),
-]
+    'name="_save', 'name="_continue"', 'name="_addanother"', "addlink", "deletelink", "changelink",
+    'name="action"', 'name="_selected_action"', "related-widget-wrapper-link",
+]  # fmt: skip
 
 
 def migrate() -> None:

@@ -44,7 +44,8 @@ class StatusCollector(Collector):
             to_timestamp(successful.finished_at if successful else None),
         )
         yield gauge("last_run_duration_seconds", "how long the last run took", duration_seconds(last))
-        yield gauge("healthy", "0 if people or gists wait too long, or a token was refused", float(self._is_healthy()))
+        is_healthy = self.status.health.state != HealthState.UNHEALTHY
+        yield gauge("healthy", "0 if people or gists wait too long, or a token was refused", float(is_healthy))
         problems = {problem.code for problem in self.status.health.problems}
         yield gauge_by("problem", "code", "1 for each problem", {code: float(code in problems) for code in Code})
         yield gauge_by("runs", "outcome", "runs of the last 90 days", counts.runs)
@@ -72,9 +73,6 @@ class StatusCollector(Collector):
             if key.expiry_date:
                 family.add_metric([key.consumer.name, key.prefix], key.expiry_date.timestamp())
         return family
-
-    def _is_healthy(self) -> bool:
-        return self.status.health.state != HealthState.UNHEALTHY
 
     def _age(self, moment: datetime | None) -> float:
         return (self.status.now - moment).total_seconds() if moment else 0.0

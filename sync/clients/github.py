@@ -175,7 +175,11 @@ class GitHubClient:
 
         NotFoundError if the account does not exist any more. InvalidResponseError if it is another account.
         """
-        return _check_id(self.api.get(f"/user/{account_id}"), account_id)
+        response = self.api.get(f"/user/{account_id}")
+        account = response.parse(ACCOUNT)
+        if account.id != account_id:
+            raise InvalidResponseError(f"{response.call} returned another account, with the id {account.id}")
+        return account
 
     def check_service(self) -> None:
         """A control: ask for something that exists, the token's own account or GitHub's placeholder account.
@@ -340,13 +344,6 @@ def _small_page_url(url: str) -> str:
 
 def _seconds_until(reset: float | None, response: Response) -> float:
     return max(reset - server_time(response.headers), 0) + 1 if reset is not None else MAX_PAUSE
-
-
-def _check_id(response: Response, account_id: int) -> Account:
-    account = response.parse(ACCOUNT)
-    if account.id != account_id:
-        raise InvalidResponseError(f"{response.call} returned another account, with the id {account.id}")
-    return account
 
 
 def _next_url(link: str, url: str) -> str:

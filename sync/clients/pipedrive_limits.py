@@ -4,13 +4,13 @@ Source: https://pipedrive.readme.io/docs/core-api-concepts-rate-limiting - the r
 """
 
 import json
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sync.clients.rate_limit import Pause, parse_number, server_time
 from sync.clients.transport import Response
 
 BLOCKED_PAUSE = 900.0  # seconds without requests after a block by Cloudflare that names no time
+DAY = 24 * 3600.0  # seconds
 DAILY_PAUSE = 3600.0  # seconds until it is tried again whether the daily budget was reset
 
 
@@ -42,7 +42,7 @@ def find_long_pause(response: Response) -> Pause | None:
     if response.status in (403, 429) and not is_own(response):
         return Pause(_block_seconds(response), True, "Cloudflare blocks this token for a while", max_wait=0)
     if response.method != "GET" and parse_number(response.headers, "x-daily-requests-left") == 0:
-        seconds = _seconds_to_midnight(server_time(response.headers))
+        seconds = DAY - server_time(response.headers) % DAY  # until midnight in UTC
         reason = "the daily number of POST and PUT requests of this token is used up"
         return Pause(seconds, response.status == 429, reason, max_wait=0)
     return None
@@ -66,10 +66,3 @@ def _block_seconds(response: Response) -> float:
     body = json_object(response) or {}
     named = parse_number({"retry_after": str(body.get("retry_after"))}, "retry_after")
     return named or parse_number(response.headers, "retry-after") or BLOCKED_PAUSE
-
-
-def _seconds_to_midnight(epoch: float) -> float:
-    """Until the next midnight in UTC."""
-    now = datetime.fromtimestamp(epoch, UTC)
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
-    return (midnight - now).total_seconds()

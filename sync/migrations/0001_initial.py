@@ -13,14 +13,6 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name="ActivityDay",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("day", models.DateField(unique=True)),
-                ("count", models.PositiveIntegerField(default=0)),
-            ],
-        ),
-        migrations.CreateModel(
             name="Alarm",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -39,22 +31,11 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="ApiPause",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("api", models.CharField(max_length=20, unique=True)),
-                ("scope", models.CharField(max_length=64)),
-                ("until", models.DateTimeField()),
-                ("reason", models.CharField(max_length=200)),
-            ],
-        ),
-        migrations.CreateModel(
             name="ApiState",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("api", models.CharField(max_length=20, unique=True)),
-                ("run_id", models.PositiveBigIntegerField()),
-                ("called_at", models.DateTimeField(help_text="when that run ended")),
+                ("run_id", models.PositiveBigIntegerField(help_text="the last run that called it", null=True)),
                 (
                     "problem",
                     models.CharField(
@@ -86,6 +67,14 @@ class Migration(migrations.Migration):
                     "notice",
                     models.CharField(blank=True, help_text="what the API announces about its version", max_length=500),
                 ),
+                ("paused_until", models.DateTimeField(null=True)),
+                (
+                    "pause_scope",
+                    models.CharField(blank=True, help_text="stands for the address and the token", max_length=64),
+                ),
+                ("pause_reason", models.CharField(blank=True, max_length=200)),
+                ("activity_day", models.DateField(null=True)),
+                ("activity_count", models.PositiveIntegerField(default=0)),
             ],
         ),
         migrations.CreateModel(

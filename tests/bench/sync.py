@@ -143,9 +143,9 @@ class Bench:
     def prepare(self, people: int, gists: int, latencies: tuple[float, float] = (0.0, 0.0)) -> dict[str, int]:
         """Empty stand-ins and database, then that many accounts. Returns their ids by login."""
         from people.models import Gist, Person
-        from sync.models import ActivityDay, SyncRun
+        from sync.models import ApiState, SyncRun
 
-        for model in (Gist, Person, SyncRun, ActivityDay):
+        for model in (Gist, Person, SyncRun, ApiState):
             model.objects.all().delete()
         self.remote.call(reset, latencies)
         return dict(self.remote.call(add_accounts, people, gists))

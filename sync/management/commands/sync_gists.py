@@ -27,8 +27,7 @@ from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import PipedriveClient
 from sync.clients.transport import Timing
 from sync.context import Options, RunContext
-from sync.cost import estimate_costs
-from sync.dry_run import forecast_run
+from sync.dry_run import estimate_costs, forecast_run
 from sync.models import ROUND_TRIGGERS, SyncRun
 from sync.ping import ping
 from sync.preconditions import find_setting_problem, format_token_warning
@@ -46,12 +45,12 @@ EXIT_CODES = {Outcome.MISCONFIGURED: EX_CONFIG, Outcome.FAILED: EX_FAILED}
 class Command(GisttrackerCommand):
     help = "Poll GitHub for new gists of the tracked people and create one Pipedrive activity for each."
     reads = (
-        *("GITHUB_TOKEN", "GITHUB_API_URL", "GITHUB_REQUESTS_PER_MINUTE"),
-        *("PIPEDRIVE_TOKEN", "PIPEDRIVE_API_URL", "PIPEDRIVE_ACTIVITY_TYPE", "PIPEDRIVE_ACTIVITY_DONE"),
-        *("PIPEDRIVE_DAILY_ACTIVITIES", "PIPEDRIVE_ACTIVITY_OWNER", "PIPEDRIVE_GITHUB_FIELD"),
-        *("BACKFILL", "PUSH_EDITS"),
-        *("SYNC_INTERVAL_MINUTES", "PING_URL", "NOTIFY_URL", "ENVIRONMENT_NAME", "ALLOW_INSECURE"),
-    )
+        "GITHUB_TOKEN", "GITHUB_API_URL", "GITHUB_REQUESTS_PER_MINUTE",
+        "PIPEDRIVE_TOKEN", "PIPEDRIVE_API_URL", "PIPEDRIVE_ACTIVITY_TYPE", "PIPEDRIVE_ACTIVITY_DONE",
+        "PIPEDRIVE_DAILY_ACTIVITIES", "PIPEDRIVE_ACTIVITY_OWNER", "PIPEDRIVE_GITHUB_FIELD",
+        "BACKFILL", "PUSH_EDITS",
+        "SYNC_INTERVAL_MINUTES", "PING_URL", "NOTIFY_URL", "ENVIRONMENT_NAME", "ALLOW_INSECURE",
+    )  # fmt: skip
     exit_codes = {
         0: (
             "succeeded; also if single people are in trouble (they are listed by reason), if rate limits or its own "
