@@ -14,6 +14,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from gisttracker import __version__
+from gisttracker.database import retried
 from sync.claims import Clock
 from sync.clients import webhook
 from sync.health import judge
@@ -31,13 +32,14 @@ MAX_TEXT = 3000  # characters; Slack shows up to 4,000
 def report_health(clock: Clock) -> None:
     """Update the alarms and send what is new. Whatever goes wrong is logged: it must not fail the run."""
     try:
-        update_alarms(judge(clock()), clock())
+        update_alarms(retried(judge)(clock()), clock())
         if settings.NOTIFY_URL:
             send_notifications(clock)
     except Exception:
         log.exception("The health could not be reported")
 
 
+@retried
 def update_alarms(health: Health, now: datetime) -> None:
     """Raise the alarms of new problems, and resolve those of problems that are over."""
     for problem in health.problems:

@@ -59,23 +59,19 @@ class RestoreCheck:
             self._evidence.check_all(read.ids, [number for number in known if number >= read.oldest])
             unknown = _without_forgotten(_without_pushed(read.found), read.owners)
             if unknown or read.has_too_many:
-                compare_again(Person.objects.all())  # Before the rows that show how new the database is.
+                retried(compare_again)(Person.objects.all())  # Before the rows that show how new the database is.
                 self.has_compared = True
                 _store(unknown)
                 if newest_known:
                     self._report(len(unknown), has_too_many=read.has_too_many)
-            self._has_found = FoundActivity.objects.exists()
+            self._has_found = retried(FoundActivity.objects.exists)()
             self.is_done = True
 
     def match(self, person: Person, gists: list[Gist], claims: Claims) -> None:
         """Those of these pending gists that have an activity become pushed."""
         if not self._has_found:
             return
-        found = dict(
-            FoundActivity.objects.filter(gist_id__in=[gist.github_id for gist in gists]).values_list(
-                "gist_id", "activity_id"
-            )
-        )
+        found = _find_activities(gists)
         for gist in gists:
             if gist.github_id in found and gist.push_state == State.PENDING:
                 activity_id = found[gist.github_id]
@@ -136,6 +132,12 @@ def _without_forgotten(activities: dict[str, int], owners: dict[str, str]) -> di
         for gist_id, activity_id in activities.items()
         if login_key(owners[gist_id]) not in suppressed
     }
+
+
+@retried
+def _find_activities(gists: list[Gist]) -> dict[str, int]:
+    rows = FoundActivity.objects.filter(gist_id__in=[gist.github_id for gist in gists])
+    return dict(rows.values_list("gist_id", "activity_id"))
 
 
 @retried

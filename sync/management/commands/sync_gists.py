@@ -118,7 +118,7 @@ class Command(GisttrackerCommand):
         logins = self._check_logins(options["person"])
         due = self._due(logins, options["requested"], clock)
         if not settings.GITHUB_TOKEN:
-            log.warning("%s", format_token_warning(Person.objects.filter(due)))
+            log.warning("%s", retried(format_token_warning)(Person.objects.filter(due)))
         github = GitHubClient(
             settings.GITHUB_API_URL,
             settings.GITHUB_TOKEN,
@@ -130,7 +130,7 @@ class Command(GisttrackerCommand):
         signals.begin()
         if options["dry_run"]:
             self._dry_run(due, github, options)
-        elif options["requested"] and not Person.objects.filter(due | self._interrupted(clock)).exists():
+        elif options["requested"] and not retried(Person.objects.filter(due | self._interrupted(clock)).exists)():
             self._print_nothing_to_do(options["json"])  # Usual every few minutes; such a run gets no row.
             report_health(clock)
         else:
@@ -142,7 +142,7 @@ class Command(GisttrackerCommand):
                 timing=self.timing,
             )
             context = RunContext(build_options(logins, options), github, pipedrive, clock, stopping)
-            self._run(context, trigger, Person.objects.filter(due).count(), options)
+            self._run(context, trigger, retried(Person.objects.filter(due).count)(), options)
 
     @staticmethod
     def _refuse_to_start(trigger: str, problem: str) -> NoReturn:
@@ -160,7 +160,7 @@ class Command(GisttrackerCommand):
     def _check_logins(given: list[str]) -> tuple[str, ...]:
         logins = []
         for name in given:
-            person = Person.objects.named(name).first()
+            person = retried(Person.objects.named(name).first)()
             if person is None:
                 raise CommandError(f"--person {name}: this login is not tracked.", returncode=2)
             if person.state == Person.State.PAUSED:
