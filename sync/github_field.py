@@ -48,7 +48,7 @@ class GitHubField:
     def get_key(self) -> str:
         """The field's key; empty if there is none. Raises RetryNextRunError if that cannot be known now."""
         if self._wanted == OFF:
-            _clear_problem()
+            _update(problem="")
             return ""
         with self._lock:  # The other threads wait for the result.
             if self._key is None:
@@ -95,10 +95,10 @@ class GitHubField:
             self._context.summary.problem(f"Whether the field {NAME!r} was created is checked later: {error}")
             return ""
         except RejectedError as error:
-            _release_creation()
+            _update(create_started_at=None)
             return self._do_without(f"Pipedrive allows no further field: {error}")
         except (CircuitOpenError, NotSentError, RunStoppedError) as error:
-            _release_creation()
+            _update(create_started_at=None)
             if not isinstance(error, NotSentError):
                 raise
             self._context.summary.problem(f"The field {NAME!r} could not be created: {error}")
@@ -106,7 +106,7 @@ class GitHubField:
         return _store_key(field.field_code, now)
 
     def _do_without(self, reason: str) -> str:
-        _store_problem(reason[:500], self._context.clock())
+        _update(problem=reason[:500], checked_at=self._context.clock())
         return ""
 
 
@@ -116,28 +116,16 @@ def _get_row() -> GitHubIdField:
 
 
 @retried
-def _store_key(key: str, now: datetime) -> str:
-    columns = {"key": key, "problem": "", "checked_at": now, "create_started_at": None}
+def _update(**columns: object) -> None:
     GitHubIdField.objects.filter(pk=1).update(**columns)
+
+
+def _store_key(key: str, now: datetime) -> str:
+    _update(key=key, problem="", checked_at=now, create_started_at=None)
     return key
-
-
-@retried
-def _store_problem(problem: str, now: datetime) -> None:
-    GitHubIdField.objects.filter(pk=1).update(problem=problem, checked_at=now)
-
-
-@retried
-def _clear_problem() -> None:
-    GitHubIdField.objects.exclude(problem="").update(problem="")
 
 
 @retried
 def _claim_creation(now: datetime) -> bool:
     free = Q(create_started_at=None) | Q(create_started_at__lt=now - CREATE_TIMEOUT)
     return bool(GitHubIdField.objects.filter(free, pk=1, key="").update(create_started_at=now))
-
-
-@retried
-def _release_creation() -> None:
-    GitHubIdField.objects.filter(pk=1).update(create_started_at=None)

@@ -36,7 +36,7 @@ class Chart:
     summary: str  # what the chart shows, in a sentence
     bars: list[Bar]
     header: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
     first: str  # labels below the first and the last column
     last: str
     line: str = ""
@@ -50,13 +50,12 @@ def chart_runs() -> Chart:
     pushed = [run.counts.get("gists_pushed") or 0 for run in runs]
     failed = [_count_failed(run) for run in runs]
     minutes = [((run.finished_at or run.heartbeat_at) - run.started_at).total_seconds() / 60 for run in runs]
-    names = [format_time(run.started_at) for run in runs]
-    outcomes = [run.get_outcome_display().lower() for run in runs]
     highest = max([*pushed, *failed, 1])
-    titles = [
-        f"{name}: {outcome}, {new} pushed, {bad} failed, {duration:.1f} min"
-        for name, outcome, new, bad, duration in zip(names, outcomes, pushed, failed, minutes, strict=True)
+    rows = [
+        (format_time(run.started_at), run.get_outcome_display().lower(), str(new), str(bad), f"{duration:.1f}")
+        for run, new, bad, duration in zip(runs, pushed, failed, minutes, strict=True)
     ]
+    titles = ["{}: {}, {} pushed, {} failed, {} min".format(*row) for row in rows]
     return Chart(
         "The last 30 runs for all people",
         f"In one run at most: {max(pushed, default=0)} pushed, {max(failed, default=0)} failed, "
@@ -66,12 +65,9 @@ def chart_runs() -> Chart:
             *_draw_bars(failed, highest, "failed", titles, part=1, parts=2),
         ],
         ("Started", "Outcome", "Pushed", "Failed", "Minutes"),
-        [
-            (name, outcome, str(new), str(bad), f"{duration:.1f}")
-            for name, outcome, new, bad, duration in zip(names, outcomes, pushed, failed, minutes, strict=True)
-        ],
-        names[0] if names else "",
-        names[-1] if names else "",
+        rows,
+        rows[0][0] if rows else "",
+        rows[-1][0] if rows else "",
         _draw_line(minutes),
     )
 
