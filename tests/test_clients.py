@@ -28,6 +28,7 @@ from sync.clients.errors import (
 from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import PipedriveClient
 from sync.clients.pipedrive_records import NewActivity
+from sync.clients.session import new_session
 from sync.clients.transport import Timing
 
 GITHUB = "https://api.github.test"
@@ -380,3 +381,135 @@ def test_a_base_url_may_have_a_path(http: requests_mock.Mocker) -> None:
     http.get("https://ghe.test/api/v3/users/ada", json={"id": 1, "login": "ada"})
 
     assert GitHubClient("https://ghe.test/api/v3/", "x").get_account("ada").id == 1
+
+
+# --- both sides of each limit, twins, and waits ---
+class Waits(threading.Event):
+    """Notes how long the client waits, and never waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.seconds.append(timeout or 0.0)
+        return False
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_each_kind_of_redirect_is_followed(status: int, http: requests_mock.Mocker, github: GitHubClient) -> None:
+    http.get(f"{GITHUB}/users/ada", status_code=status, headers={"location": "/users/countess"})
+    http.get(f"{GITHUB}/users/countess", json={"id": 7, "login": "countess"})
+
+    assert github.get_account("ada").login == "countess"
+
+
+@pytest.mark.parametrize(("number", "is_read"), [(2, True), (3, False)])
+def test_redirects_are_followed_up_to_a_number(
+    number: int, is_read: bool, http: requests_mock.Mocker, github: GitHubClient
+) -> None:
+    for step in range(number):
+        http.get(f"{GITHUB}/users/{step or 'ada'}", status_code=302, headers={"location": f"/users/{step + 1}"})
+    http.get(f"{GITHUB}/users/{number}", json={"id": 7, "login": "ada"})
+
+    if is_read:
+        assert github.get_account("ada").id == 7
+    else:
+        with pytest.raises(InvalidResponseError, match="redirects in a loop"):
+            github.get_account("ada")
+
+
+@pytest.mark.parametrize(("extra", "is_read"), [(0, True), (1, False)])
+def test_a_body_is_read_up_to_a_size(
+    extra: int, is_read: bool, http: requests_mock.Mocker, github: GitHubClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = b'{"id": 7, "login": "ada"}'
+    monkeypatch.setattr("sync.clients.transport.MAX_BODY_BYTES", len(body))
+    http.get(f"{GITHUB}/users/ada", content=body + b" " * extra)
+
+    if is_read:
+        assert github.get_account("ada").id == 7
+    else:
+        with pytest.raises(InvalidResponseError, match="returned more than"):
+            github.get_account("ada")
+
+
+def test_a_retry_waits_longer_each_time(http: requests_mock.Mocker) -> None:
+    waits = Waits()
+    client = GitHubClient(GITHUB, "x", timing=Timing(retry=1.0), stopping=waits)
+    http.get(f"{GITHUB}/users/ada", status_code=500)
+
+    with pytest.raises(RepeatedServerError):
+        client.get_account("ada")
+
+    retries = [seconds for seconds in waits.seconds if seconds >= 1]
+    assert [1 <= retries[0] < 2, 2 <= retries[1] < 4, 4 <= retries[2] < 8] == [True] * 3
+    assert len(retries) == 3
+
+
+def test_a_pause_that_an_api_orders_is_waited_out(http: requests_mock.Mocker) -> None:
+    waits = Waits()
+    client = GitHubClient(GITHUB, "x", timing=NO_WAITS, stopping=waits)
+    http.get(
+        f"{GITHUB}/users/ada",
+        [{"status_code": 429, "headers": {"retry-after": "0.2"}}, {"json": {"id": 7, "login": "ada"}}],
+    )
+
+    assert client.get_account("ada").id == 7
+    assert max(waits.seconds) > 0.1
+
+
+OUTAGES: dict[str, dict[str, Any]] = {
+    "500": {"status_code": 500},
+    "502": {"status_code": 502, "text": "<html>"},
+    "refused": {"exc": requests.exceptions.ConnectionError},
+    "connect timeout": {"exc": requests.exceptions.ConnectTimeout},
+    "read timeout": {"exc": requests.exceptions.ReadTimeout},
+}
+
+
+@pytest.mark.parametrize("kind", OUTAGES)
+def test_each_kind_of_outage_opens_the_circuit(kind: str, http: requests_mock.Mocker, github: GitHubClient) -> None:
+    http.get(requests_mock.ANY, **OUTAGES[kind])
+
+    for name in ("ada", "ben"):
+        with pytest.raises((OutageError, RetryNextRunError)):
+            github.get_account(name)
+
+    assert isinstance(github.api.circuit.error, OutageError)
+
+
+@pytest.mark.parametrize("kind", OUTAGES)
+def test_four_failures_and_a_success_open_no_circuit(
+    kind: str, http: requests_mock.Mocker, github: GitHubClient
+) -> None:
+    http.get(f"{GITHUB}/users/ada", **OUTAGES[kind])
+    http.get(f"{GITHUB}/users/ben", json={"id": 8, "login": "ben"})
+    http.get(f"{GITHUB}/user", **OUTAGES[kind])
+
+    for _ in range(3):
+        with pytest.raises(RetryNextRunError):
+            github.get_account("ada")  # four tries
+        github.get_account("ben")
+
+    assert github.api.circuit.error is None
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, True),
+        ({"REQUESTS_CA_BUNDLE": "/a.pem"}, "/a.pem"),
+        ({"CURL_CA_BUNDLE": "/b.pem"}, "/b.pem"),
+        ({"REQUESTS_CA_BUNDLE": "/a.pem", "CURL_CA_BUNDLE": "/b.pem"}, "/a.pem"),
+    ],
+)
+def test_the_certificates_of_the_environment_are_trusted(
+    variables: dict[str, str], expected: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    assert new_session(GITHUB, {}, 1).verify == expected

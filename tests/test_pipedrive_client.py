@@ -315,3 +315,52 @@ def test_responses_of_another_service_name_the_setting(
 
     assert errors == [InvalidResponseError, InvalidResponseError, ConfigurationError, ConfigurationError]
     assert http.call_count == 3
+
+
+# --- the second page ---
+PAGED: dict[str, tuple[str, Callable[[PipedriveClient], list[int]]]] = {
+    "activities of a person": (ACTIVITIES, lambda client: [row.id for row in client.iter_newest_activities(7)]),
+    "last activities": (ACTIVITIES, lambda client: [row.id for row in client.iter_last_activities()]),
+    "newest persons": (PERSONS, lambda client: [row.id for row in client.iter_newest_persons()]),
+}
+
+
+@pytest.mark.parametrize("name", PAGED)
+def test_the_second_page_is_requested_with_the_cursor_and_the_same_query(
+    name: str, http: requests_mock.Mocker, client: PipedriveClient
+) -> None:
+    url, read = PAGED[name]
+    pages = [own([{"id": 3}, {"id": 2}], additional_data={"next_cursor": "c2"}), own([{"id": 1}])]
+    http.get(url, [{"json": page} for page in pages])
+
+    assert read(client) == [3, 2, 1]
+
+    first, second = (request.qs for request in http.request_history)
+    assert second == {**first, "cursor": ["c2"]}
+
+
+@pytest.mark.parametrize("name", PAGED)
+def test_a_refusal_with_status_200_is_no_empty_list(
+    name: str, http: requests_mock.Mocker, client: PipedriveClient
+) -> None:
+    url, read = PAGED[name]
+    http.get(url, json={"success": False, "error": "try later", "data": []})
+
+    with pytest.raises(RejectedError, match="try later"):
+        read(client)
+
+
+@pytest.mark.parametrize(("extra", "is_read"), [(0, True), (1, False)])
+def test_a_list_is_read_up_to_a_number_of_pages(
+    extra: int, is_read: bool, http: requests_mock.Mocker, client: PipedriveClient
+) -> None:
+    count = MAX_PAGES + 1 + extra
+    cursors = [{"next_cursor": f"c{number}"} for number in range(1, count)]
+    pages = [own([{"id": count - number}], additional_data=cursor) for number, cursor in enumerate([*cursors, None])]
+    http.get(PERSONS, [{"json": page} for page in pages])
+
+    if is_read:
+        assert len(list(client.iter_newest_persons())) == count
+    else:
+        with pytest.raises(InvalidResponseError, match="do not end"):
+            list(client.iter_newest_persons())
