@@ -1,6 +1,9 @@
 """Failures and crashes at the worst moment: every gist still becomes exactly one activity."""
 
+from datetime import timedelta
+
 import pytest
+from django.utils import timezone
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
@@ -52,15 +55,20 @@ def test_a_pipedrive_person_whose_response_was_lost_is_reconciled(
 def test_an_unknown_outcome_is_not_resolved_before_the_settle_delay(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, configured: Settings
 ) -> None:
-    configured.SETTLE_SECONDS = 3600
+    configured.SETTLE_SECONDS = 120
     github.publish("ada")
     pipedrive.fail("create_activity", reset())
     sync()
 
-    sync()
+    states = []
+    for seconds in (0, 110, 130):
+        Gist.objects.update(push_started_at=timezone.now() - timedelta(seconds=seconds))
+        sync()
+        states.append(Gist.objects.get().push_state)
 
-    assert Gist.objects.get().push_state == "started"
-    assert len(pipedrive.requests_to("create_activity")) == 1
+    assert states[:2] == ["started", "started"]
+    assert states[2] == "pushed"
+    assert len(pipedrive.requests_to("create_activity")) == 2
 
 
 @pytest.mark.parametrize("after", [True, False], ids=["after processing", "before processing"])

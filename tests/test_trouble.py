@@ -10,7 +10,7 @@ from django.utils import timezone
 from people import tracking
 from people.models import Gist, Person
 from sync.claims import next_attempt
-from tests.conftest import Sync
+from tests.conftest import DuringRequest, Sync
 from tests.factories import create_person, track, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 from tests.standins.faults import cut_body
@@ -155,3 +155,119 @@ def test_the_trouble_of_a_push_is_kept_while_polls_succeed(
     assert (ada.failures, ada.push_failures, ada.last_error) == (0, 3, "")
     assert "403" in ada.push_error
     assert ada.next_push_at is not None
+
+
+# --- twice in a row, and over ---
+def test_a_trouble_keeps_its_beginning_and_ends_with_a_success(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
+    github.fail("gists", respond(502, "<html>"), times=20)
+    sync()
+    first = Person.objects.get()
+    sync("--person", "ada")
+    second = Person.objects.get()
+    github.heal()
+    summary = sync("--person", "ada")
+    ended = Person.objects.get()
+
+    assert (first.failures, second.failures, ended.failures) == (1, 2, 0)
+    assert first.failing_since == second.failing_since
+    assert (ended.failing_since, ended.last_error, ended.next_attempt_at) == (None, "", None)
+    assert (summary.code, summary.json["problems"], summary.json["people_in_trouble"]) == (0, [], {})
+
+
+def test_the_trouble_of_a_push_keeps_its_beginning_and_ends_with_a_success(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    github.publish("ada")
+    pipedrive.fail("search_persons", respond(403, '{"success": false, "error": "no"}'), times=100)
+    sync()
+    first = Person.objects.get()
+    sync("--person", "ada")
+    second = Person.objects.get()
+    pipedrive.heal()
+    sync("--person", "ada")
+    ended = Person.objects.get()
+
+    assert (first.push_failures, second.push_failures) == (1, 2)
+    assert first.push_failing_since == second.push_failing_since
+    assert (ended.push_failures, ended.push_failing_since, ended.push_error, ended.next_push_at) == (0, None, "", None)
+    assert Gist.objects.get().push_state == "pushed"
+
+
+@pytest.mark.parametrize(("failing", "code"), [(1, 0), (5, 0), (6, 3)])
+def test_unchanged_people_count_as_polled_when_others_fail(
+    failing: int, code: int, github: GitHubStandIn, sync: Sync
+) -> None:
+    track_people(github, 12)
+    sync()
+    for number in range(failing):
+        github.fail_always(f"/person-{number}/gists", respond(502, "<html>"))
+
+    assert sync().code == code
+
+
+def test_one_run_has_each_kind_of_result(github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync) -> None:
+    for login in ("ada", "ben", "cleo", "dora", "eve"):
+        track(github, login, gists=1)
+    sync()
+    github.publish("ada", "New")
+    github.rename("dora", "theodora")
+    github.delete_account("cleo")
+    github.fail_always("/eve/gists", respond(502, "<html>"))
+
+    summary = sync()
+
+    states = dict(Person.objects.values_list("github_username", "state"))
+    assert states == {"ada": "active", "ben": "active", "cleo": "gone", "theodora": "active", "eve": "active"}
+    assert (summary.counts["people_polled"], summary.counts["people_unchanged"], summary.counts["people_gone"]) == (
+        4,
+        1,
+        1,
+    )
+    assert summary.counts["gists_pushed"] == 1
+    assert list(summary.json["people_in_trouble"]) == ["@eve"]
+
+
+# --- a row that changes during the request ---
+def test_a_person_paused_during_the_poll_stays_paused(
+    ada: Person, github: GitHubStandIn, sync: Sync, during_request: DuringRequest
+) -> None:
+    github.publish("ada")
+    during_request(github, "gists", lambda: tracking.pause(Person.objects.all()))
+
+    sync()
+
+    assert Person.objects.get().state == "paused"
+
+
+def test_a_gist_skipped_before_its_push_is_not_pushed(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, during_request: DuringRequest
+) -> None:
+    github.publish("ada")
+    during_request(pipedrive, "create_person", lambda: Gist.objects.all().skip("Skipped by hand."))
+
+    sync()
+
+    assert (Gist.objects.get().push_state, pipedrive.activities) == ("skipped", {})
+
+
+def test_a_gist_skipped_during_its_push_is_pushed_once(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, during_request: DuringRequest
+) -> None:
+    github.publish("ada")
+    during_request(pipedrive, "create_activity", lambda: Gist.objects.all().skip("Skipped by hand."))
+
+    sync()
+    sync()
+
+    assert (Gist.objects.get().push_state, len(pipedrive.activities)) == ("pushed", 1)
+
+
+def test_a_person_deleted_during_the_poll_stays_deleted(
+    ada: Person, github: GitHubStandIn, sync: Sync, during_request: DuringRequest
+) -> None:
+    github.publish("ada")
+    during_request(github, "gists", lambda: Person.objects.all().delete())
+
+    assert sync().code == 0
+    assert not Person.objects.exists()
+    assert not Gist.objects.exists()
