@@ -1,7 +1,9 @@
 """Rate limits of consumers, and of the addresses of requests without a valid key."""
 
 import math
+import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,9 +13,7 @@ from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 
 from gisttracker.client_address import get_limited_address
-from gisttracker.database import retried_on_conflict
 from people.api.authentication import get_consumer, is_anonymous
-from people.models import RequestCount
 
 if TYPE_CHECKING:  # rest_framework.views imports the throttles, so importing it here would be a cycle.
     from rest_framework.views import APIView
@@ -36,14 +36,38 @@ class RateLimit:
         response["RateLimit"] = f'"{POLICY}";r={max(self.limit - self.count, 0)};t={self.resets_in}'
 
 
+class RequestCounts:
+    """The requests of each client in the present minute. Those of earlier minutes are dropped."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._minute = 0
+        self._counts: Counter[str] = Counter()
+
+    def hit(self, client: str) -> int:
+        """Count a request and return the client's count in this minute."""
+        with self._lock:
+            minute = int(time.time() // WINDOW_SECONDS)
+            if minute != self._minute:
+                self._minute, self._counts = minute, Counter()
+            self._counts[client] += 1
+            return self._counts[client]
+
+    def clear(self) -> None:
+        self._minute = 0
+
+
+request_counts = RequestCounts()  # of this web process
+
+
 class MinuteThrottle(BaseThrottle):
-    """A maximum number of requests per minute, counted in the database for all web processes together."""
+    """A maximum number of requests per minute. Each web process counts its own, so that no read begins with a write."""
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
         client, max_requests = self.get_client_and_limit(request)
         if not max_requests:
             return True
-        count = retried_on_conflict(RequestCount.hit)(client)
+        count = request_counts.hit(client)
         rate_limit = RateLimit(max_requests, count, math.ceil(self.wait()))
         setattr(request, "rate_limit", rate_limit)  # noqa: B010  # no attribute that the class declares
         return count <= max_requests

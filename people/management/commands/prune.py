@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from gisttracker.commands import GisttrackerCommand
-from people.models import RequestCount, SearchTerm
+from people.models import SearchTerm
 
 KEEP_LOGINS_FOR = timedelta(days=90)
 KEEP_ADMIN_LOG_FOR = timedelta(days=365)
@@ -20,8 +20,8 @@ BATCH_SIZE = 1000  # rows in one statement, so that no lock is kept for long
 
 class Command(GisttrackerCommand):
     help = (
-        "Delete expired sessions, old logs of logins and of the admin, and old request counts. "
-        " Index people that a search does not find. Run it once a day."
+        "Delete expired sessions, and old logs of logins and of the admin. "
+        "Index people that a search does not find. Run it once a day."
     )
     examples = ("",)
 
@@ -42,7 +42,6 @@ def find_old_rows() -> Iterator[tuple[str, QuerySet[Any]]]:
     ):
         yield name, model.objects.filter(attempt_time__lt=now - KEEP_LOGINS_FOR)
     yield "admin log", LogEntry.objects.filter(action_time__lt=now - KEEP_ADMIN_LOG_FOR)
-    yield "request counts", RequestCount.objects.filter(minute__lt=now.timestamp() // 60 - 1)
 
 
 def delete(rows: QuerySet[Any]) -> int:
