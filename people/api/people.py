@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
-from people import bulk, visits
+from people import bulk, search, visits
 from people.api import schema
 from people.api.authentication import get_consumer
 from people.api.base import (
@@ -28,7 +28,7 @@ from people.api.base import (
 )
 from people.api.errors import PersonAlreadyTrackedError
 from people.api.export import CsvRenderer, csv_response, is_csv_requested
-from people.api.filters import PersonFilter, PrefixSearch, QueryFilterBackend, StrictOrdering
+from people.api.filters import BoundedSearch, PersonFilter, QueryFilterBackend, StrictOrdering
 from people.api.pagination import Pagination
 from people.api.parsers import CsvParser, JsonParser
 from people.api.renderers import JsonRenderer
@@ -63,8 +63,9 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiV
     }
     serializer_class = PersonSerializer
     pagination_class = Pagination
-    filter_backends = [QueryFilterBackend, PrefixSearch, StrictOrdering]
+    filter_backends = [QueryFilterBackend, BoundedSearch, StrictOrdering]
     filterset_class = PersonFilter
+    search_fields = search.FIELDS
     ordering_fields = ["id", "github_username", "created_at", "polled_at"]
     ordering = ["-id"]
     lookup_field = "username"

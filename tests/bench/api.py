@@ -35,10 +35,6 @@ INSERT INTO people_person (github_username, username_key, github_id, name, email
     CONCAT('mail', i, '@example.com'), 'active', 'all', '', '', '', 0, 0, '', '', i + 1, NOW(6), NOW(6), NOW(6), '', 0,
     '', NOW(6), NOW(6) FROM n
 """
-SEARCH_TERMS = """
-INSERT INTO people_searchterm (person_id, term) SELECT id, username_key FROM people_person UNION ALL
-    SELECT id, email FROM people_person UNION ALL SELECT id, LOWER(SUBSTRING_INDEX(name, ' ', -1)) FROM people_person
-"""
 GISTS = """
 INSERT INTO people_gist (github_id, person_id, description, html_url, pull_url, truncated, files, github_created_at,
     github_updated_at, created_at, updated_at, push_state, push_attempts, push_error, activity_outdated)
@@ -146,9 +142,7 @@ def fill(environment: dict[str, str], people: int) -> None:
                 GISTS.format(numbers=NUMBERS.format(count=people), per_person=GISTS_PER_PERSON, number=number)
             )
             server.commit()
-        cursor.execute(SEARCH_TERMS)
-        server.commit()
-        cursor.execute("ANALYZE TABLE people_person, people_gist, people_searchterm")
+        cursor.execute("ANALYZE TABLE people_person, people_gist")
         print(f"{database}: {people} people, {people * GISTS_PER_PERSON} gists", file=sys.stderr, flush=True)
 
 
