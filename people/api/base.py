@@ -34,6 +34,8 @@ REVALIDATE = "private, no-cache"
 class ApiView(APIView):
     """Counts requests before rejecting them, so that keys cannot be guessed, or permissions probed, at high rates."""
 
+    rate_limit: RateLimit | None = None  # of this request, when it is counted
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         try:
             super().initial(request, *args, **kwargs)
@@ -64,9 +66,8 @@ class ApiView(APIView):
         if not response.has_header("Cache-Control"):
             may_be_stored = request.method in SAFE_METHODS and response.status_code == status.HTTP_200_OK
             response["Cache-Control"] = REVALIDATE if may_be_stored else NO_STORE
-        rate_limit: RateLimit | None = getattr(request, "rate_limit", None)
-        if rate_limit:
-            rate_limit.set_headers(response)
+        if self.rate_limit:
+            self.rate_limit.set_headers(response)
         return response
 
 
