@@ -18,7 +18,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from gisttracker.database import retried_on_conflict
 from gisttracker.texts import show
 from people.api.error_bounds import bound
 from people.api.renderers import JsonRenderer
@@ -42,13 +41,6 @@ class ApiView(APIView):
         except (AuthenticationFailed, NotAuthenticated, PermissionDenied):  # raised before requests are counted
             self.check_throttles(request)
             raise
-        self._retry_conflicts(str(request.method).lower())
-
-    def _retry_conflicts(self, method: str) -> None:
-        """Repeat the act of this request after a deadlock, which any write may meet. The request stays counted once."""
-        handler = getattr(self, method, None)
-        if handler:
-            setattr(self, method, retried_on_conflict(handler))
 
     def handle_exception(self, exc: Exception) -> Response:
         if isinstance(exc, TooManyFieldsSent):
