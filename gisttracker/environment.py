@@ -153,13 +153,13 @@ VARIABLES = (
     Variable(
         "API_REQUESTS_PER_MINUTE",
         "600",
-        "maximum number of requests per minute of each consumer or staff member",
+        "maximum number of requests per minute of each consumer or staff member in each web process",
         whole_number(1, 1_000_000),
     ),
     Variable(
         "ANONYMOUS_REQUESTS_PER_MINUTE",
         "60",
-        "maximum number of requests per minute of each address without a valid key",
+        "maximum number of requests per minute of each address without a valid key in each web process",
         whole_number(1, 1_000_000),
     ),
     Variable("METRICS_PUBLIC", "false", "serve /metrics without a key", boolean),

@@ -11,7 +11,7 @@ from django.utils.translation import ngettext
 
 from gisttracker import checks
 from gisttracker.database import error_code, is_read_only
-from people.models import RequestCount
+from people.models import Consumer
 
 
 class HealthMiddleware:
@@ -37,7 +37,7 @@ def _known_migrations() -> frozenset[tuple[str, str]]:
 
 def _write() -> None:
     """A write that changes nothing. It fails when the database is read-only or the user has no right to write."""
-    RequestCount.objects.filter(pk=0).update(count=0)
+    Consumer.objects.filter(pk=0).update(feed_cursor=0)
 
 
 def _describe(error: Error) -> str:

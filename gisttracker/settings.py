@@ -210,10 +210,7 @@ REST_FRAMEWORK = {
         "people.api.authentication.StaffSessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["people.api.permissions.HasApiAccess"],
-    "DEFAULT_THROTTLE_CLASSES": [
-        "people.api.throttling.ConsumerThrottle",
-        "people.api.throttling.AnonymousThrottle",
-    ],
+    "DEFAULT_THROTTLE_CLASSES": ["people.api.throttling.MinuteThrottle"],
     "URL_FORMAT_OVERRIDE": None,  # because `format` is a query parameter of ours
     "DEFAULT_PARSER_CLASSES": [
         "people.api.parsers.JsonParser",

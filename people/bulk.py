@@ -16,7 +16,7 @@ from gisttracker.strict_json import load_json
 from gisttracker.texts import show, to_sentence
 from people.error_codes import CodedError, ErrorCode
 from people.github_names import login_key
-from people.models import Person, SearchTerm, Suppressed
+from people.models import Person, Suppressed
 from people.models.suppressed import suppressed_reason
 from people.person_fields import parse_backfill, parse_pipedrive_id, parse_username
 from people.spreadsheets import unescape_formula
@@ -248,8 +248,6 @@ def _create_together(people: list[Person]) -> bool:
     try:
         with transaction.atomic():
             Person.objects.bulk_create(people)
-            # Read again, because MySQL does not return the ids of created rows.
-            SearchTerm.index(list(Person.objects.filter(username_key__in=[person.username_key for person in people])))
     except IntegrityError:
         return False
     return True

@@ -1,12 +1,4 @@
-"""The words by which a person is found."""
+"""What a search for people reads: all rows, so there is a maximum number of words."""
 
-import re
-
-MAX_TERM_LENGTH = 64
-
-
-def search_terms(login: str, name: str, email: str) -> set[str]:
-    """Return the login, the words of the name and the e-mail address, whole and split at punctuation, in lower case."""
-    texts = [login, email, *email.split("@"), *name.split()]
-    parts = [part for text in texts for part in re.split(r"[^\w]+|_", text)]
-    return {word.lower()[:MAX_TERM_LENGTH] for word in [*texts, *parts] if word}
+FIELDS = ["github_username", "name", "email"]  # Each word must be in one of them.
+MAX_WORDS = 8

@@ -20,7 +20,6 @@ def export_person(person: Person) -> dict[str, Any]:
     return {
         "exported_at": timezone.now(),
         "person": _columns(person),
-        "search_terms": sorted(person.search_terms.values_list("term", flat=True)),
         "gists": _export_gists(gists),
         "visits": [_export_visit(visit) for visit in person.visits.select_related("consumer").order_by("pk")],
         "found_activities": _export_found(gists),

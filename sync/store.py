@@ -13,7 +13,7 @@ from people.backfill import includes
 from people.feed import number_gists
 from people.forget import forget
 from people.github_names import login_key
-from people.models import Gist, Person, SearchTerm
+from people.models import Gist, Person
 from sync.claims import Claims, next_attempt
 from sync.clients.errors import LeaseLostError
 from sync.clients.github import PublicGist
@@ -157,9 +157,6 @@ class Store:
             if columns.get("username_key", poll.person.username_key) != poll.person.username_key:
                 _free_login(poll.person, columns["username_key"])
             Person.objects.filter(pk=poll.person.pk).update(**columns)
-            for name, value in columns.items():
-                setattr(held[poll.person.pk], name, value)
-        SearchTerm.index([held[poll.person.pk] for poll in polls if poll.account])
 
     def columns(self, poll: Poll, person: Person, now: datetime) -> dict[str, Any]:
         """What a poll changes on its person's row."""

@@ -27,6 +27,7 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from gisttracker.viewers import grant_view_permissions
+from people.api.throttling import request_counts
 from people.models import Person
 from sync.clients.transport import Timing
 from sync.management.commands.sync_gists import Command
@@ -147,8 +148,9 @@ def pipedrive() -> Iterator[PipedriveStandIn]:
 
 @pytest.fixture(autouse=True)
 def _clear_cache() -> None:
-    """The request counts of one test do not affect the next."""
+    """What one test has cached or counted does not affect the next."""
     cache.clear()
+    request_counts.clear()
 
 
 @pytest.fixture

@@ -144,7 +144,8 @@ def test_an_unknown_condition_is_not_ignored(admin_client: Client) -> None:
     [
         ("ada", ["ada"]),
         ("@ADA", ["ada"]),
-        ("love", ["ada"]),
+        ("vela", ["ada"]),
+        ("ada " * 1200, ["ada"]),  # more words than SQLite compares
         ("ada@example.com", ["ada"]),
         ("ada lov", ["ada"]),
         ("ada hopper", []),
@@ -175,7 +176,6 @@ def test_a_person_is_added_by_a_login_a_name_or_a_url(text: str, admin_client: C
     person = Person.objects.get()
     assert status == 302
     assert (person.username_key, person.backfill, person.pipedrive_id, person.watched) == ("ada", "none", 7, True)
-    assert person.search_terms.exists()
     assert LogEntry.objects.get().action_flag == ADDITION
 
 

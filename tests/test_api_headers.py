@@ -133,13 +133,6 @@ def test_the_rate_limit_is_in_the_headers(settings: Settings, api: APIClient) ->
         assert responses[-1]["Retry-After"]
 
 
-def test_an_unlimited_consumer_has_no_rate_limit_headers(settings: Settings, api: APIClient) -> None:
-    settings.API_AUTH, settings.API_REQUESTS_PER_MINUTE = "key", 0
-    api.credentials(HTTP_AUTHORIZATION=f"Api-Key {create_key('team')}")
-
-    assert not api.get("/api/v1/people").has_header("RateLimit")
-
-
 # --- paging by cursor ---
 
 

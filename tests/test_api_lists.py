@@ -91,8 +91,10 @@ def test_one_person_is_found_by_the_index_of_the_logins(api: APIClient) -> None:
     assert ("SEARCH people_person USING" if connection.vendor == "sqlite" else "'const'") in plan
 
 
-@pytest.mark.parametrize("term", ["love", "ADA", "ada@ex", "example.com", "ada love", "augusta-ada", "Ä"])
-def test_people_are_found_by_prefixes_of_words(api: APIClient, term: str) -> None:
+@pytest.mark.parametrize(
+    "term", ["love", "VELA", "ADA", "ada@ex", "example.com", "ada love", "a-a com", "augusta-ada", "Ä"]
+)
+def test_people_are_found_by_parts_of_the_login_name_and_email_address(api: APIClient, term: str) -> None:
     create_person("Augusta-Ada", name="Ada Lovelace Ärger", email="ada@example.com")
     create_person("ben", name="Ben", email="ben@test.org")
 

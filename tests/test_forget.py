@@ -16,7 +16,7 @@ from rest_framework.test import APIClient
 
 from people.bulk import track
 from people.forget import ERASED, Traces, forget, forget_login, person_forgotten
-from people.models import Consumer, Gist, Person, SearchTerm, Suppressed, SuppressionSalt, Visit
+from people.models import Consumer, Gist, Person, Suppressed, SuppressionSalt, Visit
 from sync.models import Alarm, FoundActivity, PushAttempt
 from tests.conftest import get_error
 from tests.factories import create_gist, create_key, create_person, create_run
@@ -64,7 +64,6 @@ def test_nothing_about_a_forgotten_person_is_left(api: APIClient, known: Person)
     for text in ("ada@", "Lovelace", "@ada", "@Ada", "/ada", '"ada"', '"Ada"', str(GITHUB_ID), GIST):
         assert text not in left, text
     assert [model.objects.count() for model in (Person, Gist, PushAttempt, Visit)] == [1, 1, 0, 0]
-    assert set(SearchTerm.objects.values_list("term", flat=True)) == {"ben"}
 
 
 def test_what_is_about_others_is_kept(known: Person) -> None:
@@ -419,7 +418,6 @@ def test_everything_about_a_person_is_exported(state: str, name: str, known: Per
     (gist,) = exported["gists"]
     assert (gist["files"][0]["name"], gist["attempts"][0]["outcome"]) == ("notes.md", "succeeded")
     assert [visit["consumer"] for visit in exported["visits"]] == ["Sales"]
-    assert "lovelace" in exported["search_terms"]
     assert [len(run["lines"]) for run in exported["run_lines"]] == [2]
     assert [len(exported[name]) for name in ("alarms", "admin_log", "found_activities")] == [1, 1, 1]
     assert exported["suppressed"] == {"login": False, "github_id": False}

@@ -11,6 +11,7 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from gisttracker.commands import whole_number
+from gisttracker.strict_json import load_json
 from people.models import Person
 from sync.management.commands.undo_run import run_id
 from sync.models import SyncRun
@@ -122,6 +123,14 @@ def test_a_number_of_any_length_is_named(ada: Person, api: APIClient, digits: in
 def test_a_body_that_is_not_json_is_a_parse_error(api: APIClient, body: str) -> None:
     for address in ("people", "people/bulk", "feed/ack"):
         assert_names(post_json(api, address, body), "JSON parse error")
+
+
+def test_values_are_nested_up_to_20_levels() -> None:
+    assert load_json(b"[" * 20 + b"]" * 20) != []
+    assert load_json(b'{"a":' * 20 + b"1" + b"}" * 20)
+    for body in (b"[" * 21 + b"]" * 21, b'{"a":' * 21 + b"1" + b"}" * 21, b"[" * 900 + b"]" * 900):
+        with pytest.raises(ValueError, match="nested more than 20 levels deep"):
+            load_json(body)
 
 
 # --- times ---

@@ -1,6 +1,6 @@
 """The tracked people: how they are, what to do about them, and adding more."""
 
-from typing import Any, cast
+from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
@@ -11,7 +11,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from people import tracking
+from people import search, tracking
 from people.admin.base import DeskAdmin
 from people.admin.csv_import import import_people
 from people.admin.filters import ConditionFilter
@@ -21,7 +21,6 @@ from people.admin.markup import external_link, shorten, time_in_words, with_reas
 from people.admin.people_actions import ROW_ACTIONS
 from people.admin.person_page import get_page_context, get_reason, state_badge
 from people.admin.pipedrive_links import person_link
-from people.admin.search import search_people
 from people.admin.stop_tracking import ask_before_deleting, delete_people, stop_tracking
 from people.github_names import web_host
 from people.models import Gist, Person
@@ -37,8 +36,8 @@ class PersonAdmin(DeskAdmin):
     ]
     sortable_by = ("login", "added")
     list_filter = ["state", ConditionFilter, "watched"]
-    search_fields = ["github_username"]  # shows the search; get_search_results does it
-    search_help_text = "beginnings of words of the login, name or e-mail address, or the GitHub id"
+    search_fields = [*search.FIELDS, "github_id__exact"]
+    search_help_text = "parts of the login, name or e-mail address, or the GitHub id"
     row_actions = ROW_ACTIONS
     actions = [*ROW_ACTIONS, stop_tracking, forget_people]
     add_fieldsets = [(None, {"fields": ["github_username", "pipedrive_id", "backfill", "watched"]})]
@@ -129,7 +128,8 @@ class PersonAdmin(DeskAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        return search_people(cast(Any, queryset), search_term), False
+        words = [word.removeprefix("@") for word in search_term.split()[: search.MAX_WORDS]]
+        return super().get_search_results(request, queryset, " ".join(words))
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         actions: dict[str, Any] = super().get_actions(request)

@@ -37,7 +37,11 @@ class ApiKeyAuthentication(BaseAuthentication):
 
 
 class StaffSessionAuthentication(SessionAuthentication):
-    """The session of the admin."""
+    """The session of the admin; `request.auth` is then the Consumer."""
+
+    def authenticate(self, request: Request) -> tuple[User, Consumer] | None:
+        authenticated = super().authenticate(request)
+        return (authenticated[0], get_user_consumer(authenticated[0])) if authenticated else None
 
     def enforce_csrf(self, request: Request) -> None:
         try:
@@ -50,12 +54,8 @@ def get_consumer(request: Request) -> Consumer:
     """Return the consumer of the key or of the staff member, else the one of all requests without a key."""
     if isinstance(request.auth, ApiKey):
         return request.auth.consumer
-    found: Consumer | None = getattr(request, "consumer", None)
-    if found is None:  # It is needed several times in a request.
-        found = get_user_consumer(request.user) if isinstance(request.user, User) else get_anonymous_consumer()
-        setattr(request, "consumer", found)  # noqa: B010  # no attribute that the class declares
-    return found
+    return request.auth if isinstance(request.auth, Consumer) else get_anonymous_consumer()
 
 
 def is_anonymous(request: Request) -> bool:
-    return not isinstance(request.auth, ApiKey) and not isinstance(request.user, User)
+    return request.auth is None

@@ -18,7 +18,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from gisttracker.database import retried_on_conflict
 from gisttracker.texts import show
 from people.api.error_bounds import bound
 from people.api.renderers import JsonRenderer
@@ -34,19 +33,14 @@ REVALIDATE = "private, no-cache"
 class ApiView(APIView):
     """Counts requests before rejecting them, so that keys cannot be guessed, or permissions probed, at high rates."""
 
+    rate_limit: RateLimit | None = None  # of this request, when it is counted
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         try:
             super().initial(request, *args, **kwargs)
         except (AuthenticationFailed, NotAuthenticated, PermissionDenied):  # raised before requests are counted
             self.check_throttles(request)
             raise
-        self._retry_conflicts(str(request.method).lower())
-
-    def _retry_conflicts(self, method: str) -> None:
-        """Repeat the act of this request after a deadlock, which any write may meet. The request stays counted once."""
-        handler = getattr(self, method, None)
-        if handler:
-            setattr(self, method, retried_on_conflict(handler))
 
     def handle_exception(self, exc: Exception) -> Response:
         if isinstance(exc, TooManyFieldsSent):
@@ -64,9 +58,8 @@ class ApiView(APIView):
         if not response.has_header("Cache-Control"):
             may_be_stored = request.method in SAFE_METHODS and response.status_code == status.HTTP_200_OK
             response["Cache-Control"] = REVALIDATE if may_be_stored else NO_STORE
-        rate_limit: RateLimit | None = getattr(request, "rate_limit", None)
-        if rate_limit:
-            rate_limit.set_headers(response)
+        if self.rate_limit:
+            self.rate_limit.set_headers(response)
         return response
 
 

@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
+from gisttracker.database import retried_on_conflict
 from people.api import schema
 from people.api.authentication import get_consumer
 from people.api.base import ApiView
@@ -44,6 +45,7 @@ class FeedViewSet(viewsets.GenericViewSet[Gist], ApiView):
         return Response({"results": rows, "cursor": cursor, "next": url})
 
     @schema.acknowledge_feed
+    @retried_on_conflict
     def acknowledge(self, request: Request) -> Response:
         validate_query(request, set())
         body = AcknowledgementSerializer(data=request.data)

@@ -18,9 +18,8 @@ from people.api.authentication import get_consumer
 from people.api.validation import filter_names
 from people.error_codes import CodedError, ErrorCode
 from people.github_names import login_key, parse_login
-from people.models import Gist, Person, SearchTerm, Visit
-
-MAX_SEARCH_TERMS = 8
+from people.models import Gist, Person, Visit
+from people.search import MAX_WORDS
 
 
 class StrictBooleanFilter(filters.TypedChoiceFilter):  # type: ignore[misc]  # django_filters has no types
@@ -57,23 +56,19 @@ class QueryFilterBackend(DjangoFilterBackend):  # type: ignore[misc]  # django_f
         return filtered
 
 
-class PrefixSearch(SearchFilter):
-    """Selects people where each term is the prefix of a word of the login, name or e-mail address, in any case."""
+class BoundedSearch(SearchFilter):
+    """The library's search, for a few terms only."""
 
-    search_description = "prefixes of words of the login, name or e-mail address; all of them must match"
+    search_description = "parts of the login, name or e-mail address; all of them must match"
 
     def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
         if "\0" in request.query_params.get(self.search_param, ""):
             raise ValidationError({"search": ["NUL characters are not allowed."]}, ErrorCode.INVALID_CHARACTERS)
-        terms = self.get_search_terms(request)
-        if len(terms) > MAX_SEARCH_TERMS:
-            detail = f"Too many terms. At most {MAX_SEARCH_TERMS} are allowed."
+        if len(self.get_search_terms(request)) > MAX_WORDS:
+            detail = f"Too many terms. At most {MAX_WORDS} are allowed."
             raise ValidationError({"search": [detail]}, ErrorCode.TOO_MANY_TERMS)
-        for term in terms:
-            queryset = queryset.filter(
-                pk__in=SearchTerm.objects.filter(term__istartswith=term[:64].lower()).values("person")
-            )
-        return queryset
+        selected: QuerySet[Any] = super().filter_queryset(request, queryset, view)
+        return selected
 
 
 class StrictOrdering(OrderingFilter):

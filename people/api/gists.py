@@ -8,6 +8,7 @@ from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from gisttracker.database import retried_on_conflict
 from people.api import schema
 from people.api.base import ApiView, GistNotFoundError, get_tracked_person
 from people.api.filters import GistFilter, QueryFilterBackend, StrictOrdering
@@ -53,6 +54,7 @@ class GistViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Gist], ApiView)
         return self.get_paginated_response(represent_gists(rows, vars(person)))
 
     @schema.push_gist
+    @retried_on_conflict
     def push(self, request: Request, username: str, github_id: str) -> Response:
         validate_query(request, set())
         reject_body(request)

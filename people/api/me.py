@@ -1,14 +1,14 @@
 """View of the consumer that sends the request."""
 
-from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from people.api import schema
-from people.api.authentication import get_consumer, is_anonymous
+from people.api.authentication import get_consumer
 from people.api.base import ApiView
 from people.api.permissions import may_write
 from people.api.serializers import Access, MeSerializer
+from people.api.throttling import get_limit
 from people.api.validation import validate_query
 from people.models import ApiKey, FeedCounter
 
@@ -22,13 +22,12 @@ class MeView(ApiView):
     def get(self, request: Request) -> Response:
         validate_query(request, set())
         consumer = get_consumer(request)
-        limits = (settings.API_REQUESTS_PER_MINUTE, settings.ANONYMOUS_REQUESTS_PER_MINUTE)
         body = {
             "consumer": consumer.name,
             "access": Access.READ_WRITE if may_write(request) else Access.READ,
             "key": request.auth if isinstance(request.auth, ApiKey) else None,
             "feed_cursor": consumer.feed_cursor,
             "feed_end": FeedCounter.newest(),
-            "requests_per_minute": limits[is_anonymous(request)],
+            "requests_per_minute": get_limit(request),
         }
         return Response(MeSerializer(body).data)

@@ -13,7 +13,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
-from people import bulk, visits
+from gisttracker.database import retried_on_conflict
+from people import bulk, search, visits
 from people.api import schema
 from people.api.authentication import get_consumer
 from people.api.base import (
@@ -28,7 +29,7 @@ from people.api.base import (
 )
 from people.api.errors import PersonAlreadyTrackedError
 from people.api.export import CsvRenderer, csv_response, is_csv_requested
-from people.api.filters import PersonFilter, PrefixSearch, QueryFilterBackend, StrictOrdering
+from people.api.filters import BoundedSearch, PersonFilter, QueryFilterBackend, StrictOrdering
 from people.api.pagination import Pagination
 from people.api.parsers import CsvParser, JsonParser
 from people.api.renderers import JsonRenderer
@@ -63,8 +64,9 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiV
     }
     serializer_class = PersonSerializer
     pagination_class = Pagination
-    filter_backends = [QueryFilterBackend, PrefixSearch, StrictOrdering]
+    filter_backends = [QueryFilterBackend, BoundedSearch, StrictOrdering]
     filterset_class = PersonFilter
+    search_fields = search.FIELDS
     ordering_fields = ["id", "github_username", "created_at", "polled_at"]
     ordering = ["-id"]
     lookup_field = "username"
@@ -87,6 +89,7 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiV
         return self.get_paginated_response(read_people(keys))
 
     @schema.track_person
+    @retried_on_conflict
     def create(self, request: Request) -> Response:
         validate_query(request, set())
         new_person = NewPersonSerializer(data=request.data)
@@ -102,6 +105,7 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiV
         return self.request.build_absolute_uri(reverse("person-detail", args=[login]))
 
     @schema.visit_person
+    @retried_on_conflict
     def retrieve(self, request: Request, username: str) -> Response:
         options = parse_query(request, VisitQuerySerializer)
         try:
@@ -136,6 +140,7 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiV
         return url
 
     @schema.change_person
+    @retried_on_conflict
     def partial_update(self, request: Request, username: str) -> Response:
         validate_query(request, set())
         changes = PersonChangesSerializer(data=request.data)
@@ -147,6 +152,7 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiV
         return respond_with_person(person)
 
     @schema.untrack_person
+    @retried_on_conflict
     def destroy(self, request: Request, username: str) -> Response:
         validate_query(request, set(UntrackQuerySerializer().fields))
         reject_body(request, "use ?forget=true")
@@ -163,6 +169,7 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiV
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @schema.request_sync
+    @retried_on_conflict
     def request_sync(self, request: Request, username: str) -> Response:
         validate_query(request, set())
         reject_body(request)
@@ -179,6 +186,7 @@ class BulkViewSet(PersonViewSet):
     parser_classes = [JsonParser, CsvParser]
 
     @schema.track_people
+    @retried_on_conflict
     def track_people(self, request: Request, username: str) -> Response:
         validate_query(request, set())
         try:

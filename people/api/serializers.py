@@ -141,7 +141,7 @@ class MeSerializer(serializers.Serializer[dict[str, Any]]):
     key = OwnKeySerializer(allow_null=True, help_text="null for staff, and if the API needs no key")
     feed_cursor = serializers.IntegerField(help_text="your feed marker")
     feed_end = serializers.IntegerField(help_text="the position of the newest gist of the feed")
-    requests_per_minute = serializers.IntegerField(help_text="your limit; 0: unlimited")
+    requests_per_minute = serializers.IntegerField(help_text="your limit")
 
 
 class UnreadableGistSerializer(serializers.Serializer[dict[str, str]]):

@@ -1,9 +1,11 @@
 """Rate limits of consumers, and of the addresses of requests without a valid key."""
 
 import math
+import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from django.conf import settings
 from rest_framework.request import Request
@@ -11,12 +13,12 @@ from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 
 from gisttracker.client_address import get_limited_address
-from gisttracker.database import retried_on_conflict
 from people.api.authentication import get_consumer, is_anonymous
-from people.models import RequestCount
 
 if TYPE_CHECKING:  # rest_framework.views imports the throttles, so importing it here would be a cycle.
     from rest_framework.views import APIView
+
+    from people.api.base import ApiView
 
 WINDOW_SECONDS = 60
 POLICY = "default"  # its name in the headers
@@ -36,39 +38,51 @@ class RateLimit:
         response["RateLimit"] = f'"{POLICY}";r={max(self.limit - self.count, 0)};t={self.resets_in}'
 
 
+class RequestCounts:
+    """The requests of each client in the present minute. Those of earlier minutes are dropped."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._minute = 0
+        self._counts: Counter[str] = Counter()
+
+    def hit(self, client: str) -> int:
+        """Count a request and return the client's count in this minute."""
+        with self._lock:
+            minute = int(time.time() // WINDOW_SECONDS)
+            if minute != self._minute:
+                self._minute, self._counts = minute, Counter()
+            self._counts[client] += 1
+            return self._counts[client]
+
+    def clear(self) -> None:
+        self._minute = 0
+
+
+request_counts = RequestCounts()  # of this web process
+
+
 class MinuteThrottle(BaseThrottle):
-    """A maximum number of requests per minute, counted in the database for all web processes together."""
+    """Limits each consumer with keys, each staff member, and each address (of IPv6: /64 network) without a valid key.
+
+    Each web process counts its own requests, so that no read begins with a write.
+    """
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
-        client, max_requests = self.get_client_and_limit(request)
-        if not max_requests:
-            return True
-        count = retried_on_conflict(RequestCount.hit)(client)
-        rate_limit = RateLimit(max_requests, count, math.ceil(self.wait()))
-        setattr(request, "rate_limit", rate_limit)  # noqa: B010  # no attribute that the class declares
-        return count <= max_requests
+        if is_anonymous(request):
+            client = f"address:{get_limited_address(request._request)}"
+        else:
+            client = f"consumer:{get_consumer(request).pk}"
+        limit, count = get_limit(request), request_counts.hit(client)
+        cast("ApiView", view).rate_limit = RateLimit(limit, count, math.ceil(self.wait()))
+        return count <= limit
 
     def wait(self) -> float:
         """Return the seconds until the next minute begins."""
         return WINDOW_SECONDS - time.time() % WINDOW_SECONDS
 
-    def get_client_and_limit(self, request: Request) -> tuple[str, int]:
-        """Return the client for which this request is counted, and its maximum per minute; 0 means unlimited."""
-        raise NotImplementedError
 
-
-class ConsumerThrottle(MinuteThrottle):
-    """Limits each consumer with keys and each staff member."""
-
-    def get_client_and_limit(self, request: Request) -> tuple[str, int]:
-        if is_anonymous(request):
-            return "", 0
-        return f"consumer:{get_consumer(request).pk}", settings.API_REQUESTS_PER_MINUTE
-
-
-class AnonymousThrottle(MinuteThrottle):
-    """Limits each address (of IPv6: each /64 network) that sends no valid key. Rejected requests count too."""
-
-    def get_client_and_limit(self, request: Request) -> tuple[str, int]:
-        limit = settings.ANONYMOUS_REQUESTS_PER_MINUTE if is_anonymous(request) else 0
-        return f"address:{get_limited_address(request._request)}", limit
+def get_limit(request: Request) -> int:
+    """Return the maximum number of requests per minute."""
+    limit: int = settings.ANONYMOUS_REQUESTS_PER_MINUTE if is_anonymous(request) else settings.API_REQUESTS_PER_MINUTE
+    return limit

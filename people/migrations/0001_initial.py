@@ -395,18 +395,6 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="RequestCount",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("client", models.CharField(help_text="a consumer, or an address without a valid key", max_length=100)),
-                ("minute", models.BigIntegerField(db_index=True, help_text="minutes since 1970")),
-                ("count", models.PositiveIntegerField(default=1)),
-            ],
-            options={
-                "constraints": [models.UniqueConstraint(fields=("client", "minute"), name="one_count_a_minute")],
-            },
-        ),
-        migrations.CreateModel(
             name="Gist",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -472,22 +460,6 @@ class Migration(migrations.Migration):
                     models.Index(fields=["push_state", "pending_since"], name="gist_push_state_pending"),
                     models.Index(fields=["created_at"], name="gist_created"),
                 ],
-            },
-        ),
-        migrations.CreateModel(
-            name="SearchTerm",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("term", models.CharField(max_length=64)),
-                (
-                    "person",
-                    models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="search_terms", to="people.person"
-                    ),
-                ),
-            ],
-            options={
-                "indexes": [models.Index(fields=["term", "person"], name="search_term_person")],
             },
         ),
         migrations.CreateModel(

@@ -3,8 +3,7 @@
 from people.models.consumer import ANONYMOUS, ApiKey, Consumer, Visit
 from people.models.feed_counter import FeedCounter
 from people.models.gist import Gist, GistQuerySet
-from people.models.person import Person, PersonQuerySet, SearchTerm
-from people.models.request_count import RequestCount
+from people.models.person import Person, PersonQuerySet
 from people.models.suppressed import Suppressed, SuppressedQuerySet, SuppressionSalt
 
 __all__ = [
@@ -16,8 +15,6 @@ __all__ = [
     "GistQuerySet",
     "Person",
     "PersonQuerySet",
-    "RequestCount",
-    "SearchTerm",
     "Suppressed",
     "SuppressedQuerySet",
     "SuppressionSalt",

@@ -1,16 +1,14 @@
-"""A tracked GitHub user, and the search terms under which the person is found."""
+"""A tracked GitHub user."""
 
 from typing import Any
 
-from django.db import models, transaction
-from django.db.models import Count, Exists, OuterRef, Q
+from django.db import models
+from django.db.models import Count, Q
 from django.utils import timezone
 
-from gisttracker.database import retried
 from people.freshness import is_stale, max_age
 from people.github_names import login_key, parse_login
-from people.models.batches import BATCH_SIZE, BatchQuerySet
-from people.search import search_terms
+from people.models.batches import BatchQuerySet
 
 
 class PersonQuerySet(BatchQuerySet["Person"]):
@@ -28,11 +26,6 @@ class PersonQuerySet(BatchQuerySet["Person"]):
             pending_count=Count("gists", filter=Q(gists__push_state__in=["pending", "started"])),
             rejected_count=Count("gists", filter=Q(gists__push_state="rejected")),
         )
-
-    def without_search_terms(self) -> "PersonQuerySet":
-        """People without the term that each has, the login. By the index of the terms."""
-        terms = SearchTerm.objects.filter(person=OuterRef("pk"), term=OuterRef("username_key"))
-        return self.filter(~Exists(terms)).order_by("pk")
 
     def stale(self) -> "PersonQuerySet":
         """Polled people whose last successful poll, or whose addition if there is none, is older than max_age()."""
@@ -214,55 +207,3 @@ class Person(models.Model):
     def save(self, *args: Any, **kwargs: Any) -> None:
         self.username_key = login_key(self.github_username)
         super().save(*args, **kwargs)
-        SearchTerm.index([self])
-
-
-class SearchTerm(models.Model):
-    """A word of a person's login, name or e-mail address. A prefix search uses its index."""
-
-    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="search_terms")
-    term = models.CharField(max_length=64)
-
-    class Meta:
-        # With the person, so that a search reads no row of this table.
-        indexes = [models.Index(fields=["term", "person"], name="search_term_person")]
-
-    def __str__(self) -> str:
-        return self.term
-
-    @staticmethod
-    def index(people: list[Person]) -> None:
-        """Replace the search terms of these stored people. Unchanged terms are not written."""
-        current = {
-            (person.pk, term)
-            for person in people
-            for term in search_terms(person.github_username, person.name, person.email)
-        }
-        stored = SearchTerm.objects.filter(person__in=[person.pk for person in people])
-        ids = {(row.person_id, row.term): row.pk for row in stored}
-        outdated = [pk for key, pk in ids.items() if key not in current]
-        if outdated:
-            SearchTerm.objects.filter(pk__in=outdated).delete()
-        rows = [SearchTerm(person_id=person, term=term) for person, term in sorted(current - set(ids))]
-        SearchTerm.objects.bulk_create(rows, batch_size=1000)
-
-    @staticmethod
-    def index_missing() -> int:
-        """Index people who are not found by their login: rows of other releases, or written past `Person.save`.
-
-        Returns how many there were. Reads and writes a batch at a time.
-        """
-        count, last = 0, 0
-        while keys := list(
-            Person.objects.without_search_terms().filter(pk__gt=last).values_list("pk", flat=True)[:BATCH_SIZE]
-        ):
-            _index_locked(keys)
-            count, last = count + len(keys), keys[-1]
-        return count
-
-
-@retried
-def _index_locked(keys: list[int]) -> None:
-    with transaction.atomic():
-        # Locked, so that none is deleted, or renamed and indexed, meanwhile.
-        SearchTerm.index(list(Person.objects.select_for_update().filter(pk__in=keys).order_by("pk")))

@@ -28,24 +28,22 @@ REQUESTS = 150
 SIZES = {"1,000 people": 1_000, "100,000 people": 100_000}
 NUMBERS = "WITH RECURSIVE n AS (SELECT 0 AS i UNION ALL SELECT i + 1 FROM n WHERE i < {count} - 1)"
 PEOPLE = """
-INSERT INTO people_person (github_username, username_key, github_id, name, email, state, backfill, etag, etag_scope,
-    profile_etag, list_is_empty, push_failures, push_error, pipedrive_create_name, pipedrive_id, attempted_at,
-    polled_at, full_pass_at, lease_holder, failures, last_error, created_at, updated_at)
+INSERT INTO people_person (github_username, username_key, github_id, name, email, state, watched, backfill, etag,
+    etag_scope, push_failures, push_error, pipedrive_create_name, pipedrive_field_key, pipedrive_id, attempted_at,
+    polled_at, lease_holder, failures, last_error, created_at, updated_at)
 {numbers} SELECT CONCAT('person-', i), CONCAT('person-', i), i + 1, CONCAT('First', i, ' Last', i),
-    CONCAT('mail', i, '@example.com'), 'active', 'all', '', '', '', 0, 0, '', '', i + 1, NOW(6), NOW(6), NOW(6), '', 0,
-    '', NOW(6), NOW(6) FROM n
-"""
-SEARCH_TERMS = """
-INSERT INTO people_searchterm (person_id, term) SELECT id, username_key FROM people_person UNION ALL
-    SELECT id, email FROM people_person UNION ALL SELECT id, LOWER(SUBSTRING_INDEX(name, ' ', -1)) FROM people_person
+    CONCAT('mail', i, '@example.com'), 'active', 0, 'all', '', '', 0, '', '', '', i + 1, NOW(6), NOW(6), '', 0, '',
+    NOW(6), NOW(6) FROM n
 """
 GISTS = """
 INSERT INTO people_gist (github_id, person_id, description, html_url, pull_url, truncated, files, github_created_at,
-    github_updated_at, created_at, updated_at, push_state, push_attempts, push_error, activity_outdated)
+    github_updated_at, created_at, updated_at, push_state, push_attempts, push_error, pending_since, activity_outdated,
+    feed_position)
 {numbers} SELECT LPAD(HEX(n.i * {per_person} + {number}), 32, '0'), person.id, 'Some notes', 'https://gist.github.com/x',
     'https://gist.github.com/x.git', 0,
     '[{{"name": "a.md", "raw_url": "https://x.test/a", "language": null, "size": 7}}]',
-    NOW(6), NOW(6), NOW(6), NOW(6), IF(n.i % 1000 = 0, 'pending', 'pushed'), 1, '', 0
+    NOW(6), NOW(6), NOW(6), NOW(6), IF(n.i % 1000 = 0, 'pending', 'pushed'), 1, '', NOW(6), 0,
+    n.i * {per_person} + {number} + 1
     FROM n JOIN people_person person ON person.github_id = n.i + 1
 """
 ADDRESSES: dict[str, Callable[[int], str]] = {
@@ -146,9 +144,7 @@ def fill(environment: dict[str, str], people: int) -> None:
                 GISTS.format(numbers=NUMBERS.format(count=people), per_person=GISTS_PER_PERSON, number=number)
             )
             server.commit()
-        cursor.execute(SEARCH_TERMS)
-        server.commit()
-        cursor.execute("ANALYZE TABLE people_person, people_gist, people_searchterm")
+        cursor.execute("ANALYZE TABLE people_person, people_gist")
         print(f"{database}: {people} people, {people * GISTS_PER_PERSON} gists", file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""`manage.py prune`: delete rows that are not needed any more, and add search terms that are missing. Daily."""
+"""`manage.py prune`: delete rows that are not needed any more. Daily."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -11,7 +11,6 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from gisttracker.commands import GisttrackerCommand
-from people.models import RequestCount, SearchTerm
 
 KEEP_LOGINS_FOR = timedelta(days=90)
 KEEP_ADMIN_LOG_FOR = timedelta(days=365)
@@ -19,16 +18,12 @@ BATCH_SIZE = 1000  # rows in one statement, so that no lock is kept for long
 
 
 class Command(GisttrackerCommand):
-    help = (
-        "Delete expired sessions, old logs of logins and of the admin, and old request counts. "
-        " Index people that a search does not find. Run it once a day."
-    )
+    help = "Delete expired sessions, and old logs of logins and of the admin. Run it once a day."
     examples = ("",)
 
     def handle(self, *args: Any, **options: Any) -> None:
         for name, rows in find_old_rows():
             self.stdout.write(f"{name}: {delete(rows)} deleted")
-        self.stdout.write(f"people without search terms: {SearchTerm.index_missing()} indexed")
 
 
 def find_old_rows() -> Iterator[tuple[str, QuerySet[Any]]]:
@@ -42,7 +37,6 @@ def find_old_rows() -> Iterator[tuple[str, QuerySet[Any]]]:
     ):
         yield name, model.objects.filter(attempt_time__lt=now - KEEP_LOGINS_FOR)
     yield "admin log", LogEntry.objects.filter(action_time__lt=now - KEEP_ADMIN_LOG_FOR)
-    yield "request counts", RequestCount.objects.filter(minute__lt=now.timestamp() // 60 - 1)
 
 
 def delete(rows: QuerySet[Any]) -> int:
