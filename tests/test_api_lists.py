@@ -499,3 +499,15 @@ def test_an_empty_body_is_accepted(
     create_gist(create_person("ada"), github_id="GIST", push_state="rejected")
 
     assert api.generic(method, f"/api/v1/{address}", body, content_type=content_type).status_code in (202, 204)
+
+
+def test_a_small_number_of_rows_is_counted_exactly_and_a_large_one_is_kept_for_a_moment(
+    api: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("people.api.pagination.MAX_EXACT_COUNT", 2)
+    counts = []
+    for number in range(5):
+        create_person(f"person-{number}")
+        counts.append(api.get("/api/v1/people").json()["count"])
+
+    assert counts == [1, 2, 3, 3, 3]
