@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from dotenv import dotenv_values
 
 from gisttracker.parsers import (
+    WholeNumber,
     boolean,
     host_names,
     http_url,
@@ -27,7 +28,6 @@ from gisttracker.parsers import (
     token,
     url_with_path,
     webhook_url,
-    whole_number,
 )
 from people import backfill
 
@@ -63,7 +63,7 @@ class Variable:
 
 VARIABLES = (
     Variable("DATABASE_HOST", "", "MySQL server; empty: SQLite is used"),
-    Variable("DATABASE_PORT", "3306", "port of the MySQL server", whole_number(1, 65535)),
+    Variable("DATABASE_PORT", "3306", "port of the MySQL server", WholeNumber(1, 65535)),
     Variable("DATABASE_NAME", "pipedrive", "name of the database"),
     Variable("DATABASE_USERNAME", "pipedrive", "user of the database"),
     Variable("DATABASE_PASSWORD", "pipedrive", "password of that user", secret=True),
@@ -89,7 +89,7 @@ VARIABLES = (
         "PIPEDRIVE_DAILY_ACTIVITIES",
         "0",
         "maximum number of activities that all runs of a UTC day create together; 0: unlimited",
-        whole_number(0, 10_000_000),
+        WholeNumber(0, 10_000_000),
     ),
     Variable(
         "PIPEDRIVE_ACTIVITY_OWNER",
@@ -113,13 +113,13 @@ VARIABLES = (
         "GITHUB_REQUESTS_PER_MINUTE",
         "900",
         "maximum number of requests to GitHub per minute; GitHub itself allows 900",
-        whole_number(1, 900),
+        WholeNumber(1, 900),
     ),
     Variable(
         "SYNC_INTERVAL_MINUTES",
         "180",
         "how often sync_gists runs for all people; older polls than two intervals and half an hour are unhealthy",
-        whole_number(5, 10080),
+        WholeNumber(5, 10080),
     ),
     Variable(
         "PING_URL",
@@ -154,13 +154,13 @@ VARIABLES = (
         "API_REQUESTS_PER_MINUTE",
         "600",
         "maximum number of requests per minute of each consumer or staff member in each web process",
-        whole_number(1, 1_000_000),
+        WholeNumber(1, 1_000_000),
     ),
     Variable(
         "ANONYMOUS_REQUESTS_PER_MINUTE",
         "60",
         "maximum number of requests per minute of each address without a valid key in each web process",
-        whole_number(1, 1_000_000),
+        WholeNumber(1, 1_000_000),
     ),
     Variable("METRICS_PUBLIC", "false", "serve /metrics without a key", boolean),
     Variable(
@@ -174,7 +174,7 @@ VARIABLES = (
         "TRUSTED_PROXY_COUNT",
         "0",
         "number of proxies in front, whose X-Forwarded-For and X-Forwarded-Proto headers are trusted",
-        whole_number(0, 10),
+        WholeNumber(0, 10),
     ),
     Variable(
         "ALLOW_INSECURE",
@@ -183,8 +183,8 @@ VARIABLES = (
         boolean,
     ),
     Variable("LISTEN_HOST", "127.0.0.1", "address that the web service listens on; the image sets 0.0.0.0"),
-    Variable("LISTEN_PORT", "3000", "port that the web service listens on", whole_number(1, 65535), fallback="PORT"),
-    Variable("WEB_WORKERS", "1", "number of web processes, with 8 threads each", whole_number(1, 64)),
+    Variable("LISTEN_PORT", "3000", "port that the web service listens on", WholeNumber(1, 65535), fallback="PORT"),
+    Variable("WEB_WORKERS", "1", "number of web processes, with 8 threads each", WholeNumber(1, 64)),
     Variable("LOG_FORMAT", "text", "format of the log: text or json", one_of("text", "json")),
 )
 

@@ -5,6 +5,7 @@ Each returns the typed value, or raises ValueError with a phrase that follows th
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -29,13 +30,15 @@ def boolean(value: str) -> bool:
     return values[value.lower()]
 
 
-def whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
-    """Return a parser for whole numbers from `minimum` to `maximum`."""
+@dataclass(frozen=True)
+class WholeNumber:
+    """A parser for whole numbers from `minimum` to `maximum`."""
 
-    def parse(value: str) -> int:
-        return parse_whole_number(value, minimum, maximum)
+    minimum: int
+    maximum: int
 
-    return parse
+    def __call__(self, value: str) -> int:
+        return parse_whole_number(value, self.minimum, self.maximum)
 
 
 def one_of(*allowed: str) -> Callable[[str], str]:

@@ -8,6 +8,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from gisttracker.environment import VARIABLES  # noqa: E402
+from gisttracker.parsers import WholeNumber  # noqa: E402
 
 PAGE = ROOT / "docs/settings.md"
 TABLE = re.compile(r"^\| variable \|.*?(?=\n\n)", re.MULTILINE | re.DOTALL)
@@ -19,7 +20,9 @@ def replace_table(page: str) -> str:
     for variable in VARIABLES:
         default = f"`{variable.default}`" if variable.default else ""
         secret = " (secret)" if variable.secret else ""
-        rows.append(f"| `{variable.name}` | {default} | {variable.help}{secret} |")
+        parse = variable.parse
+        values = f" ({parse.minimum:,} to {parse.maximum:,})" if isinstance(parse, WholeNumber) else ""
+        rows.append(f"| `{variable.name}` | {default} | {variable.help}{values}{secret} |")
     return TABLE.sub(lambda _: "\n".join(rows), page, count=1)
 
 
