@@ -1,5 +1,7 @@
+from importlib import import_module
+
 from django.apps import AppConfig
-from django.contrib.admin import apps as admin_apps
+from django.contrib.admin.apps import SimpleAdminConfig
 
 
 class GisttrackerConfig(AppConfig):
@@ -10,6 +12,13 @@ class GisttrackerConfig(AppConfig):
         from gisttracker import checks  # noqa: F401  # registers the system checks
 
 
-class DeskConfig(admin_apps.AdminConfig):
+class DeskConfig(SimpleAdminConfig):
+    """Has pages for these apps only. Those of rest_framework_api_key show keys that have no consumers."""
+
     default = False
     default_site = "gisttracker.site.DeskSite"
+
+    def ready(self) -> None:
+        super().ready()
+        for app in ("django.contrib.auth", "axes", "people", "sync"):
+            import_module(f"{app}.admin")

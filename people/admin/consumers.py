@@ -16,7 +16,6 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
-from rest_framework_api_key.models import APIKey
 
 from people.admin.actions import log_rows
 from people.admin.base import DeskAdmin, Facts
@@ -25,8 +24,6 @@ from people.keys import CreatedKey, create_key, parse_consumer_name, revoke, rot
 from people.models import ApiKey, Consumer, FeedCounter
 
 OVERLAPS = {"7": "7 days", "1": "1 day", "30": "30 days", "0": "none: the old keys end now"}  # days
-
-admin.site.unregister(APIKey)  # the library's model, which has no consumers
 
 
 class KeyForm(forms.Form):

@@ -50,8 +50,9 @@ ROW_ACTIONS = (
 )
 
 
-@admin.register(Gist)
 class GistAdmin(FactsAdmin):
+    """sync.admin registers a subclass, as of PersonAdmin."""
+
     list_display = ["title", "person_link", "state_and_reason", "github", "activity", "stored"]
     list_filter = ["push_state", StoredFilter]
     search_fields = ["github_id"]  # shows the search; get_search_results does it
@@ -119,7 +120,7 @@ class GistAdmin(FactsAdmin):
 
     def get_attempts(self, gists: list[Gist]) -> dict[int, list[SafeString]]:
         """As PersonAdmin.get_attempts."""
-        return {}
+        raise NotImplementedError
 
     def has_push_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("people.change_gist")

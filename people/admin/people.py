@@ -28,8 +28,9 @@ from people.models import Gist, Person
 UNPUSHED = (Gist.PushState.PENDING, Gist.PushState.STARTED)
 
 
-@admin.register(Person)
 class PersonAdmin(DeskAdmin):
+    """sync.admin, which knows the attempts to push gists, registers a subclass."""
+
     list_display = [
         *("login", "profile", "state_and_reason", "gist_counts", "last_polled", "newest_gist"),
         *("pipedrive_person", "added"),
@@ -174,8 +175,8 @@ class PersonAdmin(DeskAdmin):
         return {**get_page_context(self, request, person), "show_delete": False}
 
     def get_attempts(self, gists: list[Gist]) -> dict[int, list[SafeString]]:
-        """The attempts to push these gists, by the gist's key. sync.admin, which knows them, replaces this method."""
-        return {}
+        """The attempts to push these gists, by the gist's key."""
+        raise NotImplementedError
 
     def get_page_links(self, request: HttpRequest, person: Person) -> list[dict[str, str]]:
         """Links to pages that ask before they do something."""

@@ -1,6 +1,6 @@
 """The attempts to push a gist, in words, on the pages of people and gists.
 
-people/ does not know sync/, so its admin classes leave `get_attempts` to these subclasses, which replace them.
+people/ does not know sync/, so its admin classes leave `get_attempts` to these subclasses, registered instead.
 """
 
 from django.contrib import admin
@@ -51,9 +51,6 @@ def _run_link(run_id: int | None) -> SafeString:
     if run_id is None:
         return SafeString("")
     return format_html(', <a href="{}">run {}</a>', reverse("admin:sync_syncrun_change", args=[run_id]), run_id)
-
-
-admin.site.unregister([Person, Gist])
 
 
 @admin.register(Person)

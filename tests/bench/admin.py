@@ -36,7 +36,7 @@ PAGES = {
     "runs": "/admin/sync/syncrun/",
     "alarms": "/admin/sync/alarm/",
     "visits": "/admin/people/visit/",
-    "keys": "/admin/people/apikey/",
+    "consumers": "/admin/people/consumer/",
 }
 TRIES = 5
 PASSWORD = "bench-password-42"
