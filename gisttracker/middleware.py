@@ -1,4 +1,4 @@
-"""Middleware for all requests: a request id in the response and the logs, and a maximum body size."""
+"""Middleware for all requests: request ids, conditional requests, and bodies that are refused."""
 
 import re
 import uuid

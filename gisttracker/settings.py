@@ -99,8 +99,6 @@ TEMPLATES = [
         },
     }
 ]
-# API paths are routed with and without the trailing slash, because a redirect would lose the body of a POST.
-APPEND_SLASH = True
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "static-collected"
 # Without collectstatic, static files are served directly from the packages.
@@ -111,7 +109,6 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 TIME_ZONE = "UTC"
-USE_TZ = True
 USE_I18N = False
 
 

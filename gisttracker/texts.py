@@ -3,7 +3,6 @@
 import re
 
 MAX_SHOWN = 100  # characters
-SURROGATE = re.compile("[\ud800-\udfff]")
 NOT_PRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -15,11 +14,6 @@ def show(text: object, max_length: int = MAX_SHOWN) -> str:
     shown = text if isinstance(text, str) else f"({type(text).__name__})"
     ending = "…" if len(shown) > max_length else ""
     return NOT_PRINTABLE.sub(_escape, shown[:max_length]) + ending
-
-
-def is_storable(text: str) -> bool:
-    """Can all databases, and UTF-8, store this text?"""
-    return "\0" not in text and not SURROGATE.search(text)
 
 
 def to_sentence(error: ValueError, name: str = "") -> str:

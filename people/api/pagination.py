@@ -50,8 +50,6 @@ class Pagination(PageNumberPagination):
 
     page_size = 100
     max_page_size = 500
-    page_size_query_param = "page_size"
-    last_page_strings = ()
     django_paginator_class = CappedCountPaginator
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:

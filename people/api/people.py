@@ -69,8 +69,6 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiV
     search_fields = search.FIELDS
     ordering_fields = ["id", "github_username", "created_at", "polled_at"]
     ordering = ["-id"]
-    lookup_field = "username"
-    lookup_value_regex = "[^/]+"
 
     def get_queryset(self) -> QuerySet[Person]:
         return Person.objects.all()
