@@ -35,11 +35,6 @@ def _known_migrations() -> frozenset[tuple[str, str]]:
     return frozenset(MigrationLoader(None).graph.nodes)
 
 
-def _write() -> None:
-    """A write that changes nothing. It fails when the database is read-only or the user has no right to write."""
-    Consumer.objects.filter(pk=0).update(feed_cursor=0)
-
-
 def _describe(error: Error) -> str:
     """Without the error's text, which names the server: the probes are public."""
     if is_read_only(error):
@@ -53,8 +48,8 @@ def find_problem() -> str:
     try:
         unapplied = len(_known_migrations() - MigrationRecorder(connection).applied_migrations().keys())
         errors = checks.check_character_set(None, databases=["default"])
-        if not unapplied:
-            _write()
+        if not unapplied:  # Changes nothing, and fails when the database is read-only or the user may not write.
+            Consumer.objects.filter(pk=0).update(feed_cursor=0)
     except Error as error:
         return f"The database cannot be used: {_describe(error)}."
     if errors:

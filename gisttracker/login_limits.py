@@ -41,7 +41,10 @@ class LoginHandler(AxesDatabaseHandler):  # type: ignore[misc]  # django-axes ha
 
     def get_failures(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> int:
         """Return the number to compare with AXES_FAILURE_LIMIT: an address is allowed more failures than a name."""
-        of_name, of_address = (_count(attempts) for attempts in self.get_user_attempts(request, credentials))
+        of_name, of_address = (
+            attempts.aggregate(total=Sum("failures_since_start"))["total"] or 0
+            for attempts in self.get_user_attempts(request, credentials)
+        )
         return max(of_name, of_address - (MAX_FAILURES_OF_ADDRESS - settings.AXES_FAILURE_LIMIT))
 
     def find_lock(self, request: HttpRequest, credentials: dict[str, Any]) -> Lock | None:
@@ -70,10 +73,6 @@ class LoginHandler(AxesDatabaseHandler):  # type: ignore[misc]  # django-axes ha
     def user_logged_in(self, sender: object, request: Any, user: User, **kwargs: object) -> None:
         super().user_logged_in(sender, request, user, **kwargs)
         log.info("%s logged in from %s.", _shorten(user.get_username()), _shorten(get_client_address(request)))
-
-
-def _count(attempts: QuerySet[Any]) -> int:
-    return attempts.aggregate(total=Sum("failures_since_start"))["total"] or 0
 
 
 def _find_end(attempts: QuerySet[Any], limit: int) -> datetime | None:

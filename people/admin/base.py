@@ -25,14 +25,17 @@ class CappedCount(int):
         return f"{int(self):,}+"
 
 
+def count_capped(rows: QuerySet[Any]) -> int:
+    count: int = rows.order_by()[: MAX_COUNT + 1].count()
+    return count if count <= MAX_COUNT else CappedCount(MAX_COUNT)
+
+
 class CappedPaginator(Paginator):  # type: ignore[type-arg]  # generic only in the stubs
     """Counts, and pages through, at most MAX_COUNT rows: counting a million takes longer than the rest of the page."""
 
     @cached_property
     def count(self) -> int:
-        rows = cast("QuerySet[Any]", self.object_list).order_by()
-        count: int = rows[: MAX_COUNT + 1].count()
-        return count if count <= MAX_COUNT else CappedCount(MAX_COUNT)
+        return count_capped(cast("QuerySet[Any]", self.object_list))
 
 
 class PageChangeList(ChangeList):
@@ -64,6 +67,10 @@ class DeskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in 
 
     def prepare_rows(self, rows: list[Any]) -> None:
         """Add to the rows of one page what their columns show. The number of queries must not depend on the rows."""
+
+    def get_frame(self, request: HttpRequest, title: str) -> dict[str, Any]:
+        """What the template of a page of ours needs for what surrounds it."""
+        return {**self.admin_site.each_context(request), "title": title, "opts": self.opts, "media": self.media}
 
     def get_page_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         """What the template of a row's page needs besides Django's form."""

@@ -214,8 +214,8 @@ class ConsumerAdmin(DeskAdmin):
         return HttpResponseRedirect(reverse("admin:people_consumer_change", args=[consumer.pk]))
 
     def _render(self, request: HttpRequest, template: str, title: str, **context: Any) -> HttpResponse:
-        page = {**self.admin_site.each_context(request), "title": title, "opts": self.opts, "media": self.media}
-        return TemplateResponse(request, f"admin/people/consumer/{template}", {**page, **context})
+        page = {**self.get_frame(request, title), **context}
+        return TemplateResponse(request, f"admin/people/consumer/{template}", page)
 
 
 def is_valid(key: ApiKey) -> bool:

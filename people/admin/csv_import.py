@@ -96,13 +96,7 @@ def _format(report: BulkReport) -> str:
 
 
 def _render(model_admin: Any, request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
-    page = {
-        **model_admin.admin_site.each_context(request),
-        "title": "Import people",
-        "opts": model_admin.opts,
-        "media": model_admin.media,
-        **context,
-    }
+    page = {**model_admin.get_frame(request, "Import people"), **context}
     return TemplateResponse(request, "admin/people/person/import.html", page)
 
 

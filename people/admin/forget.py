@@ -9,8 +9,8 @@ from django.contrib.contenttypes.models import ContentType
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.utils.translation import ngettext
 
+from people.admin.actions import in_number
 from people.admin.stop_tracking import describe_deletion
 from people.forget import forget
 from people.models import PersonQuerySet, Suppressed
@@ -27,15 +27,15 @@ def forget_people(model_admin: Any, request: HttpRequest, people: QuerySet[Any])
 
 def forget_selected(model_admin: Any, request: HttpRequest, people: QuerySet[Any]) -> None:
     count = forget(cast(PersonQuerySet, people), by=f"user:{request.user.pk}")
-    message = ngettext("%d person was forgotten.", "%d people were forgotten.", count) % count
+    message = in_number(("%d person was forgotten.", "%d people were forgotten."), count)
     _log(request, message)
     model_admin.message_user(request, f"{message} Pipedrive keeps its records.")
 
 
 def ask_before_forgetting(model_admin: Any, request: HttpRequest, people: QuerySet[Any]) -> HttpResponse:
     """The page that lists what is erased. What the list has posted is posted again with the confirmation."""
-    context = describe_deletion(model_admin, request, people)
-    return TemplateResponse(request, "admin/people/person/forget.html", {**context, "title": "Forget"})
+    context = describe_deletion(model_admin, request, people, "Forget")
+    return TemplateResponse(request, "admin/people/person/forget.html", context)
 
 
 def _log(request: HttpRequest, message: str) -> None:

@@ -17,12 +17,11 @@ from people.admin.csv_import import import_people
 from people.admin.filters import ConditionFilter
 from people.admin.forget import ask_before_forgetting, forget_people, forget_selected
 from people.admin.forms import NewPersonForm, PersonForm
-from people.admin.markup import external_link, shorten, time_in_words, with_reason
+from people.admin.markup import shorten, time_in_words, with_reason
 from people.admin.people_actions import ROW_ACTIONS
-from people.admin.person_page import get_page_context, get_reason, state_badge
+from people.admin.person_page import get_page_context, get_reason, github_link, state_badge
 from people.admin.pipedrive_links import person_link
 from people.admin.stop_tracking import ask_before_deleting, delete_people, stop_tracking
-from people.github_names import web_host
 from people.models import Gist, Person
 
 UNPUSHED = (Gist.PushState.PENDING, Gist.PushState.STARTED)
@@ -74,9 +73,7 @@ class PersonAdmin(DeskAdmin):
 
     @admin.display(description="name and GitHub profile")
     def profile(self, person: Person) -> SafeString:
-        address = f"{web_host()}/{person.github_username}"
-        link = external_link(f"https://{address}", address)
-        return format_html('{} <span class="second-line">{}</span>', person.name or "–", link)
+        return format_html('{} <span class="second-line">{}</span>', person.name or "–", github_link(person))
 
     @admin.display(description="state")
     def state_and_reason(self, person: Person) -> SafeString:
@@ -119,7 +116,9 @@ class PersonAdmin(DeskAdmin):
         for key, state, number in grouped.annotate(Count("pk")):
             counts.setdefault(key, {})[state] = number
         newest_ids = Gist.objects.filter(person__in=keys).order_by().values_list("person").annotate(Max("pk"))
-        newest = {gist.person_id: gist for gist in _read_gists([pk for _, pk in newest_ids])}
+        gists = Gist.objects.filter(pk__in=[pk for _, pk in newest_ids])
+        shown = gists.only("person_id", "github_id", "description", "github_created_at")
+        newest = {gist.person_id: gist for gist in shown}
         for person in rows:
             by_state = counts.get(person.pk, {})
             unpushed = sum(by_state.get(state, 0) for state in UNPUSHED)
@@ -224,7 +223,3 @@ class PersonAdmin(DeskAdmin):
 
     def has_push_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("people.change_gist")
-
-
-def _read_gists(keys: list[int]) -> QuerySet[Gist]:
-    return Gist.objects.filter(pk__in=keys).only("person_id", "github_id", "description", "github_created_at")

@@ -11,8 +11,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import ngettext
 
+from people.admin.actions import in_number
 from people.admin.base import Facts
 from people.admin.markup import badge, external_link, in_words, is_web_url, shorten, time_in_words, with_reason
 from people.admin.pipedrive_links import activity_link, person_link
@@ -54,8 +54,8 @@ def get_reason(person: Person) -> str:
 
 
 def github_link(person: Person) -> SafeString:
-    host = web_host()
-    return external_link(f"https://{host}/{person.github_username}", f"{host}/{person.github_username}")
+    address = f"{web_host()}/{person.github_username}"
+    return external_link(f"https://{address}", address)
 
 
 def gist_link(gist: Gist) -> SafeString:
@@ -117,7 +117,7 @@ def _describe_polls(person: Person) -> SafeString:
 
 
 def _count_failures(count: int) -> str:
-    return ngettext("%d failure in a row", "%d failures in a row", count) % count
+    return in_number(("%d failure in a row", "%d failures in a row"), count)
 
 
 def _describe_pushes(person: Person) -> SafeString:

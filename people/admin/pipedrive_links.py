@@ -20,14 +20,8 @@ def activity_link(activity_id: int | None) -> SafeString:
 
 
 def _link(page: str, record_id: int | None) -> SafeString:
-    """A link to the record; its id if the company's host is not known."""
-    if record_id is None:
-        return format_html("{}", "–")
-    company = _get_company_url()
-    return external_link(f"{company}/{page}/{record_id}", str(record_id)) if company else format_html("{}", record_id)
-
-
-def _get_company_url() -> str:
-    """https://COMPANY.pipedrive.com; "" for api.pipedrive.com, which every company shares and which has no pages."""
+    """A link to the record; its id if the host is that of all companies, which has no pages."""
     host = urlsplit(settings.PIPEDRIVE_API_URL).hostname or ""
-    return f"https://{host}" if host.endswith(DOMAIN) and host != f"api{DOMAIN}" else ""
+    if record_id is None or not host.endswith(DOMAIN) or host == f"api{DOMAIN}":
+        return format_html("{}", "–" if record_id is None else record_id)
+    return external_link(f"https://{host}/{page}/{record_id}", str(record_id))

@@ -11,7 +11,7 @@ from django.template.response import TemplateResponse
 from gisttracker.database import retried
 from people import tracking
 from people.admin.actions import in_number, log_rows
-from people.admin.base import MAX_COUNT, CappedCount
+from people.admin.base import count_capped
 from people.models import Gist, Person, PersonQuerySet, Visit
 
 BATCH_SIZE = 100  # people; their gists and attempts are deleted in the same transaction
@@ -31,24 +31,22 @@ def stop_tracking(model_admin: Any, request: HttpRequest, people: Any) -> HttpRe
 
 def ask_before_deleting(model_admin: Any, request: HttpRequest, people: PersonQuerySet) -> HttpResponse:
     """The page that lists what is deleted, and what stays."""
-    context = describe_deletion(model_admin, request, people)
-    return TemplateResponse(request, "admin/people/person/stop_tracking.html", {**context, "title": "Stop tracking"})
+    context = describe_deletion(model_admin, request, people, "Stop tracking")
+    return TemplateResponse(request, "admin/people/person/stop_tracking.html", context)
 
 
-def describe_deletion(model_admin: Any, request: HttpRequest, people: Any) -> dict[str, Any]:
+def describe_deletion(model_admin: Any, request: HttpRequest, people: Any, title: str) -> dict[str, Any]:
     """What the page shows: names and numbers; `fields` are what the list has posted, for the confirmation."""
     keys = people.order_by().values("pk")
     names = list(people.order_by("username_key").values_list("github_username", flat=True)[: MAX_SHOWN + 1])
     fields = [(name, value) for name in POSTED for value in request.POST.getlist(name) if value]
     return {
-        **model_admin.admin_site.each_context(request),
-        "opts": model_admin.opts,
-        "media": model_admin.media,
+        **model_admin.get_frame(request, title),
         "names": names[:MAX_SHOWN],
         "has_more": len(names) > MAX_SHOWN,
-        "people_count": _count(people),
-        "gist_count": _count(Gist.objects.filter(person__in=keys)),
-        "visit_count": _count(Visit.objects.filter(person__in=keys)),
+        "people_count": count_capped(people),
+        "gist_count": count_capped(Gist.objects.filter(person__in=keys)),
+        "visit_count": count_capped(Visit.objects.filter(person__in=keys)),
         "fields": fields,
     }
 
@@ -61,8 +59,3 @@ def delete_people(model_admin: Any, request: HttpRequest, people: PersonQuerySet
         count += retried(tracking.stop_tracking)(batch, lambda rows: log_rows(request, rows, DELETION, HISTORY))
     text = in_number(("%d person is not tracked any more.", "%d people are not tracked any more."), count)
     model_admin.message_user(request, f"{text} Pipedrive keeps its records.", messages.SUCCESS)
-
-
-def _count(rows: Any) -> int:
-    count: int = rows.order_by()[: MAX_COUNT + 1].count()
-    return count if count <= MAX_COUNT else CappedCount(MAX_COUNT)

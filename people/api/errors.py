@@ -12,7 +12,6 @@ from drf_standardized_errors.handler import ExceptionHandler
 from drf_standardized_errors.types import Error, ErrorResponse
 from rest_framework import status
 from rest_framework.exceptions import APIException, ValidationError
-from rest_framework.settings import api_settings
 
 from gisttracker.errors import (
     BAD_REQUEST,
@@ -22,6 +21,7 @@ from gisttracker.errors import (
     get_request_id,
     is_database_unavailable,
 )
+from people.api.error_bounds import NON_FIELD_ERRORS_KEY
 from people.error_codes import CODES, ErrorCode
 
 # Codes of the libraries for which ours has another name. One that is not here and not ours becomes `invalid`.
@@ -82,7 +82,10 @@ class ApiExceptionHandler(ExceptionHandler):
 
 class ApiExceptionFormatter(ExceptionFormatter):
     def get_errors(self) -> list[Error]:
-        return [Error(to_code(error.code), error.detail, to_attr(error.attr)) for error in super().get_errors()]
+        return [
+            Error(to_code(error.code), error.detail, None if error.attr == NON_FIELD_ERRORS_KEY else error.attr)
+            for error in super().get_errors()
+        ]
 
     def format_error_response(self, error_response: ErrorResponse) -> dict[str, Any]:
         body: dict[str, Any] = super().format_error_response(error_response)
@@ -97,8 +100,3 @@ class ApiExceptionFormatter(ExceptionFormatter):
 def to_code(code: str) -> ErrorCode:
     """Return our code for one of a library."""
     return RENAMED.get(code) or CODES.get(code, ErrorCode.INVALID)
-
-
-def to_attr(attr: str | None) -> str | None:
-    """Return the field or parameter; None if the error is about the request as a whole."""
-    return None if attr == api_settings.NON_FIELD_ERRORS_KEY else attr

@@ -77,7 +77,7 @@ class Pagination(PageNumberPagination):
         """Raise ValidationError for invalid parameters, also where the pages that they select are not used."""
         self.get_page_size(request)
         self.get_page_number(request, None)
-        parse_number_parameter(request, "after", 0, MAX_BIGINT, default=0)
+        self._get_after(request)
 
     def _get_after(self, request: Request) -> int:
         return parse_number_parameter(request, "after", 0, MAX_BIGINT, default=0)
