@@ -21,8 +21,14 @@ from gisttracker.numbers import parse_whole_number
 
 HELP_WIDTH = 80
 COMMON_SETTINGS = (
-    *("DATABASE_HOST", "DATABASE_PORT", "DATABASE_NAME", "DATABASE_USERNAME", "DATABASE_PASSWORD", "DATABASE_TLS"),
-    *("SQLITE_PATH", "LOG_FORMAT"),
+    "DATABASE_HOST",
+    "DATABASE_PORT",
+    "DATABASE_NAME",
+    "DATABASE_USERNAME",
+    "DATABASE_PASSWORD",
+    "DATABASE_TLS",
+    "SQLITE_PATH",
+    "LOG_FORMAT",
 )
 COMMON_EXIT_CODES = {
     0: "succeeded",

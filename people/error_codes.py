@@ -38,17 +38,11 @@ class ErrorCode(StrEnum):
     UNKNOWN_FIELD = "unknown_field", ErrorType.VALIDATION, 400, "the body has a field that does not exist"
     UNKNOWN_PARAMETER = "unknown_parameter", ErrorType.VALIDATION, 400, "the query has a parameter that does not exist"
     REPEATED_PARAMETER = "repeated_parameter", ErrorType.VALIDATION, 400, "the parameter may be given once"
-    CONFLICTING_PARAMETERS = (
-        *("conflicting_parameters", ErrorType.VALIDATION, 400),
-        "the parameter cannot be combined with another one",
-    )
+    CONFLICTING_PARAMETERS = "conflicting_parameters", ErrorType.VALIDATION, 400, "the parameter excludes another one"
     TOO_MANY_TERMS = "too_many_terms", ErrorType.VALIDATION, 400, "`search` has more terms than allowed"
     INVALID_LOGIN = "invalid_login", ErrorType.VALIDATION, 400, "not a GitHub login, @login or profile URL"
     INVALID_BACKFILL = "invalid_backfill", ErrorType.VALIDATION, 400, "not `all`, `none` or a date"
-    ALREADY_TRACKED = (
-        *("already_tracked", ErrorType.VALIDATION, 400),
-        "the person is tracked; `person_url` is the address",
-    )
+    ALREADY_TRACKED = "already_tracked", ErrorType.VALIDATION, 400, "the person is tracked; see `person_url`"
     SUPPRESSED = "suppressed", ErrorType.VALIDATION, 400, "the owner of the account asked not to be tracked"
     CURSOR_BEYOND_END = "cursor_beyond_end", ErrorType.VALIDATION, 400, "the feed has no such cursor yet"
     NOTHING_TO_CHANGE = "nothing_to_change", ErrorType.VALIDATION, 400, "the body has no field to change"
@@ -62,10 +56,7 @@ class ErrorCode(StrEnum):
     TOO_MANY_ROWS = "too_many_rows", ErrorType.CLIENT, 400, "a bulk request has more rows than allowed"
     PAUSED = "paused", ErrorType.CLIENT, 400, "the person is paused; set `state` to `active` first"
     NOT_AUTHENTICATED = "not_authenticated", ErrorType.CLIENT, 401, "the request has no API key"
-    MALFORMED_AUTHORIZATION = (
-        *("malformed_authorization", ErrorType.CLIENT, 401),
-        "the Authorization header has no key, or more than a key",
-    )
+    MALFORMED_AUTHORIZATION = "malformed_authorization", ErrorType.CLIENT, 401, "`Authorization` must have just one key"
     INVALID_KEY = "invalid_key", ErrorType.CLIENT, 401, "the key is unknown or revoked"
     EXPIRED_KEY = "expired_key", ErrorType.CLIENT, 401, "the key has expired"
     READ_ONLY_KEY = "read_only_key", ErrorType.CLIENT, 403, "the key may only read"
@@ -77,10 +68,7 @@ class ErrorCode(StrEnum):
     GIST_NOT_FOUND = "gist_not_found", ErrorType.CLIENT, 404, "the person has no such gist"
     RUN_NOT_FOUND = "run_not_found", ErrorType.CLIENT, 404, "the run does not exist"
     PAGE_NOT_FOUND = "page_not_found", ErrorType.CLIENT, 404, "the list has no such page"
-    PRECONDITION_FAILED = (
-        *("precondition_failed", ErrorType.CLIENT, 412),
-        "the person was changed since you read the `etag` of If-Match",
-    )
+    PRECONDITION_FAILED = "precondition_failed", ErrorType.CLIENT, 412, "the person has another `etag` than If-Match"
     METHOD_NOT_ALLOWED = "method_not_allowed", ErrorType.CLIENT, 405, "the address has no such method; see `Allow`"
     NOT_ACCEPTABLE = "not_acceptable", ErrorType.CLIENT, 406, "the response has no format that `Accept` allows"
     GIST_NOT_PUSHABLE = "gist_not_pushable", ErrorType.CLIENT, 409, "the gist is neither rejected nor skipped"
@@ -92,10 +80,7 @@ class ErrorCode(StrEnum):
     # --- the service ---
     INTERNAL_ERROR = "internal_error", ErrorType.SERVER, 500, "a fault of the service; the log has `request_id`"
     OVERLOADED = "overloaded", ErrorType.SERVER, 503, "too many large requests at the moment; see `Retry-After`"
-    DATABASE_UNAVAILABLE = (
-        *("database_unavailable", ErrorType.SERVER, 503),
-        "the database is not available at the moment; see `Retry-After`",
-    )
+    DATABASE_UNAVAILABLE = "database_unavailable", ErrorType.SERVER, 503, "no database at the moment; see `Retry-After`"
 
     # --- one row of a bulk request; a row may also have some of the codes of a field ---
     DUPLICATE_ROW = "duplicate_row", ErrorType.ROW, 200, "an earlier row has the same person"
@@ -105,8 +90,14 @@ class ErrorCode(StrEnum):
 
 CODES = {code.value: code for code in ErrorCode}
 ROW_CODES = (
-    *(ErrorCode.ALREADY_TRACKED, ErrorCode.DUPLICATE_ROW, ErrorCode.INVALID_ROW, ErrorCode.UNKNOWN_FIELD),
-    *(ErrorCode.INVALID_LOGIN, ErrorCode.SUPPRESSED, ErrorCode.INVALID_PIPEDRIVE_ID, ErrorCode.INVALID_BACKFILL),
+    ErrorCode.ALREADY_TRACKED,
+    ErrorCode.DUPLICATE_ROW,
+    ErrorCode.INVALID_ROW,
+    ErrorCode.UNKNOWN_FIELD,
+    ErrorCode.INVALID_LOGIN,
+    ErrorCode.SUPPRESSED,
+    ErrorCode.INVALID_PIPEDRIVE_ID,
+    ErrorCode.INVALID_BACKFILL,
     ErrorCode.DATABASE_UNAVAILABLE,  # after other rows were stored
 )
 

@@ -19,12 +19,25 @@ Row = dict[str, Any]
 
 _SHARED = ("id", "github_username", "name", "email", "state", "last_error", "push_error", "pipedrive_id")
 _TIMES = ("created_at", "updated_at")
-PERSON_COLUMNS = (*_SHARED, *("watched", "unreadable_gists", "backfill", "polled_at", "sync_requested_at"), *_TIMES)
-VISITED_COLUMNS = (*_SHARED, *("watched", "backfill"), *_TIMES)
+PERSON_COLUMNS = (*_SHARED, "watched", "unreadable_gists", "backfill", "polled_at", "sync_requested_at", *_TIMES)
+VISITED_COLUMNS = (*_SHARED, "watched", "backfill", *_TIMES)
 GIST_COLUMNS = (
-    *("id", "github_id", "description", "html_url", "pull_url", "truncated", "files", "github_created_at"),
-    *("github_updated_at", "created_at", "updated_at", "removed_at", "push_state", "push_error"),
-    *("pipedrive_activity_id", "feed_position"),
+    "id",
+    "github_id",
+    "description",
+    "html_url",
+    "pull_url",
+    "truncated",
+    "files",
+    "github_created_at",
+    "github_updated_at",
+    "created_at",
+    "updated_at",
+    "removed_at",
+    "push_state",
+    "push_error",
+    "pipedrive_activity_id",
+    "feed_position",
 )
 _REASONS = ("push_started_at", "pushed_at", "activity_outdated")  # what else explain_push needs
 COUNTS = {

@@ -31,8 +31,14 @@ class PersonAdmin(DeskAdmin):
     """sync.admin, which knows the attempts to push gists, registers a subclass."""
 
     list_display = [
-        *("login", "profile", "state_and_reason", "gist_counts", "last_polled", "newest_gist"),
-        *("pipedrive_person", "added"),
+        "login",
+        "profile",
+        "state_and_reason",
+        "gist_counts",
+        "last_polled",
+        "newest_gist",
+        "pipedrive_person",
+        "added",
     ]
     sortable_by = ("login", "added")
     list_filter = ["state", ConditionFilter, "watched"]

@@ -18,8 +18,20 @@ from people.models import Person
 from people.spreadsheets import escape_formulas
 
 COLUMNS = (
-    *("github_username", "name", "email", "state", "watched", "pipedrive_id", "backfill"),
-    *("gist_count", "pending_count", "rejected_count", "polled_at", "created_at", "last_error", "push_error"),
+    "github_username",
+    "name",
+    "email",
+    "state",
+    "watched",
+    "pipedrive_id",
+    "backfill",
+    "gist_count",
+    "pending_count",
+    "rejected_count",
+    "polled_at",
+    "created_at",
+    "last_error",
+    "push_error",
 )
 FORMATS = ("json", "csv")  # of the list of people
 BATCH_SIZE = 1000

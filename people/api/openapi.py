@@ -83,9 +83,8 @@ def _simplify(schema: dict[str, Any]) -> None:
         field.pop("example", None)
         if len(field.get("allOf", [])) == 1:
             field.update(field.pop("allOf")[0])
-        if {"integer", "number"} & {
-            *([field["type"]] if isinstance(field.get("type"), str) else field.get("type", []))
-        }:
+        kinds = field.get("type", [])  # a name, or a list of names
+        if "integer" in kinds or "number" in kinds:
             field.setdefault("minimum", 0)
 
 
