@@ -152,11 +152,9 @@ class PersonViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[Person], ApiV
     @schema.untrack_person
     @retried_on_conflict
     def destroy(self, request: Request, username: str) -> Response:
-        validate_query(request, set(UntrackQuerySerializer().fields))
+        query = parse_query(request, UntrackQuerySerializer)
         reject_body(request, "use ?forget=true")
-        query = UntrackQuerySerializer(data=request.query_params)
-        query.is_valid(raise_exception=True)
-        if query.validated_data["forget"] == "true":
+        if query["forget"] == "true":
             login = parse_tracked_login(username)
             if tracked := Person.objects.named(login).first():
                 check_if_match(request, tracked)
