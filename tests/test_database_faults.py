@@ -28,6 +28,7 @@ class Statements:
     def execute(self, cursor: CursorWrapper, sql: str, params: Any = None) -> Any:
         # Lists of any length, and tables of any number of rows, are one kind.
         kind = re.sub(r"\((?:%s(?:, )?)+\)(?:, \((?:%s(?:, )?)+\))*", "(...)", sql)
+        kind = re.sub(r"s\d+_x\d+", "savepoint", kind)
         with self._lock:
             self.kinds.setdefault(kind, len(self.kinds))
             if kind == self.failing:
@@ -82,6 +83,6 @@ def test_a_run_in_which_any_statement_fails_once_has_the_same_result(
             different.append((kind, statements.fault, result))
 
     assert not different, "\n".join(f"{kind}: {fault}, {result}" for kind, fault, result in different)
-    assert len(not_sent) < 3
+    assert len(not_sent) < len(statements.kinds) / 4  # Some are sent in runs of a certain length only.
     assert set(Gist.objects.values_list("push_state", flat=True)) == {"pushed"}
     assert len(pipedrive.gist_ids()) == len(set(pipedrive.gist_ids()))
