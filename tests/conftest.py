@@ -32,6 +32,7 @@ from sync.clients.transport import Timing
 from sync.management.commands.sync_gists import Command
 from tests.described import Conformance, DescribedClient
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond_after
+from tests.standins.seam import new_session
 from tests.standins.wire import StandIn
 from tests.with_mysql import free_port
 
@@ -123,6 +124,15 @@ def _delete_rows(_: TransactionTestCase) -> None:
     tables = set(connection.introspection.django_table_names(only_existing=True)) - kept
     connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), sorted(tables)))
     grant_view_permissions()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _without_sockets() -> Iterator[None]:
+    """The clients in this process reach the stand-ins through the seam."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("sync.clients.transport.new_session", new_session)
+        monkeypatch.setattr("sync.clients.webhook.new_session", new_session)
+        yield
 
 
 @pytest.fixture

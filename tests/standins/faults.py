@@ -3,29 +3,29 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tests.standins.wire import Connection, Response
+from tests.standins.wire import Line, Response
 
 
 @dataclass(frozen=True)
 class Fault:
-    """`after`: the request is processed first, and only the response fails. `play` writes to the connection instead."""
+    """`after`: the request is processed first, and only the response fails. `play` responds instead."""
 
     name: str
     after: bool
-    play: Callable[[Connection, Response], None]
+    play: Callable[[Line, Response], None]
 
 
 def reset(*, after: bool = False) -> Fault:
     """The connection is reset."""
-    return Fault("reset", after, lambda connection, _: connection.reset())
+    return Fault("reset", after, lambda line, _: line.reset())
 
 
 def silence(seconds: float, *, after: bool = False) -> Fault:
     """Nothing is sent for some time, then the connection is reset."""
 
-    def play(connection: Connection, _: Response) -> None:
-        connection.pause(seconds)
-        connection.reset()
+    def play(line: Line, _: Response) -> None:
+        line.pause(seconds)
+        line.reset()
 
     return Fault("silence", after, play)
 
@@ -33,9 +33,9 @@ def silence(seconds: float, *, after: bool = False) -> Fault:
 def respond_after(action: Callable[[], object]) -> Fault:
     """The right response, sent after `action` has returned: something that happens during a request, or a wait."""
 
-    def play(connection: Connection, response: Response) -> None:
-        action()
-        connection.send(response)
+    def play(line: Line, response: Response) -> None:
+        line.perform(action)
+        line.send(response)
 
     return Fault("respond after", True, play)
 
@@ -46,21 +46,14 @@ def respond(
     """This response instead of the right one."""
     raw = body.encode() if isinstance(body, str) else body
     response = Response(code, raw, {"content-type": "application/json", **(headers or {})})
-    return Fault(f"status {code}", after, lambda connection, _: connection.send(response))
+    return Fault(f"status {code}", after, lambda line, _: line.send(response))
 
 
 def cut_body(*, after: bool = True) -> Fault:
     """The right headers, half of the body, then the end of the connection."""
-    return Fault("cut body", after, lambda connection, response: connection.send(response, cut=True))
+    return Fault("cut body", after, lambda line, response: line.send(response, cut=True))
 
 
 def trickle(seconds: float, *, after: bool = True) -> Fault:
     """The right headers, then one byte at a time, so that only a limit for the whole response ends it."""
-
-    def play(connection: Connection, response: Response) -> None:
-        connection.send(Response(response.status, b"", {**response.headers, "x-body": "follows"}), announced=10_000_000)
-        while not connection.pause(seconds):
-            connection.wfile.write(b" ")
-            connection.wfile.flush()
-
-    return Fault("trickle", after, play)
+    return Fault("trickle", after, lambda line, response: line.trickle(response, seconds))
