@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable
 
-from tests.standins import Fault, cut_body, reset, respond, silence, trickle
+from tests.standins import Fault, cut_body, refuse, reset, respond, silence, trickle
 
 HTML = {"content-type": "text/html"}
 FOREVER = 600.0  # seconds; longer than any timeout of a client
 
 FAULTS: dict[str, Callable[[str], Fault]] = {
     # name: the fault; `echo` is a body that repeats the token
+    "refused": lambda echo: refuse(),
     "reset before": lambda echo: reset(),
     "reset after": lambda echo: reset(after=True),
     "timeout before": lambda echo: silence(FOREVER),

@@ -15,6 +15,7 @@ from sync.clients.errors import (
     CredentialsError,
     InvalidResponseError,
     NotFoundError,
+    NotSentError,
     OutageError,
     OutcomeUnknownError,
     RejectedError,
@@ -29,6 +30,7 @@ from sync.clients.transport import Timing
 from tests.faults import FAULTS, GITHUB_LIES, PIPEDRIVE_LIES
 from tests.standins import Fault, GitHubStandIn, PipedriveStandIn
 from tests.standins.wire import StandIn
+from tests.with_mysql import free_port
 
 GITHUB_TOKEN, PIPEDRIVE_TOKEN = "gh-token-5d20", "pd-token-77ce"
 NO_WAITS = Timing(retry=0.0, burst_pause=0.0, secondary_pause=0.0)
@@ -79,6 +81,7 @@ UNKNOWN = (OutcomeUnknownError, 1)
 OUTAGE = (OutageError, 6)  # four tries of the page, one of a smaller page, and the probe
 # fault: at GitHub, at Pipedrive, at Pipedrive for what is created
 AFTER_FAULT: dict[str, tuple[Outcome, Outcome, Outcome]] = {
+    "refused": (RETRIED, RETRIED, (NotSentError, 1)),
     "reset before": (RETRIED, RETRIED, UNKNOWN),
     "reset after": (RETRIED, RETRIED, UNKNOWN),
     "timeout before": (RETRIED, RETRIED, UNKNOWN),
@@ -273,7 +276,16 @@ def test_what_each_call_to_pipedrive_makes_of_a_lie(lie: str) -> None:
 SHORT = Timing(read=0.05, total=0.05, retry=0.0, burst_pause=0.0, secondary_pause=0.0)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+def test_a_connection_that_is_refused_has_the_same_outcome_as_the_fault() -> None:
+    client = PipedriveClient(f"http://127.0.0.1:{free_port()}", PIPEDRIVE_TOKEN, timing=NO_WAITS)
+
+    for name, call in [("person", READS["person"]), ("create activity", CREATIONS["create activity"])]:
+        with pytest.raises(SyncError, match="refused the connection") as caught:
+            call(client)
+        assert type(caught.value) is AFTER_FAULT["refused"][2 if name in CREATIONS else 1][0]
+
+
+@pytest.mark.parametrize("fault", sorted(FAULTS.keys() - {"refused"}))
 def test_a_fault_over_a_real_connection_has_the_same_outcome(fault: str) -> None:
     sent = FAULTS[fault](echo(PIPEDRIVE_TOKEN))
     timing = SHORT if fault in ("timeout before", "timeout after", "trickle") else NO_WAITS

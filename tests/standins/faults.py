@@ -20,6 +20,11 @@ def reset(*, after: bool = False) -> Fault:
     return Fault("reset", after, lambda line, _: line.reset())
 
 
+def refuse() -> Fault:
+    """The connection is refused, so that the request certainly did not arrive. Through the seam only."""
+    return Fault("refuse", False, lambda line, _: line.refuse())
+
+
 def silence(seconds: float, *, after: bool = False) -> Fault:
     """Nothing is sent for some time, then the connection is reset."""
 
@@ -30,14 +35,17 @@ def silence(seconds: float, *, after: bool = False) -> Fault:
     return Fault("silence", after, play)
 
 
-def respond_after(action: Callable[[], object]) -> Fault:
-    """The right response, sent after `action` has returned: something that happens during a request, or a wait."""
+def respond_after(action: Callable[[], object], fault: Fault | None = None) -> Fault:
+    """The right response, or this fault, after `action` has returned: something that happens during a request."""
 
     def play(line: Line, response: Response) -> None:
         line.perform(action)
-        line.send(response)
+        if fault:
+            fault.play(line, response)
+        else:
+            line.send(response)
 
-    return Fault("respond after", True, play)
+    return Fault("respond after", fault is None or fault.after, play)
 
 
 def respond(

@@ -77,6 +77,13 @@ class _Line:
         cause = ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
         raise requests.ConnectionError(urllib3.exceptions.ProtocolError("Connection aborted.", cause))
 
+    def refuse(self) -> None:
+        pool = urllib3.HTTPConnectionPool("127.0.0.1")
+        connection = urllib3.connection.HTTPConnection("127.0.0.1")
+        cause = urllib3.exceptions.NewConnectionError(connection, "Connection refused")
+        cause.__cause__ = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+        raise requests.ConnectionError(urllib3.exceptions.MaxRetryError(pool, "/", cause))
+
     def trickle(self, response: Response, seconds: float) -> None:
         raise requests.ConnectionError(urllib3.exceptions.IncompleteRead(1, 10_000_000))
 

@@ -54,6 +54,8 @@ class Line(Protocol):
 
     def reset(self) -> None: ...
 
+    def refuse(self) -> None: ...
+
     def trickle(self, response: Response, seconds: float) -> None: ...
 
     def pause(self, seconds: float) -> bool: ...
@@ -101,6 +103,9 @@ class Connection(BaseHTTPRequestHandler):
         """Close at once, so that the client sees a connection reset."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._close()
+
+    def refuse(self) -> None:
+        raise NotImplementedError("This connection is already accepted.")
 
     def _close(self) -> None:
         self.close_connection = True
