@@ -7,6 +7,7 @@ import pytest
 from pytest_django import Settings
 
 from people.models import Gist, Person
+from sync.clients.pipedrive import WINDOW_SECONDS
 from sync.clients.rate_limit import Hit, Pause, RateLimiter, SlidingWindow
 from sync.models import ActivityDay
 from tests.conftest import Sync
@@ -279,8 +280,9 @@ def test_a_rejected_activity_is_not_counted_for_the_day(
 
 
 def test_searches_of_both_kinds_keep_to_their_pace(
-    github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+    github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("sync.clients.pipedrive.WINDOW_SECONDS", WINDOW_SECONDS)  # `sync` has changed it.
     pipedrive.limits = {"search": 10}
     track_people(github, 8, gists=1)  # each is searched by the GitHub id and by name
 

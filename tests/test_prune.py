@@ -17,7 +17,7 @@ from people.management.commands import prune
 from people.models import ApiKey, Person, RequestCount, Visit
 from tests.factories import create_person
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both]
 
 
 def test_expired_sessions_and_old_logs_are_deleted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from rest_framework.test import APIClient
 from people.models import Person, SearchTerm
 from tests.factories import create_person
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both]
 
 
 def find(api: APIClient, term: str) -> list[str]:
