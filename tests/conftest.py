@@ -6,7 +6,6 @@ import secrets
 import subprocess
 import sys
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,72 +30,40 @@ from people.api.throttling import request_counts
 from people.models import Person
 from sync.clients.transport import Timing
 from sync.management.commands.sync_gists import Command
+from tests.cpu_time import shared_time
 from tests.described import Conformance, DescribedClient
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond_after
+from tests.standins.seam import new_session
 from tests.standins.wire import StandIn
 from tests.with_mysql import free_port
 
 GITHUB_TOKEN = "gh-token-3f9c"
 PIPEDRIVE_TOKEN = "pd-token-81ad"
 ROOT = Path(__file__).parent.parent
-TABLES = {"test_faults.py", "test_lies.py", "test_pipedrive_lies.py"}
-# Runs of the sync against the stand-ins, and tests of pages and judgements whose statements other tests check on both.
-# With SPLIT_OVER_DATABASES, which .ci/run sets to stay within its time, each of these tests runs on one of the two.
-SPLIT = {
-    f"test_{name}.py"
-    for name in (
-        *("attempts", "backfill", "crashes", "edits", "evidence", "forget_sync", "limits", "links", "network"),
-        *("notifications", "owner", "poll", "push", "recognition", "refusals", "restore", "sync_gists", "trouble"),
-        *("undo", "alarms", "api_headers", "error_pages", "forget", "health", "panel", "run", "service"),
-        *("api_lists", "enterprise_server", "spreadsheets", "viewers"),
-    )
-}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests that use no database run on SQLite only: another server changes nothing about them.
-
-    A run of the whole suite leaves out more, see `is_left_out`.
-    """
-    is_whole_suite = all(Path(argument).is_dir() for argument in config.args)
-    is_server = connection.vendor != "sqlite"
-    others = {
-        item
-        for item in items
-        if (is_server and not uses_database(item)) or (is_whole_suite and is_left_out(item, is_server=is_server))
-    }
-    config.hook.pytest_deselected(items=list(others))
-    items[:] = [item for item in items if item not in others]
-
-
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """A file whose tests use no database has run on SQLite, so it is no error that nothing is left for a server."""
-    if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and connection.vendor != "sqlite":
-        print("\nNone of these tests uses the database; they run on SQLite.")
-        session.exitstatus = pytest.ExitCode.OK
-
-
-def is_left_out(item: pytest.Item, *, is_server: bool) -> bool:
-    """On a server: slow tests in which the database does not matter.
-
-    Of the largest tables of faults and lies a server runs a third, always the same, which has each fault and each call.
-    CI, which has both databases, runs the other two thirds on SQLite; without a server, SQLite runs all.
-    """
-    if item.path.name in TABLES:
-        is_of_server = zlib.crc32(item.nodeid.encode()) % 3 == 0
-        return is_of_server != is_server and (is_server or bool(os.environ.get("CI")))
-    if item.get_closest_marker("on_server") is not None:
-        return not is_server and bool(os.environ.get("CI"))
-    if item.get_closest_marker("once") is not None:
-        return is_server
-    if item.path.name in SPLIT and os.environ.get("SPLIT_OVER_DATABASES"):
-        return (zlib.crc32(item.nodeid.encode()) % 2 == 0) != is_server
-    return False
+    """Of the files that somebody names, run what the database can; CONTRIBUTING.md has the markers."""
+    if connection.vendor == "sqlite":
+        for item in items:
+            if item.get_closest_marker("server"):
+                item.add_marker(pytest.mark.skip(reason="needs a MySQL-compatible server"))
+        return
+    others = [item for item in items if not uses_database(item)]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if item not in set(others)]
 
 
 def uses_database(item: pytest.Item) -> bool:
     fixtures = {"db", "transactional_db"} & set(getattr(item, "fixturenames", []))
     return bool(fixtures) or item.get_closest_marker("django_db") is not None
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """`make test ARGS=...` may name files of which a server has nothing to run."""
+    if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and connection.vendor != "sqlite":
+        print("\nNone of these tests needs a server; they run on SQLite.")
+        session.exitstatus = pytest.ExitCode.OK
 
 
 @pytest.fixture(scope="session")
@@ -132,6 +99,15 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     slept: list[float] = []
     monkeypatch.setattr("gisttracker.database.sleep", slept.append)
     return slept
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _without_sockets() -> Iterator[None]:
+    """The clients in this process reach the stand-ins through the seam."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("sync.clients.transport.new_session", new_session)
+        monkeypatch.setattr("sync.clients.webhook.new_session", new_session)
+        yield
 
 
 @pytest.fixture
@@ -191,8 +167,11 @@ class DuringRequest(Protocol):
 
 
 @pytest.fixture
-def configured(github: GitHubStandIn, pipedrive: PipedriveStandIn, settings: Settings) -> Settings:
-    """Settings that lead to the stand-ins, without our rate limit and without a settle delay."""
+def configured(
+    github: GitHubStandIn, pipedrive: PipedriveStandIn, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> Settings:
+    """Settings that lead to the stand-ins, without waits for our own rate limits and without a settle delay."""
+    monkeypatch.setattr("sync.clients.pipedrive.WINDOW_SECONDS", 0.0)
     settings.GITHUB_API_URL, settings.GITHUB_TOKEN = github.url, GITHUB_TOKEN
     settings.PIPEDRIVE_API_URL, settings.PIPEDRIVE_TOKEN = pipedrive.url, PIPEDRIVE_TOKEN
     settings.GITHUB_REQUESTS_PER_MINUTE = 1_000_000
@@ -201,9 +180,21 @@ def configured(github: GitHubStandIn, pipedrive: PipedriveStandIn, settings: Set
 
 
 @pytest.fixture
-def sync(configured: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Sync:
+def judging() -> None:
+    """With it, runs judge the service's health and raise alarms, which costs a fifth of a run."""
+
+
+@pytest.fixture
+def sync(
+    request: pytest.FixtureRequest,
+    configured: Settings,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Sync:
     """Run `sync_gists`, by default with --json, in this process and with short retries."""
-    monkeypatch.setattr(Command, "timing", Timing(retry=0.001, secondary_pause=0.001))
+    monkeypatch.setattr(Command, "timing", Timing(retry=0.001, burst_pause=0.001, secondary_pause=0.001))
+    if "judging" not in request.fixturenames:
+        monkeypatch.setattr("sync.management.commands.sync_gists.report_health", lambda clock: None)
 
     def run(*arguments: str, as_json: bool = True) -> Summary:
         capsys.readouterr()
@@ -220,6 +211,10 @@ def sync(configured: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: 
 
 @pytest.fixture
 def database_variables(transactional_db: None) -> dict[str, str]:
+    return database_environment()
+
+
+def database_environment() -> dict[str, str]:
     """Environment variables with which another process uses the test database."""
     database = connection.settings_dict
     return {
@@ -231,17 +226,44 @@ def database_variables(transactional_db: None) -> dict[str, str]:
     }
 
 
+@dataclass
+class WebServer:
+    """The web service, running as in production. `log` has its output, also of the tests before."""
+
+    url: str
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    def stop(self) -> None:
+        with shared_time():
+            self.process.terminate()
+            self.process.wait(timeout=60)
+
+
 class Servers:
-    """Calling it starts the web service as in production, with these settings, and returns its URL."""
+    """Calling it returns the URL of a web server with these settings. The tests of a module share it."""
 
-    def __init__(self, environment: dict[str, str], folder: Path) -> None:
-        self.environment = environment
-        self.log = folder / "server.log"
-        self.processes: list[subprocess.Popen[bytes]] = []
+    def __init__(self, folder: Path) -> None:
+        variables = {"SECRET_KEY": secrets.token_urlsafe(50), "REQUIRE_HTTPS": "false", "API_AUTH": ""}
+        self.environment = {**database_environment(), **variables}
+        self._folder = folder
+        self._servers: list[WebServer] = []
+        self._shared: dict[frozenset[tuple[str, str]], WebServer] = {}
 
-    def __call__(self, *, config: str = "gisttracker.gunicorn", **variables: str) -> str:
-        port = str(free_port())
-        with self.log.open("a") as log:
+    def __call__(self, **variables: str) -> str:
+        return self.shared(**variables).url
+
+    def shared(self, **variables: str) -> WebServer:
+        settings = frozenset(variables.items())
+        if settings not in self._shared:
+            with shared_time():
+                self._shared[settings] = self.start(**variables)
+        return self._shared[settings]
+
+    def start(self, *, config: str = "gisttracker.gunicorn", **variables: str) -> WebServer:
+        """A server for one test, which may do what it likes with it."""
+        port, path = str(free_port()), self._folder / f"server-{len(self._servers)}.log"
+        with path.open("w") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "gunicorn", "-c", f"python:{config}", "gisttracker.asgi"],
                 cwd=ROOT,
@@ -249,20 +271,26 @@ class Servers:
                 stdout=log,
                 stderr=log,
             )
-        self.processes.append(process)
-        wait_until(lambda: is_ready(f"http://127.0.0.1:{port}/readyz"))
-        return f"http://127.0.0.1:{port}"
+        server = WebServer(f"http://127.0.0.1:{port}", path, process)
+        self._servers.append(server)
+        wait_until(lambda: is_ready(f"{server.url}/readyz"))
+        return server
+
+    def stop(self) -> None:
+        for server in self._servers:
+            server.stop()
+
+
+@pytest.fixture(scope="module")
+def servers(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    servers = Servers(tmp_path_factory.mktemp("servers"))
+    yield servers
+    servers.stop()
 
 
 @pytest.fixture
-def serve(database_variables: dict[str, str], tmp_path: Path) -> Iterator[Servers]:
-    defaults = {"SECRET_KEY": secrets.token_urlsafe(50), "REQUIRE_HTTPS": "false", "API_AUTH": ""}
-    servers = Servers({**database_variables, **defaults}, tmp_path)
-    yield servers
-    for process in servers.processes:
-        process.terminate()
-    for process in servers.processes:
-        process.wait(timeout=60)
+def serve(servers: Servers, transactional_db: None) -> Servers:
+    return servers
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
-"""A small Kubernetes API server with state, for the tests of deploy.sh with the real kubectl.
+"""A Kubernetes cluster with state, and its API server, for the tests of deploy.sh.
 
 It stores what is applied, and merges patches as the real server does, so that a test sees what a deployment leaves
-behind. Its controllers decide at once: a pod starts if all ConfigMaps and the Secret that its template names exist, if
-its DATABASE_HOST is the right one, and if its image is not broken.
+behind. kubectl.py takes the place of kubectl; the real one uses the API server. Its controllers decide at once: a pod
+starts if all ConfigMaps and the Secret that its template names exist, if its DATABASE_HOST is the right one, and if its
+image is not broken.
 """
 
 import base64

@@ -304,6 +304,7 @@ def test_failed_logins_lock_the_admin(client: Client) -> None:
     assert client.get("/admin/").status_code == 302  # not even the right password logs in
 
 
+@pytest.mark.both
 def test_concurrent_visits_get_each_gist_once_while_syncs_store_gists(
     serve: Callable[..., str], ada: Person, github: GitHubStandIn, sync: Sync
 ) -> None:

@@ -16,7 +16,7 @@ from tests.conftest import Sync
 from tests.factories import create_gist, create_person
 from tests.standins import GitHubStandIn, PipedriveStandIn
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both]
 LIST = "/admin/people/gist/"
 STATES = [state.value for state in Gist.PushState]
 

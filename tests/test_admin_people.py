@@ -98,6 +98,7 @@ STALENESS: dict[str, tuple[dict[str, Any], bool]] = {
 }
 
 
+@pytest.mark.both
 @pytest.mark.parametrize("name", STALENESS)
 def test_stale_people_are_red_and_found_by_the_filter(name: str, admin_client: Client) -> None:
     fields, is_stale = STALENESS[name]
@@ -120,6 +121,7 @@ FILTERS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.both
 @pytest.mark.parametrize("query", [*FILTERS, "?condition=has_rejected"])
 def test_each_filter_selects(query: str, admin_client: Client) -> None:
     usual: dict[str, Any] = {
@@ -139,6 +141,7 @@ def test_an_unknown_condition_is_not_ignored(admin_client: Client) -> None:
     assert admin_client.get(f"{LIST}?condition=nonsense").headers["Location"].endswith("?e=1")
 
 
+@pytest.mark.both
 @pytest.mark.parametrize(
     ("text", "logins"),
     [
@@ -209,6 +212,7 @@ def test_what_the_api_refuses_is_an_error_of_the_form(name: str, admin_client: C
     assert Person.objects.count() == 1
 
 
+@pytest.mark.both
 def test_a_person_added_by_another_process_meanwhile_is_an_error_of_the_form(
     admin_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,6 +274,7 @@ MESSAGES = {
 }
 
 
+@pytest.mark.both
 @pytest.mark.parametrize("action", MESSAGES)
 def test_an_action_says_what_it_did_and_what_it_left(action: str, admin_client: Client) -> None:
     ada, ben, cleo = create_person("ada"), create_person("ben"), create_person("cleo", state="paused", watched=True)
@@ -282,6 +287,7 @@ def test_an_action_says_what_it_did_and_what_it_left(action: str, admin_client: 
         assert message in page
 
 
+@pytest.mark.both
 def test_rejected_and_skipped_gists_are_pushed_separately(admin_client: Client) -> None:
     person = create_person()
     rejected, skipped = create_gist(person, push_state="rejected"), create_gist(person, push_state="skipped")
@@ -294,6 +300,7 @@ def test_rejected_and_skipped_gists_are_pushed_separately(admin_client: Client) 
     assert set(Gist.objects.filter(push_state="pending")) == {rejected, skipped}
 
 
+@pytest.mark.both
 def test_nothing_is_written_about_people_whom_an_action_leaves(admin_client: Client) -> None:
     ada, ben = create_person("ada", state="paused"), create_person("ben")
 
@@ -302,6 +309,7 @@ def test_nothing_is_written_about_people_whom_an_action_leaves(admin_client: Cli
     assert [entry.object_repr for entry in LogEntry.objects.all()] == ["@ben"]
 
 
+@pytest.mark.both
 def test_a_large_action_has_one_summary_in_the_history(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("people.admin.actions.MAX_LOGGED", 2)
     people = [create_person(f"person-{number}") for number in range(5)]
@@ -321,6 +329,7 @@ def test_the_buttons_of_a_person_are_those_that_change_something(admin_client: C
     assert labels == ["Watch (poll every few minutes)", "Resume (poll again)", "Push rejected gists again"]
 
 
+@pytest.mark.both
 def test_a_button_does_what_it_says(admin_client: Client) -> None:
     person = create_person()
 
@@ -349,6 +358,7 @@ def test_a_button_of_an_unknown_row_or_action_changes_nothing(address: str, stat
 # --- stop tracking ---
 
 
+@pytest.mark.both
 def test_stopping_shows_what_goes_and_what_stays_before_anything_is_deleted(admin_client: Client) -> None:
     ada, ben = create_person("ada"), create_person("ben")
     create_gist(ada)
@@ -484,6 +494,7 @@ def test_a_url_that_is_no_web_address_becomes_no_link(admin_client: Client) -> N
     assert "javascript:" not in get(admin_client, page_of(person))
 
 
+@pytest.mark.both
 def test_gists_are_shown_page_by_page(admin_client: Client) -> None:
     person = create_person()
     for number in range(60):

@@ -17,7 +17,7 @@ from tests.conftest import GITHUB_TOKEN, PIPEDRIVE_TOKEN, Sync, Worker, wait_unt
 from tests.factories import let_time_pass, track
 from tests.standins import GitHubStandIn, PipedriveStandIn, WebhookStandIn, reset, respond, respond_after
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("judging")]
 INTERVAL = timedelta(hours=3)
 LOGINS = [f"person-{number}" for number in range(8)]
 NOTHING: tuple[str, ...] = ()

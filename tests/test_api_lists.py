@@ -38,6 +38,7 @@ def get_results(response: Any) -> list[str]:
 
 
 # --- people ---
+@pytest.mark.both
 def test_people_are_filtered(api: APIClient) -> None:
     ada = create_person("ada", state="active", polled_at=timezone.now())
     create_person("ben", state="gone")
@@ -55,6 +56,7 @@ def test_people_are_filtered(api: APIClient) -> None:
     assert list_usernames(api, "has_unvisited=true") == []
 
 
+@pytest.mark.both
 @pytest.mark.parametrize(
     ("name", "found"),
     [
@@ -78,6 +80,7 @@ def test_a_username_that_is_no_login_is_named(api: APIClient, query: str) -> Non
     assert (response.status_code, get_error(response)["attr"]) == (400, "username")
 
 
+@pytest.mark.both
 def test_one_person_is_found_by_the_index_of_the_logins(api: APIClient) -> None:
     create_person("ada")
     with CaptureQueriesContext(connection) as queries:
@@ -91,6 +94,7 @@ def test_one_person_is_found_by_the_index_of_the_logins(api: APIClient) -> None:
     assert ("SEARCH people_person USING" if connection.vendor == "sqlite" else "'const'") in plan
 
 
+@pytest.mark.both
 @pytest.mark.parametrize(
     "term", ["love", "VELA", "ADA", "ada@ex", "example.com", "ada love", "a-a com", "augusta-ada", "Ä"]
 )
@@ -101,6 +105,7 @@ def test_people_are_found_by_parts_of_the_login_name_and_email_address(api: APIC
     assert list_usernames(api, f"search={term}") == ["Augusta-Ada"]
 
 
+@pytest.mark.both
 def test_a_changed_name_is_found_and_the_old_one_is_not(api: APIClient) -> None:
     person = create_person("ada", name="Ada Byron")
     person.name = "Ada Lovelace"
@@ -170,6 +175,7 @@ def test_an_empty_field_of_a_form_changes_nothing(content_type: str, api: APICli
     assert (response.status_code, ada.pipedrive_id, ada.backfill, ada.state) == (200, 7, "none", "paused")
 
 
+@pytest.mark.both
 def test_a_wider_backfill_makes_skipped_gists_pending(api: APIClient) -> None:
     person = create_person("ada", backfill="none")
     for day in (1, 2, 3):
@@ -188,6 +194,7 @@ def test_a_wider_backfill_makes_skipped_gists_pending(api: APIClient) -> None:
     assert Gist.objects.filter(push_state="skipped").count() == 1
 
 
+@pytest.mark.both
 def test_a_sync_can_be_requested(api: APIClient) -> None:
     create_person("ada")
 
@@ -204,6 +211,7 @@ def test_a_person_with_the_login_bulk_can_be_visited_and_deleted(api: APIClient)
 
 
 # --- gists ---
+@pytest.mark.both
 def test_gists_are_listed_and_filtered_without_moving_the_marker(
     api: APIClient, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
@@ -317,6 +325,7 @@ def test_the_error_of_a_broken_csv_names_the_line(api: APIClient) -> None:
     assert "broken at line 3:" in get_error(post_csv(api, 'username,backfill\nada,1\n"ben"x,2\n'))["detail"]
 
 
+@pytest.mark.both
 def test_5000_people_are_tracked_in_few_queries(
     api: APIClient, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:

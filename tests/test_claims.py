@@ -10,7 +10,7 @@ from sync.claims import Claims, database_clock, due_for_poll
 from sync.clients.errors import LeaseLostError
 from tests.factories import create_gist, create_person
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both]
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 DUE = due_for_poll(NOW, NOW)
 

@@ -1,7 +1,6 @@
 """The command line: help, version, unknown options, exit codes, and a database that cannot be used."""
 
 import json
-import os
 import re
 import sqlite3
 import subprocess
@@ -19,7 +18,6 @@ from gisttracker.commands import COMMON_SETTINGS, CommandLine, GisttrackerComman
 from gisttracker.environment import VARIABLES
 from tests.conftest import ROOT, manage
 
-needs_server = pytest.mark.skipif(not os.environ.get("DATABASE_HOST"), reason="about a database server")
 OURS = sorted(name for name, app in get_commands().items() if app in ("gisttracker", "people", "sync"))
 
 
@@ -179,7 +177,7 @@ def test_an_unreachable_server_is_named_as_json_without_secrets() -> None:
     assert "must-not-be-logged" not in completed.stderr
 
 
-@needs_server
+@pytest.mark.server
 @pytest.mark.parametrize(
     ("variables", "what"),
     [
@@ -197,6 +195,7 @@ def test_a_server_that_refuses_is_named(variables: dict[str, str], what: str, da
     assert "wrong-password" not in completed.stderr
 
 
+@pytest.mark.both
 @pytest.mark.django_db(transaction=True)
 def test_a_table_and_a_statement_of_the_real_database_are_told_apart() -> None:
     causes = {}

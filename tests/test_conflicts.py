@@ -16,8 +16,7 @@ from tests.conftest import wait_until
 from tests.described import Operation, list_operations
 from tests.factories import create_gist, create_people, create_person
 
-pytestmark = pytest.mark.django_db(transaction=True)
-needs_server = pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no row locks")
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
 DEADLOCK = 1213
 WRITES: dict[str, tuple[str, str, Any]] = {
     "track a person": ("post", "/api/v1/people", {"username": "ben"}),
@@ -131,7 +130,7 @@ def test_rows_that_the_database_refuses_are_reported_and_the_others_are_stored(
     assert Person.objects.count() == 3
 
 
-@needs_server
+@pytest.mark.server
 @pytest.mark.parametrize(
     ("method", "body"), [("patch", {"backfill": "all"}), ("delete", None)], ids=["change a person", "stop tracking"]
 )

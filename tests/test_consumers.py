@@ -45,6 +45,7 @@ def read_gists(secret: str) -> list[str]:
     return [gist["github_id"] for gist in client_with(secret).get("/api/v1/people/ada").json()["gists"]]
 
 
+@pytest.mark.both
 @pytest.mark.parametrize("command", [["rotate_api_key", "team"], ["create_api_key", "team"]], ids=" ".join)
 def test_a_new_key_of_a_consumer_shows_only_what_is_new(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     person = create_person("ada")
@@ -60,6 +61,7 @@ def test_a_new_key_of_a_consumer_shows_only_what_is_new(command: list[str], caps
     assert (Consumer.objects.count(), Visit.objects.count()) == (1, 1)
 
 
+@pytest.mark.both
 @pytest.mark.parametrize(
     ("overlap", "shortest", "longest"),
     [("7d", timedelta(days=6), timedelta(days=7)), ("12h", timedelta(hours=11), timedelta(hours=12))],
@@ -160,6 +162,7 @@ def test_a_key_without_an_end_is_replaced_by_one_without_an_end() -> None:
     assert rotate_key(created.consumer, timedelta(hours=1)).key.expiry_date is None
 
 
+@pytest.mark.both
 @pytest.mark.parametrize("name", ["TEAM-B", "téam-b", "Team-b"])
 def test_a_similar_name_never_joins_another_consumer(name: str) -> None:
     first = create_key("team-b").consumer
@@ -170,6 +173,7 @@ def test_a_similar_name_never_joins_another_consumer(name: str) -> None:
     assert ApiKey.objects.filter(consumer=first).count() == 1
 
 
+@pytest.mark.both
 @pytest.mark.parametrize("name", ["ben (staff 1)", "BEN (STAFF 1)", "Anonymous"])
 def test_a_reserved_name_is_refused_in_any_case(name: str) -> None:
     with pytest.raises(ValueError, match="reserved"):
@@ -186,6 +190,7 @@ def test_a_renamed_consumer_is_named_when_its_key_is_revoked(capsys: pytest.Capt
     assert capsys.readouterr().out.startswith("new (")
 
 
+@pytest.mark.both
 @pytest.mark.django_db(transaction=True)
 def test_of_concurrent_rotations_one_key_stays() -> None:
     consumer = create_key("team").consumer
@@ -303,6 +308,7 @@ def test_the_admin_rejects_a_wrong_consumer(form: dict[str, str], message: str, 
     assert Consumer.objects.count() == ApiKey.objects.count() == 1
 
 
+@pytest.mark.both
 @pytest.mark.parametrize(
     ("name", "expected"), [("crm", "crm"), ("anonymous", "team"), ("x" * 51, "team"), ("", "team")]
 )
@@ -363,6 +369,7 @@ def test_deleting_a_consumer_requires_the_permission_to_delete_its_keys(client: 
     assert ApiKey.objects.exists()
 
 
+@pytest.mark.both
 def test_deleting_a_consumer_deletes_its_keys_and_markers(admin_client: Client) -> None:
     created = create_key("team")
     create_gist(create_person("ada"))

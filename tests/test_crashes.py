@@ -13,7 +13,7 @@ from tests.conftest import DuringRequest, Sync, Worker, wait_until
 from tests.factories import track, track_people
 from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, cut_body, reset, respond, silence
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
 
 
 @pytest.mark.parametrize(

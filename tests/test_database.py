@@ -35,8 +35,7 @@ from tests.conftest import DuringRequest, Sync, Worker, fail_statements
 from tests.factories import create_gist, create_key, create_person, create_run, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 
-pytestmark = pytest.mark.django_db(transaction=True)
-needs_server = pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no connections and no row locks")
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
 
 
 class _Forward(socketserver.BaseRequestHandler):
@@ -95,7 +94,7 @@ def proxy() -> Iterator[Proxy]:
 
 
 # --- errors that pass ---
-@needs_server
+@pytest.mark.server
 @pytest.mark.parametrize("operation", ["gists", "create_activity"])
 def test_a_run_survives_a_restart_of_the_database(
     operation: str,
@@ -242,7 +241,7 @@ def locked(person: Person) -> Iterator[None]:
         thread.join()
 
 
-@needs_server
+@pytest.mark.server
 def test_a_locked_row_stops_no_other_person(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
     track_people(github, 20)
     with connection.cursor() as cursor:
@@ -256,7 +255,7 @@ def test_a_locked_row_stops_no_other_person(ada: Person, github: GitHubStandIn, 
     assert not Person.objects.exclude(lease_holder="").exists()
 
 
-@needs_server
+@pytest.mark.server
 def test_a_row_locked_during_the_poll_stops_no_other_person(
     ada: Person, github: GitHubStandIn, sync: Sync, during_request: DuringRequest
 ) -> None:
@@ -336,8 +335,14 @@ def test_a_lease_of_a_run_that_does_not_exist_is_freed(ada: Person, github: GitH
 
 @pytest.mark.parametrize(("seconds", "expected"), [(5, (0, "stopped")), (60, (3, "failed"))])
 def test_a_run_that_finds_all_people_claimed_has_not_succeeded(
-    seconds: int, expected: tuple[int, str], ada: Person, github: GitHubStandIn, sync: Sync
+    seconds: int,
+    expected: tuple[int, str],
+    ada: Person,
+    github: GitHubStandIn,
+    sync: Sync,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("sync.run.GIVE_UP_SECONDS", 0.1)
     run = create_run(heartbeat_at=timezone.now() - timedelta(seconds=seconds))
     lease_all_people(f"{run.token}-poll")
 
@@ -412,7 +417,7 @@ def test_a_step_of_this_machine_s_clock_does_not_move_the_clock_of_a_run(monkeyp
 
 
 # --- a database that cannot be used ---
-@needs_server
+@pytest.mark.server
 def test_a_character_set_other_than_utf8mb4_is_refused_with_the_statement_that_fixes_it(client: Client) -> None:
     name = connection.settings_dict["NAME"]
     assert checks.check_character_set(None, databases=["default"]) == []
@@ -488,7 +493,7 @@ def test_an_unreachable_database_has_an_exit_code_of_its_own() -> None:
     assert subprocess.run(command, env=os.environ, capture_output=True, check=False).returncode == 69
 
 
-@needs_server
+@pytest.mark.server
 def test_the_database_itself_deletes_what_refers_to_a_deleted_row() -> None:
     """So another program, or a statement by hand, leaves nothing behind."""
     user = User.objects.create_user("ben", is_staff=True)

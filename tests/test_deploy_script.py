@@ -1,14 +1,19 @@
-"""deploy.sh, with the real kubectl, a Kubernetes API that keeps state, and recorders of gcloud and cosign."""
+"""deploy.sh, with a cluster that keeps state, and stand-ins for kubectl, gcloud and cosign.
+
+`make proof` runs all of it with the real kubectl as well; `make test` a deployment and a rollback.
+"""
 
 import copy
 import json
 import os
 import shutil
+import socket
+import socketserver
 import subprocess
-import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +21,8 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
+from tests.kubectl import Kubectl, KubectlError
 from tests.kubernetes_api import DATABASE_HOST, Cluster, running_cluster, secret_text
-
-pytestmark = pytest.mark.once  # No database takes part.
 
 ARGUMENTS = ("project", "cluster", "europe-west1")
 TOKEN = "a \"quoted\" 'token'\nwith two lines & $(more)"
@@ -31,29 +35,22 @@ SETTINGS = {
     "CERTIFICATE_MAP": "c",
     "SOURCE_REPOSITORY": "acme/gisttracker",
 }
-# Record their arguments; gcloud prints what the real program would print, and kubectl is the real one.
-FAKE_PROGRAM = """#!{python} -IS
-import json, os, sys
-name, arguments = os.path.basename(sys.argv[0]), sys.argv[1:]
-with open({log!r}, "a") as log:
-    log.write(json.dumps([name, *arguments]) + "\\n")
-line = " ".join(arguments)
-scenario = json.load(open({scenario!r}))
-if name == "kubectl":
-    os.execv(scenario["kubectl"], ["kubectl", *arguments])
-elif name == "cosign":
-    sys.exit(0 if scenario["signed"] else "Error: no matching signatures")
-elif "images describe" in line:
-    print(scenario["digest"])
-elif "gisttracker-settings" in line:
-    print(scenario["settings"])
-elif "versions access" in line:
-    secret = arguments[arguments.index("--secret") + 1].removeprefix("gisttracker-")
-    if secret in scenario["missing"]:
-        sys.exit("ERROR: NOT_FOUND: no versions")
-    print(scenario["token"], end="")
-elif "get-credentials" in line:
-    open(os.environ["KUBECONFIG"], "w").write(scenario["kubeconfig"])
+# Passes its arguments, and its input if it reads one, to the test, which says what to print, or which program to run.
+FAKE_PROGRAM = """#!{bash}
+exec 3<>/dev/tcp/127.0.0.1/{port}
+input=
+case "$*" in *"--filename -") input=$(cat) ;; esac
+printf '%s\\0' "${{0##*/}}" "${{KUBECONFIG-}}" "$input" "$#" "$@" >&3
+IFS= read -r -d '' code <&3
+IFS= read -r -d '' out <&3
+IFS= read -r -d '' err <&3
+if [ "$code" = exec ]; then
+    [ -z "$input" ] || exec "$out" "$@" <<<"$input"
+    exec "$out" "$@"
+fi
+printf '%s' "$out"
+printf '%s' "$err" >&2
+exit "$code"
 """
 
 
@@ -78,8 +75,10 @@ class Deployer:
     cluster: Cluster
     folder: Path
     kubectl: str
-    kubeconfig: str
+    kubeconfig: str = ""  # of the API server, for the real kubectl
     script: Path = ROOT / "deploy/deploy.sh"
+    scenario: dict[str, Any] = field(default_factory=dict)
+    calls: list[list[str]] = field(default_factory=list)
 
     def __call__(
         self,
@@ -92,12 +91,9 @@ class Deployer:
         signed: bool = True,
         **settings: str,
     ) -> DeployResult:
-        log = self.folder / "log"
-        log.write_text("")
-        scenario = {"digest": digest, "token": token, "missing": missing, "signed": signed, "kubectl": self.kubectl}
-        scenario["settings"] = "\n".join(f"{name}={value}" for name, value in (SETTINGS | settings).items())
-        scenario["kubeconfig"] = self.kubeconfig
-        (self.folder / "scenario").write_text(json.dumps(scenario))
+        self.calls = []
+        self.scenario = {"digest": digest, "token": token, "missing": missing, "signed": signed}
+        self.scenario["settings"] = "\n".join(f"{name}={value}" for name, value in (SETTINGS | settings).items())
         environment = {"PATH": str(self.folder / "bin"), "HOME": str(self.folder), "COMMIT_SHA": commit}
         environment |= {"SMOKE_PAUSE": "0", "MIGRATE_PAUSE": "0", "MIGRATE_TRIES": "3", "WEB_TIMEOUT": "2s"}
         result = subprocess.run(
@@ -108,8 +104,34 @@ class Deployer:
             stdin=subprocess.DEVNULL,
             check=False,
         )
-        calls = [json.loads(line) for line in log.read_text().splitlines()]
-        return DeployResult(result.returncode, result.stdout, result.stderr, calls)
+        return DeployResult(result.returncode, result.stdout, result.stderr, self.calls)
+
+    def run(self, program: str, arguments: list[str], stdin: str) -> tuple[int | str, str, str]:
+        """What a program on deploy.sh's PATH does: its exit code, its output and its errors."""
+        self.calls.append([program, *arguments])
+        if program == "kubectl":
+            return self._run_kubectl(arguments, stdin)
+        if program == "cosign":
+            return (0, "", "") if self.scenario["signed"] else (1, "", "Error: no matching signatures\n")
+        line = " ".join(arguments)
+        if "images describe" in line:
+            return 0, f"{self.scenario['digest']}\n", ""
+        if "gisttracker-settings" in line:
+            return 0, f"{self.scenario['settings']}\n", ""
+        if "versions access" in line:
+            secret = arguments[arguments.index("--secret") + 1].removeprefix("gisttracker-")
+            is_missing = secret in self.scenario["missing"]
+            return (1, "", "ERROR: NOT_FOUND: no versions\n") if is_missing else (0, self.scenario["token"], "")
+        return 0, "", ""
+
+    def _run_kubectl(self, arguments: list[str], stdin: str) -> tuple[int | str, str, str]:
+        if self.kubeconfig or arguments[0] == "kustomize":
+            return "exec", self.kubectl, ""
+        try:
+            with self.cluster.lock:
+                return 0, Kubectl(self.cluster)(arguments, stdin), ""
+        except KubectlError as error:
+            return 1, "", f"{error}\n"
 
     def use_copy(self) -> Path:
         """Deploy from a copy of deploy/ that a test may change; its folder of manifests."""
@@ -118,36 +140,75 @@ class Deployer:
         return self.folder / "deploy/kubernetes"
 
 
+class _Programs(socketserver.BaseRequestHandler):
+    """Receives the call of a program, as FAKE_PROGRAM sends it."""
+
+    deployer: Deployer
+
+    def handle(self) -> None:
+        program, kubeconfig, stdin, count = (self._read() for _ in range(4))
+        arguments = [self._read() for _ in range(int(count))]
+        if "get-credentials" in arguments:
+            Path(kubeconfig).write_text(self.deployer.kubeconfig)
+        for part in self.deployer.run(program, arguments, stdin):
+            self.request.sendall(f"{part}\0".encode())
+
+    def _read(self) -> str:
+        """The text before the next null character."""
+        text = b""
+        while (end := (chunk := self.request.recv(65536, socket.MSG_PEEK)).find(b"\0")) < 0:
+            text += self.request.recv(len(chunk))
+        return (text + self.request.recv(end + 1)[:-1]).decode()
+
+
 @contextmanager
-def new_cluster(folder: Path) -> Iterator[Deployer]:
+def new_cluster(folder: Path, *, with_real_kubectl: bool) -> Iterator[Deployer]:
     kubectl = shutil.which("kubectl")
     if not kubectl:
         assert not os.environ.get("CI"), "kubectl is required in CI"
         pytest.skip("kubectl is not installed")
-    _install_programs(folder, "gcloud", "kubectl", "cosign")
-    with running_cluster() as (cluster, url):
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "fake", "cluster": {"server": url}}],
-            "users": [{"name": "fake", "user": {}}],
-            "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake"}}],
-            "current-context": "fake",
-        }
-        yield Deployer(cluster, folder, kubectl, json.dumps(config))
+    with ExitStack() as stack:
+        cluster, url = stack.enter_context(running_cluster()) if with_real_kubectl else (Cluster(), "")
+        deployer = Deployer(cluster, folder, kubectl, _kubeconfig(url) if url else "")
+        handler = type("Handler", (_Programs,), {"deployer": deployer})
+        server = stack.enter_context(socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler))
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        stack.callback(server.shutdown)
+        _install_programs(folder, server.server_address[1])
+        yield deployer
+
+
+@pytest.fixture(params=[False, pytest.param(True, marks=pytest.mark.proof)], ids=["", "kubectl"], scope="module")
+def with_real_kubectl(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
 
 
 @pytest.fixture
-def deploy(tmp_path: Path) -> Iterator[Deployer]:
-    with new_cluster(tmp_path) as deployer:
+def deploy(tmp_path: Path, with_real_kubectl: bool) -> Iterator[Deployer]:
+    with new_cluster(tmp_path, with_real_kubectl=with_real_kubectl) as deployer:
         yield deployer
 
 
 @pytest.fixture(scope="module")
-def first_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, DeployResult]]:
+def first_deployment(
+    tmp_path_factory: pytest.TempPathFactory, with_real_kubectl: bool
+) -> Iterator[tuple[Cluster, DeployResult]]:
     """The release "good" in a cluster that was empty, and what deploy.sh has done; tests only read them."""
-    with new_cluster(tmp_path_factory.mktemp("first")) as deployer:
+    folder = tmp_path_factory.mktemp("first")
+    with new_cluster(folder, with_real_kubectl=with_real_kubectl) as deployer:
         yield deployer.cluster, deployer(commit="good")
+
+
+def _kubeconfig(url: str) -> str:
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "fake", "cluster": {"server": url}}],
+        "users": [{"name": "fake", "user": {}}],
+        "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake"}}],
+        "current-context": "fake",
+    }
+    return json.dumps(config)
 
 
 @pytest.fixture
@@ -159,10 +220,10 @@ def redeploy(deploy: Deployer, first_deployment: tuple[Cluster, DeployResult]) -
     return deploy
 
 
-def _install_programs(folder: Path, *fakes: str) -> None:
+def _install_programs(folder: Path, port: int) -> None:
     (folder / "bin").mkdir()
-    text = FAKE_PROGRAM.format(python=sys.executable, log=str(folder / "log"), scenario=str(folder / "scenario"))
-    for tool in fakes:
+    text = FAKE_PROGRAM.format(bash=shutil.which("bash"), port=port)
+    for tool in ("gcloud", "kubectl", "cosign"):
         (folder / "bin" / tool).write_text(text)
         (folder / "bin" / tool).chmod(0o755)
     tools = "bash sed mktemp rm cp mkdir cat seq sleep dirname awk sort comm cmp grep"
@@ -241,6 +302,18 @@ def test_the_log_of_a_migrate_job_that_does_not_finish_is_shown(deploy: Deployer
     assert (result.exit_code, "the migrate Job failed or did not finish" in result.stderr) == (1, True)
     assert "log of migrate-" in result.stderr
     assert deploy.cluster.names("Deployment") == []
+
+
+def test_the_real_kubectl_deploys_and_rolls_back(tmp_path: Path) -> None:
+    with new_cluster(tmp_path, with_real_kubectl=True) as deploy:
+        first = deploy(commit="good")
+        deploy.cluster.readyz_fails = True
+        second = deploy(commit="bad", digest=BAD)
+
+        assert (first.exit_code, second.exit_code) == (0, 1), first.stderr
+        assert "/readyz did not return 200; rolled back to good" in second.stderr
+        template = deploy.cluster.get("Deployment", "web")["spec"]["template"]
+        assert template["spec"]["containers"][0]["image"].endswith(GOOD)
 
 
 def test_a_moment_without_the_api_server_does_not_end_the_wait_for_migrate(redeploy: Deployer) -> None:

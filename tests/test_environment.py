@@ -252,7 +252,7 @@ with connection.cursor() as cursor:
     print("cipher", cursor.fetchone()[1])"""
 
 
-@pytest.mark.skipif(not os.environ.get("DATABASE_HOST"), reason="SQLite has no connections to encrypt")
+@pytest.mark.server
 def test_database_tls_requires_an_encrypted_connection() -> None:
     """MariaDB before 11.4 has no certificate by default: no connection. Other servers: an encrypted connection."""
     server = {name: os.environ[name] for name in os.environ if name.startswith("DATABASE_")}

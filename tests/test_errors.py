@@ -20,8 +20,6 @@ from people.models import Person
 from tests.conftest import ROOT, get_error
 from tests.factories import create_gist, create_key, create_person, create_run
 
-pytestmark = pytest.mark.once
-
 ORIGIN = "https://app.example.com"
 
 
@@ -125,6 +123,7 @@ def test_the_error_about_a_tracked_person_has_the_address_of_the_201(api: APICli
     assert api.get(get_error(refused)["person_url"]).json()["github_username"] == "Ada"
 
 
+@pytest.mark.both
 @pytest.mark.django_db
 def test_a_person_whom_another_request_tracks_meanwhile_has_the_same_error(
     api: APIClient, monkeypatch: pytest.MonkeyPatch
@@ -192,6 +191,7 @@ class LostConnection:
         return fail_once
 
 
+@pytest.mark.both
 @pytest.mark.django_db(transaction=True)
 def test_a_connection_lost_at_any_statement_is_503(
     api: APIClient, settings: Settings, monkeypatch: pytest.MonkeyPatch

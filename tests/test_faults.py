@@ -1,10 +1,13 @@
-"""Every remote call with every fault: the run reports it, no other person is affected, no gist is lost or doubled.
+"""Remote calls with faults: the run reports it, no other person is affected, no gist is lost or doubled.
 
-`pytest -k "create_activity and reset"` runs a part of the cases.
+`make test` runs each class of error with each call, and each fault with one call; `make proof` runs every fault with
+every call. What the clients make of each fault is in `test_client_faults.py`. `pytest -k "create_activity and reset"`
+runs a part of the cases.
 """
 
 import json
-import time
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,18 +17,36 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from people.models import Gist, Person
+from sync.clients.errors import (
+    CapReachedError,
+    CircuitOpenError,
+    ConfigurationError,
+    CredentialsError,
+    InvalidResponseError,
+    LeaseLostError,
+    NotFoundError,
+    NotSentError,
+    OutageError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    RejectedError,
+    RepeatedServerError,
+    RetryNextRunError,
+    RunStoppedError,
+    SyncError,
+)
 from sync.clients.transport import Timing
 from sync.management.commands.sync_gists import Command
 from sync.models import ApiState, PushAttempt, SyncRun
 from tests.conftest import GITHUB_TOKEN, PIPEDRIVE_TOKEN, Summary, Sync
 from tests.factories import end_pauses, track
-from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, cut_body, reset, respond, silence, trickle
+from tests.faults import FAULTS
+from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, reset, respond, respond_after
+from tests.standins.wire import StandIn
+from tests.test_client_faults import AFTER_FAULT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TOKENS = {"github": GITHUB_TOKEN, "pipedrive": PIPEDRIVE_TOKEN}
-HTML = {"content-type": "text/html"}
-FOREVER = 600.0  # seconds; longer than any run of these tests
-SHORT_TIMEOUTS = Timing(read=0.5, total=0.5, retry=0.001, burst_pause=0.001, secondary_pause=0.001)
 TIMING = Timing(retry=0.001, burst_pause=0.001, secondary_pause=0.001)
 
 
@@ -116,40 +137,11 @@ CALLS: dict[str, tuple[str, str, Callable[[Scenario], None]]] = {
     "create activity": ("pipedrive", "create_activity", prepare_new_person),
     "edit activity": ("pipedrive", "edit_activity", prepare_edited_gist),
 }
-FAULTS: dict[str, Callable[[str], Fault]] = {
-    # name: the fault; `echo` is a body that repeats the token
-    "reset before": lambda echo: reset(),
-    "reset after": lambda echo: reset(after=True),
-    "timeout before": lambda echo: silence(FOREVER),
-    "timeout after": lambda echo: silence(FOREVER, after=True),
-    "trickle": lambda echo: trickle(0.02),
-    "500": lambda echo: respond(500, echo),
-    "502 html": lambda echo: respond(502, "<html>Bad gateway", HTML),
-    "502 after": lambda echo: respond(502, "<html>Bad gateway", HTML, after=True),
-    "503 retry-after": lambda echo: respond(503, echo, {"retry-after": "600"}),
-    "429 retry-after": lambda echo: respond(429, echo, {"retry-after": "600"}),
-    "429 bare": lambda echo: respond(429, echo),
-    "403 primary": lambda echo: respond(
-        403, echo, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(time.time()) + 1800)}
-    ),
-    "403 secondary": lambda echo: respond(403, '{"message": "You have exceeded a secondary rate limit. Wait."}'),
-    "403 cloudflare": lambda echo: respond(403, "<html>This error is produced by Cloudflare", HTML),
-    "401": lambda echo: respond(401, echo),
-    "402": lambda echo: respond(402, echo),
-    "404": lambda echo: respond(404, echo),
-    "410": lambda echo: respond(410, echo),
-    "422": lambda echo: respond(422, echo),
-    "empty": lambda echo: respond(200, "", after=True),
-    "null": lambda echo: respond(200, "null", after=True),
-    "wrong shape": lambda echo: respond(200, '{"data": "surprise"}', after=True),
-    "not json": lambda echo: respond(200, "<html>Hello", HTML, after=True),
-    "cut body": lambda echo: cut_body(),
-    "redirect": lambda echo: respond(302, "", {"location": "https://elsewhere.test/"}),
-    "10 MB": lambda echo: respond(200, "x" * 10_000_000, after=True),
-}
-TIMEOUT_FAULTS = {"timeout before", "timeout after", "trickle"}
+# What a run meets that is no fault of a client's call: the API fails from this call on, and SIGTERM arrives during it.
+OUTAGE, STOP = "outage", "stop"
 # A POST is not retried after these faults.
 RETRIED_FAULTS = {
+    "refused",
     "reset before",
     "reset after",
     "timeout before",
@@ -163,6 +155,58 @@ RETRIED_FAULTS = {
     "429 retry-after",
     "429 bare",
 }
+# Each class of error that a call may end with, and a fault that raises it.
+REPRESENTATIVES: dict[type[SyncError], str] = {
+    CircuitOpenError: "429 retry-after",
+    CredentialsError: "401",
+    OutageError: OUTAGE,
+    RetryNextRunError: "reset after",
+    OutcomeUnknownError: "reset after",
+    RepeatedServerError: "500",
+    InvalidResponseError: "wrong shape",
+    RejectedError: "422",
+    NotFoundError: "404",
+    NotSentError: "refused",
+    RunStoppedError: STOP,
+}
+NOT_OF_ONE_CALL = {
+    ConfigurationError,  # It takes refusals of several people; see test_evidence.py and test_refusals.py.
+    CapReachedError,  # a limit of ours; see test_limits.py
+    RateLimitedError,  # The client waits, or raises CircuitOpenError.
+    LeaseLostError,  # another run; see test_crashes.py
+}
+
+
+def is_selected(call: str, fault: str) -> bool:
+    """Is this case a part of `make test`? Each class of error meets each call, and each fault meets one call."""
+    return fault in REPRESENTATIVES.values() or list(FAULTS).index(fault) % len(CALLS) == list(CALLS).index(call)
+
+
+def marks_of(call: str, fault: str) -> list[pytest.MarkDecorator]:
+    """On a server a response is lost at each call, because what happened before it has to be read from the rows."""
+    if not is_selected(call, fault):
+        return [pytest.mark.proof]
+    return [pytest.mark.both] if fault == "reset after" else []
+
+
+CASES = [pytest.param(call, fault, marks=marks_of(call, fault)) for call in CALLS for fault in [*FAULTS, OUTAGE, STOP]]
+
+
+def all_errors(parent: type[SyncError] = SyncError) -> set[type[SyncError]]:
+    """The classes of clients/errors.py."""
+    children = {error for error in parent.__subclasses__() if error.__module__ == SyncError.__module__}
+    return children.union(*map(all_errors, children))
+
+
+def test_each_class_of_error_meets_each_call_and_each_fault_meets_a_call() -> None:
+    selected = [(str(case.values[0]), str(case.values[1])) for case in CASES if pytest.mark.proof not in case.marks]
+
+    assert set(REPRESENTATIVES) == all_errors() - NOT_OF_ONE_CALL
+    assert {(call, fault) for call in CALLS for fault in REPRESENTATIVES.values()} <= set(selected)
+    assert {fault for _, fault in selected} >= set(FAULTS)
+    for error, fault in REPRESENTATIVES.items():
+        if fault in FAULTS:
+            assert error in {outcome[0] for outcome in AFTER_FAULT[fault]}, fault
 
 
 @pytest.fixture
@@ -175,8 +219,7 @@ def scenario(
     return Scenario(github, pipedrive, sync, configured)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(("call", "fault"), CASES)
 def test_after_a_fault_no_gist_is_lost_or_doubled(
     call: str,
     fault: str,
@@ -192,15 +235,17 @@ def test_after_a_fault_no_gist_is_lost_or_doubled(
     message = f"no, {TOKENS[api_name]}!"
     echo = json.dumps({"message": message} if api_name == "github" else {"success": False, "error": message})
     request_count = 4 if fault in RETRIED_FAULTS and not operation.startswith("create") else 1
-    standin.fail(operation, FAULTS[fault](echo), nth=2 if call == "page 2" else 1, times=request_count)
+    sent = FAULTS[fault](echo) if fault in FAULTS else during_the_call(fault, standin)
+    nth = 2 if call == "page 2" else 1
+    requests_before = standin.counts[operation]
+    standin.fail(operation, sent, nth=nth, times=request_count)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Command, "timing", SHORT_TIMEOUTS if fault in TIMEOUT_FAULTS else TIMING)
-        during = scenario.sync("--concurrency", "1", "--person", current_name(), "--person", "ben")
+    during = scenario.sync("--concurrency", "1", "--person", current_name(), "--person", "ben")
     standin.heal()
+    assert standin.counts[operation] >= requests_before + nth, "the call was not made"
     faulty_run = SyncRun.objects.latest("id")
     visible = during.output + during.errors + caplog.text + dump(api)
-    if api_name == "pipedrive" and not faulty_run.limits["pipedrive"]["stopped"]:
+    if fault != STOP and api_name == "pipedrive" and not faulty_run.limits["pipedrive"]["stopped"]:
         in_trouble = set(during.json["people_in_trouble"])
         assert len(in_trouble) <= 1
         assert "@ben" in in_trouble or has_activity_of("Ben", scenario.pipedrive), during
@@ -214,6 +259,12 @@ def test_after_a_fault_no_gist_is_lost_or_doubled(
     assert set(Gist.objects.values_list("push_state", flat=True)) <= {"pushed", "skipped"}
     assert Gist.objects.count() == sum(len(account.gists) for account in scenario.github.accounts.values())
     assert len([person for person in scenario.pipedrive.persons.values() if not person["is_deleted"]]) == 2
+
+
+def during_the_call(event: str, standin: StandIn) -> Fault:
+    if event == OUTAGE:
+        return respond_after(lambda: standin.fail("", reset(), times=99), respond(500))
+    return respond_after(lambda: os.kill(os.getpid(), signal.SIGTERM))
 
 
 def has_activity_of(name: str, pipedrive: PipedriveStandIn) -> bool:

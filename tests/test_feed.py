@@ -17,7 +17,7 @@ from tests.conftest import Sync
 from tests.factories import create_gist, create_gists, create_key, create_people, create_person, track
 from tests.standins import GitHubStandIn
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both]
 
 
 @pytest.fixture
@@ -253,11 +253,10 @@ def write(person: Person) -> None:
         connection.close()
 
 
+@pytest.mark.server
 @pytest.mark.django_db(transaction=True)
 def test_no_position_becomes_visible_before_a_smaller_one(db: None) -> None:
-    """A writer that took its positions first commits last: the second one waits for it."""
-    if connection.vendor == "sqlite":
-        pytest.skip("SQLite has one writer at a time")
+    """A writer that took its positions first commits last: the second one waits for it. SQLite has one writer."""
     slow, fast = create_people(2)
     took, go_on = threading.Event(), threading.Event()
 

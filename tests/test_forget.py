@@ -54,6 +54,7 @@ def dump() -> str:
     return output.getvalue()
 
 
+@pytest.mark.both
 def test_nothing_about_a_forgotten_person_is_left(api: APIClient, known: Person) -> None:
     assert all(text in dump() for text in ("Ada", str(GITHUB_ID), GIST))
 
@@ -66,6 +67,7 @@ def test_nothing_about_a_forgotten_person_is_left(api: APIClient, known: Person)
     assert [model.objects.count() for model in (Person, Gist, PushAttempt, Visit)] == [1, 1, 0, 0]
 
 
+@pytest.mark.both
 def test_what_is_about_others_is_kept(known: Person) -> None:
     forget(Person.objects.filter(pk=known.pk), by="test")
 
@@ -89,6 +91,7 @@ def test_the_admin_log_keeps_who_did_what(known: Person) -> None:
     assert (entry.user.get_username(), entry.action_flag, entry.object_repr) == ("admin", 1, ERASED)
 
 
+@pytest.mark.both
 def test_if_something_cannot_be_erased_nothing_is(known: Person) -> None:
     def fail(**_: Any) -> None:
         raise RuntimeError
@@ -207,12 +210,14 @@ def test_a_login_that_is_not_tracked_can_be_forgotten(api: APIClient) -> None:
     assert "@ada" not in dump()
 
 
+@pytest.mark.both
 def test_forgetting_can_be_repeated(api: APIClient, known: Person) -> None:
     responses = [api.delete("/api/v1/people/ada?forget=true").status_code for _ in range(2)]
 
     assert (responses, Suppressed.objects.count()) == ([204, 204], 2)
 
 
+@pytest.mark.both
 @pytest.mark.parametrize("query", ["forget=false", ""])
 def test_a_person_who_is_only_deleted_may_be_tracked_again(query: str, api: APIClient, known: Person) -> None:
     assert api.delete(f"/api/v1/people/ada?{query}").status_code == 204
@@ -268,6 +273,7 @@ def test_an_id_is_no_login() -> None:
     assert (Suppressed.objects.has_login("1001"), Suppressed.objects.has_github_id(1001)) == (True, False)
 
 
+@pytest.mark.both
 def test_people_are_forgotten_by_several_processes_at_once(known: Person, api: APIClient) -> None:
     """All use one salt, and each may be the one that creates it."""
     run_concurrently(lambda: forget_login("ada", by="test"), 4)
@@ -276,6 +282,7 @@ def test_people_are_forgotten_by_several_processes_at_once(known: Person, api: A
     assert (Suppressed.objects.has_login("ada"), Suppressed.objects.has_github_id(GITHUB_ID)) == (True, True)
 
 
+@pytest.mark.both
 @pytest.mark.parametrize("login", ["Ada", "ben"])
 def test_a_person_who_was_never_polled_is_forgotten_by_login(login: str) -> None:
     create_person(login)
@@ -285,6 +292,7 @@ def test_a_person_who_was_never_polled_is_forgotten_by_login(login: str) -> None
     assert [row.kind for row in Suppressed.objects.all()] == ["login"]
 
 
+@pytest.mark.both
 def test_prune_keeps_suppressions() -> None:
     forget_login("ada", by="test")
 
@@ -294,6 +302,7 @@ def test_prune_keeps_suppressions() -> None:
 
 
 # --- after a backup was restored ---
+@pytest.mark.both
 @pytest.mark.parametrize(("login", "github_id"), [("ada", GITHUB_ID), ("countess", GITHUB_ID), ("ada", None)])
 def test_a_restored_person_is_erased_again(
     login: str, github_id: int | None, known: Person, capsys: pytest.CaptureFixture[str]
@@ -307,6 +316,7 @@ def test_a_restored_person_is_erased_again(
     assert "Removed 1 person who asked not to be tracked" in capsys.readouterr().out
 
 
+@pytest.mark.both
 def test_suppressions_are_carried_over_a_restore_as_documented(known: Person, tmp_path: Path) -> None:
     forget_login("ada", by="test")
     file = str(tmp_path / "forgotten.json")
@@ -321,6 +331,7 @@ def test_suppressions_are_carried_over_a_restore_as_documented(known: Person, tm
     assert list(Person.objects.values_list("github_username", flat=True)) == ["ben"]
 
 
+@pytest.mark.both
 def test_another_account_that_has_the_login_now_is_kept(known: Person) -> None:
     forget_login("ada", by="test")
     create_person("ada", github_id=2002)
@@ -353,6 +364,7 @@ def test_the_page_of_a_person_leads_to_the_same_question(admin_client: Client, k
     assert not Person.objects.filter(pk=known.pk).exists()
 
 
+@pytest.mark.both
 @pytest.mark.parametrize("selection", [{}, {"select_across": "1"}])
 def test_confirmed_people_are_forgotten(selection: dict[str, str], admin_client: Client, known: Person) -> None:
     data = {"action": "forget_people", "_selected_action": [known.pk], "confirmed": "yes", **selection}
@@ -380,6 +392,7 @@ def test_staff_who_may_not_delete_cannot_forget(client: Client, known: Person) -
     assert Person.objects.filter(pk=known.pk).exists()
 
 
+@pytest.mark.both
 def test_no_statement_selects_from_its_own_table(admin_client: Client, known: Person) -> None:
     """MySQL refuses that; MariaDB and SQLite do not."""
     statements: list[str] = []
@@ -424,6 +437,7 @@ def test_everything_about_a_person_is_exported(state: str, name: str, known: Per
     assert exported["person"]["created_at"].endswith("Z")
 
 
+@pytest.mark.both
 def test_the_export_holds_nothing_about_others(known: Person) -> None:
     others = json.dumps({**export("ada"), "run_lines": []})
 

@@ -35,6 +35,7 @@ def renamed(ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, syn
     return ada.github_id or 0
 
 
+@pytest.mark.both
 @pytest.mark.parametrize("others", [0, 1])
 @pytest.mark.parametrize("way", ["api", "bulk", "import", "admin"])
 def test_a_renamed_account_that_is_added_again_is_erased_before_anything_is_stored(
@@ -75,6 +76,7 @@ def test_a_renamed_account_that_is_added_again_is_erased_before_anything_is_stor
     }
 
 
+@pytest.mark.both
 def test_the_run_does_not_store_whom_it_has_removed(renamed: int, api: APIClient, sync: Sync) -> None:
     api.post("/api/v1/people", {"username": "countess"})
 
@@ -84,6 +86,7 @@ def test_the_run_does_not_store_whom_it_has_removed(renamed: int, api: APIClient
     assert SyncRun.objects.latest("pk").errors == "A person asked not to be tracked, so it was removed."
 
 
+@pytest.mark.both
 def test_each_of_many_renamed_accounts_is_erased(github: GitHubStandIn, sync: Sync) -> None:
     """Many at once are no outage: each of them is confirmed by its id."""
     for number in range(12):
@@ -111,6 +114,7 @@ def test_a_login_that_was_added_while_it_was_forgotten_is_erased_without_a_reque
     assert summary.json["problems"] == ["@Ada asked not to be tracked, so it was removed."]
 
 
+@pytest.mark.both
 def test_a_restored_person_is_erased_when_the_profile_is_read(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
@@ -138,6 +142,7 @@ def test_a_forgotten_account_that_became_an_organisation_is_erased(
     assert not Person.objects.exists()
 
 
+@pytest.mark.both
 def test_the_second_row_of_a_forgotten_account_is_erased_too(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
     sync()
     github.rename("ada", "countess")
@@ -209,6 +214,7 @@ MOMENTS = [
 ]
 
 
+@pytest.mark.both
 @pytest.mark.parametrize(("service", "operation"), MOMENTS)
 @pytest.mark.parametrize("refuses", [False, True], ids=["accepted", "refused"])
 def test_nothing_is_created_here_after_a_person_was_forgotten(

@@ -17,7 +17,7 @@ from sync.management.commands.undo_run import run_id
 from sync.models import SyncRun
 from tests.factories import create_gist, create_person, create_run
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.on_server]
+pytestmark = pytest.mark.django_db(transaction=True)
 MAX_ERROR_BYTES = 30_000
 NOT_NUMBERS = {
     "padded with zeros": "000000100999999",
@@ -110,6 +110,7 @@ def test_a_json_value_that_is_no_whole_number_is_named_and_other_rows_are_done(
     assert field in bulk["results"][0]["reason"] or "GitHub user name" in bulk["results"][0]["reason"]
 
 
+@pytest.mark.both
 @pytest.mark.parametrize("digits", [20, 4299, 5000])
 def test_a_number_of_any_length_is_named(ada: Person, api: APIClient, digits: int) -> None:
     body = f'{{"pipedrive_id": -{"9" * digits}}}'
@@ -134,6 +135,7 @@ def test_values_are_nested_up_to_20_levels() -> None:
 
 
 # --- times ---
+@pytest.mark.both
 @pytest.mark.parametrize("value", NOT_TIMES, ids=lambda value: value[:30])
 @pytest.mark.parametrize(
     "address",
@@ -143,6 +145,7 @@ def test_a_time_out_of_range_is_named(ada: Person, api: APIClient, address: str,
     assert_names(api.get(f"/api/v1/{address}{value}"), address.partition("?")[2].rstrip("="))
 
 
+@pytest.mark.both
 @pytest.mark.parametrize("value", ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00-14:00", "9999-12-31T23:59:59.999999Z"])
 def test_the_first_and_the_last_moment_are_valid(ada: Person, api: APIClient, value: str) -> None:
     create_gist(ada)
@@ -152,6 +155,7 @@ def test_the_first_and_the_last_moment_are_valid(ada: Person, api: APIClient, va
 
 
 # --- characters ---
+@pytest.mark.both
 @pytest.mark.parametrize("character", [r"\ud800", r"\udfff", r"\ud800\ud800", r"\u0000"])
 @pytest.mark.parametrize("template", ['"%s"', '"http://%s.com/x"', '"https://github.com/ada%s"'])
 def test_characters_that_cannot_be_stored_are_refused_and_other_rows_are_done(
@@ -167,6 +171,7 @@ def test_characters_that_cannot_be_stored_are_refused_and_other_rows_are_done(
     assert set(Person.objects.values_list("github_username", flat=True)) == {"ada", "ben"}
 
 
+@pytest.mark.both
 @pytest.mark.parametrize("field", ["state", "backfill", "watched", "pipedrive_id"])
 @pytest.mark.parametrize("value", ['"\\ud800"', '"\\u0000"', '"' + "x" * 1_000_000 + '"', "[[[[[1]]]]]", '{"a": {}}'])
 def test_a_value_of_a_change_that_is_not_valid_is_named(ada: Person, api: APIClient, field: str, value: str) -> None:
@@ -282,6 +287,7 @@ def test_a_list_of_the_admin_has_no_lookups_but_its_filters(admin_client: Client
     assert admin_client.get(f"/admin/{page}/?{query}").status_code == 400
 
 
+@pytest.mark.both
 @pytest.mark.parametrize("query", ["state__exact=new", "watched__exact=1", "condition=stale", "q=ada", "p=9", "o=1"])
 def test_the_filters_of_a_list_of_the_admin_work(ada: Person, admin_client: Client, query: str) -> None:
     assert admin_client.get(f"/admin/people/person/?{query}").status_code == 200
@@ -312,6 +318,7 @@ def test_an_argument_that_is_no_whole_number_is_refused(parse: Callable[[str], i
         parse(text)
 
 
+@pytest.mark.both
 @pytest.mark.parametrize("day", ["9999-12-31", "0001-01-01", "10000-01-01", "x"])
 def test_a_last_day_out_of_range_is_refused(admin_client: Client, day: str) -> None:
     page = admin_client.post("/admin/people/consumer/add/", {"name": "team", "expires": day})

@@ -7,7 +7,7 @@ from django.test import Client
 from people.models import ApiKey
 from tests.factories import create_key
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both]
 
 
 def test_no_page_of_the_admin_has_the_hash_of_a_key(admin_client: Client) -> None:

@@ -22,15 +22,13 @@ from people.models import Gist, Person
 from sync.models import GitHubIdField, PushAttempt, SyncRun
 from tests.conftest import Worker
 from tests.factories import end_pauses, track
+from tests.faults import GITHUB_LIES, PIPEDRIVE_LIES
 from tests.standins import GitHubStandIn, PipedriveStandIn
-from tests.test_lies import LIES as GITHUB_LIES
-from tests.test_pipedrive_lies import LIES as PIPEDRIVE_LIES
 
 DEFAULT_KILLS = 6
 KILLS = int(os.environ.get("KILLS", DEFAULT_KILLS))
 LIE_RATE = 0.05  # of all responses
 MAX_LIFETIME = 1.2  # seconds from a worker's start to its kill; starting takes about half of them
-needs_server = pytest.mark.skipif(connection.vendor == "sqlite", reason="parallel workers need a database server")
 
 
 @dataclass
@@ -146,7 +144,10 @@ def sync_until_done(start: Worker) -> None:
     raise AssertionError(f"Work is left after ten runs: {output} {errors}")
 
 
-@pytest.mark.parametrize("worker_count", [1, pytest.param(3, marks=needs_server)])
+@pytest.mark.proof
+@pytest.mark.parametrize(
+    "worker_count", [pytest.param(1, marks=pytest.mark.both), pytest.param(3, marks=pytest.mark.server)]
+)
 @pytest.mark.django_db(transaction=True)
 def test_no_gist_is_lost_or_doubled_when_workers_are_killed(
     worker_count: int,

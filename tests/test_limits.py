@@ -12,6 +12,7 @@ from pytest_django import Settings
 from people.models import Gist, Person
 from sync.budget import Budget
 from sync.clients.errors import CapReachedError
+from sync.clients.pipedrive import WINDOW_SECONDS
 from sync.clients.rate_limit import Hit, Pause, RateLimiter, SlidingWindow
 from sync.models import ApiState
 from tests.conftest import Sync, run_concurrently
@@ -340,8 +341,9 @@ def test_the_next_day_may_have_begun_elsewhere_but_no_later_one(day: int, is_fre
 
 
 def test_searches_of_both_kinds_keep_to_their_pace(
-    github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+    github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("sync.clients.pipedrive.WINDOW_SECONDS", WINDOW_SECONDS)  # `sync` has changed it.
     pipedrive.limits = {"search": 10}
     track_people(github, 8, gists=1)  # each is searched by the GitHub id and by name
 

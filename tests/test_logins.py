@@ -235,6 +235,7 @@ def test_some_threads_always_serve_the_api(may_end: threading.Event) -> None:
     assert log_in("name-9").status_code == 200  # the slots are free again
 
 
+@pytest.mark.both
 @pytest.mark.django_db(transaction=True)
 def test_parallel_logins_do_not_exceed_the_limit_of_an_address(may_end: threading.Event, hashed: list[str]) -> None:
     create_failures(MAX_FAILURES_OF_ADDRESS - 1)

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import requests
@@ -14,7 +13,7 @@ import requests
 from gisttracker import logs
 from people.models import Person
 from sync import poll
-from tests.conftest import GITHUB_TOKEN, PIPEDRIVE_TOKEN, ROOT, Sync, wait_until
+from tests.conftest import GITHUB_TOKEN, PIPEDRIVE_TOKEN, ROOT, Servers, Sync, wait_until
 from tests.factories import create_key, create_person
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 
@@ -149,15 +148,14 @@ def test_an_unexpected_error_of_one_person_does_not_affect_others(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_all_lines_about_a_request_have_its_id(serve: Callable[..., str], tmp_path: Path) -> None:
-    server = serve(LOG_FORMAT="json")
+def test_all_lines_about_a_request_have_its_id(serve: Servers) -> None:
+    server = serve.start(LOG_FORMAT="json")
 
-    requests.get(f"{server}/api/v1/people?odd=1", headers={"X-Request-ID": "rid-88"}, timeout=10)
-    requests.get(f"{server}/api/v1/people", headers={"Host": "evil.test"}, timeout=10)
+    requests.get(f"{server.url}/api/v1/people?odd=1", headers={"X-Request-ID": "rid-88"}, timeout=10)
+    requests.get(f"{server.url}/api/v1/people", headers={"Host": "evil.test"}, timeout=10)
 
-    log = tmp_path / "server.log"
-    wait_until(lambda: "/api/v1/people HTTP" in log.read_text())  # The access log is written after the response.
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    wait_until(lambda: "/api/v1/people HTTP" in server.log.read_text())  # The access log is written after the response.
+    lines = [json.loads(line) for line in server.log.read_text().splitlines()]
     assert [line["request"] for line in lines if line["logger"] == "django.request"] == ["rid-88"]
     assert [line["message"][-6:] for line in lines if "odd=1" in line["message"]] == ["rid-88"]
     assert "Traceback" not in str(lines)

@@ -156,6 +156,40 @@ def test_make_stops_with_the_command_for_all_packages(
     assert not (machine.folder / ".venv").exists()
 
 
+# --- packages of npm ---
+@pytest.fixture
+def without_npm(machine: Machine) -> Machine:
+    """A machine with everything but a registry for npm. Its Python only records what it is asked to do."""
+    for name in ("mkdir", "cp", "touch", "chmod"):
+        (machine.programs / name).symlink_to(shutil.which(name) or name)
+    machine.add("npm", "echo npm >>$HOME/calls\nexit 1")
+    machine.add("python", "echo $* >>calls")
+    files = ["requirements-build.txt", "requirements.txt", "tests/requirements.txt"]
+    files += ["tests/clients/package.json", "tests/clients/package-lock.json", ".venv/.runtime", ".venv/.tools"]
+    for name in files:
+        (machine.folder / name).parent.mkdir(exist_ok=True)
+        (machine.folder / name).touch()
+    (machine.folder / ".venv/bin").symlink_to(machine.programs)
+    for name in ("mariadbd", "chromium", "promtool"):
+        machine.add(name, "")
+    return machine
+
+
+def test_without_packages_of_npm_the_tests_still_run(without_npm: Machine) -> None:
+    completed = without_npm.run(MAKE, "test", HOME=str(without_npm.folder))
+
+    assert completed.returncode == 0, completed.stderr
+    assert (completed.stdout + completed.stderr).count("npm could not install the packages") == 1
+    assert [call.split()[0] for call in without_npm.calls] == ["npm", "-m", "tests/with_mysql.py"]
+
+
+def test_in_ci_packages_of_npm_are_required(without_npm: Machine) -> None:
+    completed = without_npm.run(MAKE, "test", HOME=str(without_npm.folder), CI="true")
+
+    assert completed.returncode == 2
+    assert without_npm.calls == ["npm"]
+
+
 # --- linters ---
 def test_the_commit_hooks_run_the_linters_of_make_lint() -> None:
     (linters,) = re.findall(r"^LINTERS := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)

@@ -90,7 +90,7 @@ def test_a_host_that_does_not_exist_is_named(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_server_that_does_not_respond_is_named(serve: Serve) -> None:
-    assert "did not respond in time" in get(serve(lambda connected: None), read=0.5)
+    assert "did not respond in time" in get(serve(lambda connected: None), read=0.1)
 
 
 def test_a_reset_connection_is_named(serve: Serve) -> None:
@@ -168,7 +168,7 @@ TRICKLES = {
 
 @pytest.mark.parametrize("kind", TRICKLES)
 def test_a_response_that_trickles_ends_after_the_total_timeout(kind: str, serve: Serve) -> None:
-    assert "no complete response within 0.5 s" in get(serve(TRICKLES[kind]), total=0.5)
+    assert "no complete response within 0.1 s" in get(serve(TRICKLES[kind]), total=0.1)
 
 
 @pytest.mark.parametrize("kind", TRICKLES)
@@ -176,10 +176,10 @@ def test_a_response_that_trickles_does_not_keep_a_run_from_stopping(
     kind: str, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without the limit after the stop, the request would go on for ten minutes."""
-    monkeypatch.setattr("sync.clients.session.STOP_GRACE_SECONDS", 0.5)
+    monkeypatch.setattr("sync.clients.session.STOP_GRACE_SECONDS", 0.1)
     stopping = threading.Event()
     url = serve(TRICKLES[kind])
-    threading.Timer(0.5, stopping.set).start()
+    threading.Timer(0.2, stopping.set).start()
 
     timing = Timing(connect=5, read=20, total=600, retry=0.001)
     with pytest.raises((RunStoppedError, RetryNextRunError)):

@@ -25,7 +25,7 @@ from tests.standins import GitHubStandIn, PipedriveStandIn, WebhookStandIn, rese
 from tests.standins.faults import Fault
 from tests.with_mysql import free_port
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("judging")]
 PROBLEM = Problem(Code.POLLS_STALE, "8 people were not polled.", "See the log.")
 SECRET_PATH = "/services/T000/verysecret"
 

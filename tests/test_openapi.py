@@ -30,8 +30,6 @@ from tests.described import (
 )
 from tests.factories import create_gist, create_key, create_person, create_run
 
-pytestmark = pytest.mark.once
-
 FOREIGN_WORDS = ("api.example.org", "/accounts", "nullable", "readOnly", "additionalProp1", "string($")
 PATHS = {"username": "ada", "github_id": "2decf6c462d9b4418f2d"}
 

@@ -450,7 +450,7 @@ class OutboxMachine(RuleBasedStateMachine):
             assert is_left_alone or gist.description in (row.note or ""), (gist, row)
 
 
-@pytest.mark.on_server
+@pytest.mark.both
 @pytest.mark.django_db(transaction=True)
 def test_the_guarantees_hold_after_any_events_in_any_order() -> None:
     run_state_machine_as_test(

@@ -17,6 +17,7 @@ def tracked(db: None) -> Person:
     return create_person("Ada", name="Ada Lovelace", state="active")
 
 
+@pytest.mark.both
 @pytest.mark.django_db
 @pytest.mark.parametrize("slash", ["", "/"], ids=["bare", "slash"])
 @pytest.mark.parametrize("kind", ["json", "multipart"])
@@ -41,6 +42,7 @@ def test_a_person_is_tracked_with_a_form(api: APIClient) -> None:
     assert (response.status_code, response.json()["backfill"]) == (201, "none")
 
 
+@pytest.mark.both
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", ["@Ada", "https://github.com/ADA", "gist.github.com/ada/", " ada "])
 def test_a_login_is_accepted_in_each_notation(api: APIClient, tracked: Person, name: str) -> None:
@@ -88,6 +90,7 @@ def test_invalid_input_is_rejected_with_the_field(api: APIClient, body: Any, fie
     assert not Person.objects.exists()
 
 
+@pytest.mark.both
 @pytest.mark.django_db(transaction=True)
 def test_concurrent_posts_create_one_person(db: None) -> None:
     ready, responses = threading.Barrier(8), []
@@ -102,6 +105,7 @@ def test_concurrent_posts_create_one_person(db: None) -> None:
     assert Person.objects.count() == 1
 
 
+@pytest.mark.both
 def test_a_visit_returns_new_gists_and_moves_the_marker(api: APIClient, tracked: Person) -> None:
     first, second = create_gists(tracked, 2)
     before = api.get("/api/v1/people/ada").json()
@@ -135,6 +139,7 @@ def test_head_does_not_move_the_marker(api: APIClient, tracked: Person) -> None:
     assert Visit.objects.count() == 1
 
 
+@pytest.mark.both
 def test_a_visit_in_pages_returns_all_gists(api: APIClient, tracked: Person) -> None:
     gists = create_gists(tracked, 5)
     shown, address = [], "/api/v1/people/ada?page_size=2"
@@ -146,6 +151,7 @@ def test_a_visit_in_pages_returns_all_gists(api: APIClient, tracked: Person) -> 
     assert shown == [gist.id for gist in gists]
 
 
+@pytest.mark.both
 def test_a_replay_in_pages_returns_all_gists(api: APIClient, tracked: Person) -> None:
     gists = create_gists(tracked, 5)
     shown, address = [], "/api/v1/people/ada?getAllGists=true&page_size=2"
@@ -166,6 +172,7 @@ def test_an_invalid_query_of_a_visit_is_rejected(api: APIClient, tracked: Person
     assert get_error(response)["attr"] == query.split("=")[0]
 
 
+@pytest.mark.both
 @pytest.mark.django_db(transaction=True)
 def test_concurrent_visits_share_the_gists(db: None) -> None:
     person = create_person("ada")
@@ -211,6 +218,7 @@ def test_a_visit_has_the_fields_of_the_contract(api: APIClient, tracked: Person)
     assert set(response["gists"][0]["files"][0]) == {"name", "raw_url", "language", "size"}
 
 
+@pytest.mark.both
 def test_deleting_a_person_deletes_gists_and_visits(api: APIClient, tracked: Person) -> None:
     create_gists(tracked, 1)
     api.get("/api/v1/people/ada")
@@ -229,6 +237,7 @@ def test_a_person_who_is_not_tracked_is_404(api: APIClient, method: str, name: s
     assert "is not tracked. Add it with POST /api/v1/people." in get_error(response)["detail"]
 
 
+@pytest.mark.both
 @pytest.mark.django_db
 def test_people_are_listed_newest_first_with_counts_in_four_queries(
     api: APIClient, django_assert_max_num_queries: DjangoAssertNumQueries
@@ -245,6 +254,7 @@ def test_people_are_listed_newest_first_with_counts_in_four_queries(
     assert "page=2" in page["next"]
 
 
+@pytest.mark.both
 @pytest.mark.django_db
 def test_people_are_found_by_name(api: APIClient, tracked: Person) -> None:
     create_person("ben")

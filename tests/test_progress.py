@@ -19,7 +19,7 @@ from tests.conftest import GITHUB_TOKEN, PIPEDRIVE_TOKEN, ROOT, DuringRequest, S
 from tests.factories import track, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Terminal:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from people.management.commands import prune
 from people.models import Person
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both]
 
 
 def test_expired_sessions_and_old_logs_are_deleted(capsys: pytest.CaptureFixture[str]) -> None:

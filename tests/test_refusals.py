@@ -108,7 +108,7 @@ def test_refused_lists_of_single_people_are_about_us(
         Person.objects.filter(pk=person.pk).update(pipedrive_id=pipedrive.add_person(person.github_username))
     pipedrive.fail_always("activities.*person_id", refusal("Scope and URL mismatch", 403))
 
-    summary = sync()
+    summary = sync("--concurrency", "1")
 
     assert summary.code == 78
     assert "refused to list activities" in str(summary.json["problems"])

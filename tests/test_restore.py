@@ -14,7 +14,7 @@ from tests.conftest import Sync
 from tests.factories import create_run, track
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
 
 
 class Backup:

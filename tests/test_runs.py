@@ -19,7 +19,7 @@ from tests.conftest import DuringRequest, Sync, Worker, wait_until
 from tests.factories import create_gists, create_run, let_time_pass, track, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond, silence
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
 
 
 def test_a_crashed_run_is_closed_by_the_next_and_keeps_its_counts(

@@ -18,7 +18,7 @@ from tests.factories import create_gist, create_key, create_person, create_run
 EXAMPLES = os.environ.get("EXAMPLES", "5")
 
 
-@pytest.mark.on_server
+@pytest.mark.both
 @pytest.mark.django_db(transaction=True)
 def test_the_api_matches_its_description(serve: Callable[..., str], tmp_path: Path, stored_rows: None) -> None:
     key = create_key("schemathesis")

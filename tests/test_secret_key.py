@@ -15,7 +15,6 @@ from tests.conftest import ROOT, manage
 from tests.with_mysql import free_port
 
 
-@pytest.mark.once
 @pytest.mark.django_db(transaction=True)
 def test_two_workers_without_a_secret_key_share_sessions(serve: Callable[..., str]) -> None:
     password = PBKDF2PasswordHasher().encode("correct horse", "salt", 1)  # The tests' own hasher is not the server's.

@@ -34,6 +34,7 @@ def production_limits(settings: Settings, api: APIClient) -> None:
     api.credentials(HTTP_AUTHORIZATION=f"Api-Key {key}")
 
 
+@pytest.mark.both
 def test_the_status_shows_the_last_run_counts_and_rejected_gists(
     ada: Person,
     github: GitHubStandIn,
@@ -80,6 +81,7 @@ def test_a_run_for_one_person_is_not_the_last_successful_run(
     assert (status["last_run"]["trigger"], status["last_successful_run"]) == ("person", None)
 
 
+@pytest.mark.both
 def test_runs_are_listed_newest_first(api: APIClient) -> None:
     runs = [create_run(errors="one\ntwo") for _ in range(3)]
 
@@ -128,6 +130,7 @@ def test_the_status_counts_each_state_before_the_first_run(api: APIClient) -> No
     assert (status["last_run"], status["age_seconds"], status["oldest_poll_at"]) == (None, None, None)
 
 
+@pytest.mark.both
 def test_metrics_have_prometheus_text_format(
     ada: Person,
     github: GitHubStandIn,
@@ -212,7 +215,6 @@ def run_python(*arguments: str, **variables: str) -> subprocess.CompletedProcess
     )
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
@@ -232,7 +234,6 @@ def test_unsafe_settings_stop_the_web_service(variables: dict[str, str], message
     assert allowed.returncode == 0, allowed.stderr
 
 
-@pytest.mark.once
 def test_check_deploy_passes_with_safe_settings() -> None:
     completed = run_python(
         "manage.py", "check", "--deploy", "--fail-level", "WARNING", SECRET_KEY=STRONG_KEY, REQUIRE_HTTPS="true"
@@ -241,7 +242,6 @@ def test_check_deploy_passes_with_safe_settings() -> None:
     assert completed.returncode == 0, completed.stderr
 
 
-@pytest.mark.once
 def test_check_deploy_reports_unsafe_settings() -> None:
     completed = run_python("manage.py", "check", "--deploy", SECRET_KEY="", ALLOWED_HOSTS="*")
 

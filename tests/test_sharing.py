@@ -18,7 +18,7 @@ from tests.conftest import Worker, wait_until
 from tests.factories import create_people, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
 PEOPLE, GISTS = 13, 16
 
 

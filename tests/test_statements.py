@@ -6,7 +6,7 @@ from rest_framework.test import APIClient
 
 from tests.factories import create_gists, create_key, create_people
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.both]
 
 
 @pytest.mark.parametrize(

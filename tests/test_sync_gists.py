@@ -10,7 +10,7 @@ from tests.conftest import Sync
 from tests.factories import create_person, track, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
 
 
 def test_a_gist_becomes_one_activity(

@@ -14,7 +14,7 @@ from tests.conftest import PIPEDRIVE_TOKEN, ROOT, Sync, wait_until
 from tests.factories import create_run, track
 from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, reset, respond
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
 Undo = Callable[..., tuple[int, str]]
 
 

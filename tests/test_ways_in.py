@@ -15,7 +15,7 @@ from rest_framework.test import APIClient
 from people.models import Person, Suppressed
 from tests.factories import create_person
 
-pytestmark = [pytest.mark.django_db, pytest.mark.on_server]
+pytestmark = [pytest.mark.django_db, pytest.mark.both]
 OTHERS = {"username": "ada"}  # fields that a row has besides the one in question
 TEXTS = {
     "username": [

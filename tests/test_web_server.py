@@ -39,7 +39,6 @@ def read_all(client: socket.socket) -> bytes:
     return received
 
 
-@pytest.mark.once
 def test_slow_clients_occupy_no_thread(serve: Servers) -> None:
     server = serve(**OPEN)
     for kind in KINDS:
@@ -55,9 +54,8 @@ def is_closed(client: socket.socket) -> bool:
     return bool(poll.poll(0))
 
 
-@pytest.mark.once
 def test_connections_that_take_too_long_are_closed(serve: Servers) -> None:
-    server = serve(config="tests.short_limits", **OPEN)
+    server = serve.start(config="tests.short_limits", **OPEN).url
     for kind in KINDS:
         with slow_clients(server, kind, 3) as clients:
             wait_until(lambda clients=clients: all(map(is_closed, clients)))  # type: ignore[misc]
@@ -65,7 +63,6 @@ def test_connections_that_take_too_long_are_closed(serve: Servers) -> None:
                 assert clients[0].recv(100).startswith(b"HTTP/1.1 408 Request Timeout\r\n"), kind
 
 
-@pytest.mark.once
 def test_a_request_line_and_headers_have_limits(serve: Servers) -> None:
     server = serve(**OPEN)
 
@@ -76,7 +73,6 @@ def test_a_request_line_and_headers_have_limits(serve: Servers) -> None:
     assert requests.get(f"{server}/livez", headers={f"X-{n}": "a" for n in range(101)}, timeout=30).status_code == 431
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("is_chunked", [False, True])
 def test_a_body_that_is_too_large_is_refused_in_json(is_chunked: bool, serve: Servers) -> None:
     server = serve(**OPEN)
@@ -127,7 +123,6 @@ AMBIGUOUS = {
 }
 
 
-@pytest.mark.once
 def test_requests_that_a_proxy_may_read_otherwise_are_refused(serve: Servers) -> None:
     server = serve(**OPEN)
     for name, request in AMBIGUOUS.items():
@@ -136,14 +131,12 @@ def test_requests_that_a_proxy_may_read_otherwise_are_refused(serve: Servers) ->
         assert (response[:9], response[9:10] in b"45", response.count(b"HTTP/1.1 ")) == (b"HTTP/1.1 ", True, 1), name
 
 
-@pytest.mark.once
 def test_a_chunk_size_that_is_no_number_ends_the_connection(serve: Servers) -> None:
     response = exchange(serve(**OPEN), POST + CHUNKED + b"\r\n0x3\r\nabc\r\n0\r\n\r\n" + GET_LIVEZ + CLOSE)
 
     assert (response[9:12], response.count(b"HTTP/1.1 ")) == (b"400", 1)
 
 
-@pytest.mark.once
 def test_headers_with_underscores_do_not_pass_for_those_of_a_proxy(serve: Servers) -> None:
     server = serve(REQUIRE_HTTPS="true", TRUSTED_PROXY_COUNT="1", **OPEN)
     request = b"GET /api/v1/people HTTP/1.1\r\n" + HOST
@@ -152,7 +145,6 @@ def test_headers_with_underscores_do_not_pass_for_those_of_a_proxy(serve: Server
     assert exchange(server, request + b"X_Forwarded_Proto: https\r\n" + CLOSE)[9:12] != b"200"
 
 
-@pytest.mark.once
 def test_pipelined_requests_have_responses_in_their_order(serve: Servers) -> None:
     add = POST + b"Content-Type: application/json\r\nContent-Length: 19\r\n\r\n" + b'{"username": "ada"}'
 
@@ -161,7 +153,6 @@ def test_pipelined_requests_have_responses_in_their_order(serve: Servers) -> Non
     assert re.findall(rb"HTTP/1.1 (\d+)", received) == [b"200", b"201", b"400", b"200"]
 
 
-@pytest.mark.once
 def test_a_connection_is_kept_and_head_has_no_body(serve: Servers) -> None:
     server = serve(**OPEN)
     with connect(server) as client:
@@ -175,25 +166,23 @@ def test_a_connection_is_kept_and_head_has_no_body(serve: Servers) -> None:
     assert b"{" not in received
 
 
-@pytest.mark.once
 def test_the_absolute_form_of_an_address_is_understood(serve: Servers) -> None:
     assert exchange(serve(**OPEN), b"GET http://localhost/livez HTTP/1.1\r\n" + HOST + CLOSE)[9:12] == b"200"
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("log_format", ["text", "json"])
 def test_the_access_log_names_each_request_without_secrets(log_format: str, serve: Servers) -> None:
-    server = serve(LOG_FORMAT=log_format, **OPEN)
-    url = f"{server}/api/v1/people?search=ada@example.com&page=1"
+    server = serve.start(LOG_FORMAT=log_format, **OPEN)
+    url = f"{server.url}/api/v1/people?search=ada@example.com&page=1"
     response = requests.get(url, headers={"X-Request-ID": "its-id"}, timeout=30)
-    wait_until(lambda: "its-id" in serve.log.read_text())
+    wait_until(lambda: "its-id" in server.log.read_text())
 
-    (line,) = (line for line in serve.log.read_text().splitlines() if "its-id" in line)
+    (line,) = (line for line in server.log.read_text().splitlines() if "its-id" in line)
     message = json.loads(line)["message"] if log_format == "json" else line
 
     request = r'127\.0\.0\.1 "GET /api/v1/people\?search=\[personal\]&page=1 HTTP/1\.1"'
     assert re.search(rf"{request} 200 {len(response.content)} \d+ms its-id$", message), line
-    assert "ada@example.com" not in serve.log.read_text()
+    assert "ada@example.com" not in server.log.read_text()
 
 
 def children(process: subprocess.Popen[bytes]) -> list[int]:
@@ -201,33 +190,30 @@ def children(process: subprocess.Popen[bytes]) -> list[int]:
     return [int(pid) for pid in output.split()]
 
 
-@pytest.mark.once
 def test_a_worker_that_dies_is_replaced(serve: Servers) -> None:
-    server = serve(**OPEN)
-    (worker,) = children(serve.processes[0])
+    server = serve.start(**OPEN)
+    (worker,) = children(server.process)
 
     os.kill(worker, signal.SIGKILL)
 
-    wait_until(lambda: bool(set(children(serve.processes[0])) - {worker}))
-    assert requests.get(f"{server}/readyz", timeout=60).status_code == 200
+    wait_until(lambda: bool(set(children(server.process)) - {worker}))
+    assert requests.get(f"{server.url}/readyz", timeout=60).status_code == 200
 
 
-@pytest.mark.once
 def test_a_stop_ends_running_requests_and_refuses_new_ones(serve: Servers) -> None:
-    server = serve(**OPEN)
-    with connect(server) as running, connect(server) as idle:
+    server = serve.start(**OPEN)
+    with connect(server.url) as running, connect(server.url) as idle:
         running.sendall(POST + b"Content-Type: application/json\r\nContent-Length: 19\r\n\r\n")
-        wait_until(lambda: requests.get(f"{server}/livez", timeout=30).ok)
-        serve.processes[0].terminate()
+        wait_until(lambda: requests.get(f"{server.url}/livez", timeout=30).ok)
+        server.process.terminate()
 
         assert idle.recv(1) == b""  # A connection without a request does not delay the stop.
-        wait_until(lambda: not is_ready(f"{server}/livez"))
+        wait_until(lambda: not is_ready(f"{server.url}/livez"))
         running.sendall(b'{"username": "ada"}')
         assert running.recv(100).startswith(b"HTTP/1.1 201 ")
-    assert serve.processes[0].wait(timeout=60) == 0
+    assert server.process.wait(timeout=60) == 0
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(
     ("variables", "message"),
     [({"WEB_WORKERS": "many"}, "WEB_WORKERS must be"), ({"SECRET_KEY": "short"}, "SECRET_KEY is too short")],
@@ -247,10 +233,8 @@ def test_an_invalid_setting_stops_the_start_once(variables: dict[str, str], mess
     assert completed.stderr.count(message) == 1
 
 
-@pytest.mark.on_server
+@pytest.mark.server
 def test_the_number_of_database_connections_is_that_of_the_threads(serve: Servers) -> None:
-    if connection.vendor != "mysql":
-        pytest.skip("SQLite has no connections to count")
     server = serve(API_AUTH="key", API_REQUESTS_PER_MINUTE="1000000", WEB_WORKERS="2")
     headers = {"Authorization": f"Api-Key {create_key()}"}
 

@@ -14,7 +14,7 @@ from tests.conftest import Sync, wait_until
 from tests.factories import track_people
 from tests.standins import GitHubStandIn
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
 
 
 def test_every_item_has_a_result() -> None:

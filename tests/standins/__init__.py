@@ -3,7 +3,7 @@
 The tests, the demo and the benchmark share them. They need nothing but Python.
 """
 
-from tests.standins.faults import Fault, cut_body, reset, respond, respond_after, silence, trickle
+from tests.standins.faults import Fault, cut_body, refuse, reset, respond, respond_after, silence, trickle
 from tests.standins.github import GitHubStandIn
 from tests.standins.pipedrive import PipedriveStandIn
 from tests.standins.webhook import WebhookStandIn
@@ -14,6 +14,7 @@ __all__ = [
     "PipedriveStandIn",
     "WebhookStandIn",
     "cut_body",
+    "refuse",
     "reset",
     "respond",
     "respond_after",

@@ -3,41 +3,49 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tests.standins.wire import Connection, Response
+from tests.standins.wire import Line, Response
 
 
 @dataclass(frozen=True)
 class Fault:
-    """`after`: the request is processed first, and only the response fails. `play` writes to the connection instead."""
+    """`after`: the request is processed first, and only the response fails. `play` responds instead."""
 
     name: str
     after: bool
-    play: Callable[[Connection, Response], None]
+    play: Callable[[Line, Response], None]
 
 
 def reset(*, after: bool = False) -> Fault:
     """The connection is reset."""
-    return Fault("reset", after, lambda connection, _: connection.reset())
+    return Fault("reset", after, lambda line, _: line.reset())
+
+
+def refuse() -> Fault:
+    """The connection is refused, so that the request certainly did not arrive. Through the seam only."""
+    return Fault("refuse", False, lambda line, _: line.refuse())
 
 
 def silence(seconds: float, *, after: bool = False) -> Fault:
     """Nothing is sent for some time, then the connection is reset."""
 
-    def play(connection: Connection, _: Response) -> None:
-        connection.pause(seconds)
-        connection.reset()
+    def play(line: Line, _: Response) -> None:
+        line.pause(seconds)
+        line.reset()
 
     return Fault("silence", after, play)
 
 
-def respond_after(action: Callable[[], object]) -> Fault:
-    """The right response, sent after `action` has returned: something that happens during a request, or a wait."""
+def respond_after(action: Callable[[], object], fault: Fault | None = None) -> Fault:
+    """The right response, or this fault, after `action` has returned: something that happens during a request."""
 
-    def play(connection: Connection, response: Response) -> None:
-        action()
-        connection.send(response)
+    def play(line: Line, response: Response) -> None:
+        line.perform(action)
+        if fault:
+            fault.play(line, response)
+        else:
+            line.send(response)
 
-    return Fault("respond after", True, play)
+    return Fault("respond after", fault is None or fault.after, play)
 
 
 def respond(
@@ -46,21 +54,14 @@ def respond(
     """This response instead of the right one."""
     raw = body.encode() if isinstance(body, str) else body
     response = Response(code, raw, {"content-type": "application/json", **(headers or {})})
-    return Fault(f"status {code}", after, lambda connection, _: connection.send(response))
+    return Fault(f"status {code}", after, lambda line, _: line.send(response))
 
 
 def cut_body(*, after: bool = True) -> Fault:
     """The right headers, half of the body, then the end of the connection."""
-    return Fault("cut body", after, lambda connection, response: connection.send(response, cut=True))
+    return Fault("cut body", after, lambda line, response: line.send(response, cut=True))
 
 
 def trickle(seconds: float, *, after: bool = True) -> Fault:
     """The right headers, then one byte at a time, so that only a limit for the whole response ends it."""
-
-    def play(connection: Connection, response: Response) -> None:
-        connection.send(Response(response.status, b"", {**response.headers, "x-body": "follows"}), announced=10_000_000)
-        while not connection.pause(seconds):
-            connection.wfile.write(b" ")
-            connection.wfile.flush()
-
-    return Fault("trickle", after, play)
+    return Fault("trickle", after, lambda line, response: line.trickle(response, seconds))

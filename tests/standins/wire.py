@@ -8,10 +8,11 @@ import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 if TYPE_CHECKING:
@@ -46,6 +47,22 @@ def json_response(status: int, content: Any, headers: Mapping[str, str] | None =
     return Response(status, raw, {"content-type": "application/json; charset=utf-8", **(headers or {})})
 
 
+class Line(Protocol):
+    """The way of a response to its client: a connection, or the seam in this process."""
+
+    def send(self, response: Response, *, cut: bool = False) -> None: ...
+
+    def reset(self) -> None: ...
+
+    def refuse(self) -> None: ...
+
+    def trickle(self, response: Response, seconds: float) -> None: ...
+
+    def pause(self, seconds: float) -> bool: ...
+
+    def perform(self, action: Callable[[], object]) -> None: ...
+
+
 class Connection(BaseHTTPRequestHandler):
     """One client's connection."""
 
@@ -55,36 +72,40 @@ class Connection(BaseHTTPRequestHandler):
     server: "_Server"
 
     def _serve(self) -> None:
-        parts = urlsplit(self.path)
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        standin = self.server.standin
-        if not parts.path.startswith(standin.prefix):
-            self.send(Response(404, b"<html>Not Found</html>", {"content-type": "text/html"}))
-            return
-        path = parts.path.removeprefix(standin.prefix)
-        operation = standin.operation_of(self.command, path)
-        standin.handle(self, RecordedRequest(operation, self.command, path, query, headers, body))
+        self.server.standin.receive(self, self.command, self.path, headers, body)
 
     # The names are the library's.
     do_GET = do_HEAD = do_POST = do_PATCH = do_PUT = do_DELETE = _serve
 
-    def send(self, response: Response, *, cut: bool = False, announced: int | None = None) -> None:
+    def send(self, response: Response, *, cut: bool = False) -> None:
+        self._write(response, response.body[: len(response.body) // 2] if cut else response.body, len(response.body))
+        if cut:
+            self._close()
+
+    def _write(self, response: Response, body: bytes, announced: int) -> None:
         lines = [f"HTTP/1.1 {response.status} {self.responses.get(response.status, ('Unknown',))[0]}"]
         lines += [f"{name}: {value}" for name, value in response.headers.items()]
         if response.status != 304:
-            lines.append(f"content-length: {len(response.body) if announced is None else announced}")
-        head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
-        self.wfile.write(head + (response.body[: len(response.body) // 2] if cut else response.body))
+            lines.append(f"content-length: {announced}")
+        self.wfile.write("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body)
         self.wfile.flush()
-        if cut:
-            self._close()
+
+    def trickle(self, response: Response, seconds: float) -> None:
+        """Send the headers, then one byte after each pause, without an end."""
+        self._write(Response(response.status, b"", {**response.headers, "x-body": "follows"}), b"", 10_000_000)
+        while not self.pause(seconds):
+            self.wfile.write(b" ")
+            self.wfile.flush()
 
     def reset(self) -> None:
         """Close at once, so that the client sees a connection reset."""
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._close()
+
+    def refuse(self) -> None:
+        raise NotImplementedError("This connection is already accepted.")
 
     def _close(self) -> None:
         self.close_connection = True
@@ -95,6 +116,10 @@ class Connection(BaseHTTPRequestHandler):
         """Wait. Returns True when the server closes in the meantime."""
         return self.server.standin.closing.wait(seconds)
 
+    def perform(self, action: Callable[[], object]) -> None:
+        """Do something before the response; a connection has a thread of its own."""
+        action()
+
     def log_message(self, format: str, *args: Any) -> None:
         """Prints nothing; see StandIn.requests."""
 
@@ -104,6 +129,12 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 256
     standin: "StandIn"
 
+    def accept(self) -> None:
+        """Serve connections until the socket is shut down; `serve_forever` would have to look from time to time."""
+        with suppress(OSError):
+            while True:
+                self.process_request(*self.get_request())
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Prints nothing: disconnecting clients are expected, because some tests kill them."""
 
@@ -112,6 +143,7 @@ class StandIn:
     """A server whose operations (method and path) a subclass implements. Use it as a context manager."""
 
     operations: tuple[tuple[str, str, str], ...] = ()  # name, method, pattern of the path
+    running: ClassVar[dict[str, "StandIn"]] = {}  # by scheme, host and port
 
     def __init__(self, port: int = 0, *, host: str = "127.0.0.1", prefix: str = "") -> None:
         self.lock = threading.RLock()
@@ -132,15 +164,19 @@ class StandIn:
         self._server = _Server((host, port), Connection)
         self._server.standin = self
         self.prefix = prefix  # of all paths
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}{prefix}"
+        self.over_sockets = False  # Clients in this process use sockets, too; see tests/standins/seam.py.
+        self._origin = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.url = f"{self._origin}{prefix}"
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        self.running[f"{self._origin}/"] = self
+        threading.Thread(target=self._server.accept, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        del self.running[f"{self._origin}/"]
         self.closing.set()
-        self._server.shutdown()
+        self._server.socket.shutdown(socket.SHUT_RDWR)
         self._server.server_close()
 
     def respond(self, request: RecordedRequest) -> Response:
@@ -178,7 +214,17 @@ class StandIn:
         with self.lock:
             return [request for request in self.requests if request.operation == operation]
 
-    def handle(self, connection: Connection, request: RecordedRequest) -> None:
+    def receive(self, line: Line, method: str, target: str, headers: dict[str, str], body: bytes) -> None:
+        """Process a request and respond to it. Header names are in lower case."""
+        parts = urlsplit(target)
+        if not parts.path.startswith(self.prefix):
+            line.send(Response(404, b"<html>Not Found</html>", {"content-type": "text/html"}))
+            return
+        path = parts.path.removeprefix(self.prefix)
+        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        self.handle(line, RecordedRequest(self.operation_of(method, path), method, path, query, headers, body))
+
+    def handle(self, line: Line, request: RecordedRequest) -> None:
         with self.lock:
             self.counts[request.operation] += 1
             if self.keeps_requests:
@@ -189,9 +235,9 @@ class StandIn:
         if self.latency:
             time.sleep(self.latency)
         if fault:
-            fault.play(connection, response)
+            fault.play(line, response)
         else:
-            connection.send(response)
+            line.send(response)
 
     def _fault_for(self, request: RecordedRequest) -> "Fault | None":
         if self.lie_rate and self.rng.random() < self.lie_rate:
