@@ -5,6 +5,7 @@ import logging
 import sys
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, ClassVar, NoReturn
 
@@ -34,7 +35,7 @@ from sync.preconditions import find_setting_problem, format_token_warning
 from sync.progress import progress_bar
 from sync.run import Run
 from sync.runs import Outcome, close_run, find_interrupted, open_run, record_refused_start
-from sync.stopping import StopSignals, stop_on_signals
+from sync.stopping import stop_on_signals
 from sync.summary import Summary
 
 log = logging.getLogger(__name__)
@@ -104,13 +105,12 @@ class Command(GisttrackerCommand):
         trigger = get_trigger(options)
         is_round = trigger in ROUND_TRIGGERS and not options["dry_run"]
         stopping = threading.Event()
-        with (
-            stop_on_signals(stopping) as signals,
-            ping(settings.PING_URL if is_round else "", logs.TextFormatter()),
-        ):
-            self._handle(trigger, options, stopping, signals)
+        with stop_on_signals(stopping) as begin, ping(settings.PING_URL if is_round else "", logs.TextFormatter()):
+            self._handle(trigger, options, stopping, begin)
 
-    def _handle(self, trigger: str, options: dict[str, Any], stopping: threading.Event, signals: StopSignals) -> None:
+    def _handle(
+        self, trigger: str, options: dict[str, Any], stopping: threading.Event, begin: Callable[[], None]
+    ) -> None:
         problem = find_setting_problem(needs_pipedrive=not options["dry_run"])
         if problem:
             self._refuse_to_start(trigger, problem)
@@ -127,7 +127,7 @@ class Command(GisttrackerCommand):
             stopping=stopping,
             timing=self.timing,
         )
-        signals.begin()
+        begin()
         if options["dry_run"]:
             self._dry_run(due, github, options)
         elif options["requested"] and not retried(Person.objects.filter(due | self._interrupted(clock)).exists)():
