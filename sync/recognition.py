@@ -79,10 +79,10 @@ def match_gists(gists: Iterable[Gist], activities: Iterable[Traces]) -> dict[int
     found = match_ids(gists, activities)
     taken = set(found.values())
     for gist in gists:
-        expected = _Expected.of(gist)
+        expected = _subject_and_due(gist)
         for traces in activities:
             is_free = not traces.first_id and traces.activity_id not in taken  # The page of a gist names another one.
-            if gist.pk not in found and is_free and expected.is_same(traces):
+            if gist.pk not in found and is_free and (traces.subject, traces.due) == expected:
                 found[gist.pk] = traces.activity_id
                 taken.add(traces.activity_id)
     return found
@@ -100,7 +100,7 @@ def match_ids(gists: Iterable[Gist], activities: Iterable[Traces]) -> dict[int, 
             others.append(traces)
     for traces in others:
         mentioned = [by_id[gist_id] for gist_id in traces.ids if gist_id in by_id and by_id[gist_id].pk not in found]
-        due = [gist for gist in mentioned if _Expected.of(gist).due == traces.due]
+        due = [gist for gist in mentioned if _subject_and_due(gist)[1] == traces.due]
         # A note that begins with the page of another gist is probably about that one.
         candidates = due or ([] if traces.first_id else mentioned)
         if candidates:
@@ -108,20 +108,9 @@ def match_ids(gists: Iterable[Gist], activities: Iterable[Traces]) -> dict[int, 
     return found
 
 
-@dataclass(frozen=True)
-class _Expected:
-    """What the activity of a gist shows."""
-
-    subject: str
-    due: str
-
-    @classmethod
-    def of(cls, gist: Gist) -> "_Expected":
-        activity = new_activity(gist, type="", done=True)
-        return cls(one_line(activity.subject), f"{activity.due_date} {activity.due_time}")
-
-    def is_same(self, traces: Traces) -> bool:
-        return (traces.subject, traces.due) == (self.subject, self.due)
+def _subject_and_due(gist: Gist) -> tuple[str, str]:
+    activity = new_activity(gist, type="", done=True)
+    return one_line(activity.subject), f"{activity.due_date} {activity.due_time}"
 
 
 def shows(activity: Activity, note: str) -> bool:

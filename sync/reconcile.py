@@ -99,16 +99,17 @@ class Reconciler:
         self._store_outcomes(person, gists, found)
 
     def _describe(self, gists: list[Gist], ids: dict[int, int], listed: list[Traces]) -> "dict[int, _Found]":
-        return {
-            gist.pk: _Found(ids[gist.pk], self._shows_gist(gist, ids[gist.pk], listed))
-            for gist in gists
-            if gist.pk in ids
-        }
-
-    def _shows_gist(self, gist: Gist, activity_id: int, listed: list[Traces]) -> bool:
-        if any(traces.activity_id == activity_id and traces.text for traces in listed):
-            return _is_current(gist, activity_id, listed)
-        return is_current_at_pipedrive(self._context, gist, activity_id)
+        with_text = {traces.activity_id for traces in listed if traces.text}
+        found = {}
+        for gist in gists:
+            if number := ids.get(gist.pk):
+                is_current = (
+                    _is_current(gist, number, listed)
+                    if number in with_text
+                    else is_current_at_pipedrive(self._context, gist, number)
+                )
+                found[gist.pk] = _Found(number, is_current)
+        return found
 
     @retried
     def _store_outcomes(self, person: Person, gists: list[Gist], found: "dict[int, _Found]") -> None:
@@ -167,8 +168,13 @@ class Reconciler:
         """The activities of all persons updated since; read once a run for all unknown pushes."""
         with self._scan_lock:
             now = self._context.clock()
-            if self._scanned_at is None or self._has_settled_since(self._scanned_at, now):
-                oldest = min(since, _oldest_started(since) - MAX_CLOCK_DIFFERENCE)
+            delay = self._context.options.settle_delay
+            started = Gist.objects.filter(push_state=State.STARTED).order_by("push_started_at")
+            settled = started.filter(push_started_at__lte=now - delay)
+            # Has the settle delay of a push ended since the list was read?
+            if self._scanned_at is None or settled.filter(push_started_at__gt=self._scanned_at - delay).exists():
+                moments = started.filter(push_started_at__isnull=False).values_list("push_started_at", flat=True)
+                oldest = min(since, (retried(moments.first)() or since) - MAX_CLOCK_DIFFERENCE)
                 known = known_activities(self._context, oldest + 2 * MAX_CLOCK_DIFFERENCE)
                 self._scan = []
                 for number, activity in enumerate(self._pipedrive.iter_last_activities(oldest)):
@@ -179,12 +185,6 @@ class Reconciler:
                     self._evidence.check_all(_ids_of(self._scan), known)
                 self._scanned_at = now
             return self._scan
-
-    def _has_settled_since(self, moment: datetime, now: datetime) -> bool:
-        """Are there pushes with unknown outcome whose settle delay has ended since this moment?"""
-        delay = self._context.options.settle_delay
-        settled = Gist.objects.filter(push_started_at__gt=moment - delay, push_started_at__lte=now - delay)
-        return settled.filter(push_state=State.STARTED).exists()
 
     # --- activities that no list contains ---
     def _find_unlisted(self, gists: list[Gist], listed: set[int]) -> "dict[int, _Found]":
@@ -278,12 +278,6 @@ def _newest_known_of(person: Person, pipedrive_id: int, since: datetime | None, 
         pushed.order_by("-pipedrive_activity_id").values_list("pipedrive_activity_id", flat=True).first()
     )
     return newest if newest and newest not in listed else None
-
-
-@retried
-def _oldest_started(default: datetime) -> datetime:
-    started = Gist.objects.filter(push_state=State.STARTED, push_started_at__isnull=False).order_by("push_started_at")
-    return started.values_list("push_started_at", flat=True).first() or default
 
 
 @retried
