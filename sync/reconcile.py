@@ -24,7 +24,7 @@ from sync.context import RunContext
 from sync.evidence import ListingEvidence, known_activities, known_ids
 from sync.find_person import MAX_CLOCK_DIFFERENCE
 from sync.models import FoundActivity, PushAttempt
-from sync.recognition import Traces, match_gists, match_ids, shows, traces_of
+from sync.recognition import Fingerprint, fingerprint_of, match_gists, match_ids, shows
 
 MAX_SCANNED = 20_000  # activities of all persons that are looked at for moved ones
 MAX_LOOKUPS = 30  # ids between known activities that are requested, because they may be deleted
@@ -43,7 +43,7 @@ class Reconciler:
         self._context, self._claims, self._evidence = context, claims, evidence
         self._pipedrive, self._summary = context.pipedrive, context.summary
         self._scan_lock = threading.Lock()
-        self._scan: list[Traces] = []
+        self._scan: list[Fingerprint] = []
         self._scanned_at: datetime | None = None
 
     def match_existing(self, person: Person, pipedrive_id: int) -> None:
@@ -57,7 +57,7 @@ class Reconciler:
         self._summary.add({"gists_found": matched})
 
     @retried
-    def _store_matches(self, person: Person, listed: list[Traces]) -> int:
+    def _store_matches(self, person: Person, listed: list[Fingerprint]) -> int:
         now = self._context.clock()
         with self._claims.lock_linked(person):
             gists = list(Gist.objects.filter(person=person).exclude(push_state=State.PUSHED).order_by("pk"))
@@ -98,8 +98,8 @@ class Reconciler:
             found |= self._find_unlisted(missing, _ids_of(listed))
         self._store_outcomes(person, gists, found)
 
-    def _describe(self, gists: list[Gist], ids: dict[int, int], listed: list[Traces]) -> "dict[int, _Found]":
-        with_text = {traces.activity_id for traces in listed if traces.text}
+    def _describe(self, gists: list[Gist], ids: dict[int, int], listed: list[Fingerprint]) -> "dict[int, _Found]":
+        with_text = {fingerprint.activity_id for fingerprint in listed if fingerprint.text}
         found = {}
         for gist in gists:
             if number := ids.get(gist.pk):
@@ -139,16 +139,16 @@ class Reconciler:
         return {"push_state": State.REJECTED, "push_error": error[:500]}
 
     # --- lists ---
-    def _list_activities(self, pipedrive_id: int, since: datetime | None = None) -> list[Traces]:
+    def _list_activities(self, pipedrive_id: int, since: datetime | None = None) -> list[Fingerprint]:
         """The activities of a person, newest first, back to `since`."""
         listed = []
         for activity in self._pipedrive.iter_newest_activities(pipedrive_id):
-            listed.append(traces_of(activity))
+            listed.append(fingerprint_of(activity))
             if since and activity.add_time and activity.add_time < since:
                 break
         return listed
 
-    def _list_recent(self, person: Person, pipedrive_id: int, since: datetime) -> list[Traces]:
+    def _list_recent(self, person: Person, pipedrive_id: int, since: datetime) -> list[Fingerprint]:
         """Those of one person since this time. Empty if Pipedrive refuses: then the list of all persons decides."""
         count = self._evidence.count_activities(pipedrive_id)
         try:
@@ -164,7 +164,7 @@ class Reconciler:
             )
         return listed
 
-    def _scan_all(self, since: datetime) -> list[Traces]:
+    def _scan_all(self, since: datetime) -> list[Fingerprint]:
         """The activities of all persons updated since; read once a run for all unknown pushes."""
         with self._scan_lock:
             now = self._context.clock()
@@ -180,7 +180,7 @@ class Reconciler:
                 for number, activity in enumerate(self._pipedrive.iter_last_activities(oldest)):
                     if number >= MAX_SCANNED:
                         break
-                    self._scan.append(traces_of(activity, with_text=False))
+                    self._scan.append(fingerprint_of(activity, with_text=False))
                 else:
                     self._evidence.check_all(_ids_of(self._scan), known)
                 self._scanned_at = now
@@ -199,10 +199,10 @@ class Reconciler:
             return {}
         activities = [activity for number in sorted(ids) if (activity := self._get_activity(number))]
         deleted = {activity.id for activity in activities if activity.is_deleted}
-        traces = [traces_of(activity) for activity in activities]
-        matched = match_gists(gists, traces)
+        fingerprints = [fingerprint_of(activity) for activity in activities]
+        matched = match_gists(gists, fingerprints)
         return {
-            gist.pk: _Found(number, _is_current(gist, number, traces), is_deleted=number in deleted)
+            gist.pk: _Found(number, _is_current(gist, number, fingerprints), is_deleted=number in deleted)
             for gist in gists
             if (number := matched.get(gist.pk))
         }
@@ -242,8 +242,8 @@ def _without(gists: list[Gist], found: "dict[int, _Found]") -> list[Gist]:
     return [gist for gist in gists if gist.pk not in found]
 
 
-def _ids_of(listed: list[Traces]) -> set[int]:
-    return {traces.activity_id for traces in listed}
+def _ids_of(listed: list[Fingerprint]) -> set[int]:
+    return {fingerprint.activity_id for fingerprint in listed}
 
 
 def pushed_columns(activity_id: int, now: datetime) -> dict[str, Any]:
@@ -257,15 +257,15 @@ def pushed_columns(activity_id: int, now: datetime) -> dict[str, Any]:
     }
 
 
-def _is_current(gist: Gist, activity_id: int, listed: list[Traces]) -> bool:
-    texts = [traces.text for traces in listed if traces.activity_id == activity_id]
+def _is_current(gist: Gist, activity_id: int, listed: list[Fingerprint]) -> bool:
+    texts = [fingerprint.text for fingerprint in listed if fingerprint.activity_id == activity_id]
     return any(shows(Activity(activity_id, note=text), note(gist)) for text in texts)
 
 
-def _without_known(listed: list[Traces]) -> list[Traces]:
+def _without_known(listed: list[Fingerprint]) -> list[Fingerprint]:
     """Without the activities of gists that are pushed already."""
-    known = known_ids([traces.activity_id for traces in listed])
-    return [traces for traces in listed if traces.activity_id not in known]
+    known = known_ids([fingerprint.activity_id for fingerprint in listed])
+    return [fingerprint for fingerprint in listed if fingerprint.activity_id not in known]
 
 
 @retried
