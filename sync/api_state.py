@@ -19,6 +19,13 @@ from sync.context import RunContext
 from sync.models import ApiState, SyncRun
 
 Problem = ApiState.Problem
+Client = GitHubClient | PipedriveClient
+KINDS: dict[type[CircuitOpenError], Problem] = {  # The first that applies.
+    ConfigurationError: Problem.REFUSED,
+    OutageError: Problem.OUTAGE,
+    CapReachedError: Problem.CAPPED,
+    CircuitOpenError: Problem.RATE_LIMITED,
+}
 LASTING = (Problem.REFUSED, Problem.OUTAGE)
 # The other columns have writers of their own, `store_pause` and sync.budget.
 COLUMNS = ["run_id", "problem", "message", "problem_since", "has_token", "limit", "notice"]
@@ -45,16 +52,15 @@ def store_api_states(run: SyncRun, context: RunContext) -> None:
             _store(run, context, client, error)
 
 
-def _errors(context: RunContext) -> list[tuple[GitHubClient | PipedriveClient, CircuitOpenError | None]]:
+def _errors(context: RunContext) -> list[tuple[Client, CircuitOpenError | None]]:
     github, pipedrive = context.github, context.pipedrive
     return [(github, github.api.circuit.error), (pipedrive, next(iter(context.errors), pipedrive.api.circuit.error))]
 
 
 @transaction.atomic
-def _store(
-    run: SyncRun, context: RunContext, client: GitHubClient | PipedriveClient, error: CircuitOpenError | None
-) -> None:
-    now, problem = context.clock(), _classify(error)
+def _store(run: SyncRun, context: RunContext, client: Client, error: CircuitOpenError | None) -> None:
+    now = context.clock()
+    problem = next((problem for kind, problem in KINDS.items() if isinstance(error, kind)), Problem.NONE)
     # Several runs may be the first to store a state, or decide from the same one what to keep of it.
     stored, _ = ApiState.objects.select_for_update().get_or_create(api=client.api.name)
     stored.run_id = run.pk
@@ -71,25 +77,14 @@ def _store(
     stored.save(update_fields=COLUMNS)
 
 
-def _has_proof(context: RunContext, client: GitHubClient | PipedriveClient) -> bool:
+def _has_proof(context: RunContext, client: Client) -> bool:
     if isinstance(client, GitHubClient):
         return client.api.circuit.has_succeeded
     counts = context.summary.counts()
     return any(counts[name] for name in PROOFS)
 
 
-def _classify(error: CircuitOpenError | None) -> Problem:
-    if error is None:
-        return Problem.NONE
-    kinds = {
-        ConfigurationError: Problem.REFUSED,
-        OutageError: Problem.OUTAGE,
-        CapReachedError: Problem.CAPPED,
-    }
-    return next((problem for kind, problem in kinds.items() if isinstance(error, kind)), Problem.RATE_LIMITED)
-
-
-def describe_limits(client: GitHubClient | PipedriveClient) -> dict[str, object]:
+def describe_limits(client: Client) -> dict[str, object]:
     """The last rate limits that an API reported, and why the run stopped calling it."""
     error = client.api.circuit.error
     return {

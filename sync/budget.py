@@ -37,12 +37,8 @@ class Budget:
         with self._lock:
             self._booked -= 1
         if self._per_day:
-            self._cancel_today()
-
-    @retried
-    def _cancel_today(self) -> None:
-        booked = self._state.filter(_is_of(self._clock().date()), activity_count__gt=0)
-        booked.update(activity_count=F("activity_count") - 1)
+            booked = self._state.filter(_is_of(self._clock().date()), activity_count__gt=0)
+            retried(booked.update)(activity_count=F("activity_count") - 1)
 
     @retried
     def _book_today(self) -> None:

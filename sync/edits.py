@@ -1,7 +1,6 @@
 """Update the activities of gists that were edited after their activity was created (PUSH_EDITS)."""
 
 from django.db import transaction
-from django.db.models import Q
 
 from gisttracker.database import retried
 from people.models import Gist, Person
@@ -32,8 +31,9 @@ class Editor:
 
     def push_edits(self, person: Person) -> None:
         """Update this person's outdated activities, except those whose pause after failures is not over."""
-        last = 0
-        while batch := _read_outdated(person, last, is_over("next_edit_at", self._context.clock())):
+        is_due, last = is_over("next_edit_at", self._context.clock()), 0
+        gists = Gist.objects.filter(is_due, person=person, push_state=Gist.PushState.PUSHED, activity_outdated=True)
+        while batch := retried(list)(gists.filter(pk__gt=last).order_by("pk")[:BATCH_SIZE]):
             for gist in batch:
                 self._refusals.raise_if_blocked(Step.EDIT)
                 self._claims.check(person)
@@ -77,9 +77,3 @@ class Editor:
         with transaction.atomic():
             Gist.objects.filter(pk=gist.pk, github_updated_at=gist.github_updated_at).update(**columns)
             attempt.record(outcome, self._context.clock())
-
-
-@retried
-def _read_outdated(person: Person, after: int, is_due: Q) -> list[Gist]:
-    outdated = Gist.objects.filter(is_due, person=person, push_state=Gist.PushState.PUSHED, activity_outdated=True)
-    return list(outdated.filter(pk__gt=after).order_by("pk")[:BATCH_SIZE])

@@ -4,10 +4,11 @@ That there is none is concluded only from searches and lists that show the perso
 The search index may lag behind, so the newest persons are looked through as well.
 """
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from gisttracker.database import retried
 from people.models import Person
@@ -46,8 +47,8 @@ class PersonFinder:
 
     def find_created(self, person: Person, key: str) -> int | None:
         """The Pipedrive person of a POST with unknown outcome, after the settle delay."""
-        started = person.pipedrive_create_started_at or self._context.clock()
         now = self._context.clock()
+        started = person.pipedrive_create_started_at or now
         if now < started + self._context.options.settle_delay:
             raise RetryNextRunError("Whether the Pipedrive person was created is checked in the next run.")
         is_empty = True
@@ -57,7 +58,7 @@ class PersonFinder:
                 return row.id
             if row.add_time and row.add_time < started - MAX_CLOCK_DIFFERENCE:
                 return None
-        if is_empty and _has_linked_people():
+        if is_empty and retried(Person.objects.filter(pipedrive_confirmed_at__isnull=False).exists)():
             raise InvalidResponseError("Pipedrive lists no persons at all, although it has some")
         if is_empty and person.push_error != NO_PERSONS:  # Believed when two runs have seen it.
             raise RetryNextRunError(NO_PERSONS)
@@ -99,11 +100,8 @@ class PersonFinder:
         """The newest persons, read once a run. InvalidResponseError if the search does not find what they show."""
         with self._lock:  # The other threads wait for the result.
             if self._newest is None:
-                newest = []
-                for row in self._pipedrive.iter_newest_persons():
-                    newest.append(replace(row, custom_fields={key: github_id_of(row, key)}))
-                    if len(newest) >= MAX_NEWEST:
-                        break
+                rows = itertools.islice(self._pipedrive.iter_newest_persons(), MAX_NEWEST)
+                newest = [replace(row, custom_fields={key: github_id_of(row, key)}) for row in rows]
                 if key:
                     self._check_search(key, newest)
                 self._newest = newest
@@ -113,7 +111,8 @@ class PersonFinder:
         """InvalidResponseError if the search lacks a person whose GitHub id was written long ago."""
         before = self._context.clock() - SEARCH_INDEX_DELAY
         shown = [row for row in newest if github_id_of(row, key) and row.add_time and row.add_time < before]
-        known = _linked_person(key, before)
+        linked = Person.objects.filter(pipedrive_field_key=key, pipedrive_linked_at__lt=before, github_id__isnull=False)
+        known = retried(linked.order_by("-pipedrive_linked_at").first)()
         if shown:
             pipedrive_id, github_id = shown[0].id, github_id_of(shown[0], key)
         elif known and self._has_github_id(known, key):
@@ -153,14 +152,3 @@ def _was_created_as(row: PipedrivePerson, person: Person, key: str) -> bool:
         return True
     has_sent_name = row.name == person.pipedrive_create_name
     return may_be(row, person, key) and (has_sent_name or has_our_name(row, person.github_username))
-
-
-@retried
-def _linked_person(key: str, before: datetime) -> Person | None:
-    linked = Person.objects.filter(pipedrive_field_key=key, pipedrive_linked_at__lt=before, github_id__isnull=False)
-    return linked.order_by("-pipedrive_linked_at").first()
-
-
-@retried
-def _has_linked_people() -> bool:
-    return Person.objects.filter(pipedrive_confirmed_at__isnull=False).exists()

@@ -87,7 +87,9 @@ class GitHubField:
 
     def _create(self, now: datetime) -> str:
         """Create the field. While that is not certain there is none: it holds no GitHub id yet."""
-        if not _claim_creation(now):
+        free = Q(create_started_at=None) | Q(create_started_at__lt=now - CREATE_TIMEOUT)
+        row = GitHubIdField.objects.filter(free, pk=1, key="")
+        if not retried(row.update)(create_started_at=now):
             return ""  # Another run is creating it.
         try:
             field = self._pipedrive.create_person_field(NAME)
@@ -123,9 +125,3 @@ def _update(**columns: object) -> None:
 def _store_key(key: str, now: datetime) -> str:
     _update(key=key, problem="", checked_at=now, create_started_at=None)
     return key
-
-
-@retried
-def _claim_creation(now: datetime) -> bool:
-    free = Q(create_started_at=None) | Q(create_started_at__lt=now - CREATE_TIMEOUT)
-    return bool(GitHubIdField.objects.filter(free, pk=1, key="").update(create_started_at=now))

@@ -5,7 +5,6 @@ into another one. An id given by a user is never changed here: the row shows the
 """
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from gisttracker.database import retried
 from people.models import Gist, Person
@@ -24,6 +23,7 @@ from sync.find_person import PersonFinder, github_id_of
 from sync.github_field import GitHubField
 from sync.refusals import Refusal, Refusals, Step, StepRefusedError
 
+DECIDE = "Set another pipedrive_id, or clear it, so that a person is found or created."
 MAX_KNOWN_ACTIVITIES = 3  # that are read to find where a merge has moved them
 
 
@@ -60,10 +60,9 @@ class Linker:
             self._confirm(person)
         elif not person.pipedrive_id:
             self._find_or_create(person)
-        pipedrive_id = person.pipedrive_id or 0
         if not self._field.is_written(person.pipedrive_field_key):
-            self._write_github_id(person, pipedrive_id)
-        return pipedrive_id
+            self._write_github_id(person, person.pipedrive_id or 0)
+        return person.pipedrive_id or 0
 
     def replace_if_lost(self, person: Person) -> bool:
         """After a refused push: give the person another Pipedrive person if its own does not exist any more.
@@ -113,19 +112,17 @@ class Linker:
 
     def _find_merge(self, person: Person) -> int | None:
         """The person under which Pipedrive now files the activities that we know, if all of them name the same."""
+        known = Gist.objects.filter(person=person, pipedrive_person_id=person.pipedrive_id).order_by("-pk")
         moved_to = set()
-        for activity_id in _known_activities(person):
+        for gist in retried(list)(known.filter(pipedrive_activity_id__isnull=False)[:MAX_KNOWN_ACTIVITIES]):
             try:
-                activity = self._pipedrive.get_activity(activity_id)
+                activity = self._pipedrive.get_activity(gist.pipedrive_activity_id or 0)
             except RejectedError:
                 continue
             if not activity.is_deleted:
                 moved_to.add(activity.filed_under)
-        if len(moved_to) != 1:
-            return None
-        (target,) = moved_to
-        is_other = target is not None and target != person.pipedrive_id
-        return target if target and is_other and not self._check(target) else None
+        target = moved_to.pop() if len(moved_to) == 1 else None
+        return target if target and target != person.pipedrive_id and not self._check(target) else None
 
     # --- find ---
     def _find_or_create(self, person: Person, lost: int = 0) -> None:
@@ -154,16 +151,10 @@ class Linker:
         except (CircuitOpenError, NotSentError, StepRefusedError):
             self._claims.update(person, pipedrive_create_started_at=None)
             raise
-        if created.name != name:
-            self._check_created(created.id)
-        now: datetime = self._context.clock()
-        self._store_link(person, created.id, pipedrive_matched_at=now, pipedrive_field_key=key if fields else "")
-
-    def _check_created(self, pipedrive_id: int) -> None:
-        """OutcomeUnknownError if the response to a POST names a person that does not exist."""
-        trouble = self._check(pipedrive_id)
-        if trouble:
+        if created.name != name and (trouble := self._check(created.id)):
             raise OutcomeUnknownError(f"Pipedrive returned a new person, but: {trouble.reason}")
+        now = self._context.clock()
+        self._store_link(person, created.id, pipedrive_matched_at=now, pipedrive_field_key=key if fields else "")
 
     def _store_link(self, person: Person, pipedrive_id: int, **columns: object) -> None:
         """In one write. The activities of a person that was not created just now are compared first."""
@@ -201,14 +192,3 @@ class _Trouble:
 
     reason: str
     is_deleted: bool = False
-
-
-DECIDE = "Set another pipedrive_id, or clear it, so that a person is found or created."
-
-
-@retried
-def _known_activities(person: Person) -> list[int]:
-    """The newest activities of this person that were filed under its present Pipedrive person."""
-    known = Gist.objects.filter(person=person, pipedrive_person_id=person.pipedrive_id).order_by("-pk")
-    ids = known.filter(pipedrive_activity_id__isnull=False).values_list("pipedrive_activity_id", flat=True)
-    return [activity_id or 0 for activity_id in ids[:MAX_KNOWN_ACTIVITIES]]

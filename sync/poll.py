@@ -40,6 +40,7 @@ MAX_ETAG_LENGTH = 255  # a longer one cannot be stored byte for byte, so it is n
 MAX_PAGES = 30  # of 100 gists: GitHub lists no more than the newest 3,000
 FULL_READ_EVERY = timedelta(days=7)
 END_OF_LIST = "pagination is limited"  # GitHub's words in a 422 for a page beyond the listed gists
+GONE = Person.State.GONE
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 SPREAD = 7919  # a prime number of minutes: people added together get moments all over the week
 
@@ -98,9 +99,8 @@ def poll_person(person: Person, github: GitHubClient, *, now: datetime, full: bo
         elif read_all:
             _follow_account(poll, github)
         page = _get_first_page(poll, github, read_all)
-        if page.unchanged:
-            poll.unchanged = True
-        else:
+        poll.unchanged = page.unchanged
+        if not page.unchanged:
             _read_list(poll, page, github, read_all)
     except _UnpollableError as verdict:
         return Poll(person, now, state=verdict.state, reason=str(verdict))
@@ -110,12 +110,12 @@ def poll_person(person: Person, github: GitHubClient, *, now: datetime, full: bo
 # --- who it is ---
 def _check_new_account(poll: Poll, github: GitHubClient) -> None:
     login = poll.person.github_username
-    if _has_suppressed_login(poll.person):  # It was added at the moment at which it was forgotten.
+    if retried(Suppressed.objects.has_login)(login):  # It was added at the moment at which it was forgotten.
         raise AccountSuppressedError
     try:
         account = github.get_account(login)
     except NotFoundError:
-        raise _gone(f"GitHub has no account named {login}.") from None
+        raise _UnpollableError(GONE, f"GitHub has no account named {login}.") from None
     _set_account(poll, account, github)
 
 
@@ -123,31 +123,21 @@ def _follow_account(poll: Poll, github: GitHubClient) -> None:
     """The login may be about another account: look up where this account is now."""
     account_id = poll.person.github_id or (poll.account.id if poll.account else None)
     if account_id is None:
-        raise _gone(f"GitHub has no account named {poll.person.github_username}.")
+        raise _UnpollableError(GONE, f"GitHub has no account named {poll.person.github_username}.")
     try:
         _set_account(poll, github.get_account_by_id(account_id), github)
     except NotFoundError:
-        raise _gone("GitHub does not know this account any more.") from None
+        raise _UnpollableError(GONE, "GitHub does not know this account any more.") from None
 
 
 def _set_account(poll: Poll, account: Account, github: GitHubClient) -> None:
-    if _is_suppressed(account):
+    if retried(Suppressed.objects.has_github_id)(account.id):
         _confirm_suppressed(poll.person, account, github)
         raise AccountSuppressedError
     if account.type == "Organization":
-        raise _gone(f"{account.login} is an organisation; organisations have no gists.")
+        raise _UnpollableError(GONE, f"{account.login} is an organisation; organisations have no gists.")
     _check_not_tracked(poll.person, account)
     poll.account = account
-
-
-@retried
-def _has_suppressed_login(person: Person) -> bool:
-    return Suppressed.objects.has_login(person.github_username)
-
-
-@retried
-def _is_suppressed(account: Account) -> bool:
-    return Suppressed.objects.has_github_id(account.id)
 
 
 def _confirm_suppressed(person: Person, account: Account, github: GitHubClient) -> None:
@@ -179,10 +169,6 @@ def _check_not_tracked(person: Person, account: Account) -> None:
             f"This GitHub account is already tracked as {other} (added {other.created_at:%Y-%m-%d}): "
             "delete one of the two.",
         )
-
-
-def _gone(reason: str) -> _UnpollableError:
-    return _UnpollableError(Person.State.GONE, reason)
 
 
 def _get_first_page(poll: Poll, github: GitHubClient, read_all: bool) -> GistPage:
@@ -226,7 +212,9 @@ def _read_list(poll: Poll, first: GistPage, github: GitHubClient, read_all: bool
             last_page = page
             listed.update((gist.id, gist) for gist in page.gists)
             poll.unreadable_gists += page.unreadable_gists
-            if page.next_url and not read_all and _is_stored(page):
+            ids = [gist.id for gist in page.gists]
+            stored = Gist.objects.filter(github_id__in=ids)
+            if page.next_url and not read_all and not page.unreadable_gists and retried(stored.count)() == len(ids):
                 reached_end = False
                 break
     except (RejectedError, RetryNextRunError) as error:
@@ -289,9 +277,3 @@ def _is_believed(poll: Poll, github: GitHubClient) -> bool:
 
 def _ids(page: GistPage) -> set[str]:
     return {gist.id for gist in page.gists} | {gist.id for gist in page.unreadable_gists}
-
-
-@retried
-def _is_stored(page: GistPage) -> bool:
-    ids = [gist.id for gist in page.gists]
-    return not page.unreadable_gists and Gist.objects.filter(github_id__in=ids).count() == len(ids)

@@ -27,14 +27,9 @@ def progress_bar(total: int, summary: Summary) -> Iterator[Callable[[int], objec
 
         def show(people: int) -> None:
             counts = summary.counts()
-            postfix = f"activities created: {counts['gists_pushed']}, failed: {format_failures(counts)}"
-            bar.set_postfix_str(postfix, refresh=False)
+            failed = f"{counts['people_failed']} people, {counts['gists_rejected'] + counts['gists_unknown']} gists"
+            bar.set_postfix_str(f"activities created: {counts['gists_pushed']}, failed: {failed}", refresh=False)
             bar.total = max(total, people)
             bar.update(people - bar.n)
 
         yield show
-
-
-def format_failures(counts: dict[str, int]) -> str:
-    people, gists = counts["people_failed"], counts["gists_rejected"] + counts["gists_unknown"]
-    return f"{people} people, {gists} gists"

@@ -27,7 +27,7 @@ TAG = re.compile(r"<[^>]*>")
 
 
 @dataclass(frozen=True)
-class Traces:
+class Fingerprint:
     """What an activity shows of its gist. Small: notes have up to 100 KB, and lists many activities."""
 
     activity_id: int
@@ -39,13 +39,13 @@ class Traces:
     text: str = ""  # the beginning of the note as plain text without spaces
 
 
-def traces_of(activity: Activity, *, with_text: bool = True) -> Traces:
+def fingerprint_of(activity: Activity, *, with_text: bool = True) -> Fingerprint:
     text = _decode(activity.note or "")
     first = FIRST_LINK.search(activity.note or "")
     page = GIST_PAGE.fullmatch(_decode(first.group(1)).split("?")[0].split("#")[0].rstrip("/")) if first else None
     matches = [*GIST_PAGE.finditer(text), *LONG_ID.finditer(text)]
     found = sorted((match.start(), match.group(match.lastindex or 0)) for match in matches)
-    return Traces(
+    return Fingerprint(
         activity_id=activity.id,
         first_id=page.group(1) if page else "",
         ids=tuple(dict.fromkeys(gist_id for _, gist_id in found)),
@@ -58,9 +58,9 @@ def traces_of(activity: Activity, *, with_text: bool = True) -> Traces:
 
 def page_of_gist_in(note: str | None) -> str:
     """The id of the gist whose page is the note's first link, else the first gist page anywhere in it, else empty."""
-    traces = traces_of(Activity(1, note=note))
+    fingerprint = fingerprint_of(Activity(1, note=note))
     page = GIST_PAGE.search(_decode(note or ""))
-    return traces.first_id or (page.group(1) if page else "")
+    return fingerprint.first_id or (page.group(1) if page else "")
 
 
 def owner_of_gist_in(note: str | None) -> str:
@@ -70,7 +70,7 @@ def owner_of_gist_in(note: str | None) -> str:
     return parts[-2] if len(parts) > 2 and "." not in parts[-2] and parts[-2] != "gist" else ""
 
 
-def match_gists(gists: Iterable[Gist], activities: Iterable[Traces]) -> dict[int, int]:
+def match_gists(gists: Iterable[Gist], activities: Iterable[Fingerprint]) -> dict[int, int]:
     """Activity ids by the primary keys of these gists. Each activity belongs to one gist at most.
 
     `activities`: those of one Pipedrive person that are not known to belong to another gist. The surest signs are used
@@ -79,49 +79,40 @@ def match_gists(gists: Iterable[Gist], activities: Iterable[Traces]) -> dict[int
     found = match_ids(gists, activities)
     taken = set(found.values())
     for gist in gists:
-        expected = _Expected.of(gist)
-        for traces in activities:
-            is_free = not traces.first_id and traces.activity_id not in taken  # The page of a gist names another one.
-            if gist.pk not in found and is_free and expected.is_same(traces):
-                found[gist.pk] = traces.activity_id
-                taken.add(traces.activity_id)
+        expected = _subject_and_due(gist)
+        for activity in activities:
+            is_free = (
+                not activity.first_id and activity.activity_id not in taken
+            )  # The page of a gist names another one.
+            if gist.pk not in found and is_free and (activity.subject, activity.due) == expected:
+                found[gist.pk] = activity.activity_id
+                taken.add(activity.activity_id)
     return found
 
 
-def match_ids(gists: Iterable[Gist], activities: Iterable[Traces]) -> dict[int, int]:
+def match_ids(gists: Iterable[Gist], activities: Iterable[Fingerprint]) -> dict[int, int]:
     """As `match_gists`, by the ids in the notes only. Of several activities of a gist, the oldest counts."""
     by_id = {gist.github_id: gist for gist in gists}
     found: dict[int, int] = {}
     others = []
-    for traces in sorted(activities, key=lambda traces: traces.activity_id):
-        if traces.first_id in by_id:
-            found.setdefault(by_id[traces.first_id].pk, traces.activity_id)
+    for activity in sorted(activities, key=lambda activity: activity.activity_id):
+        if activity.first_id in by_id:
+            found.setdefault(by_id[activity.first_id].pk, activity.activity_id)
         else:
-            others.append(traces)
-    for traces in others:
-        mentioned = [by_id[gist_id] for gist_id in traces.ids if gist_id in by_id and by_id[gist_id].pk not in found]
-        due = [gist for gist in mentioned if _Expected.of(gist).due == traces.due]
+            others.append(activity)
+    for activity in others:
+        mentioned = [by_id[gist_id] for gist_id in activity.ids if gist_id in by_id and by_id[gist_id].pk not in found]
+        due = [gist for gist in mentioned if _subject_and_due(gist)[1] == activity.due]
         # A note that begins with the page of another gist is probably about that one.
-        candidates = due or ([] if traces.first_id else mentioned)
+        candidates = due or ([] if activity.first_id else mentioned)
         if candidates:
-            found[candidates[0].pk] = traces.activity_id
+            found[candidates[0].pk] = activity.activity_id
     return found
 
 
-@dataclass(frozen=True)
-class _Expected:
-    """What the activity of a gist shows."""
-
-    subject: str
-    due: str
-
-    @classmethod
-    def of(cls, gist: Gist) -> "_Expected":
-        activity = new_activity(gist, type="", done=True)
-        return cls(one_line(activity.subject), f"{activity.due_date} {activity.due_time}")
-
-    def is_same(self, traces: Traces) -> bool:
-        return (traces.subject, traces.due) == (self.subject, self.due)
+def _subject_and_due(gist: Gist) -> tuple[str, str]:
+    activity = new_activity(gist, type="", done=True)
+    return one_line(activity.subject), f"{activity.due_date} {activity.due_time}"
 
 
 def shows(activity: Activity, note: str) -> bool:

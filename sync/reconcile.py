@@ -24,7 +24,7 @@ from sync.context import RunContext
 from sync.evidence import ListingEvidence, known_activities, known_ids
 from sync.find_person import MAX_CLOCK_DIFFERENCE
 from sync.models import FoundActivity, PushAttempt
-from sync.recognition import Traces, match_gists, match_ids, shows, traces_of
+from sync.recognition import Fingerprint, fingerprint_of, match_gists, match_ids, shows
 
 MAX_SCANNED = 20_000  # activities of all persons that are looked at for moved ones
 MAX_LOOKUPS = 30  # ids between known activities that are requested, because they may be deleted
@@ -43,7 +43,7 @@ class Reconciler:
         self._context, self._claims, self._evidence = context, claims, evidence
         self._pipedrive, self._summary = context.pipedrive, context.summary
         self._scan_lock = threading.Lock()
-        self._scan: list[Traces] = []
+        self._scan: list[Fingerprint] = []
         self._scanned_at: datetime | None = None
 
     def match_existing(self, person: Person, pipedrive_id: int) -> None:
@@ -57,7 +57,7 @@ class Reconciler:
         self._summary.add({"gists_found": matched})
 
     @retried
-    def _store_matches(self, person: Person, listed: list[Traces]) -> int:
+    def _store_matches(self, person: Person, listed: list[Fingerprint]) -> int:
         now = self._context.clock()
         with self._claims.lock_linked(person):
             gists = list(Gist.objects.filter(person=person).exclude(push_state=State.PUSHED).order_by("pk"))
@@ -98,17 +98,18 @@ class Reconciler:
             found |= self._find_unlisted(missing, _ids_of(listed))
         self._store_outcomes(person, gists, found)
 
-    def _describe(self, gists: list[Gist], ids: dict[int, int], listed: list[Traces]) -> "dict[int, _Found]":
-        return {
-            gist.pk: _Found(ids[gist.pk], self._shows_gist(gist, ids[gist.pk], listed))
-            for gist in gists
-            if gist.pk in ids
-        }
-
-    def _shows_gist(self, gist: Gist, activity_id: int, listed: list[Traces]) -> bool:
-        if any(traces.activity_id == activity_id and traces.text for traces in listed):
-            return _is_current(gist, activity_id, listed)
-        return is_current_at_pipedrive(self._context, gist, activity_id)
+    def _describe(self, gists: list[Gist], ids: dict[int, int], listed: list[Fingerprint]) -> "dict[int, _Found]":
+        with_text = {fingerprint.activity_id for fingerprint in listed if fingerprint.text}
+        found = {}
+        for gist in gists:
+            if number := ids.get(gist.pk):
+                is_current = (
+                    _is_current(gist, number, listed)
+                    if number in with_text
+                    else is_current_at_pipedrive(self._context, gist, number)
+                )
+                found[gist.pk] = _Found(number, is_current)
+        return found
 
     @retried
     def _store_outcomes(self, person: Person, gists: list[Gist], found: "dict[int, _Found]") -> None:
@@ -138,16 +139,16 @@ class Reconciler:
         return {"push_state": State.REJECTED, "push_error": error[:500]}
 
     # --- lists ---
-    def _list_activities(self, pipedrive_id: int, since: datetime | None = None) -> list[Traces]:
+    def _list_activities(self, pipedrive_id: int, since: datetime | None = None) -> list[Fingerprint]:
         """The activities of a person, newest first, back to `since`."""
         listed = []
         for activity in self._pipedrive.iter_newest_activities(pipedrive_id):
-            listed.append(traces_of(activity))
+            listed.append(fingerprint_of(activity))
             if since and activity.add_time and activity.add_time < since:
                 break
         return listed
 
-    def _list_recent(self, person: Person, pipedrive_id: int, since: datetime) -> list[Traces]:
+    def _list_recent(self, person: Person, pipedrive_id: int, since: datetime) -> list[Fingerprint]:
         """Those of one person since this time. Empty if Pipedrive refuses: then the list of all persons decides."""
         count = self._evidence.count_activities(pipedrive_id)
         try:
@@ -163,28 +164,27 @@ class Reconciler:
             )
         return listed
 
-    def _scan_all(self, since: datetime) -> list[Traces]:
+    def _scan_all(self, since: datetime) -> list[Fingerprint]:
         """The activities of all persons updated since; read once a run for all unknown pushes."""
         with self._scan_lock:
             now = self._context.clock()
-            if self._scanned_at is None or self._has_settled_since(self._scanned_at, now):
-                oldest = min(since, _oldest_started(since) - MAX_CLOCK_DIFFERENCE)
+            delay = self._context.options.settle_delay
+            started = Gist.objects.filter(push_state=State.STARTED).order_by("push_started_at")
+            settled = started.filter(push_started_at__lte=now - delay)
+            # Has the settle delay of a push ended since the list was read?
+            if self._scanned_at is None or settled.filter(push_started_at__gt=self._scanned_at - delay).exists():
+                moments = started.filter(push_started_at__isnull=False).values_list("push_started_at", flat=True)
+                oldest = min(since, (retried(moments.first)() or since) - MAX_CLOCK_DIFFERENCE)
                 known = known_activities(self._context, oldest + 2 * MAX_CLOCK_DIFFERENCE)
                 self._scan = []
                 for number, activity in enumerate(self._pipedrive.iter_last_activities(oldest)):
                     if number >= MAX_SCANNED:
                         break
-                    self._scan.append(traces_of(activity, with_text=False))
+                    self._scan.append(fingerprint_of(activity, with_text=False))
                 else:
                     self._evidence.check_all(_ids_of(self._scan), known)
                 self._scanned_at = now
             return self._scan
-
-    def _has_settled_since(self, moment: datetime, now: datetime) -> bool:
-        """Are there pushes with unknown outcome whose settle delay has ended since this moment?"""
-        delay = self._context.options.settle_delay
-        settled = Gist.objects.filter(push_started_at__gt=moment - delay, push_started_at__lte=now - delay)
-        return settled.filter(push_state=State.STARTED).exists()
 
     # --- activities that no list contains ---
     def _find_unlisted(self, gists: list[Gist], listed: set[int]) -> "dict[int, _Found]":
@@ -199,10 +199,10 @@ class Reconciler:
             return {}
         activities = [activity for number in sorted(ids) if (activity := self._get_activity(number))]
         deleted = {activity.id for activity in activities if activity.is_deleted}
-        traces = [traces_of(activity) for activity in activities]
-        matched = match_gists(gists, traces)
+        fingerprints = [fingerprint_of(activity) for activity in activities]
+        matched = match_gists(gists, fingerprints)
         return {
-            gist.pk: _Found(number, _is_current(gist, number, traces), is_deleted=number in deleted)
+            gist.pk: _Found(number, _is_current(gist, number, fingerprints), is_deleted=number in deleted)
             for gist in gists
             if (number := matched.get(gist.pk))
         }
@@ -242,8 +242,8 @@ def _without(gists: list[Gist], found: "dict[int, _Found]") -> list[Gist]:
     return [gist for gist in gists if gist.pk not in found]
 
 
-def _ids_of(listed: list[Traces]) -> set[int]:
-    return {traces.activity_id for traces in listed}
+def _ids_of(listed: list[Fingerprint]) -> set[int]:
+    return {fingerprint.activity_id for fingerprint in listed}
 
 
 def pushed_columns(activity_id: int, now: datetime) -> dict[str, Any]:
@@ -257,15 +257,15 @@ def pushed_columns(activity_id: int, now: datetime) -> dict[str, Any]:
     }
 
 
-def _is_current(gist: Gist, activity_id: int, listed: list[Traces]) -> bool:
-    texts = [traces.text for traces in listed if traces.activity_id == activity_id]
+def _is_current(gist: Gist, activity_id: int, listed: list[Fingerprint]) -> bool:
+    texts = [fingerprint.text for fingerprint in listed if fingerprint.activity_id == activity_id]
     return any(shows(Activity(activity_id, note=text), note(gist)) for text in texts)
 
 
-def _without_known(listed: list[Traces]) -> list[Traces]:
+def _without_known(listed: list[Fingerprint]) -> list[Fingerprint]:
     """Without the activities of gists that are pushed already."""
-    known = known_ids([traces.activity_id for traces in listed])
-    return [traces for traces in listed if traces.activity_id not in known]
+    known = known_ids([fingerprint.activity_id for fingerprint in listed])
+    return [fingerprint for fingerprint in listed if fingerprint.activity_id not in known]
 
 
 @retried
@@ -278,12 +278,6 @@ def _newest_known_of(person: Person, pipedrive_id: int, since: datetime | None, 
         pushed.order_by("-pipedrive_activity_id").values_list("pipedrive_activity_id", flat=True).first()
     )
     return newest if newest and newest not in listed else None
-
-
-@retried
-def _oldest_started(default: datetime) -> datetime:
-    started = Gist.objects.filter(push_state=State.STARTED, push_started_at__isnull=False).order_by("push_started_at")
-    return started.values_list("push_started_at", flat=True).first() or default
 
 
 @retried

@@ -61,9 +61,15 @@ class RestoreCheck:
             if unknown or read.has_too_many:
                 retried(compare_again)(Person.objects.all())  # Before the rows that show how new the database is.
                 self.has_compared = True
-                _store(unknown)
+                rows = [FoundActivity(gist_id=gist_id, activity_id=number) for gist_id, number in unknown.items()]
+                retried(FoundActivity.objects.bulk_create)(rows, batch_size=1000, ignore_conflicts=True)
                 if newest_known:
-                    self._report(len(unknown), has_too_many=read.has_too_many)
+                    gists = ngettext("%d gist", "%d gists", len(unknown)) % len(unknown)
+                    what = f"more than {MAX_ACTIVITIES} activities" if read.has_too_many else f"activities of {gists}"
+                    self._context.summary.problem(
+                        f"Pipedrive has {what} that this database has not pushed (a restored backup, or "
+                        "people who were deleted here): all people are compared with Pipedrive before they are pushed."
+                    )
             self._has_found = retried(FoundActivity.objects.exists)()
             self.is_done = True
 
@@ -71,7 +77,8 @@ class RestoreCheck:
         """Those of these pending gists that have an activity become pushed."""
         if not self._has_found:
             return
-        found = _find_activities(gists)
+        rows = FoundActivity.objects.filter(gist_id__in=[gist.github_id for gist in gists])
+        found = retried(dict)(rows.values_list("gist_id", "activity_id"))
         for gist in gists:
             if gist.github_id in found and gist.push_state == State.PENDING:
                 activity_id = found[gist.github_id]
@@ -97,14 +104,6 @@ class RestoreCheck:
                 read.owners[gist_id] = owner_of_gist_in(activity.note)
         return read
 
-    def _report(self, unknown: int, *, has_too_many: bool) -> None:
-        gists = ngettext("%d gist", "%d gists", unknown) % unknown
-        what = f"more than {MAX_ACTIVITIES} activities" if has_too_many else f"activities of {gists}"
-        self._context.summary.problem(
-            f"Pipedrive has {what} that this database has not pushed (a restored backup, or "
-            "people who were deleted here): all people are compared with Pipedrive before they are pushed."
-        )
-
 
 @retried
 def _get_newest_known_id() -> int:
@@ -118,29 +117,12 @@ def _without_pushed(activities: dict[str, int]) -> dict[str, int]:
     """Without those of gists that are pushed, or just being pushed by another run."""
     states = [State.PUSHED, State.STARTED]
     known = Gist.objects.filter(push_state__in=states, github_id__in=list(activities))
-    return {
-        gist_id: activities[gist_id] for gist_id in activities.keys() - set(known.values_list("github_id", flat=True))
-    }
+    unknown = activities.keys() - set(known.values_list("github_id", flat=True))
+    return {gist_id: activities[gist_id] for gist_id in unknown}
 
 
 @retried
 def _without_forgotten(activities: dict[str, int], owners: dict[str, str]) -> dict[str, int]:
     """Without those of people who were forgotten: nothing about them is stored again."""
     suppressed = Suppressed.objects.find_logins({owners[gist_id] for gist_id in activities if owners[gist_id]})
-    return {
-        gist_id: activity_id
-        for gist_id, activity_id in activities.items()
-        if login_key(owners[gist_id]) not in suppressed
-    }
-
-
-@retried
-def _find_activities(gists: list[Gist]) -> dict[str, int]:
-    rows = FoundActivity.objects.filter(gist_id__in=[gist.github_id for gist in gists])
-    return dict(rows.values_list("gist_id", "activity_id"))
-
-
-@retried
-def _store(unknown: dict[str, int]) -> None:
-    rows = [FoundActivity(gist_id=gist_id, activity_id=activity_id) for gist_id, activity_id in unknown.items()]
-    FoundActivity.objects.bulk_create(rows, batch_size=1000, ignore_conflicts=True)
+    return {gist_id: number for gist_id, number in activities.items() if login_key(owners[gist_id]) not in suppressed}

@@ -166,29 +166,24 @@ class Store:
             "failing_since": None,
             "next_attempt_at": None,
             "updated_at": now,
+            "last_error": (poll.incomplete_because or poll.reason)[:500],
         }
-        columns["last_error"] = (poll.incomplete_because or poll.reason)[:500]
         if person.state not in (Person.State.PAUSED, poll.state):  # It may have been paused during the poll.
             columns |= {"state": poll.state, "state_changed_at": now}
-        columns |= self._profile_columns(poll, person)
+        if poll.account:
+            columns |= {
+                "github_id": poll.account.id,
+                "github_username": poll.account.login,
+                "username_key": login_key(poll.account.login),
+                "name": (poll.account.name or "")[:255],
+                "email": (poll.account.email or person.email)[:255],
+            }
         if poll.incomplete_because:  # Without an ETag the list is read again in the next run.
             since = person.failing_since or poll.attempted_at
             columns |= {"etag": "", "failures": person.failures + 1, "failing_since": since}
         elif poll.state == Person.State.ACTIVE:
             columns |= self._list_columns(poll, person, now)
         return columns
-
-    @staticmethod
-    def _profile_columns(poll: Poll, person: Person) -> dict[str, Any]:
-        if poll.account is None:
-            return {}
-        return {
-            "github_id": poll.account.id,
-            "github_username": poll.account.login,
-            "username_key": login_key(poll.account.login),
-            "name": (poll.account.name or "")[:255],
-            "email": (poll.account.email or person.email)[:255],
-        }
 
     def _list_columns(self, poll: Poll, person: Person, now: datetime) -> dict[str, Any]:
         columns: dict[str, Any] = {"polled_at": now}

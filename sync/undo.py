@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import F
 
 from gisttracker.database import retried
+from gisttracker.numbers import MAX_BIGINT
 from people.models import Gist
 from sync.attempts import Attempt
 from sync.claims import Clock
@@ -42,77 +44,53 @@ def undo(run: SyncRun, pipedrive: PipedriveClient, clock: Clock, *, dry_run: boo
 
     Raises CircuitOpenError and RunStoppedError.
     """
-    last = None
-    while batch := _read_attempts(run, last):
+    created = PushAttempt.objects.filter(run_id=run.pk, kind=Kind.CREATE, activity_id=F("gist__pipedrive_activity_id"))
+    attempts = created.filter(outcome__in=[Outcome.SUCCEEDED, Outcome.FOUND]).select_related("gist__person")
+    last = MAX_BIGINT
+    while batch := retried(list)(attempts.filter(pk__lt=last).order_by("-pk")[:BATCH_SIZE]):
         for attempt in batch:
-            undone = _Undo(attempt, pipedrive, clock, dry_run=dry_run)()
-            if undone:
-                yield undone
+            yield _undo(attempt, pipedrive, clock, dry_run=dry_run)
         last = batch[-1].pk
 
 
-@retried
-def _read_attempts(run: SyncRun, before: int | None) -> list[PushAttempt]:
-    created = PushAttempt.objects.filter(
-        run_id=run.pk, kind=Kind.CREATE, outcome__in=[Outcome.SUCCEEDED, Outcome.FOUND], activity_id__isnull=False
-    )
-    if before is not None:
-        created = created.filter(pk__lt=before)
-    return list(created.select_related("gist__person").order_by("-pk")[:BATCH_SIZE])
+def _undo(attempt: PushAttempt, pipedrive: PipedriveClient, clock: Clock, *, dry_run: bool) -> Undone:
+    gist, activity_id = attempt.gist, attempt.activity_id or 0
+    try:
+        activity = pipedrive.get_activity(activity_id)
+        reason = _find_change(attempt, activity)
+        if not reason and not dry_run:
+            _delete(attempt, activity, pipedrive, clock)
+    except NotFoundError as error:
+        return Undone(gist, activity_id, f"it cannot be found at Pipedrive ({error.status})")
+    except (RejectedError, RetryNextRunError) as error:
+        return Undone(gist, activity_id, str(error), is_failure=True)
+    return Undone(gist, activity_id, reason)
 
 
-@dataclass
-class _Undo:
-    """The undo of one attempt."""
-
-    attempt: PushAttempt
-    pipedrive: PipedriveClient
-    clock: Clock
-    dry_run: bool
-
-    def __call__(self) -> Undone | None:
-        gist, activity_id = self.attempt.gist, self.attempt.activity_id or 0
-        if gist.pipedrive_activity_id != activity_id:
-            return None  # It was undone before.
-        try:
-            activity = self.pipedrive.get_activity(activity_id)
-            reason = self._find_change(activity)
-            if not reason and not self.dry_run:
-                self._delete(gist, activity)
-        except NotFoundError as error:
-            return Undone(gist, activity_id, f"it cannot be found at Pipedrive ({error.status})")
-        except (RejectedError, RetryNextRunError) as error:
-            return Undone(gist, activity_id, str(error), is_failure=True)
-        return Undone(gist, activity_id, reason)
-
-    def _find_change(self, activity: Activity) -> str:
-        """Why the activity must be kept; empty if it is as this attempt has created it."""
-        if activity.is_deleted:
-            return ""
-        if _has_updated(self.attempt):
-            return "gisttracker has updated it since, so earlier changes by others are not visible"
-        written = self.attempt.activity_updated_at or activity.add_time
-        if written is None or activity.update_time is None:
-            return "Pipedrive does not show when it was changed last"
-        if activity.update_time > written:
-            return f"it was changed {activity.update_time:%Y-%m-%d %H:%M} UTC, after gisttracker wrote it"
+def _find_change(attempt: PushAttempt, activity: Activity) -> str:
+    """Why the activity must be kept; empty if it is as this attempt has created it."""
+    if activity.is_deleted:
         return ""
-
-    def _delete(self, gist: Gist, activity: Activity) -> None:
-        attempt = Attempt(gist, self.attempt.run_id, self.clock(), Kind.DELETE)
-        if not activity.is_deleted:
-            with suppress(NotFoundError):  # A DELETE whose response was lost is sent again.
-                self.pipedrive.delete_activity(activity.id)
-            if not self.pipedrive.get_activity(activity.id).is_deleted:
-                raise InvalidResponseError(f"Pipedrive still shows activity {activity.id} after it was deleted")
-        _store(gist, attempt, activity, self.clock())
-
-
-@retried
-def _has_updated(attempt: PushAttempt) -> bool:
-    """Did an edit of the gist update the activity? Its update time is then ours, whoever changed it before."""
+    # Its update time is then ours, whoever changed it before.
     updates = PushAttempt.objects.filter(gist=attempt.gist, kind=Kind.UPDATE, outcome=Outcome.SUCCEEDED)
-    return updates.filter(activity_id=attempt.activity_id).exists()
+    if retried(updates.filter(activity_id=attempt.activity_id).exists)():
+        return "gisttracker has updated it since, so earlier changes by others are not visible"
+    written = attempt.activity_updated_at or activity.add_time
+    if written is None or activity.update_time is None:
+        return "Pipedrive does not show when it was changed last"
+    if activity.update_time > written:
+        return f"it was changed {activity.update_time:%Y-%m-%d %H:%M} UTC, after gisttracker wrote it"
+    return ""
+
+
+def _delete(created: PushAttempt, activity: Activity, pipedrive: PipedriveClient, clock: Clock) -> None:
+    attempt = Attempt(created.gist, created.run_id, clock(), Kind.DELETE)
+    if not activity.is_deleted:
+        with suppress(NotFoundError):  # A DELETE whose response was lost is sent again.
+            pipedrive.delete_activity(activity.id)
+        if not pipedrive.get_activity(activity.id).is_deleted:
+            raise InvalidResponseError(f"Pipedrive still shows activity {activity.id} after it was deleted")
+    _store(created.gist, attempt, activity, clock())
 
 
 @retried

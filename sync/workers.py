@@ -2,11 +2,12 @@
 when the thread ends.
 """
 
+import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Any, Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
 from django.db import connection
 
@@ -83,36 +84,30 @@ class Workers(Generic[T, R]):
     def _work(self) -> None:
         try:
             while (item := self._items.get()) is not None and not self._closing.is_set():
-                result = self._call(item)
+                result: R | Failed
+                try:
+                    result = self._function(item)
+                except BaseException as error:  # The main thread raises it again.
+                    result = Failed(error)
                 self._count(-1)
                 self._results.put(result)
         finally:
             connection.close()
 
-    def _call(self, item: T) -> R | Failed:
-        try:
-            return self._function(item)
-        except BaseException as error:  # The main thread raises it again.
-            return Failed(error)
-
 
 def map_unordered(name: str, count: int, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """The results for these items, as they come; at most two items for each thread are read ahead."""
-    results: SimpleQueue[Any] = SimpleQueue()
+    results: SimpleQueue[R | Failed] = SimpleQueue()
+    remaining, pending = iter(items), 0
     with Workers(name, count, function, results) as workers:
-        pending = 0
-        for item in items:
-            workers.submit(item)
-            pending += 1
-            if pending >= 2 * count:
-                yield _result(results)
-                pending -= 1
-        for _ in range(pending):
-            yield _result(results)
-
-
-def _result(results: SimpleQueue[Any]) -> Any:
-    result = results.get()
-    if isinstance(result, Failed):
-        raise result.error
-    return result
+        while True:
+            for item in itertools.islice(remaining, 2 * count - pending):
+                workers.submit(item)
+                pending += 1
+            if not pending:
+                return
+            result = results.get()
+            pending -= 1
+            if isinstance(result, Failed):
+                raise result.error
+            yield result

@@ -9,7 +9,7 @@ import pytest
 from people.models import Gist, Person
 from sync.activity import new_activity
 from sync.clients.pipedrive_records import Activity
-from sync.recognition import match_gists, page_of_gist_in, shows, traces_of
+from sync.recognition import fingerprint_of, match_gists, page_of_gist_in, shows
 from tests.conftest import Sync
 from tests.factories import create_person, lose_database
 from tests.standins import GitHubStandIn, PipedriveStandIn, reset
@@ -72,16 +72,16 @@ EDITED = {
 
 @pytest.mark.parametrize("edit", EDITED)
 def test_a_gist_is_recognised_in_an_edited_note(edit: str) -> None:
-    assert match_gists([GIST], [traces_of(activity_with(EDITED[edit]))]) == {1: 7}
+    assert match_gists([GIST], [fingerprint_of(activity_with(EDITED[edit]))]) == {1: 7}
 
 
 @pytest.mark.parametrize("note", [None, "", "<p>see the deal</p>"])
 def test_subject_and_due_time_decide_without_an_id(note: str | None) -> None:
     same = {"subject": "Notes", "due_date": "2026-01-31", "due_time": "23:05:00"}
 
-    assert match_gists([GIST], [traces_of(activity_with(note, **same))]) == {1: 7}
+    assert match_gists([GIST], [fingerprint_of(activity_with(note, **same))]) == {1: 7}
     for name, other in (("subject", "Other"), ("due_date", "2026-01-30"), ("due_time", "23:06")):
-        assert match_gists([GIST], [traces_of(activity_with(note, **{**same, name: other}))]) == {}
+        assert match_gists([GIST], [fingerprint_of(activity_with(note, **{**same, name: other}))]) == {}
 
 
 UNRELATED = {
@@ -96,14 +96,14 @@ UNRELATED = {
 
 @pytest.mark.parametrize("note", UNRELATED)
 def test_other_activities_are_not_recognised(note: str) -> None:
-    assert match_gists([GIST], [traces_of(activity_with(UNRELATED[note]))]) == {}
+    assert match_gists([GIST], [fingerprint_of(activity_with(UNRELATED[note]))]) == {}
 
 
 def test_an_old_numeric_id_needs_the_address_of_a_gist() -> None:
     old = build_gist("1234567")
 
-    assert match_gists([old], [traces_of(activity_with("https://gist.github.com/ada/1234567?x"))]) == {1: 7}
-    assert match_gists([old], [traces_of(activity_with("call 1234567"))]) == {}
+    assert match_gists([old], [fingerprint_of(activity_with("https://gist.github.com/ada/1234567?x"))]) == {1: 7}
+    assert match_gists([old], [fingerprint_of(activity_with("call 1234567"))]) == {}
 
 
 def test_a_gist_that_mentions_another_one_is_not_taken_for_it() -> None:
@@ -112,8 +112,8 @@ def test_a_gist_that_mentions_another_one_is_not_taken_for_it() -> None:
     sent = new_activity(mentioning, type="task", done=True)
     activity = Activity(7, subject=sent.subject, note=sent.note, due_date=sent.due_date, due_time=sent.due_time)
 
-    assert match_gists([mentioned, mentioning], [traces_of(activity)]) == {1: 7}
-    assert match_gists([mentioned], [traces_of(activity)]) == {}
+    assert match_gists([mentioned, mentioning], [fingerprint_of(activity)]) == {1: 7}
+    assert match_gists([mentioned], [fingerprint_of(activity)]) == {}
 
 
 def test_an_activity_belongs_to_one_gist_only() -> None:
@@ -122,8 +122,8 @@ def test_an_activity_belongs_to_one_gist_only() -> None:
         Activity(number, subject="Notes", note="", due_date="2026-01-31", due_time="23:05") for number in (7, 8)
     ]
 
-    assert match_gists(twins, [traces_of(activity) for activity in without_ids[:1]]) == {1: 7}
-    assert match_gists(twins, [traces_of(activity) for activity in without_ids]) == {1: 7, 2: 8}
+    assert match_gists(twins, [fingerprint_of(activity) for activity in without_ids[:1]]) == {1: 7}
+    assert match_gists(twins, [fingerprint_of(activity) for activity in without_ids]) == {1: 7, 2: 8}
 
 
 def test_the_untouched_activity_of_a_twin_is_not_taken() -> None:
@@ -132,14 +132,14 @@ def test_the_untouched_activity_of_a_twin_is_not_taken() -> None:
     sent = new_activity(twin, type="task", done=True)
     activity = Activity(7, subject=sent.subject, note=sent.note, due_date=sent.due_date, due_time=sent.due_time)
 
-    assert match_gists([GIST], [traces_of(activity)]) == {}
-    assert match_gists([GIST, twin], [traces_of(activity)]) == {2: 7}
+    assert match_gists([GIST], [fingerprint_of(activity)]) == {}
+    assert match_gists([GIST, twin], [fingerprint_of(activity)]) == {2: 7}
 
 
 def test_of_two_activities_of_a_gist_the_oldest_counts() -> None:
     copies = [Activity(9, note=UNTOUCHED.note), Activity(8, note=UNTOUCHED.note)]
 
-    assert match_gists([GIST], [traces_of(activity) for activity in copies]) == {1: 8}
+    assert match_gists([GIST], [fingerprint_of(activity) for activity in copies]) == {1: 8}
 
 
 def test_a_note_that_pipedrive_has_rewritten_still_shows_the_gist() -> None:

@@ -34,23 +34,20 @@ def get_attempts(gists: list[Gist]) -> dict[int, list[SafeString]]:
 
 
 def _describe(attempt: PushAttempt) -> SafeString:
-    status = f" (HTTP {attempt.status})" if attempt.status else ""
+    run = SafeString("")
+    if attempt.run_id is not None:
+        url = reverse("admin:sync_syncrun_change", args=[attempt.run_id])
+        run = format_html(', <a href="{}">run {}</a>', url, attempt.run_id)
     return format_html(
         "{}: {} {}{} in {} s{} {}",
         time_in_words(attempt.attempted_at),
         attempt.kind,
         badge(attempt.outcome.replace("_", " "), LEVELS[Outcome(attempt.outcome)]),
-        status,
+        f" (HTTP {attempt.status})" if attempt.status else "",
         f"{attempt.duration:.1f}",
-        _run_link(attempt.run_id),
+        run,
         attempt.message,
     )
-
-
-def _run_link(run_id: int | None) -> SafeString:
-    if run_id is None:
-        return SafeString("")
-    return format_html(', <a href="{}">run {}</a>', reverse("admin:sync_syncrun_change", args=[run_id]), run_id)
 
 
 @admin.register(Person)

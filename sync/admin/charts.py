@@ -13,6 +13,8 @@ from sync.reasons import format_time
 
 MAX_RUNS, MAX_DAYS = 30, 30
 WIDTH, HEIGHT = 600, 120  # of the drawing area, in units of the SVG
+FAILED = {SyncRun.Outcome.FAILED, SyncRun.Outcome.CRASHED, SyncRun.Outcome.MISCONFIGURED}
+FAILURES = ("people_failed", "gists_rejected", "gists_unknown")  # counters of a run
 GAP = 0.2  # of the width of a column
 
 
@@ -48,8 +50,15 @@ def chart_runs() -> Chart:
     """The last runs for all people: created activities, failures, and how long each run took."""
     runs = list(SyncRun.objects.filter(trigger__in=ROUND_TRIGGERS).order_by("-id")[:MAX_RUNS])[::-1]
     pushed = [run.counts.get("gists_pushed") or 0 for run in runs]
-    failed = [_count_failed(run) for run in runs]
+    failed = [
+        # A run that died has no count of what it did not do, and is shown as one failure.
+        max(sum(run.counts.get(name) or 0 for name in FAILURES), int(run.outcome in FAILED))
+        for run in runs
+    ]
     minutes = [((run.finished_at or run.heartbeat_at) - run.started_at).total_seconds() / 60 for run in runs]
+    middles = [(number + 0.5) * WIDTH / MAX_RUNS for number in range(len(runs))]
+    heights = [HEIGHT - HEIGHT * duration / max([*minutes, 1e-9]) for duration in minutes]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(middles, heights, strict=True)) if len(runs) > 1 else ""
     highest = max([*pushed, *failed, 1])
     rows = [
         (format_time(run.started_at), run.get_outcome_display().lower(), str(new), str(bad), f"{duration:.1f}")
@@ -68,15 +77,8 @@ def chart_runs() -> Chart:
         rows,
         rows[0][0] if rows else "",
         rows[-1][0] if rows else "",
-        _draw_line(minutes),
+        line,
     )
-
-
-def _count_failed(run: SyncRun) -> int:
-    """Failures of a run. One that died has no count of what it did not do, and is shown as one failure."""
-    counted = sum(run.counts.get(name) or 0 for name in ("people_failed", "gists_rejected", "gists_unknown"))
-    has_failed = run.outcome in (SyncRun.Outcome.FAILED, SyncRun.Outcome.CRASHED, SyncRun.Outcome.MISCONFIGURED)
-    return max(counted, int(has_failed))
 
 
 def chart_gists(now: datetime) -> Chart:
@@ -111,10 +113,3 @@ def _draw_bars(
             x = number * column + column * GAP / 2 + part * width
             bars.append(Bar(round(x, 1), round(HEIGHT - height, 1), round(width, 1), round(height, 1), kind, title))
     return bars
-
-
-def _draw_line(values: Sequence[float]) -> str:
-    """The points of a polyline through the middle of the columns."""
-    column, highest = WIDTH / MAX_RUNS, max([*values, 1e-9])
-    points = [((number + 0.5) * column, HEIGHT - HEIGHT * value / highest) for number, value in enumerate(values)]
-    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points) if len(points) > 1 else ""

@@ -1,6 +1,7 @@
 """A circuit breaker: after repeated failures, or one decisive error, an API gets no more requests in this run."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 
 from sync.clients.errors import CircuitOpenError, ConfigurationError, CredentialsError, OutageError, SyncError
@@ -8,8 +9,8 @@ from sync.clients.errors import CircuitOpenError, ConfigurationError, Credential
 MAX_FAILURES = 5  # failed attempts in a row
 MAX_FAILED_CALLS = 10  # different calls failed in a row, although the API responds to a probe
 MAX_REJECTIONS = 5  # rejections with the same status in a row, for different objects
-MAX_FOREIGN = 3  # responses in a row that are not the API's own
-MAX_UNAUTHORIZED = 2  # 401 in a row: one alone happens with valid tokens, too
+# In a row: 401, of which one alone happens with valid tokens, too; and responses that are not the API's own.
+MAX_ERRORS = {CredentialsError: 2, ConfigurationError: 3}
 
 
 class Circuit:
@@ -21,8 +22,7 @@ class Circuit:
         self._api = api
         self._failures = 0  # in a row
         self._failed_calls: set[str] = set()  # in a row
-        self._unauthorized = 0  # in a row
-        self._foreign = 0  # in a row
+        self._errors: Counter[type[ConfigurationError]] = Counter()  # in a row
         self._rejected: tuple[int, set[str]] = (0, set())  # status, and the paths rejected with it in a row
         self._lock = threading.Lock()
 
@@ -44,8 +44,9 @@ class Circuit:
     def record_success(self) -> None:
         with self._lock:
             self.has_succeeded = True
-            self._failures = self._unauthorized = self._foreign = 0
+            self._failures = 0
             self._failed_calls.clear()
+            self._errors.clear()
             self._rejected = (0, set())
 
     def record_failure(self, call: str, failure: SyncError, is_alive: Callable[[], bool]) -> None:
@@ -57,19 +58,12 @@ class Circuit:
         if failures % MAX_FAILURES == 0 and (calls >= MAX_FAILED_CALLS or not is_alive()):
             self.open(OutageError(f"{self._api} failed {failures} times in a row; last error: {failure}"))
 
-    def record_unauthorized(self, error: CredentialsError) -> None:
+    def record_error(self, error: ConfigurationError) -> None:
+        """Count a response that may mean that the token, or the address, is wrong. Several in a row do."""
         with self._lock:
-            self._unauthorized += 1
-            unauthorized = self._unauthorized
-        if unauthorized >= MAX_UNAUTHORIZED:
-            self.open(error)
-
-    def record_foreign(self, error: ConfigurationError) -> None:
-        """Count a response of a gateway or of another service. Several in a row mean that the address is wrong."""
-        with self._lock:
-            self._foreign += 1
-            foreign = self._foreign
-        if foreign >= MAX_FOREIGN:
+            self._errors[type(error)] += 1
+            count = self._errors[type(error)]
+        if count >= MAX_ERRORS[type(error)]:
             self.open(error)
 
     def record_rejection(self, status: int, path: str, message: str, advice: str) -> None:

@@ -33,36 +33,28 @@ class CircuitOpenError(SyncError):
         self.resets_at = resets_at
 
 
-class ConfigurationError(CircuitOpenError):
-    pass
+class ConfigurationError(CircuitOpenError): ...
 
 
-class CredentialsError(ConfigurationError):
-    pass
+class CredentialsError(ConfigurationError): ...
 
 
-class OutageError(CircuitOpenError):
-    pass
+class OutageError(CircuitOpenError): ...
 
 
-class CapReachedError(CircuitOpenError):
-    pass
+class CapReachedError(CircuitOpenError): ...
 
 
-class RateLimitedError(SyncError):
-    pass
+class RateLimitedError(SyncError): ...
 
 
-class RetryNextRunError(SyncError):
-    pass
+class RetryNextRunError(SyncError): ...
 
 
-class InvalidResponseError(RetryNextRunError):
-    pass
+class InvalidResponseError(RetryNextRunError): ...
 
 
-class RepeatedServerError(RetryNextRunError):
-    pass
+class RepeatedServerError(RetryNextRunError): ...
 
 
 class RejectedError(SyncError):
@@ -73,21 +65,16 @@ class RejectedError(SyncError):
         self.status = status
 
 
-class NotFoundError(RejectedError):
-    pass
+class NotFoundError(RejectedError): ...
 
 
-class OutcomeUnknownError(SyncError):
-    pass
+class OutcomeUnknownError(SyncError): ...
 
 
-class NotSentError(SyncError):
-    pass
+class NotSentError(SyncError): ...
 
 
-class LeaseLostError(SyncError):
-    pass
+class LeaseLostError(SyncError): ...
 
 
-class RunStoppedError(SyncError):
-    pass
+class RunStoppedError(SyncError): ...

@@ -9,11 +9,11 @@ import json
 import re
 import threading
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from datetime import UTC, datetime
+from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
-from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, Field, StringConstraints, TypeAdapter, ValidationError
 from requests.utils import parse_header_links
 
 from sync.clients.errors import InvalidResponseError, RepeatedServerError
@@ -26,25 +26,15 @@ MAX_LISTED_GISTS = 3000  # GitHub lists no more than the newest 3,000 of an acco
 MAX_FILES = 1000  # of a gist; GitHub lists at most 300
 MAX_DESCRIPTION_LENGTH = 100_000  # characters
 GIST_ID = r"^[0-9a-zA-Z]{1,64}$"
-T = TypeVar("T")
 PAGE_SIZE = 100  # gists; the most that GitHub allows
 SMALL_PAGE_SIZE = 20  # gists; a divisor of PAGE_SIZE
 API_VERSION, ENTERPRISE_API_VERSION = "2026-03-10", "2022-11-28"
 ANONYMOUS_REQUESTS_PER_HOUR = 60  # from one address without a token
 
-
 HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s\x00-\x1f]+$")]
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
-
-
-def _in_range(moment: datetime) -> datetime:
-    """Every database can store it, and later arithmetic with it cannot overflow."""
-    if not 1970 <= moment.year <= 9000:
-        raise ValueError("the year is out of range")
-    return moment
-
-
-Moment = Annotated[AwareDatetime, AfterValidator(_in_range)]
+# Every database can store it, and later arithmetic with it cannot overflow.
+Moment = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9001, 1, 1, tzinfo=UTC))]
 
 
 @dataclass(frozen=True)
@@ -116,7 +106,6 @@ class GistPage:
 
 ACCOUNT = TypeAdapter(Account)
 GIST = TypeAdapter(PublicGist)
-GISTS = TypeAdapter(list[PublicGist])
 
 
 class GitHubClient:
@@ -141,6 +130,8 @@ class GitHubClient:
         }
         if token:
             headers["Authorization"] = f"Bearer {token}"
+        # A window of one second: with one of a minute, a burst would be followed by a long pause.
+        limit = max(requests_per_minute // 60, 1)
         control_path = "/user" if token else "/users/ghost"  # something that exists
         self.remaining: dict[str, float | None] = {}
         self.api = Api(
@@ -148,7 +139,7 @@ class GitHubClient:
             base_url,
             headers,
             secrets=(token,),
-            limiter=RateLimiter(_window(requests_per_minute)),
+            limiter=RateLimiter(SlidingWindow(limit, limit * 60 / requests_per_minute)),
             parse_rate_limit=self._parse_rate_limit,
             stopping=stopping,
             concurrency=concurrency,
@@ -193,29 +184,23 @@ class GitHubClient:
 
         The URL is the same in every poll: another page size or a moving `since` would have another ETag.
         """
-        return self._get_page(self._gists_url(login), etag)
-
-    def get_page(self, url: str) -> GistPage:
-        """A further page, by the link of the page before it."""
-        return self._get_page(url, "")
+        return self.get_page(self._gists_url(login), etag)
 
     @staticmethod
     def _gists_url(login: str) -> str:
         return f"/users/{login}/gists?per_page={PAGE_SIZE}"
 
-    def _get_page(self, url: str, etag: str) -> GistPage:
-        """If every try fails with a 5xx, the same gists are requested once more as smaller pages."""
+    def get_page(self, url: str, etag: str = "") -> GistPage:
+        """A page, by its URL. If every try fails with a 5xx, its gists are requested once more as smaller pages."""
         small_url = _small_page_url(url)
-        if small_url == url:
-            return self._request_page(url, "")
         try:
             return self._request_page(url, etag)
         except RepeatedServerError:
-            if not small_url:
+            if small_url in ("", url):
                 raise
-            return self._request_page(small_url, "")
+            return self._request_page(small_url)
 
-    def _request_page(self, url: str, etag: str) -> GistPage:
+    def _request_page(self, url: str, etag: str = "") -> GistPage:
         response = self.api.get(url, headers={"If-None-Match": etag} if etag else None)
         if response.status == 304 and not etag:
             raise InvalidResponseError(f"{response.call} returned 304 although the request had no ETag")
@@ -284,29 +269,20 @@ def _parse_gists(response: Response) -> tuple[list[PublicGist], list[UnreadableG
     InvalidResponseError when the body is not a list of at most PAGE_SIZE items.
     """
     try:
-        return _check_size(GISTS.validate_json(response.body), response), []
-    except ValidationError:
-        pass
-    try:
-        # The standard library reads what a strict parser refuses as a whole, such as half of a surrogate pair.
-        rows = json.loads(response.body)
+        rows = json.loads(response.body)  # A strict parser refuses a whole page for half of a surrogate pair.
     except (ValueError, RecursionError):
         rows = None
     if not isinstance(rows, list):
         raise InvalidResponseError(f"{response.call} returned {response.status} with an invalid body: not a list")
-    gists, unreadable_gists = [], []
-    for row in _check_size(rows, response):
-        try:
-            gists.append(GIST.validate_json(json.dumps(row)))
-        except (ValidationError, ValueError) as error:
-            unreadable_gists.append(UnreadableGist(_get_id(row), _format_reason(error)))
-    return gists, unreadable_gists
-
-
-def _check_size(rows: list[T], response: Response) -> list[T]:
     if len(rows) > PAGE_SIZE:
         raise InvalidResponseError(f"{response.call} returned {len(rows)} gists on a page of {PAGE_SIZE}")
-    return rows
+    gists, unreadable_gists = [], []
+    for row in rows:
+        try:
+            gists.append(GIST.validate_python(row))
+        except ValidationError as error:
+            unreadable_gists.append(UnreadableGist(_get_id(row), _format_reason(error)))
+    return gists, unreadable_gists
 
 
 def _get_id(row: Any) -> str:
@@ -314,18 +290,10 @@ def _get_id(row: Any) -> str:
     return gist_id if isinstance(gist_id, str) and re.fullmatch(GIST_ID, gist_id) else ""
 
 
-def _format_reason(error: Exception) -> str:
-    if not isinstance(error, ValidationError):
-        return "The gist is not valid JSON."
+def _format_reason(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     where = ".".join(str(part) for part in first["loc"])
     return f"{where or 'The gist'}: {first['msg']}".encode("utf-8", "replace").decode()[:200]
-
-
-def _window(requests_per_minute: int) -> SlidingWindow:
-    """A window of one second: with one of a minute, a burst would be followed by a long pause."""
-    limit = max(requests_per_minute // 60, 1)
-    return SlidingWindow(limit, limit * 60 / requests_per_minute)
 
 
 def _small_page_url(url: str) -> str:

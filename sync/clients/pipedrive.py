@@ -20,13 +20,13 @@ from sync.clients.boot_clock import boot_clock
 from sync.clients.errors import InvalidResponseError, NotFoundError, OutcomeUnknownError, RejectedError
 from sync.clients.pipedrive_limits import find_long_pause, find_short_pause, is_own, json_object
 from sync.clients.pipedrive_records import (
-    ACTIVITY,
-    FIELD,
+    ACTIVITIES,
+    FIELDS,
     ONE_ACTIVITY,
     ONE_FIELD,
     ONE_PERSON,
     PAGE,
-    PERSON,
+    PERSONS,
     SEARCH_PAGE,
     TYPES,
     Activity,
@@ -34,7 +34,6 @@ from sync.clients.pipedrive_records import (
     One,
     PersonField,
     PipedrivePerson,
-    read_rows,
 )
 from sync.clients.rate_limit import Pause, RateLimiter, SlidingWindow, parse_number
 from sync.clients.transport import Api, Response, Timing
@@ -51,13 +50,7 @@ MAX_PAGES = 200  # of one list, 100,000 rows; more are never needed
 # API tokens of the requests of a first push. The daily budget of a company is 30,000 times the factor of its plan for
 # each seat.
 # Source: `x-token-cost` in Pipedrive's OpenAPI specification.
-TOKENS = {
-    "get_activity_types": 20,
-    "list": 10,
-    "search": 20,
-    "get": 1,
-    "create": 5,
-}
+TOKENS = {"get_activity_types": 20, "list": 10, "search": 20, "get": 1, "create": 5}
 T = TypeVar("T")
 
 
@@ -115,12 +108,12 @@ class PipedriveClient:
         pages = self._iter_pages("/api/v2/itemSearch/field", query, SEARCH_PAGE_SIZE, window=SEARCH)
         # The specification wraps each row in `item`; its example does not.
         items = [row.get("item", row) if isinstance(row, dict) else row for rows in pages for row in rows]
-        return [person.id for person in self._read_found(items)]
+        return [person.id for person in _read_rows(items, PERSONS, "Pipedrive's search")]
 
     def iter_newest_persons(self) -> Iterator[PipedrivePerson]:
         """GET /persons, newest first. The list does not lag as the search index may."""
         query = {"sort_by": "add_time", "sort_direction": "desc"}
-        return self._iter_rows("/api/v2/persons", PERSON, query, lambda person: person.add_time)
+        return self._iter_rows("/api/v2/persons", PERSONS, query, lambda person: person.add_time)
 
     def get_person(self, person_id: int, *, count_activities: bool = False) -> PipedrivePerson:
         """GET /persons/{id} - `is_deleted` when it was deleted or merged into another person.
@@ -128,7 +121,7 @@ class PipedriveClient:
         NotFoundError when Pipedrive has no such person, or does not show it to the token's user.
         """
         query = {"include_fields": "activities_count"} if count_activities else None
-        return self._get_one(f"/api/v2/persons/{person_id}", ONE_PERSON, person_id, query)
+        return self._read_one(self.api.get(f"/api/v2/persons/{person_id}", query), ONE_PERSON, person_id)
 
     def create_person(
         self, name: str, email: str = "", *, custom_fields: Mapping[str, str] | None = None, subject: str = ""
@@ -149,7 +142,7 @@ class PipedriveClient:
     # --- fields of persons ---
     def get_person_fields(self) -> list[PersonField]:
         """GET /personFields - all of them, standard and custom ones."""
-        return list(self._iter_rows("/api/v2/personFields", FIELD, {}))
+        return list(self._iter_rows("/api/v2/personFields", FIELDS, {}))
 
     def create_person_field(self, name: str) -> PersonField:
         """POST /personFields - a text field. RejectedError with status 403 when the plan allows no further field."""
@@ -160,18 +153,18 @@ class PipedriveClient:
     def iter_newest_activities(self, person_id: int) -> Iterator[Activity]:
         """GET /activities of a person, newest first. Deleted ones are not listed."""
         query = {"person_id": str(person_id), "sort_by": "add_time", "sort_direction": "desc"}
-        return self._iter_rows("/api/v2/activities", ACTIVITY, query, lambda activity: activity.add_time)
+        return self._iter_rows("/api/v2/activities", ACTIVITIES, query, lambda activity: activity.add_time)
 
     def iter_last_activities(self, updated_since: datetime | None = None) -> Iterator[Activity]:
         """GET /activities of all persons, the highest id first. Deleted ones are not listed."""
         query = {"sort_by": "id", "sort_direction": "desc"}
         if updated_since:
             query["updated_since"] = f"{updated_since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"  # without fractions
-        return self._iter_rows("/api/v2/activities", ACTIVITY, query, lambda activity: activity.id)
+        return self._iter_rows("/api/v2/activities", ACTIVITIES, query, lambda activity: activity.id)
 
     def get_activity(self, activity_id: int) -> Activity:
         """GET /activities/{id} - `is_deleted` for 30 days after it was deleted. NotFoundError as in `get_person`."""
-        return self._get_one(f"/api/v2/activities/{activity_id}", ONE_ACTIVITY, activity_id)
+        return self._read_one(self.api.get(f"/api/v2/activities/{activity_id}"), ONE_ACTIVITY, activity_id)
 
     def create_activity(
         self, person_id: int, activity: NewActivity, *, owner_id: int | None = None, not_after: float | None = None
@@ -206,29 +199,19 @@ class PipedriveClient:
         query = {"term": term, "fields": field, "exact_match": str(exact).lower()}
         pages = self._iter_pages("/api/v2/persons/search", query, SEARCH_PAGE_SIZE, window=SEARCH)
         items = [row.get("item") if isinstance(row, dict) else row for rows in pages for row in rows]
-        return self._read_found(items)
-
-    @staticmethod
-    def _read_found(items: list[Any]) -> list[PipedrivePerson]:
-        found = read_rows(items, PERSON)
-        if items and not found:
-            raise InvalidResponseError(f"Pipedrive's search: none of {len(items)} rows can be read")
-        return found
+        return _read_rows(items, PERSONS, "Pipedrive's search")
 
     def _iter_rows(
         self,
         path: str,
-        shape: TypeAdapter[T],
+        shape: TypeAdapter[list[T]],
         query: Mapping[str, str],
         sort_key: Callable[[T], Any] = lambda row: None,
     ) -> Iterator[T]:
         """The readable rows of a list. `sort_key` must not grow from row to row; None is not compared."""
         last = None
         for rows in self._iter_pages(path, query, PAGE_SIZE):
-            readable = read_rows(rows, shape)
-            if rows and not readable:
-                raise InvalidResponseError(f"Pipedrive GET {path}: none of {len(rows)} rows can be read")
-            for row in readable:
+            for row in _read_rows(rows, shape, f"Pipedrive GET {path}"):
                 key = sort_key(row)
                 if None not in (key, last) and key > last:
                     raise InvalidResponseError(f"Pipedrive GET {path}: the rows are not in the requested order")
@@ -256,11 +239,6 @@ class PipedriveClient:
             cursors.add(cursor)
             seen |= new
             parameters["cursor"] = cursor
-
-    def _get_one(
-        self, path: str, shape: TypeAdapter[One[T]], record_id: int, query: Mapping[str, str] | None = None
-    ) -> T:
-        return self._read_one(self.api.get(path, query), shape, record_id)
 
     def _read_one(self, response: Response, shape: TypeAdapter[One[T]], record_id: int) -> T:
         """The record with this id. 204, and `data: null`, mean that it was not found."""
@@ -306,3 +284,11 @@ class PipedriveClient:
         if pause:
             self.long_pause = LongPause(boot_clock() + pause.seconds, pause.reason)
         return pause or find_short_pause(response, self._burst_pause)
+
+
+def _read_rows(rows: list[Any], shape: TypeAdapter[list[T]], source: str) -> list[T]:
+    """The rows that can be read. InvalidResponseError if that is none of them."""
+    readable = shape.validate_python(rows)
+    if rows and not readable:
+        raise InvalidResponseError(f"{source}: none of {len(rows)} rows can be read")
+    return readable

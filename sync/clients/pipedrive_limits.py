@@ -40,7 +40,10 @@ def json_object(response: Response) -> dict[str, Any] | None:
 def find_long_pause(response: Response) -> Pause | None:
     """A block by Cloudflare, which follows too many requests, or the end of the daily counter of POST and PUT."""
     if response.status in (403, 429) and not is_own(response):
-        return Pause(_block_seconds(response), True, "Cloudflare blocks this token for a while", max_wait=0)
+        # `retry_after` is a key of Cloudflare's problem document.
+        named = parse_number({"retry_after": str((json_object(response) or {}).get("retry_after"))}, "retry_after")
+        seconds = named or parse_number(response.headers, "retry-after") or BLOCKED_PAUSE
+        return Pause(seconds, True, "Cloudflare blocks this token for a while", max_wait=0)
     if response.method != "GET" and parse_number(response.headers, "x-daily-requests-left") == 0:
         seconds = DAY - server_time(response.headers) % DAY  # until midnight in UTC
         reason = "the daily number of POST and PUT requests of this token is used up"
@@ -59,10 +62,3 @@ def find_short_pause(response: Response, burst_pause: float) -> Pause | None:
     if response.status == 429:
         return Pause(min(reset or burst_pause, 60.0), True, "the two-second limit")
     return None
-
-
-def _block_seconds(response: Response) -> float:
-    """`retry_after` of Cloudflare's problem document, or the header."""
-    body = json_object(response) or {}
-    named = parse_number({"retry_after": str(body.get("retry_after"))}, "retry_after")
-    return named or parse_number(response.headers, "retry-after") or BLOCKED_PAUSE

@@ -12,6 +12,7 @@ from pydantic import (
     AwareDatetime,
     BeforeValidator,
     Field,
+    OnErrorOmit,
     StrictBool,
     TypeAdapter,
     ValidationError,
@@ -125,43 +126,25 @@ class Cursor:
 
 
 @dataclass(frozen=True)
-class Page:
-    """The rows of a list, each still to be read."""
-
-    success: StrictBool  # true; the client raises RejectedError for false
-    data: list[Any]
-    additional_data: Cursor | None = None
-
-
-@dataclass(frozen=True)
 class FoundItems:
     items: list[Any]
 
 
 @dataclass(frozen=True)
-class SearchPage:
+class Page(Generic[T]):
+    """A page of a list, or of found items. Each row is still to be read."""
+
     success: StrictBool  # true; the client raises RejectedError for false
-    data: FoundItems
+    data: T
     additional_data: Cursor | None = None
 
 
 ONE_PERSON = TypeAdapter(One[PipedrivePerson])
 ONE_ACTIVITY = TypeAdapter(One[Activity])
 ONE_FIELD = TypeAdapter(One[PersonField])
-PERSON = TypeAdapter(PipedrivePerson)
-ACTIVITY = TypeAdapter(Activity)
-FIELD = TypeAdapter(PersonField)
+PERSONS = TypeAdapter(list[OnErrorOmit[PipedrivePerson]])  # A row that cannot be read is left out.
+ACTIVITIES = TypeAdapter(list[OnErrorOmit[Activity]])
+FIELDS = TypeAdapter(list[OnErrorOmit[PersonField]])
 TYPES = TypeAdapter(One[list[ActivityType]])
-PAGE = TypeAdapter(Page)
-SEARCH_PAGE = TypeAdapter(SearchPage)
-
-
-def read_rows(rows: list[Any], shape: TypeAdapter[T]) -> list[T]:
-    """The rows that can be read; the others are left out."""
-    read = []
-    for row in rows:
-        try:
-            read.append(shape.validate_python(row))
-        except ValidationError:
-            continue
-    return read
+PAGE = TypeAdapter(Page[list[Any]])
+SEARCH_PAGE = TypeAdapter(Page[FoundItems])

@@ -15,7 +15,6 @@ from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
-import urllib3
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -115,40 +114,22 @@ def time_limit(seconds: float, stopping: threading.Event) -> Iterator[_Request]:
         _watcher.remove()
 
 
-def _remember(connection: HTTPConnection) -> None:
-    request: _Request | None = getattr(_current, "request", None)
-    if request:
-        request.sock = connection.sock  # The connection itself forgets it when the response has no length.
-
-
 class _Connection(HTTPConnection):
     def getresponse(self) -> Any:
-        _remember(self)
+        request: _Request | None = getattr(_current, "request", None)
+        if request:
+            request.sock = self.sock  # The connection itself forgets it when the response has no length.
         return super().getresponse()
 
 
-class _SecureConnection(HTTPSConnection):
-    def getresponse(self) -> Any:
-        _remember(self)
-        return super().getresponse()
-
-
-class _Pool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _SecurePool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
+class _SecureConnection(_Connection, HTTPSConnection):
+    pass
 
 
 class _Adapter(HTTPAdapter):
     """Uses the connections above, directly and through a proxy."""
 
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
-        return manager
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        pool.ConnectionCls = _SecureConnection if pool.scheme == "https" else _Connection
+        return pool

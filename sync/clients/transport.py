@@ -186,7 +186,7 @@ class Api:
                 if isinstance(error, ServerError):
                     self._record_failure(call + subject, error)
                 raise OutcomeUnknownError(str(error)) from None
-        raise self._still_limited()
+        return self._stay_limited()
 
     def open_circuit(self, error: CircuitOpenError) -> NoReturn:
         """Send no more requests to this API, in any thread of this run."""
@@ -217,7 +217,7 @@ class Api:
                     raise kind(str(error)) from None
                 jitter = 1 + random.random()  # noqa: S311  # not a secret
                 self._sleep(self._timing.retry * 2**attempt * jitter)
-        raise self._still_limited()
+        return self._stay_limited()
 
     def _follow_redirects(self, call: str, method: str, url: str, parts: dict[str, Any]) -> Response:
         is_redirected = False
@@ -288,7 +288,7 @@ class Api:
         self.circuit.record_response()
         token = f"{self.name.upper()}_TOKEN"
         if status == 401:
-            self.circuit.record_unauthorized(CredentialsError(f"{message} - {token} was refused: create a new token"))
+            self.circuit.record_error(CredentialsError(f"{message} - {token} was refused: create a new token"))
             self.circuit.raise_if_open()
             raise ResendError(message)
         if status == 402:
@@ -297,16 +297,15 @@ class Api:
             raise RateLimitedError(message)
         if is_success or status < 400 or not self._is_own(response):
             message = f"{message} - this is not {self.name}'s own response: check {self.url_setting}"
-            self._raise_foreign(message, may_be_processed=response.method == "POST")
+            self._raise_foreign(response, message)
         if status in self._not_found:
             raise NotFoundError(message, status)
         self._record_rejection(response, message)
         raise RejectedError(message, status)
 
-    def _raise_foreign(self, message: str, *, may_be_processed: bool) -> NoReturn:
-        """InvalidResponseError, which leaves the outcome of a POST unknown; the circuit opens for the next request."""
-        self.circuit.record_foreign(ConfigurationError(message))
-        if not may_be_processed:
+    def _raise_foreign(self, response: Response, message: str) -> NoReturn:
+        self.circuit.record_error(ConfigurationError(message))
+        if response.method != "POST":  # It may have been processed; the circuit opens for the next request.
             self.circuit.raise_if_open()
         raise InvalidResponseError(message)
 
@@ -362,11 +361,9 @@ class Api:
         self._stopping.wait(seconds)
         self.raise_if_stopping()
 
-    def _still_limited(self) -> CircuitOpenError:
+    def _stay_limited(self) -> NoReturn:
         reason = self.limiter.pause_reason
-        error = CircuitOpenError(f"{self.name} still limits the rate after {MAX_RETRIES} retries ({reason})")
-        self.circuit.open(error)
-        return self.circuit.error or error
+        self.open_circuit(CircuitOpenError(f"{self.name} still limits the rate after {MAX_RETRIES} retries ({reason})"))
 
 
 def _personal_texts(parts: Any, key: str = "") -> Iterator[str]:

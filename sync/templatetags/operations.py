@@ -1,6 +1,6 @@
 """The panel on the index page of the admin: is the service healthy, and if not, why, since when, and which people?"""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from django.utils.html import format_html
 from people.admin.markup import badge, duration_in_words, time_in_words
 from people.freshness import max_age
 from people.models import Gist, Person
-from sync.admin.charts import Chart, chart_gists, chart_runs
+from sync.admin.charts import chart_gists, chart_runs
 from sync.admin.runs import LEVELS, describe_counts, describe_limit, summarize_problems
 from sync.claims import database_clock
 from sync.models import Alarm, SyncRun
@@ -53,7 +53,10 @@ def operations_panel(context: dict[str, Any]) -> dict[str, Any]:
         "headline": get_headline(status),
         "problems": [describe_problem(problem) for problem in status.health.problems],
         "facts": get_facts(status),
-        "charts": get_charts(status),
+        "charts": [
+            cache.get_or_set("sync.charts.runs", chart_runs, RUNS_CACHE_SECONDS),
+            cache.get_or_set("sync.charts.gists", lambda: chart_gists(status.now), GISTS_CACHE_SECONDS),
+        ],
     }
 
 
@@ -96,13 +99,21 @@ def describe_group(group: Group) -> dict[str, Any]:
 
 
 def get_facts(status: Status) -> list[Fact]:
+    late = badge("overdue", "warning") if status.next_run_at < status.now else ""
+    oldest = status.counts.oldest_poll_at
+    is_stale = oldest is not None and status.now - oldest > max_age()
     return [
         describe_run("Last successful run", status.last_successful_run),
         describe_run("Last run", status.last_run),
-        _describe_next_run(status),
+        Fact(
+            "Next run",
+            time=time_in_words(status.next_run_at),
+            badge=late,
+            note="" if status.last_run else "the first one, at the latest",
+        ),
         _describe_backlog(status),
         _describe_people(status),
-        _describe_oldest_poll(status),
+        Fact("Oldest poll", time=time_in_words(oldest, "error" if is_stale else "")),
         Fact("GitHub", describe_limit(status.limits.github)),
         Fact("Pipedrive", describe_limit(status.limits.pipedrive)),
     ]
@@ -122,12 +133,6 @@ def describe_run(heading: str, run: SyncRun | None) -> Fact:
         time=time_in_words(run.started_at),
         note=f"{note}: {cause}" if cause else note,
     )
-
-
-def _describe_next_run(status: Status) -> Fact:
-    late = badge("overdue", "warning") if status.next_run_at < status.now else ""
-    note = "" if status.last_run else "the first one, at the latest"
-    return Fact("Next run", time=time_in_words(status.next_run_at), badge=late, note=note)
 
 
 def _describe_backlog(status: Status) -> Fact:
@@ -151,24 +156,3 @@ def _describe_people(status: Status) -> Fact:
     ]
     note = f"{status.counts.in_trouble:,} in trouble" if status.counts.in_trouble else ""
     return Fact("People", "" if states else "none yet", links=links, note=note)
-
-
-def _describe_oldest_poll(status: Status) -> Fact:
-    oldest = status.counts.oldest_poll_at
-    is_stale = oldest is not None and status.now - oldest > max_age()
-    return Fact("Oldest poll", time=time_in_words(oldest, "error" if is_stale else ""))
-
-
-def get_charts(status: Status) -> list[Chart]:
-    return [
-        _cache_chart("runs", RUNS_CACHE_SECONDS, chart_runs),
-        _cache_chart("gists", GISTS_CACHE_SECONDS, lambda: chart_gists(status.now)),
-    ]
-
-
-def _cache_chart(name: str, seconds: int, draw: Callable[[], Chart]) -> Chart:
-    chart: Chart | None = cache.get(f"sync.charts.{name}")
-    if chart is None:
-        chart = draw()
-        cache.set(f"sync.charts.{name}", chart, seconds)
-    return chart

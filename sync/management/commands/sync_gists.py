@@ -5,7 +5,8 @@ import logging
 import sys
 import threading
 import time
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, NoReturn
 
 from django.conf import settings
@@ -21,7 +22,6 @@ from gisttracker.environment import EX_CONFIG, EX_INTERRUPTED, EX_STOPPED, exit_
 from people.models import Person
 from sync import claims
 from sync.alarms import report_health
-from sync.claims import Clock
 from sync.clients.errors import ConfigurationError
 from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import PipedriveClient
@@ -34,7 +34,7 @@ from sync.preconditions import find_setting_problem, format_token_warning
 from sync.progress import progress_bar
 from sync.run import Run
 from sync.runs import Outcome, close_run, find_interrupted, open_run, record_refused_start
-from sync.stopping import StopSignals, stop_on_signals
+from sync.stopping import stop_on_signals
 from sync.summary import Summary
 
 log = logging.getLogger(__name__)
@@ -75,72 +75,50 @@ class Command(GisttrackerCommand):
         people = parser.add_mutually_exclusive_group()
         people.add_argument("--person", action="append", default=[], metavar="LOGIN", help="only this one; repeatable")
         people.add_argument("--requested", action="store_true", help="only new, requested and watched people")
-        parser.add_argument(
-            "--trigger",
-            choices=ROUND_TRIGGERS,
-            help="what starts this run for all people, for its row: a schedule or you (default manual)",
-        )
+        trigger = "what starts this run for all people, for its row: a schedule or you (default manual)"
+        parser.add_argument("--trigger", choices=ROUND_TRIGGERS, help=trigger)
         parser.add_argument("--dry-run", action="store_true", help="only read, and print what a run would do")
         parser.add_argument("--full", action="store_true", help="read every person's whole list, changed or not")
         parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
-        parser.add_argument(
-            "--concurrency",
-            type=whole_number(1, 100),
-            default=8,
-            metavar="N",
-            help="parallel requests to each API (default %(default)s)",
-        )
+        concurrency = "parallel requests to each API (default %(default)s)"
+        parser.add_argument("--concurrency", type=whole_number(1, 100), default=8, metavar="N", help=concurrency)
         limits = (("people", "polled people"), ("activities", "created activities"), ("minutes", "minutes"))
         for unit, meaning in limits:
-            parser.add_argument(
-                f"--max-{unit}",
-                type=whole_number(1, 10**9),
-                default=0,
-                metavar="N",
-                help=f"at most N {meaning}; the rest is left to the next run",
-            )
+            text = f"at most N {meaning}; the rest is left to the next run"
+            parser.add_argument(f"--max-{unit}", type=whole_number(1, 10**9), default=0, metavar="N", help=text)
 
     def handle(self, *args: Any, **options: Any) -> None:
         trigger = get_trigger(options)
         is_round = trigger in ROUND_TRIGGERS and not options["dry_run"]
         stopping = threading.Event()
-        with (
-            stop_on_signals(stopping) as signals,
-            ping(settings.PING_URL if is_round else "", logs.TextFormatter()),
-        ):
-            self._handle(trigger, options, stopping, signals)
+        with stop_on_signals(stopping) as begin, ping(settings.PING_URL if is_round else "", logs.TextFormatter()):
+            self._handle(trigger, options, stopping, begin)
 
-    def _handle(self, trigger: str, options: dict[str, Any], stopping: threading.Event, signals: StopSignals) -> None:
+    def _handle(
+        self, trigger: str, options: dict[str, Any], stopping: threading.Event, begin: Callable[[], None]
+    ) -> None:
         problem = find_setting_problem(needs_pipedrive=not options["dry_run"])
         if problem:
             self._refuse_to_start(trigger, problem)
         clock = retried(claims.database_clock)()  # The first statement: the database may just be starting.
         logins = self._check_logins(options["person"])
-        due = self._due(logins, options["requested"], clock)
+        due = self._due(logins, options["requested"], clock())
         if not settings.GITHUB_TOKEN:
             log.warning("%s", retried(format_token_warning)(Person.objects.filter(due)))
-        github = GitHubClient(
-            settings.GITHUB_API_URL,
-            settings.GITHUB_TOKEN,
-            requests_per_minute=settings.GITHUB_REQUESTS_PER_MINUTE,
-            concurrency=options["concurrency"],
-            stopping=stopping,
-            timing=self.timing,
-        )
-        signals.begin()
+        shared = {"concurrency": options["concurrency"], "stopping": stopping, "timing": self.timing}
+        url, token, pace = settings.GITHUB_API_URL, settings.GITHUB_TOKEN, settings.GITHUB_REQUESTS_PER_MINUTE
+        github = GitHubClient(url, token, requests_per_minute=pace, **shared)
+        begin()
         if options["dry_run"]:
             self._dry_run(due, github, options)
-        elif options["requested"] and not retried(Person.objects.filter(due | self._interrupted(clock)).exists)():
-            self._print_nothing_to_do(options["json"])  # Usual every few minutes; such a run gets no row.
+        elif options["requested"] and not retried(Person.objects.filter(due | self._interrupted(clock())).exists)():
+            if options["json"]:  # Usual every few minutes; such a run gets no row.
+                self._print_json(None, Outcome.SUCCEEDED, 0, Summary(), {"github": 0, "pipedrive": 0})
+            else:
+                self.stdout.write("No new, requested or watched people.")
             report_health(clock)
         else:
-            pipedrive = PipedriveClient(
-                settings.PIPEDRIVE_API_URL,
-                settings.PIPEDRIVE_TOKEN,
-                concurrency=options["concurrency"],
-                stopping=stopping,
-                timing=self.timing,
-            )
+            pipedrive = PipedriveClient(settings.PIPEDRIVE_API_URL, settings.PIPEDRIVE_TOKEN, **shared)
             context = RunContext(build_options(logins, options), github, pipedrive, clock, stopping)
             self._run(context, trigger, retried(Person.objects.filter(due).count)(), options)
 
@@ -169,8 +147,7 @@ class Command(GisttrackerCommand):
         return tuple(logins)
 
     @staticmethod
-    def _due(logins: tuple[str, ...], requested: bool, clock: Clock) -> Q:
-        now = clock()
+    def _due(logins: tuple[str, ...], requested: bool, now: datetime) -> Q:
         if logins:
             return claims.due_by_login(logins, now, now)
         if requested:
@@ -178,12 +155,11 @@ class Command(GisttrackerCommand):
         return claims.due_for_poll(now, now)
 
     @staticmethod
-    def _interrupted(clock: Clock) -> Q:
+    def _interrupted(now: datetime) -> Q:
         """People whose push a stopped run has left; see sync.runs.find_interrupted."""
-        run = find_interrupted(clock(), settings.LEASE_SECONDS)
-        if run is None:
-            return Q(pk__in=[])
-        return claims.due_for_push_since(run.round_started_at, clock(), edits=settings.PUSH_EDITS)
+        run = find_interrupted(now, settings.LEASE_SECONDS)
+        since = run.round_started_at if run else None
+        return claims.due_for_push_since(since, now, edits=settings.PUSH_EDITS) if since else Q(pk__in=[])
 
     def _dry_run(self, due: Q, github: GitHubClient, options: dict[str, Any]) -> None:
         lines: list[str] = []
@@ -235,19 +211,12 @@ class Command(GisttrackerCommand):
         report_health(context.clock)
         self._print_summary(record, context, time.monotonic() - started, options["json"])
         is_interrupted = work_left and record.outcome == Outcome.STOPPED
-        code = EX_STOPPED if is_interrupted else EXIT_CODES.get(Outcome(record.outcome), 0)
-        if code:
+        if code := EX_STOPPED if is_interrupted else EXIT_CODES.get(Outcome(record.outcome), 0):
             sys.exit(code)
 
-    def _print_nothing_to_do(self, as_json: bool) -> None:
-        if as_json:
-            self._print_json(None, Outcome.SUCCEEDED, 0, Summary(), {"github": 0, "pipedrive": 0})
-        else:
-            self.stdout.write("No new, requested or watched people.")
-
     def _print_summary(self, record: SyncRun, context: RunContext, seconds: float, as_json: bool) -> None:
-        apis = {"github": context.github.api, "pipedrive": context.pipedrive.api}
-        requests = {name: api.request_count for name, api in apis.items()}
+        clients = context.github, context.pipedrive
+        requests = {client.api.name.lower(): client.api.request_count for client in clients}
         if as_json:
             self._print_json(record.pk, record.outcome, round(seconds, 3), context.summary, requests)
             return

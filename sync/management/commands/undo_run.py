@@ -21,7 +21,7 @@ from sync.management.commands.sync_gists import EX_FAILED
 from sync.models import SyncRun
 from sync.preconditions import find_setting_problem
 from sync.stopping import stop_on_signals
-from sync.undo import Undone, undo
+from sync.undo import undo
 
 MAX_FAILURES = 3  # in a row; then it is not tried for the others
 
@@ -57,8 +57,8 @@ class Command(GisttrackerCommand):
         stopping = threading.Event()
         pipedrive = PipedriveClient(settings.PIPEDRIVE_API_URL, settings.PIPEDRIVE_TOKEN, stopping=stopping)
         keep_pause(pipedrive, clock)
-        with stop_on_signals(stopping) as signals:
-            signals.begin()
+        with stop_on_signals(stopping) as begin:
+            begin()
             self._undo(run, pipedrive, clock, dry_run=options["dry_run"])
 
     def _undo(self, run: SyncRun, pipedrive: PipedriveClient, clock: Clock, *, dry_run: bool) -> None:
@@ -66,7 +66,10 @@ class Command(GisttrackerCommand):
         stopped: Exception | None = None
         try:
             for undone in undo(run, pipedrive, clock, dry_run=dry_run):
-                self._print(undone, dry_run=dry_run)
+                if undone.kept_because:
+                    self.stdout.write(f"kept: {undone}: {undone.kept_because}")
+                elif dry_run:
+                    self.stdout.write(f"would be deleted: {undone}")
                 deleted += not undone.kept_because
                 kept += bool(undone.kept_because)
                 failures = failures + 1 if undone.is_failure else 0
@@ -82,12 +85,6 @@ class Command(GisttrackerCommand):
             self.stderr.write(f"Stopped before the end: {stopped}. Repeat the command to continue.")
         if stopped or failures:
             sys.exit(EX_CONFIG if isinstance(stopped, ConfigurationError) else EX_FAILED)
-
-    def _print(self, undone: Undone, *, dry_run: bool) -> None:
-        if undone.kept_because:
-            self.stdout.write(f"kept: {undone}: {undone.kept_because}")
-        elif dry_run:
-            self.stdout.write(f"would be deleted: {undone}")
 
 
 def run_id(text: str) -> int:
