@@ -198,6 +198,7 @@ def avoid_the_end_of_a_minute() -> None:
     wait_until(lambda: time.time() % 60 < 40)
 
 
+@pytest.mark.slow("starts a web server")
 def test_the_rate_limit_holds_across_processes(serve: Callable[..., str]) -> None:
     key = create_key("Busy")
     servers = [serve(API_REQUESTS_PER_MINUTE="6") for _ in range(2)]
@@ -210,6 +211,7 @@ def test_the_rate_limit_holds_across_processes(serve: Callable[..., str]) -> Non
     assert 0 < int(responses[-1].headers["Retry-After"]) <= 60
 
 
+@pytest.mark.slow("starts a web server")
 def test_guessing_keys_is_rate_limited(serve: Callable[..., str]) -> None:
     server = serve(ANONYMOUS_REQUESTS_PER_MINUTE="3")
     guesses = [{"Authorization": f"Api-Key abcdefgh.{number:032}"} for number in range(4)]
@@ -257,6 +259,7 @@ def test_failed_logins_lock_the_admin(client: Client) -> None:
     assert client.get("/admin/").status_code == 302  # not even the right password logs in
 
 
+@pytest.mark.slow("starts a web server")
 @pytest.mark.both
 def test_concurrent_visits_get_each_gist_once_while_syncs_store_gists(
     serve: Callable[..., str], ada: Person, github: GitHubStandIn, sync: Sync

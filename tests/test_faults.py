@@ -219,6 +219,7 @@ def scenario(
     return Scenario(github, pipedrive, sync, configured)
 
 
+@pytest.mark.slow("one of many whole runs")
 @pytest.mark.parametrize(("call", "fault"), CASES)
 def test_after_a_fault_no_gist_is_lost_or_doubled(
     call: str,

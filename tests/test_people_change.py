@@ -117,6 +117,7 @@ def test_a_secret_gist_made_public_is_found_by_the_daily_full_pass(
     assert (before, pipedrive.gist_ids()) == (False, [old])
 
 
+@pytest.mark.slow("stores 3,000 gists")
 def test_a_list_truncated_at_3000_gists_is_reported(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
     Person.objects.update(backfill="none")
     for number in range(3005):

@@ -28,6 +28,7 @@ def test_an_unknown_activity_type_is_reported_with_the_available_types(
     assert pipedrive.persons == {}
 
 
+@pytest.mark.slow("stores 1,500 gists")
 def test_a_backfill_of_ten_pushes_ten_of_1500_gists_and_the_rest_on_request(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, configured: Settings
 ) -> None:
