@@ -24,7 +24,7 @@ from tests.conftest import Sync, get_error, wait_until
 from tests.factories import create_gists, create_key, create_person
 from tests.standins import GitHubStandIn
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)

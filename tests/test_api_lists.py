@@ -20,7 +20,7 @@ from people.models import Gist, Person
 from tests.conftest import get_error
 from tests.factories import create_gist, create_gists, create_person
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 def list_usernames(api: APIClient, query: str) -> list[str]:

@@ -10,7 +10,7 @@ from tests.conftest import Sync
 from tests.factories import create_person
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 def move_back_25_hours() -> None:

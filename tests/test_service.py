@@ -22,7 +22,7 @@ from tests.conftest import ROOT, Sync
 from tests.factories import create_gist, create_gists, create_key, create_run
 from tests.standins import GitHubStandIn
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 STRONG_KEY = "Zq8-kT3_vW6-pR1_xY9-" * 4
 
 
