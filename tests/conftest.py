@@ -187,11 +187,15 @@ def judging() -> None:
 @pytest.fixture
 def sync(
     request: pytest.FixtureRequest,
+    transactional_db: None,
     configured: Settings,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Sync:
-    """Run `sync_gists`, by default with --json, in this process and with short retries."""
+    """Run `sync_gists`, by default with --json, in this process and with short retries.
+
+    Its threads have connections of their own, so nothing may be in a transaction of the test.
+    """
     monkeypatch.setattr(Command, "timing", Timing(retry=0.001, burst_pause=0.001, secondary_pause=0.001))
     if "judging" not in request.fixturenames:
         monkeypatch.setattr("sync.management.commands.sync_gists.report_health", lambda clock: None)

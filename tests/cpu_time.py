@@ -20,6 +20,7 @@ import pytest
 LIMIT = 0.5  # seconds
 STALE = 0.1  # A marked test below it needs no mark.
 TOLERANCE = 1.5  # A mark is missing above LIMIT by this factor, because a measurement differs from the next one.
+SHARED = {"servers"}  # fixtures that take long, but for the first test of a module only; each test carries the mark
 REFERENCE = 0.035  # seconds that the calculation takes on a machine of 2026
 
 
@@ -67,6 +68,8 @@ clock = Clock()
 shared_time = clock.share  # What happens inside is not counted for the test that is running.
 times: dict[str, list[float]] = defaultdict(list)  # by test, without its parameters
 marked: set[str] = set()
+unmarked: set[str] = set()
+sharing: set[str] = set()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -96,6 +99,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if call.when == "teardown":
         item.user_properties.append(("cpu", clock.seconds()))
         item.user_properties.append(("slow", item.get_closest_marker("slow") is not None))
+        item.user_properties.append(("shares", bool(SHARED & set(getattr(item, "fixturenames", [])))))
     return (yield)
 
 
@@ -105,17 +109,18 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         properties = dict(report.user_properties)
         name = report.nodeid.partition("[")[0]
         times[name].append(float(str(properties["cpu"])))
-        if properties["slow"]:
-            marked.add(name)
+        (marked if properties["slow"] else unmarked).add(name)
+        if properties["shares"]:
+            sharing.add(name)
 
 
 def find_problems() -> list[str]:
     problems = []
     for name, seconds in sorted(times.items()):
         longest = max(seconds)
-        if name in marked and longest < STALE:
+        if name in marked - sharing and longest < STALE:
             problems.append(f"{name} takes {longest:.2f} s of CPU time: it needs no mark `slow`")
-        if name not in marked and longest > LIMIT * TOLERANCE:
+        if name in unmarked and longest > LIMIT * TOLERANCE:
             problems.append(f'{name} takes {longest:.2f} s of CPU time: say why, with @pytest.mark.slow("reason")')
     return problems
 

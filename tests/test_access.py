@@ -27,7 +27,7 @@ from tests.conftest import Sync, get_error, wait_until
 from tests.factories import create_gists, create_key, create_person
 from tests.standins import GitHubStandIn
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
@@ -201,6 +201,7 @@ def avoid_the_end_of_a_minute() -> None:
     wait_until(lambda: time.time() % 60 < 40)
 
 
+@pytest.mark.slow("starts a web server")
 def test_the_rate_limit_holds_for_requests_at_once(serve: Callable[..., str]) -> None:
     headers = {"Authorization": f"Api-Key {create_key('Busy')}"}
     address = f"{serve(API_REQUESTS_PER_MINUTE='6')}/api/v1/people"
@@ -257,6 +258,7 @@ def test_the_counts_of_earlier_minutes_take_no_memory(monkeypatch: pytest.Monkey
     assert size < 100_000  # bytes
 
 
+@pytest.mark.slow("starts a web server")
 def test_guessing_keys_is_rate_limited(serve: Callable[..., str]) -> None:
     server = serve(ANONYMOUS_REQUESTS_PER_MINUTE="3")
     guesses = [{"Authorization": f"Api-Key abcdefgh.{number:032}"} for number in range(4)]
@@ -304,6 +306,7 @@ def test_failed_logins_lock_the_admin(client: Client) -> None:
     assert client.get("/admin/").status_code == 302  # not even the right password logs in
 
 
+@pytest.mark.slow("starts a web server")
 @pytest.mark.both
 def test_concurrent_visits_get_each_gist_once_while_syncs_store_gists(
     serve: Callable[..., str], ada: Person, github: GitHubStandIn, sync: Sync

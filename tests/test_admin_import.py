@@ -114,6 +114,7 @@ def test_a_file_without_new_people_has_nothing_to_confirm(admin_client: Client) 
     assert EVIL not in page
 
 
+@pytest.mark.slow("imports 5,000 people")
 def test_a_full_file_is_imported(admin_client: Client) -> None:
     page = upload(admin_client, "username\n" + "".join(f"person-{number}\n" for number in range(MAX_ROWS)))
 

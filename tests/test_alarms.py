@@ -278,6 +278,7 @@ BREAKAGES: list[tuple[Callable[[Service], None], tuple[str, ...]]] = [
 ]
 
 
+@pytest.mark.slow("runs for a day, every three hours, with eight people")
 @pytest.mark.parametrize(("break_it", "codes"), BREAKAGES, ids=lambda value: getattr(value, "__name__", None))
 def test_a_breakage_raises_its_alarm_once_and_its_repair_resolves_it(
     break_it: Callable[[Service], None], codes: tuple[str, ...], service: Service

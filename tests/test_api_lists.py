@@ -20,7 +20,7 @@ from people.models import Gist, Person
 from tests.conftest import get_error
 from tests.factories import create_gist, create_gists, create_person
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 def list_usernames(api: APIClient, query: str) -> list[str]:
@@ -325,6 +325,7 @@ def test_the_error_of_a_broken_csv_names_the_line(api: APIClient) -> None:
     assert "broken at line 3:" in get_error(post_csv(api, 'username,backfill\nada,1\n"ben"x,2\n'))["detail"]
 
 
+@pytest.mark.slow("tracks 5,000 people")
 @pytest.mark.both
 def test_5000_people_are_tracked_in_few_queries(
     api: APIClient, django_assert_max_num_queries: DjangoAssertNumQueries

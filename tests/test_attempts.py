@@ -15,7 +15,7 @@ from tests.conftest import Sync
 from tests.factories import create_gist, create_gists, create_person
 from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, reset, respond
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 OUTCOMES: dict[str, tuple[Fault | None, str, int | None]] = {
     # name: (what happens to the POST, the outcome, the HTTP status)
     "created": (None, "succeeded", None),

@@ -13,7 +13,7 @@ from people.models import ApiKey, Gist, Person
 from tests.browser import CHROMIUM, Desk, Scheme, open_desk, start_browser
 from tests.sample_data import LOST, REFUSAL, fill
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow("starts a web server and a browser")]
 PASSWORD = "a long password 42"
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import sqlite3
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,24 +75,43 @@ def test_the_help_of_every_command_of_django_can_be_shown() -> None:
         assert "[options]" in get_help(name).splitlines()[0]
 
 
-def test_a_setting_that_a_command_does_not_read_is_an_unknown_option() -> None:
-    completed = manage("prune", "--backfill", "none")
+RunHere = Callable[..., tuple[int, str, str]]
 
-    assert (completed.returncode, completed.stdout) == (2, "")
-    assert completed.stderr.splitlines()[-1] == "manage.py prune: error: unrecognized arguments: --backfill none"
+
+@pytest.fixture
+def run_here(capsys: pytest.CaptureFixture[str]) -> RunHere:
+    """Run a command line in this process. Returns its exit code, output and errors."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = 0
+        try:
+            commands.CommandLine(["manage.py", *arguments]).execute()
+        except SystemExit as stopped:
+            code = int(stopped.code or 0)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_a_setting_that_a_command_does_not_read_is_an_unknown_option(run_here: RunHere) -> None:
+    code, output, errors = run_here("prune", "--backfill", "none")
+
+    assert (code, output) == (2, "")
+    assert errors.splitlines()[-1] == "manage.py prune: error: unrecognized arguments: --backfill none"
 
 
 @pytest.mark.parametrize(
     "arguments",
     ["sync_gists --max-p 5", "sync_gists --dry", "sync_gists --database-h x", "check --depl", "check --listen-p 4"],
 )
-def test_an_abbreviated_option_is_an_error(arguments: str) -> None:
-    completed = manage(*arguments.split())
+def test_an_abbreviated_option_is_an_error(arguments: str, run_here: RunHere) -> None:
+    code, _, errors = run_here(*arguments.split())
 
-    assert completed.returncode == 2
-    assert "unrecognized arguments: --" in completed.stderr
+    assert code == 2
+    assert "unrecognized arguments: --" in errors
 
 
+@pytest.mark.slow("starts manage.py as a process")
 def test_a_setting_without_a_value_is_one_line() -> None:
     completed = manage("sync_status", "--database-host")
 
@@ -100,8 +120,8 @@ def test_a_setting_without_a_value_is_one_line() -> None:
 
 
 @pytest.mark.parametrize("arguments", ["--version", "version", "sync_gists --version", "migrate --version"])
-def test_the_version_is_ours(arguments: str) -> None:
-    assert manage(*arguments.split()).stdout == f"gisttracker {__version__}\n"
+def test_the_version_is_ours(arguments: str, run_here: RunHere) -> None:
+    assert run_here(*arguments.split()) == (0, f"gisttracker {__version__}\n", "")
 
 
 # --- exit codes ---
@@ -112,6 +132,7 @@ def test_the_exit_codes_of_the_help_are_documented() -> None:
     assert documented == {code for name in OURS for code in [*commands.COMMON_EXIT_CODES, *load(name).exit_codes]}
 
 
+@pytest.mark.slow("starts manage.py as a process")
 def test_an_unexpected_error_has_an_exit_code_and_a_traceback() -> None:
     completed = manage("shell", "-v0", "-c", "1 / 0")
 
@@ -131,6 +152,7 @@ def is_refused(completed: subprocess.CompletedProcess[str], what: str) -> bool:
     )
 
 
+@pytest.mark.slow("starts manage.py as a process")
 @pytest.mark.parametrize("command", ["migrate", "create_api_key x"])
 @pytest.mark.parametrize(
     ("path", "what"),
@@ -147,6 +169,7 @@ def test_an_unusable_sqlite_file_is_named(command: str, path: str, what: str, tm
     assert is_refused(manage(*command.split(), SQLITE_PATH=str(tmp_path / path)), what)
 
 
+@pytest.mark.slow("starts manage.py as a process")
 @pytest.mark.parametrize("command", ["sync_status", "sync_gists", "revoke_api_key x"])
 def test_a_database_that_is_not_migrated_is_named(command: str, tmp_path: Path) -> None:
     completed = manage(*command.split(), SQLITE_PATH=str(tmp_path / "empty.sqlite3"), PIPEDRIVE_TOKEN="x" * 9)
@@ -155,6 +178,7 @@ def test_a_database_that_is_not_migrated_is_named(command: str, tmp_path: Path) 
     assert "Run `manage.py migrate`." in completed.stderr
 
 
+@pytest.mark.slow("starts manage.py as a process")
 def test_an_old_schema_is_named(tmp_path: Path) -> None:
     database = tmp_path / "old.sqlite3"
     with sqlite3.connect(database) as old:
@@ -164,6 +188,7 @@ def test_an_old_schema_is_named(tmp_path: Path) -> None:
     assert is_refused(manage("list_api_keys", SQLITE_PATH=str(database)), "it is not migrated (no such table: people_")
 
 
+@pytest.mark.slow("starts manage.py as a process")
 def test_an_unreachable_server_is_named_as_json_without_secrets() -> None:
     completed = manage(
         *["sync_status", "--database-host", "127.0.0.1", "--database-port", "9", "--log-format", "json"],
@@ -177,6 +202,7 @@ def test_an_unreachable_server_is_named_as_json_without_secrets() -> None:
     assert "must-not-be-logged" not in completed.stderr
 
 
+@pytest.mark.slow("starts manage.py as a process")
 @pytest.mark.server
 @pytest.mark.parametrize(
     ("variables", "what"),
@@ -207,6 +233,7 @@ def test_a_table_and_a_statement_of_the_real_database_are_told_apart() -> None:
     assert list(causes.values()) == [database_errors.NOT_MIGRATED, database_errors.NOT_MIGRATED, None]
 
 
+@pytest.mark.slow("starts manage.py as a process")
 def test_a_wrong_statement_of_ours_keeps_its_traceback(tmp_path: Path) -> None:
     code = "from django.db import connection; connection.cursor().execute('SELEC 1')"
 

@@ -44,6 +44,7 @@ def test_a_dry_run_says_what_the_run_and_the_backlog_cost(
     assert pipedrive.requests == []
 
 
+@pytest.mark.slow("runs twice, with hundreds of requests")
 def test_the_estimated_tokens_are_near_the_real_ones(
     github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:

@@ -71,6 +71,7 @@ def test_an_unknown_outcome_is_not_resolved_before_the_settle_delay(
     assert len(pipedrive.requests_to("create_activity")) == 2
 
 
+@pytest.mark.slow("starts sync_gists as a process")
 @pytest.mark.parametrize("after", [True, False], ids=["after processing", "before processing"])
 def test_a_worker_killed_during_the_post_leaves_one_activity(
     after: bool, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, worker: Worker, sync: Sync
@@ -90,6 +91,7 @@ def test_a_worker_killed_during_the_post_leaves_one_activity(
     assert pipedrive.gist_ids() == [gist_id]
 
 
+@pytest.mark.slow("starts sync_gists as a process")
 def test_two_parallel_runs_create_each_activity_once(
     github: GitHubStandIn, pipedrive: PipedriveStandIn, worker: Worker, db: None
 ) -> None:

@@ -94,6 +94,7 @@ def proxy() -> Iterator[Proxy]:
 
 
 # --- errors that pass ---
+@pytest.mark.slow("starts sync_gists as a process")
 @pytest.mark.server
 @pytest.mark.parametrize("operation", ["gists", "create_activity"])
 def test_a_run_survives_a_restart_of_the_database(
@@ -277,6 +278,7 @@ def lease_all_people(holder: str) -> None:
     Person.objects.update(lease_holder=holder, leased_until=timezone.now() + timedelta(minutes=9))
 
 
+@pytest.mark.slow("starts sync_gists as a process")
 @pytest.mark.parametrize("lane", ["poll", "push"])
 def test_a_killed_run_of_this_machine_frees_its_people_at_once(
     lane: str, ada: Person, github: GitHubStandIn, sync: Sync, worker: Worker, during_request: DuringRequest
@@ -487,6 +489,7 @@ def test_a_database_that_is_not_available_is_503_with_retry_after(
     assert b"db.internal" not in response.content
 
 
+@pytest.mark.slow("starts manage.py as a process")
 def test_an_unreachable_database_has_an_exit_code_of_its_own() -> None:
     command = [sys.executable, "manage.py", "sync_status", "--database-host", "127.0.0.1", "--database-port", "9"]
 

@@ -24,6 +24,7 @@ from tests.conftest import ROOT
 from tests.kubectl import Kubectl, KubectlError
 from tests.kubernetes_api import DATABASE_HOST, Cluster, running_cluster, secret_text
 
+pytestmark = pytest.mark.slow("runs deploy.sh")
 ARGUMENTS = ("project", "cluster", "europe-west1")
 TOKEN = "a \"quoted\" 'token'\nwith two lines & $(more)"
 GOOD, BAD = "sha256:" + "a" * 64, "sha256:" + "b" * 64

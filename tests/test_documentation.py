@@ -157,6 +157,7 @@ def run_blocks(text: str, server: str, environment: dict[str, Any], functions: s
     return completed.stdout
 
 
+@pytest.mark.slow("starts a web server")
 @pytest.mark.django_db(transaction=True)
 def test_the_examples_of_the_api_work(serve: Callable[..., str], database_variables: dict[str, str]) -> None:
     run_blocks(read("docs/api.md"), serve(), database_variables)
@@ -169,6 +170,7 @@ def test_the_examples_of_the_api_work(serve: Callable[..., str], database_variab
     ]
 
 
+@pytest.mark.slow("starts a web server")
 @pytest.mark.django_db(transaction=True)
 def test_the_readme_leads_to_a_visit(
     serve: Callable[..., str],

@@ -229,12 +229,14 @@ def test_every_variable_is_a_flag() -> None:
     assert environment == {"LISTEN_PORT": "4000", "GITHUB_TOKEN": "abc"}
 
 
+@pytest.mark.slow("starts manage.py as a process")
 def test_every_flag_is_in_the_help_of_commands_that_are_not_ours() -> None:
     output = manage("check", "-h").stdout
 
     assert [variable.flag for variable in VARIABLES if f"{variable.flag} " not in output] == []
 
 
+@pytest.mark.slow("starts manage.py as a process")
 def test_a_flag_reaches_the_settings() -> None:
     invalid = manage("check", "--listen-port", "70000")
     valid = manage("check", "--listen-port", "4000", LISTEN_PORT="x")
@@ -252,6 +254,7 @@ with connection.cursor() as cursor:
     print("cipher", cursor.fetchone()[1])"""
 
 
+@pytest.mark.slow("starts manage.py as a process")
 @pytest.mark.server
 def test_database_tls_requires_an_encrypted_connection() -> None:
     """MariaDB before 11.4 has no certificate by default: no connection. Other servers: an encrypted connection."""

@@ -191,6 +191,7 @@ class LostConnection:
         return fail_once
 
 
+@pytest.mark.slow("repeats requests once for each of their statements")
 @pytest.mark.both
 @pytest.mark.django_db(transaction=True)
 def test_a_connection_lost_at_any_statement_is_503(

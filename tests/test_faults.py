@@ -177,16 +177,16 @@ NOT_OF_ONE_CALL = {
 }
 
 
-def is_selected(call: str, fault: str) -> bool:
-    """Is this case a part of `make test`? Each class of error meets each call, and each fault meets one call."""
-    return fault in REPRESENTATIVES.values() or list(FAULTS).index(fault) % len(CALLS) == list(CALLS).index(call)
-
-
 def marks_of(call: str, fault: str) -> list[pytest.MarkDecorator]:
-    """On a server a response is lost at each call, because what happened before it has to be read from the rows."""
-    if not is_selected(call, fault):
-        return [pytest.mark.proof]
-    return [pytest.mark.both] if fault == "reset after" else []
+    """The selection: each fault meets one call, the n-th fault the n-th call; each class of error meets each call.
+
+    On a server a response is lost at each call, because what happened before it has to be read from the rows.
+    """
+    marks = [pytest.mark.both] if fault == "reset after" else []
+    if fault in FAULTS and list(FAULTS).index(fault) % len(CALLS) == list(CALLS).index(call):
+        return marks
+    is_selected = fault in REPRESENTATIVES.values()
+    return [*marks, pytest.mark.slow("one of 190 whole runs") if is_selected else pytest.mark.proof]
 
 
 CASES = [pytest.param(call, fault, marks=marks_of(call, fault)) for call in CALLS for fault in [*FAULTS, OUTAGE, STOP]]
@@ -199,11 +199,14 @@ def all_errors(parent: type[SyncError] = SyncError) -> set[type[SyncError]]:
 
 
 def test_each_class_of_error_meets_each_call_and_each_fault_meets_a_call() -> None:
-    selected = [(str(case.values[0]), str(case.values[1])) for case in CASES if pytest.mark.proof not in case.marks]
+    marks = {(str(case.values[0]), str(case.values[1])): {mark.name for mark in case.marks} for case in CASES}
+    selected = {case for case, names in marks.items() if "proof" not in names}
+    in_quick = {case for case, names in marks.items() if not names & {"proof", "slow"}}
 
     assert set(REPRESENTATIVES) == all_errors() - NOT_OF_ONE_CALL
-    assert {(call, fault) for call in CALLS for fault in REPRESENTATIVES.values()} <= set(selected)
-    assert {fault for _, fault in selected} >= set(FAULTS)
+    assert {(call, fault) for call in CALLS for fault in REPRESENTATIVES.values()} <= selected
+    assert {fault for _, fault in in_quick} == set(FAULTS)
+    assert {call for call, _ in in_quick} == set(CALLS)
     for error, fault in REPRESENTATIVES.items():
         if fault in FAULTS:
             assert error in {outcome[0] for outcome in AFTER_FAULT[fault]}, fault
@@ -228,21 +231,11 @@ def test_after_a_fault_no_gist_is_lost_or_doubled(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    api_name, operation, prepare = CALLS[call]
+    api_name, _, prepare = CALLS[call]
     monkeypatch.setattr(Command, "timing", TIMING)
     prepare(scenario)
-    standin = scenario.github if api_name == "github" else scenario.pipedrive
-    message = f"no, {TOKENS[api_name]}!"
-    echo = json.dumps({"message": message} if api_name == "github" else {"success": False, "error": message})
-    request_count = 4 if fault in RETRIED_FAULTS and not operation.startswith("create") else 1
-    sent = FAULTS[fault](echo) if fault in FAULTS else during_the_call(fault, standin)
-    nth = 2 if call == "page 2" else 1
-    requests_before = standin.counts[operation]
-    standin.fail(operation, sent, nth=nth, times=request_count)
 
-    during = scenario.sync("--concurrency", "1", "--person", current_name(), "--person", "ben")
-    standin.heal()
-    assert standin.counts[operation] >= requests_before + nth, "the call was not made"
+    during = run_with_fault(call, fault, scenario)
     faulty_run = SyncRun.objects.latest("id")
     visible = during.output + during.errors + caplog.text + dump(api)
     if fault != STOP and api_name == "pipedrive" and not faulty_run.limits["pipedrive"]["stopped"]:
@@ -259,6 +252,23 @@ def test_after_a_fault_no_gist_is_lost_or_doubled(
     assert set(Gist.objects.values_list("push_state", flat=True)) <= {"pushed", "skipped"}
     assert Gist.objects.count() == sum(len(account.gists) for account in scenario.github.accounts.values())
     assert len([person for person in scenario.pipedrive.persons.values() if not person["is_deleted"]]) == 2
+
+
+def run_with_fault(call: str, fault: str, scenario: Scenario) -> Summary:
+    """One run; the fault is gone afterwards."""
+    api_name, operation, _ = CALLS[call]
+    standin = scenario.github if api_name == "github" else scenario.pipedrive
+    message = f"no, {TOKENS[api_name]}!"
+    echo = json.dumps({"message": message} if api_name == "github" else {"success": False, "error": message})
+    sent = FAULTS[fault](echo) if fault in FAULTS else during_the_call(fault, standin)
+    nth = 2 if call == "page 2" else 1
+    times = 4 if fault in RETRIED_FAULTS and not operation.startswith("create") else 1
+    before = standin.counts[operation]
+    standin.fail(operation, sent, nth=nth, times=times)
+    during = scenario.sync("--concurrency", "1", "--person", current_name(), "--person", "ben")
+    standin.heal()
+    assert standin.counts[operation] >= before + nth, "the call was not made"
+    return during
 
 
 def during_the_call(event: str, standin: StandIn) -> Fault:

@@ -149,6 +149,7 @@ def test_a_wrong_parameter_of_the_feed_is_named(query: str, consumer: APIClient)
     assert query.split("=")[0] in response.content.decode()
 
 
+@pytest.mark.slow("stores 1,000 people")
 def test_twenty_new_gists_among_a_thousand_people_take_two_requests(consumer: APIClient) -> None:
     people = create_people(1000)
     acknowledge(consumer, read(consumer)["cursor"])

@@ -22,7 +22,7 @@ from tests.conftest import get_error
 from tests.factories import create_gist, create_key, create_person, create_run
 from tests.test_people_api import run_concurrently
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 GITHUB_ID, GIST = 987654321987, "5f2a9c6462d9b4418f2d"
 REASON = "@ada asked not to be tracked."
 
@@ -274,6 +274,7 @@ def test_an_id_is_no_login() -> None:
 
 
 @pytest.mark.both
+@pytest.mark.django_db(transaction=True)
 def test_people_are_forgotten_by_several_processes_at_once(known: Person, api: APIClient) -> None:
     """All use one salt, and each may be the one that creates it."""
     run_concurrently(lambda: forget_login("ada", by="test"), 4)

@@ -37,6 +37,7 @@ def run(*command: str | Path, folder: Path) -> str:
     return completed.stdout + completed.stderr
 
 
+@pytest.mark.slow("starts a web server, and generates a client")
 def test_the_generated_python_client_runs_the_life_cycle(address: tuple[str, str, str], tmp_path: Path) -> None:
     package = tmp_path / "gisttracker_client"
 
@@ -48,6 +49,7 @@ def test_the_generated_python_client_runs_the_life_cycle(address: tuple[str, str
     assert warnings == ["WARNING parsing POST /api/v1/people/bulk within people.", "Unsupported content type text/csv"]
 
 
+@pytest.mark.slow("starts a web server, and generates a client")
 @pytest.mark.skipif(
     not (NODE / ".installed").exists() and not os.environ.get("CI"), reason="npm has not installed what it needs"
 )

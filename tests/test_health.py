@@ -21,7 +21,7 @@ from sync.problems import Code, Health, HealthState
 from sync.reasons import Failure, group_failures
 from tests.factories import create_gists, create_people, create_person, create_run, let_time_pass
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 NOW = timezone.now
 OLD, FRESH = timedelta(hours=7), timedelta(hours=6)
 

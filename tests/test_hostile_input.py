@@ -17,7 +17,7 @@ from sync.management.commands.undo_run import run_id
 from sync.models import SyncRun
 from tests.factories import create_gist, create_person, create_run
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 MAX_ERROR_BYTES = 30_000
 NOT_NUMBERS = {
     "padded with zeros": "000000100999999",

@@ -79,6 +79,7 @@ def test_the_selection_has_every_step_and_every_lie() -> None:
     assert {step for _, step in selected} == set(range(len(STEPS)))
 
 
+@pytest.mark.slow("one of many whole runs")
 @pytest.mark.parametrize(
     ("lie", "prepare", "call"),
     [

@@ -163,6 +163,7 @@ def test_a_used_up_daily_budget_stops_the_pushes_and_rejects_no_gist(
     assert (Gist.objects.get().push_state, len(pipedrive.requests_to("create_activity"))) == ("pending", 1)
 
 
+@pytest.mark.slow("runs eight times for 200 people")
 def test_without_a_github_token_every_person_is_polled_within_hours(
     github: GitHubStandIn, sync: Sync, configured: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:

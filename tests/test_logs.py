@@ -92,6 +92,7 @@ def test_a_text_record_names_its_run(registered_secret: None) -> None:
     assert logs.TextFormatter().format(make_record("Hello")).endswith(" INFO urllib3 [run 7]: Hello")
 
 
+@pytest.mark.slow("starts sync_gists as a process")
 @pytest.mark.django_db(transaction=True)
 def test_a_run_logs_its_person_and_gist_as_json(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, worker: Worker
@@ -107,6 +108,7 @@ def test_a_run_logs_its_person_and_gist_as_json(
     assert PIPEDRIVE_TOKEN not in errors
 
 
+@pytest.mark.slow("starts manage.py as a process")
 @pytest.mark.django_db(transaction=True)
 def test_an_uncaught_exception_is_logged_without_secrets(db: None) -> None:
     command = [sys.executable, str(ROOT / "manage.py"), "sync_status", "--database-host", "127.0.0.1"]
@@ -147,6 +149,7 @@ def test_an_unexpected_error_of_one_person_does_not_affect_others(
     assert "KeyError" in Person.objects.get(github_username="ada").last_error
 
 
+@pytest.mark.slow("starts a web server")
 @pytest.mark.django_db(transaction=True)
 def test_all_lines_about_a_request_have_its_id(serve: Servers) -> None:
     server = serve.start(LOG_FORMAT="json")

@@ -1,12 +1,12 @@
 """NOTIFY_URL and PING_URL: what they get, and that they never block or fail a run, nor show a secret."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from django.core.management import call_command
 from django.utils import timezone
 from pytest_django import Settings
 
+from gisttracker.environment import read
 from people.models import Person
 from sync.alarms import send_notifications, update_alarms
 from sync.clients import webhook
@@ -187,6 +188,7 @@ def test_an_alarm_that_was_over_before_it_could_be_sent_is_not_sent(notified: We
     assert notified.requests == []
 
 
+@pytest.mark.slow("starts four processes")
 def test_of_several_processes_one_sends(notified: WebhookStandIn, database_variables: dict[str, str]) -> None:
     update_alarms(Health((PROBLEM,)), clock())
     code = (
@@ -252,6 +254,7 @@ def test_a_failed_run_reports_the_end_of_its_log_without_secrets(
     assert text.endswith("exit code 3")
 
 
+@pytest.mark.slow("starts sync_gists as a process")
 def test_a_run_that_is_stopped_and_started_again_is_no_failure(
     pinged: WebhookStandIn, worker: Worker, ada: Person
 ) -> None:
@@ -276,6 +279,7 @@ def test_only_runs_for_all_people_are_reported(
     assert pinged.requests == []
 
 
+@pytest.mark.slow("starts sync_gists as a process")
 @pytest.mark.parametrize(
     ("variables", "code", "words"),
     [
@@ -334,19 +338,15 @@ def test_a_host_that_does_not_exist_is_named_without_the_secret() -> None:
 @pytest.mark.parametrize(
     "value", ["hooks.example.com/x", "ftp://x/y", "https://u:p@x/y", "https://x/y z", "https:///verysecret"]
 )
-def test_an_invalid_url_is_refused_without_showing_it(name: str, value: str) -> None:
-    command = [sys.executable, str(ROOT / "manage.py"), "sync_status"]
+def test_an_invalid_url_is_refused_without_showing_it(
+    name: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        read(Path("no .env file"), {name: value})
 
-    result = subprocess.run(
-        command,
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "gisttracker.settings", name: value},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert result.returncode == 78
-    assert (name in result.stderr, value in result.stderr, len(result.stderr.splitlines())) == (True, False, 1)
+    errors = capsys.readouterr().err
+    assert stopped.value.code == 78
+    assert (name in errors, value in errors, len(errors.splitlines())) == (True, False, 1)
 
 
 def test_the_bodies_are_json(notified: WebhookStandIn) -> None:

@@ -451,6 +451,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.both
+@pytest.mark.slow("800 steps, most of them a run")
 @pytest.mark.django_db(transaction=True)
 def test_the_guarantees_hold_after_any_events_in_any_order() -> None:
     run_state_machine_as_test(

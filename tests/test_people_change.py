@@ -10,7 +10,7 @@ from tests.conftest import Sync
 from tests.factories import create_person
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 def move_back(time: timedelta) -> None:
@@ -117,6 +117,7 @@ def test_a_secret_gist_made_public_is_found_by_the_weekly_full_read(
     assert (before, Gist.objects.filter(github_id=old).exists()) == (False, True)
 
 
+@pytest.mark.slow("stores 3,000 gists")
 def test_a_list_truncated_at_3000_gists_is_reported(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
     Person.objects.update(backfill="none")
     for number in range(3005):

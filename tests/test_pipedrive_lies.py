@@ -159,6 +159,7 @@ def test_the_selection_has_every_call_and_every_lie() -> None:
     assert {call for _, call in selected} == set(CALLS)
 
 
+@pytest.mark.slow("one of many whole runs")
 @pytest.mark.parametrize(
     ("lie", "prepare", "call"),
     [

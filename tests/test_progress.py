@@ -81,6 +81,7 @@ def rendered(output: str) -> list[str]:
     return lines
 
 
+@pytest.mark.slow("starts sync_gists as a process")
 def test_the_bar_moves_with_each_person_and_each_activity(
     sync_on_terminal: tuple[Terminal, Callable[..., int]],
     github: GitHubStandIn,
@@ -104,6 +105,7 @@ def test_the_bar_moves_with_each_person_and_each_activity(
     assert "failed: 0 people, 0 gists" in terminal.output
 
 
+@pytest.mark.slow("starts sync_gists as a process")
 def test_log_lines_do_not_tear_the_bar(
     sync_on_terminal: tuple[Terminal, Callable[..., int]], github: GitHubStandIn, during_request: DuringRequest
 ) -> None:
@@ -124,6 +126,7 @@ def test_log_lines_do_not_tear_the_bar(
     assert any("[secret]" in line for line in logged)
 
 
+@pytest.mark.slow("starts sync_gists as a process")
 def test_nothing_is_drawn_without_a_terminal(ada: Person, github: GitHubStandIn, worker: Worker) -> None:
     github.publish("ada")
 

@@ -28,6 +28,7 @@ def test_an_unknown_activity_type_is_reported_with_the_available_types(
     assert pipedrive.persons == {}
 
 
+@pytest.mark.slow("stores 1,449 gists")
 def test_a_backfill_by_date_pushes_ten_of_1449_gists_and_the_rest_on_request(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, configured: Settings
 ) -> None:

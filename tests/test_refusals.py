@@ -25,6 +25,7 @@ def states() -> set[str]:
 
 
 # --- about us ---
+@pytest.mark.slow("pushes 300 gists")
 @pytest.mark.parametrize("people", [1, 30])
 def test_a_required_field_rejects_no_gist(
     people: int, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
@@ -57,6 +58,7 @@ FORBIDDEN = {
 }
 
 
+@pytest.mark.slow("runs three times for 20 people")
 @pytest.mark.parametrize("operation", FORBIDDEN)
 def test_one_missing_permission_ends_the_part_with_one_message(
     operation: str, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, configured: Settings

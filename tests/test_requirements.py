@@ -87,6 +87,7 @@ def test_what_the_tests_import_is_a_direct_dependency() -> None:
     assert distributions_imported("tests") <= direct
 
 
+@pytest.mark.slow("parses all modules and their packages")
 def test_the_service_uses_every_direct_dependency() -> None:
     sources = "\n".join(file.read_text() for package in PRODUCT for file in files_of(package))
     used = {

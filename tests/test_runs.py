@@ -22,6 +22,7 @@ from tests.standins import GitHubStandIn, PipedriveStandIn, respond, silence
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
 
 
+@pytest.mark.slow("starts sync_gists as a process")
 def test_a_crashed_run_is_closed_by_the_next_and_keeps_its_counts(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, worker: Worker, sync: Sync
 ) -> None:
@@ -41,6 +42,7 @@ def test_a_crashed_run_is_closed_by_the_next_and_keeps_its_counts(
     assert crashed.finished_at
 
 
+@pytest.mark.slow("starts sync_gists as a process")
 def test_a_run_writes_nothing_about_a_person_taken_over_by_another_run(
     ada: Person,
     github: GitHubStandIn,
@@ -57,6 +59,7 @@ def test_a_run_writes_nothing_about_a_person_taken_over_by_another_run(
     assert (ada.lease_holder, ada.polled_at, Gist.objects.count(), pipedrive.requests) == ("another run", None, 0, [])
 
 
+@pytest.mark.slow("starts sync_gists as a process")
 def test_three_parallel_runs_poll_each_person_once(github: GitHubStandIn, worker: Worker, db: None) -> None:
     """GitHub's first responses wait until all three runs exist: runs that do not overlap begin a new round."""
     track_people(github, 30)
@@ -141,6 +144,7 @@ def test_a_full_run_ignores_etags(ada: Person, github: GitHubStandIn, sync: Sync
     assert ["if-none-match" in request.headers for request in github.requests_to("gists")] == [False]
 
 
+@pytest.mark.slow("starts sync_gists as a process")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

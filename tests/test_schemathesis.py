@@ -1,6 +1,6 @@
 """Schemathesis against the running server: responses match the OpenAPI description for generated requests.
 
-The suite generates a few examples per operation; `make fuzz` generates 500. Half of them have a hostile value; see
+`make test` generates a few examples per operation; `make fuzz` generates 500. Half of them have a hostile value; see
 schemathesis_hooks.py.
 """
 
@@ -18,7 +18,8 @@ from tests.factories import create_gist, create_key, create_person, create_run
 EXAMPLES = os.environ.get("EXAMPLES", "5")
 
 
-@pytest.mark.both
+@pytest.mark.server
+@pytest.mark.slow("starts a web server, and sends some 1,000 requests")
 @pytest.mark.django_db(transaction=True)
 def test_the_api_matches_its_description(serve: Callable[..., str], tmp_path: Path, stored_rows: None) -> None:
     key = create_key("schemathesis")

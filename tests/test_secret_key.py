@@ -15,6 +15,7 @@ from tests.conftest import ROOT, manage
 from tests.with_mysql import free_port
 
 
+@pytest.mark.slow("starts a web server")
 @pytest.mark.django_db(transaction=True)
 def test_two_workers_without_a_secret_key_share_sessions(serve: Callable[..., str]) -> None:
     password = PBKDF2PasswordHasher().encode("correct horse", "salt", 1)  # The tests' own hasher is not the server's.
@@ -36,6 +37,7 @@ def test_two_workers_without_a_secret_key_share_sessions(serve: Callable[..., st
 PRINT_KEY = "from django.conf import settings; print(settings.SECRET_KEY)"
 
 
+@pytest.mark.slow("starts manage.py as a process")
 def test_a_reloaded_process_has_the_key_of_its_parent() -> None:
     shell = ["manage.py", "shell", "-v0", "-c", PRINT_KEY]
     child = f"import subprocess, sys; subprocess.run([sys.executable, *{shell}])"
@@ -47,6 +49,7 @@ def test_a_reloaded_process_has_the_key_of_its_parent() -> None:
     assert manage("shell", "-v0", "-c", PRINT_KEY, SECRET_KEY="").stdout.strip() != keys[0]
 
 
+@pytest.mark.slow("starts a web server")
 @pytest.mark.parametrize("allowed_by", ["DEBUG", "ALLOW_INSECURE"])
 def test_workers_that_would_each_generate_a_key_are_refused(allowed_by: str, tmp_path: Path) -> None:
     """Gunicorn without our configuration reads the settings in each worker; with --preload it ends at once."""

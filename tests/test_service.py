@@ -22,7 +22,7 @@ from tests.conftest import ROOT, Sync
 from tests.factories import create_gist, create_gists, create_key, create_run
 from tests.standins import GitHubStandIn
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 STRONG_KEY = "Zq8-kT3_vW6-pR1_xY9-" * 4
 
 
@@ -215,6 +215,7 @@ def run_python(*arguments: str, **variables: str) -> subprocess.CompletedProcess
     )
 
 
+@pytest.mark.slow("starts two processes")
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
@@ -234,6 +235,7 @@ def test_unsafe_settings_stop_the_web_service(variables: dict[str, str], message
     assert allowed.returncode == 0, allowed.stderr
 
 
+@pytest.mark.slow("starts manage.py as a process")
 def test_check_deploy_passes_with_safe_settings() -> None:
     completed = run_python(
         "manage.py", "check", "--deploy", "--fail-level", "WARNING", SECRET_KEY=STRONG_KEY, REQUIRE_HTTPS="true"
@@ -242,6 +244,7 @@ def test_check_deploy_passes_with_safe_settings() -> None:
     assert completed.returncode == 0, completed.stderr
 
 
+@pytest.mark.slow("starts manage.py as a process")
 def test_check_deploy_reports_unsafe_settings() -> None:
     completed = run_python("manage.py", "check", "--deploy", SECRET_KEY="", ALLOWED_HOSTS="*")
 
@@ -250,6 +253,7 @@ def test_check_deploy_reports_unsafe_settings() -> None:
     assert "gisttracker.E003" in completed.stderr
 
 
+@pytest.mark.slow("starts a web server")
 def test_plain_http_is_redirected_unless_the_proxy_received_https(serve: Callable[..., str]) -> None:
     server = serve(REQUIRE_HTTPS="true", TRUSTED_PROXY_COUNT="1")
     key = create_key()

@@ -29,6 +29,7 @@ def count_pushes() -> list[int]:
     return [pushes[run] for run in SyncRun.objects.order_by("id").values_list("id", flat=True)]
 
 
+@pytest.mark.slow("starts sync_gists as a process")
 @pytest.mark.parametrize("is_late", [False, True], ids=["at the same time", "later"])
 def test_three_runs_share_few_people_with_many_gists(
     is_late: bool, github: GitHubStandIn, pipedrive: PipedriveStandIn, worker: Worker, db: None

@@ -11,7 +11,7 @@ from people.models import ApiKey, Person
 from tests.conftest import ROOT, Servers, Worker, wait_until
 from tests.standins import GitHubStandIn, PipedriveStandIn
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow("starts a web server")]
 
 
 def smoke(servers: Servers, url: str, **variables: str) -> subprocess.Popen[str]:

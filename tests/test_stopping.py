@@ -23,6 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 REFUSAL = '{"success": false, "error": "request over limit"}'
 
 
+@pytest.mark.slow("starts sync_gists as a process")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_the_run_after_the_current_request(
     number: signal.Signals,
@@ -59,6 +60,7 @@ def wait_for_heartbeat() -> None:
     wait_until(lambda: SyncRun.objects.get().heartbeat_at > before)
 
 
+@pytest.mark.slow("starts sync_gists as a process")
 def test_a_run_that_is_stopped_when_its_work_is_done_has_succeeded_for_a_scheduler(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, worker: Worker, during_request: DuringRequest
 ) -> None:
@@ -79,6 +81,7 @@ def test_a_run_that_is_stopped_when_its_work_is_done_has_succeeded_for_a_schedul
     assert Gist.objects.get().push_state == "pushed"
 
 
+@pytest.mark.slow("starts sync_gists as a process")
 def test_a_signal_ends_the_wait_for_a_rate_limit(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, worker: Worker
 ) -> None:
@@ -98,6 +101,7 @@ def test_a_signal_ends_the_wait_for_a_rate_limit(
     assert run.finished_at - run.started_at < timedelta(seconds=25)
 
 
+@pytest.mark.slow("starts sync_gists as a process")
 def test_a_signal_before_the_run_has_begun_ends_the_process_at_once(worker: Worker, db: None) -> None:
     """The command waits for a database that is not there."""
     process = worker("--trigger", "schedule", DATABASE_HOST="127.0.0.1", DATABASE_PORT=str(free_port()))
@@ -128,6 +132,7 @@ def test_a_run_that_is_stopped_before_its_first_claim_leaves_all_of_its_work(
     assert summary.json["problems"] == ["Stopped by a signal with work left: 1 person to poll. The next run continues."]
 
 
+@pytest.mark.slow("starts sync_gists as a process")
 def test_runs_that_are_stopped_again_and_again_finish_the_work(
     github: GitHubStandIn, pipedrive: PipedriveStandIn, worker: Worker, db: None
 ) -> None:
@@ -169,6 +174,7 @@ def interrupted(github: GitHubStandIn, pipedrive: PipedriveStandIn, worker: Work
     return SyncRun.objects.get()
 
 
+@pytest.mark.slow("starts sync_gists as a process")
 def test_the_run_for_requested_people_pushes_what_an_interrupted_run_has_left(
     interrupted: SyncRun, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
@@ -181,6 +187,7 @@ def test_the_run_for_requested_people_pushes_what_an_interrupted_run_has_left(
     assert sync("--requested").json["run"] is None
 
 
+@pytest.mark.slow("starts sync_gists as a process")
 def test_a_run_for_requested_people_that_is_stopped_is_continued_by_the_next(
     interrupted: SyncRun, pipedrive: PipedriveStandIn, worker: Worker, sync: Sync
 ) -> None:
@@ -196,6 +203,7 @@ def test_a_run_for_requested_people_that_is_stopped_is_continued_by_the_next(
     assert len(pipedrive.gist_ids()) == len(set(pipedrive.gist_ids())) == 12
 
 
+@pytest.mark.slow("starts sync_gists as a process")
 def test_the_run_for_requested_people_leaves_the_pushes_to_a_round_that_goes_on(
     interrupted: SyncRun, sync: Sync
 ) -> None:
@@ -204,6 +212,7 @@ def test_the_run_for_requested_people_leaves_the_pushes_to_a_round_that_goes_on(
     assert sync("--requested").json["run"] is None
 
 
+@pytest.mark.slow("starts sync_gists as a process")
 def test_a_limit_that_ends_the_run_that_continues_is_not_met_again_every_few_minutes(
     interrupted: SyncRun, sync: Sync, configured: Settings
 ) -> None:

@@ -18,6 +18,7 @@ from tests.standins.faults import cut_body
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+@pytest.mark.slow("runs for 500 people")
 def test_five_people_broken_in_five_ways_do_not_affect_495_others(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,6 +125,8 @@ def test_a_page_that_always_fails_is_read_as_smaller_pages(
     assert summary.counts["people_failed"] == 0
 
 
+@pytest.mark.slow("stores 200 gists with 300 files each")
+@pytest.mark.both
 def test_gists_with_many_files_are_stored_in_small_statements(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:

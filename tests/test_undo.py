@@ -137,6 +137,7 @@ def test_undone_gists_are_not_pushed_again_by_themselves(
     assert len(remaining(pipedrive)) == 4
 
 
+@pytest.mark.slow("starts undo_run as a process")
 def test_a_killed_undo_is_finished_by_the_next_one(
     ada: Person,
     github: GitHubStandIn,

@@ -44,6 +44,7 @@ def start_waiting(*arguments: str, **variables: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow("starts manage.py as a process")
 def test_it_waits_for_a_server_that_starts_late(late_server: Server) -> None:
     process = start_waiting(**{**late_server.variables, "DATABASE_NAME": "mysql"})
     assert process.stderr
@@ -57,6 +58,7 @@ def test_it_waits_for_a_server_that_starts_late(late_server: Server) -> None:
     assert (process.returncode, len(rest.splitlines())) == (0, 1), rest
 
 
+@pytest.mark.slow("starts manage.py as a process")
 def test_it_gives_up_with_the_exit_code_of_an_unusable_database() -> None:
     completed = manage("wait_for_database", "--timeout", "1", DATABASE_HOST="127.0.0.1", DATABASE_PORT=str(free_port()))
 
@@ -66,6 +68,7 @@ def test_it_gives_up_with_the_exit_code_of_an_unusable_database() -> None:
     assert "The database cannot be used: the server is not reachable (Can't connect to" in lines[1]
 
 
+@pytest.mark.slow("starts manage.py as a process")
 def test_it_waits_while_connections_are_accepted_and_closed(late_server: Server) -> None:
     """A proxy does that while its server is not there yet."""
     with socket.create_server(("127.0.0.1", late_server.port)) as proxy:
@@ -80,6 +83,7 @@ def test_it_waits_while_connections_are_accepted_and_closed(late_server: Server)
     assert process.returncode == 0, errors
 
 
+@pytest.mark.slow("starts manage.py as a process")
 def test_a_usable_database_needs_no_line(tmp_path: Path) -> None:
     completed = manage("wait_for_database", SQLITE_PATH=str(tmp_path / "new.sqlite3"))
 

@@ -19,7 +19,7 @@ from tests.conftest import ROOT, Servers, get_error, is_ready, wait_until
 from tests.factories import create_key
 from tests.slow_clients import HOST, KINDS, connect, slow_clients
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow("starts a web server")]
 OPEN = {"API_AUTH": "none", "ANONYMOUS_REQUESTS_PER_MINUTE": "1000000"}
 JSON = {"Content-Type": "application/json"}
 MAX_BYTES = 5 << 20
