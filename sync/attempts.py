@@ -27,29 +27,24 @@ class Attempt:
 
     def record(self, outcome: Activity | SyncError, now: datetime) -> None:
         """Record that it ended with this activity, or with this error."""
+        attempt = PushAttempt(
+            gist_id=self.gist.pk,
+            run_id=self.run_id,
+            attempted_at=self.started_at,
+            kind=self.kind,
+            duration=max((now - self.started_at).total_seconds(), 0.0),
+        )
         if isinstance(outcome, Activity):
-            self._create(Outcome.SUCCEEDED, now, activity_id=outcome.id, activity_updated_at=outcome.update_time)
-        elif isinstance(outcome, RejectedError):
-            self._create(Outcome.REFUSED, now, status=outcome.status, message=str(outcome)[:500])
+            attempt.outcome = Outcome.SUCCEEDED
+            attempt.activity_id, attempt.activity_updated_at = outcome.id, outcome.update_time
         else:
-            kind = Outcome.UNKNOWN if isinstance(outcome, OutcomeUnknownError) else Outcome.NOT_SENT
-            self._create(kind, now, message=str(outcome)[:500])
-
-    def _create(self, outcome: PushAttempt.Outcome, now: datetime, **columns: object) -> None:
-        duration = (now - self.started_at).total_seconds()
+            kinds = {RejectedError: Outcome.REFUSED, OutcomeUnknownError: Outcome.UNKNOWN, SyncError: Outcome.NOT_SENT}
+            attempt.outcome = next(kind for error, kind in kinds.items() if isinstance(outcome, error))
+            attempt.message, attempt.status = str(outcome)[:500], getattr(outcome, "status", None)
         with transaction.atomic():
             # A gist that is being deleted gets no attempt.
-            if not Gist.objects.select_for_update().filter(pk=self.gist.pk).exists():
-                return
-            PushAttempt.objects.create(
-                gist_id=self.gist.pk,
-                run_id=self.run_id,
-                attempted_at=self.started_at,
-                kind=self.kind,
-                outcome=outcome,
-                duration=max(duration, 0.0),
-                **columns,
-            )
+            if Gist.objects.select_for_update().filter(pk=self.gist.pk).exists():
+                attempt.save()
 
 
 def record_found(gist: Gist, activity_id: int, now: datetime) -> None:

@@ -48,9 +48,6 @@ class FoundActivity(models.Model):
     gist_id = models.CharField(max_length=64, unique=True)
     activity_id = models.PositiveBigIntegerField(db_index=True)
 
-    def __str__(self) -> str:
-        return f"{self.gist_id}: activity {self.activity_id}"
-
 
 class PushAttempt(models.Model):
     """One request that should create, update or delete the activity of a gist, and what came of it."""
@@ -116,9 +113,6 @@ class ApiState(models.Model):
     activity_day = models.DateField(null=True)
     activity_count = models.PositiveIntegerField(default=0)
 
-    def __str__(self) -> str:
-        return f"{self.api}: {self.problem or 'no problem'}"
-
 
 class GitHubIdField(models.Model):
     """Pipedrive's custom field of persons that holds the GitHub id. One row at most; see sync.github_field."""
@@ -127,9 +121,6 @@ class GitHubIdField(models.Model):
     problem = models.CharField(max_length=500, blank=True, help_text="why there is no field")
     checked_at = models.DateTimeField(null=True)
     create_started_at = models.DateTimeField(null=True, help_text="when a run began to create it")
-
-    def __str__(self) -> str:
-        return self.key or self.problem
 
 
 class Alarm(models.Model):

@@ -22,32 +22,28 @@ MAX_LENGTH = 10_000  # characters; healthchecks.io stores 100 kB
 MAX_WAIT = 20.0  # seconds for a request, tries included
 
 
-class LogTail(logging.Handler):
-    """Keeps the last lines of the log, with secrets redacted by `formatter`."""
+class LogTail(deque[str]):
+    """The stream of a StreamHandler: keeps the last lines of the log."""
 
-    def __init__(self, formatter: logging.Formatter) -> None:
-        super().__init__()
-        self.setFormatter(formatter)
-        self._lines: deque[str] = deque(maxlen=MAX_LINES)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            self._lines.append(self.format(record))
-        except Exception:  # As in the handlers of the library: a malformed record must not fail the run.
-            self.handleError(record)
+    write = deque.append
 
     def read(self) -> str:
-        return "\n".join(self._lines)[-MAX_LENGTH:]
+        return "".join(self).rstrip("\n")[-MAX_LENGTH:]
 
 
 @contextmanager
 def ping(url: str, formatter: logging.Formatter) -> Iterator[None]:
-    """Report the beginning and the end of the block. An exception, or another exit code than 0 or 75, is a failure."""
+    """Report the beginning and the end of the block. An exception, or another exit code than 0 or 75, is a failure.
+
+    `formatter` redacts secrets in the lines of the log.
+    """
     if not url:
         yield
         return
-    rid, tail = uuid.uuid4(), LogTail(formatter)
-    logging.getLogger().addHandler(tail)
+    rid, tail = uuid.uuid4(), LogTail(maxlen=MAX_LINES)
+    handler = logging.StreamHandler(tail)
+    handler.setFormatter(formatter)
+    logging.getLogger().addHandler(handler)
     start = _send(f"{_extend(url, 'start')}rid={rid}", "")
     try:
         yield
@@ -59,7 +55,7 @@ def ping(url: str, formatter: logging.Formatter) -> Iterator[None]:
     else:
         _finish(f"{_extend(url, '')}rid={rid}", tail.read(), start)
     finally:
-        logging.getLogger().removeHandler(tail)
+        logging.getLogger().removeHandler(handler)
 
 
 def _extend(url: str, path: str) -> str:

@@ -16,11 +16,13 @@ def stop_on_signals(stopping: threading.Event) -> Iterator[Callable[[], None]]:
     Yields a function. After it was called both only set `stopping`, however often they come: the run finishes its
     current requests and ends.
     """
-    has_begun = threading.Event()
+    has_begun, received = threading.Event(), []
 
     def handle(number: int, frame: FrameType | None) -> None:
+        received.append(number)
         if has_begun.is_set():
-            stopping.set()
+            if len(received) == 1:  # A handler interrupts another one, and would wait for ever for the event's lock.
+                stopping.set()
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
         else:

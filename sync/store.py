@@ -141,7 +141,11 @@ class Store:
             changed = [poll for poll in ours if not poll.unchanged]
             new = self._update_gists(changed, held, now, counts) if changed else []
             self._write_people(ours, held, now)
-            self._answer_requests(ours, held)
+            # A request made during a poll stays for the next run.
+            asked = [poll.person for poll in ours if poll.person.sync_requested_at]
+            answered = [one.pk for one in asked if held[one.pk].sync_requested_at == one.sync_requested_at]
+            if answered:
+                Person.objects.filter(pk__in=answered).update(sync_requested_at=None)
             _insert(new, now)
             counts["people_polled"] += len(ours)
             counts["people_unchanged"] += len(ours) - len(changed)
@@ -197,16 +201,6 @@ class Store:
             found = [{"id": gist.id, "reason": gist.reason} for gist in poll.unreadable_gists]
             columns["unreadable_gists"] = found + [row for row in kept if row not in found]
         return columns
-
-    def _answer_requests(self, polls: list[Poll], held: dict[int, Person]) -> None:
-        """Clear the requests that these polls answer. A request made during a poll stays for the next run."""
-        answered = [
-            poll.person.pk
-            for poll in polls
-            if poll.person.sync_requested_at and held[poll.person.pk].sync_requested_at == poll.person.sync_requested_at
-        ]
-        if answered:
-            Person.objects.filter(pk__in=answered).update(sync_requested_at=None)
 
     def _update_gists(
         self, polls: list[Poll], held: dict[int, Person], now: datetime, counts: Counter[str]

@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -14,6 +15,7 @@ from sync.context import RunContext
 from sync.management.commands import sync_gists
 from sync.models import SyncRun
 from sync.run import Run
+from sync.stopping import stop_on_signals
 from tests.conftest import DuringRequest, Sync, Worker, wait_until
 from tests.factories import create_run, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
@@ -221,3 +223,22 @@ def test_a_limit_that_ends_the_run_that_continues_is_not_met_again_every_few_min
     first, second = sync("--requested"), sync("--requested")
 
     assert (first.json["outcome"], second.json["run"]) == ("rate_limited", None)
+
+
+def test_a_signal_that_interrupts_the_handling_of_another_does_not_wait_for_it() -> None:
+    class Stopping(threading.Event):
+        """A signal arrives while it is set, and its lock is held."""
+
+        def set(self) -> None:
+            calls.append("set")
+            if len(calls) == 1:
+                signal.raise_signal(signal.SIGTERM)
+            super().set()
+
+    calls: list[str] = []
+    stopping = Stopping()
+    with stop_on_signals(stopping) as begin:
+        begin()
+        signal.raise_signal(signal.SIGTERM)
+
+    assert (calls, stopping.is_set()) == (["set"], True)

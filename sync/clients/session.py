@@ -20,7 +20,6 @@ from requests.utils import get_environ_proxies
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 CHECK_SECONDS = 0.2
-MAX_IDLE_CHECKS = 50
 STOP_GRACE_SECONDS = 5.0  # that a request gets to finish after the run was stopped
 
 
@@ -64,7 +63,7 @@ class _Request:
 
 
 class _Watcher:
-    """The requests that are going on, by thread, and the thread that ends them. It stops when there are none."""
+    """The requests that are going on, by thread, and the thread that ends them."""
 
     def __init__(self) -> None:
         self._requests: dict[int, _Request] = {}
@@ -83,15 +82,10 @@ class _Watcher:
             self._requests.pop(threading.get_ident(), None)
 
     def _watch(self) -> None:
-        idle_checks = 0
         while True:
             time.sleep(CHECK_SECONDS)
             with self._lock:
                 going_on = list(self._requests.values())
-                idle_checks = 0 if going_on else idle_checks + 1
-                if idle_checks > MAX_IDLE_CHECKS:
-                    self._is_running = False
-                    return
             now = time.monotonic()
             for request in going_on:
                 request.check(now)
