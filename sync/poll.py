@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from django.db.models import Q
-from django.utils.translation import ngettext
 
 from gisttracker.database import retried
 from people.freshness import MAX_CLOCK_ERROR
@@ -45,6 +44,8 @@ PROFILE_CHECK_EVERY = timedelta(days=1)
 RARE_PROFILE_CHECK_EVERY = timedelta(days=2)  # with more than MAX_CHECKED_DAILY people, if the list names its owner
 MAX_CHECKED_DAILY = 140_000  # people; one token has 162,000 requests in a round of three hours
 END_OF_LIST = "pagination is limited"  # GitHub's words in a 422 for a page beyond the listed gists
+UNKNOWN_ACCOUNT = "GitHub does not know this account any more."
+UNKNOWN_LOGIN = "GitHub has no account with this login."
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 SPREAD = 7919  # a prime number of minutes: people added together get moments all over the week
 
@@ -143,7 +144,7 @@ def _check_profile(poll: Poll, github: GitHubClient, is_crowded: bool) -> None:
         try:
             profile = github.check_account(person.github_id, etag)
         except NotFoundError:
-            raise _gone(f"GitHub does not know the account with the id {person.github_id} any more.") from None
+            raise _gone(UNKNOWN_ACCOUNT) from None
         poll.profile_etag = profile.etag if profile else person.profile_etag
         if profile:
             _set_account(poll, profile.account, github)
@@ -153,18 +154,18 @@ def _get_new_account(person: Person, github: GitHubClient) -> Account:
     try:
         return github.get_account(person.github_username)
     except NotFoundError:
-        raise _gone(f"GitHub has no account named {person.github_username}.") from None
+        raise _gone(UNKNOWN_LOGIN) from None
 
 
 def _follow_account(poll: Poll, github: GitHubClient) -> None:
     """The login may be about another account: look up where this account is now."""
     account_id = poll.person.github_id or (poll.account.id if poll.account else None)
     if account_id is None:
-        raise _gone(f"GitHub has no account named {poll.person.github_username}.")
+        raise _gone(UNKNOWN_LOGIN)
     try:
         _set_account(poll, github.get_account_by_id(account_id), github)
     except NotFoundError:
-        raise _gone("GitHub does not know this account any more.") from None
+        raise _gone(UNKNOWN_ACCOUNT) from None
 
 
 def _set_account(poll: Poll, account: Account, github: GitHubClient) -> None:
@@ -172,7 +173,7 @@ def _set_account(poll: Poll, account: Account, github: GitHubClient) -> None:
         _confirm_suppressed(poll.person, account, github)
         raise SuppressedError
     if account.type == "Organization":
-        raise _gone(f"{account.login} is an organisation; organisations have no gists.")
+        raise _gone("The account is an organisation; organisations have no gists.")
     _check_not_tracked(poll.person, account)
     poll.account = account
 
@@ -190,7 +191,7 @@ def _is_suppressed(account: Account) -> bool:
 def _confirm_suppressed(person: Person, account: Account, github: GitHubClient) -> None:
     """A new person is erased only if GitHub names the same login and id when the account is requested by its id.
 
-    RetryNextRunError if it does not. The message is stored, so it does not hold the id.
+    RetryNextRunError if it does not.
     """
     if person.github_id is not None:
         return  # The row's own id is suppressed.
@@ -199,7 +200,7 @@ def _confirm_suppressed(person: Person, account: Account, github: GitHubClient) 
     except (RejectedError, RetryNextRunError):
         login = ""
     if {login_key(login), login_key(account.login)} != {login_key(person.github_username)}:
-        raise RetryNextRunError(f"GitHub did not confirm that the account it returned for {person} has this login")
+        raise RetryNextRunError("GitHub did not confirm that the account it returned has this login")
 
 
 @retried
@@ -235,13 +236,12 @@ def _get_first_page(poll: Poll, github: GitHubClient, read_all: bool) -> GistPag
         except NotFoundError:
             pass
     _follow_account(poll, github)
-    followed = poll.account.login if poll.account else login
     try:
-        page = github.get_first_page(followed)
+        page = github.get_first_page(poll.account.login if poll.account else login)
     except NotFoundError:
-        raise RetryNextRunError(f"GitHub has the account @{followed} but did not list its gists") from None
+        raise RetryNextRunError("GitHub has the account but did not list its gists") from None
     if not _names_only_this_account(poll, page):
-        raise RetryNextRunError(f"GitHub lists gists of another account under @{followed}")
+        raise RetryNextRunError("GitHub lists gists of another account under this login")
     return page
 
 
@@ -288,9 +288,8 @@ def _read_list(poll: Poll, first: GistPage, github: GitHubClient, read_all: bool
         poll.incomplete_because = f"The list of gists could not be read to its end: {error}"
     poll.gists = list(listed.values())
     if not poll.incomplete_because and reached_end and not _is_believed(poll, github):
-        count = ngettext("%d gist", "%d gists", len(listed)) % len(listed)
         poll.incomplete_because = (
-            f"GitHub listed {count}, but the profile counts more; it is read again in the next run."
+            "GitHub lists fewer gists than the profile counts; the list is read again in the next run."
         )
     if poll.incomplete_because:
         return
@@ -317,7 +316,7 @@ def _iter_pages(poll: Poll, first: GistPage, github: GitHubClient) -> Iterator[t
         url = page.next_url
         max_pages = MAX_PAGES * (PAGE_SIZE // SMALL_PAGE_SIZE if page.is_small else 1)
         if url in visited or len(visited) >= max_pages:
-            raise InvalidResponseError(f"GitHub's links of the list of {poll.person} do not end")
+            raise InvalidResponseError("GitHub's links of the list of gists do not end")
         visited.add(url)
         try:
             page = github.get_page(url)
@@ -326,12 +325,12 @@ def _iter_pages(poll: Poll, first: GistPage, github: GitHubClient) -> Iterator[t
                 return  # GitHub lists no further than this.
             raise
         if not _names_only_this_account(poll, page):
-            raise InvalidResponseError(f"GitHub lists gists of another account among those of {poll.person}")
+            raise InvalidResponseError("GitHub lists gists of another account on a further page")
         new = _ids(page) - seen
         if not _ids(page):  # GitHub links pages that have gists only.
-            raise InvalidResponseError(f"GitHub lists no gists on a further page of {poll.person}")
+            raise InvalidResponseError("GitHub lists no gists on a further page")
         if page.next_url and not new:
-            raise InvalidResponseError(f"GitHub repeats the same gists in the list of {poll.person}")
+            raise InvalidResponseError("GitHub repeats the same gists in the list")
         seen |= new
         yield page, url
 

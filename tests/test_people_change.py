@@ -67,7 +67,7 @@ def test_an_organisation_is_recognised(github: GitHubStandIn, sync: Sync, db: No
     summary = sync()
 
     assert summary.code == 0
-    assert Person.objects.get().last_error == "acme is an organisation; organisations have no gists."
+    assert Person.objects.get().last_error == "The account is an organisation; organisations have no gists."
 
 
 def test_a_successful_poll_resets_the_failures(ada: Person, github: GitHubStandIn, sync: Sync) -> None:

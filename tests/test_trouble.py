@@ -60,7 +60,7 @@ def test_the_summary_groups_people_in_trouble_by_reason(
     output = sync(as_json=False).output
 
     assert (
-        "2 people in trouble:\n  2 people: GitHub GET /users/LOGIN/gists returned 403: no (@person-1, @person-2)"
+        "2 people in trouble:\n  2 people: GitHub GET /users/{login}/gists returned 403: no (@person-1, @person-2)"
         in output
     )
 

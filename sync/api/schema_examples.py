@@ -65,7 +65,7 @@ SUCCESSFUL_RUN: dict[str, Any] = {
     },
 }
 REASON: dict[str, Any] = {
-    "reason": "Pipedrive person 7 was deleted",
+    "reason": "The Pipedrive person was deleted",
     "people_count": 1,
     "people": ["ada"],
     "gists": 2,
