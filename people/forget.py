@@ -118,24 +118,14 @@ def _forget_person(key: int, by: str) -> bool:
         ids = [person.github_id] if person.github_id else []
         Suppressed.objects.suppress(logins=[person.github_username], github_ids=ids, by=by)
         person.delete()
+        Person.objects.filter(state=Person.State.CONFLICT).request_sync()  # One may be the same account's second row.
         _erase_traces(traces)
     return True
 
 
 def _erase_traces(traces: Traces) -> None:
-    _erase_remarks(traces)
     _erase_admin_log(traces)
     person_forgotten.send(sender=Person, traces=traces)
-
-
-def _erase_remarks(traces: Traces) -> None:
-    """Other people's rows name a person whose account they turned out to be: they are polled again."""
-    for login in traces.logins:
-        remarks = Person.objects.filter(last_error__icontains=f"@{login}").only("pk", "last_error")
-        named = [person.pk for person in remarks if traces.are_in(person.last_error)]
-        people = Person.objects.filter(pk__in=named)
-        people.request_sync()
-        people.update(last_error="")
 
 
 def _erase_admin_log(traces: Traces) -> None:

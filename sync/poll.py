@@ -214,8 +214,7 @@ def _check_not_tracked(person: Person, account: Account) -> None:
     if other:
         raise _UnpollableError(
             Person.State.CONFLICT,
-            f"This GitHub account is already tracked as {other} (added {other.created_at:%Y-%m-%d}): "
-            "delete one of the two.",
+            f"This GitHub account is already tracked, as the person with the id {other.pk}: delete one of the two.",
         )
 
 

@@ -52,10 +52,12 @@ def test_an_account_tracked_under_two_logins_is_a_conflict_until_one_is_deleted(
 
     sync()
     states = dict(Person.objects.values_list("github_username", "state"))
+    error = Person.objects.get(github_username="countess").last_error
     Person.objects.get(github_username="countess").delete()
     sync("--person", "ada")
 
     assert states == {"ada": "conflict", "countess": "conflict"}
+    assert f"the id {ada.pk}:" in error
     assert Person.objects.get().github_username == "countess"
     assert len(pipedrive.activities) == 1
 
