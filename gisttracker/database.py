@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from django.db import connection
+from django.db.models import QuerySet
 from django.db.utils import InterfaceError, OperationalError
 
 log = logging.getLogger(__name__)
@@ -91,6 +92,14 @@ def retried_on_conflict(function: Callable[P, R]) -> Callable[P, R]:
         raise AssertionError  # for mypy: count() does not end
 
     return call
+
+
+def lock_free(rows: QuerySet[Any]) -> set[int]:
+    """Lock those of these rows that no other connection has locked, and return their keys. Inside a transaction.
+
+    Rows that refer to them can be written then: that waits for a locked row, and fails for a deleted one.
+    """
+    return set(rows.select_for_update(skip_locked=True).order_by("pk").values_list("pk", flat=True))
 
 
 def require_encryption(connection: Any, **_: Any) -> None:

@@ -67,7 +67,7 @@ def _create_runs(rng: random.Random, now: datetime) -> list[SyncRun]:
                 heartbeat_at=started,
                 finished_at=started + timedelta(seconds=rng.randint(20, 400)),
                 counts=counts,
-                errors="GitHub failed 5 times in a row; last error: returned 502" if outcome == "failed" else "",
+                problem="GitHub failed 5 times in a row; last error: returned 502" if outcome == "failed" else "",
                 version=__version__,
             )
         )

@@ -52,7 +52,7 @@ def test_an_unsupported_version_names_the_setting(
     summary = sync()
 
     assert summary.code == 78
-    assert "GITHUB_API_VERSION (2026-03-10)" in summary.json["problems"][0]
+    assert "GITHUB_API_VERSION (2026-03-10)" in summary.problems[0]
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def test_many_deleted_persons_at_once_are_an_outage(
     summary = sync()
 
     assert summary.code == 3
-    assert "persons of 8 of 8 people as deleted" in summary.json["problems"][-1]
+    assert "persons of 8 of 8 people as deleted" in summary.problems[-1]
     assert dict(Person.objects.values_list("github_username", "pipedrive_id")) == links
     assert set(Person.objects.values_list("push_failures", flat=True)) == {0}
 
@@ -170,7 +170,7 @@ def test_a_deleted_pipedrive_person_is_replaced_once(
     assert ada.pipedrive_id not in (None, linked)
     assert {row["subject"] for row in pipedrive.activities_of(ada.pipedrive_id or 0)} == {"Second", "Third"}
     assert sorted(pipedrive.gist_ids()[1:]) == sorted(ids)
-    assert "The Pipedrive person was deleted or merged" in summary.json["problems"][0]
+    assert "The Pipedrive person was deleted or merged" in summary.problems[0]
 
 
 def test_a_pipedrive_person_that_the_token_may_not_see_rejects_no_gist(
@@ -220,7 +220,7 @@ def test_a_merge_is_followed_through_a_known_activity(
 
     ada.refresh_from_db()
     assert (summary.code, ada.pipedrive_id, len(pipedrive.persons)) == (0, contact, 2)
-    assert "merged into another one" in summary.json["problems"][0]
+    assert "merged into another one" in summary.problems[0]
     assert second in pipedrive.gist_ids()
     assert len(pipedrive.activities_of(contact)) == 2
 
@@ -237,7 +237,7 @@ def test_an_unknown_push_is_resolved_after_a_merge(
     for _ in range(2):
         summary = sync()
 
-    assert (summary.code, summary.json["problems"]) == (0, [])
+    assert (summary.code, summary.problems) == (0, [])
     assert Counter(pipedrive.gist_ids()) == Counter(Gist.objects.values_list("github_id", flat=True))
     assert len(pipedrive.persons) == 2
 
@@ -348,7 +348,7 @@ def test_an_activity_filed_elsewhere_is_reported(
     summary = sync()
 
     gist = Gist.objects.latest("id")
-    assert f"filed the activity under {filed_under}" in summary.json["problems"][0]
+    assert f"filed the activity under {filed_under}" in summary.problems[0]
     assert (gist.push_state, len(pipedrive.activities)) == ("pushed", 2)
     assert filed_under in gist.push_explanation
 
@@ -477,7 +477,7 @@ def test_an_unknown_field_is_a_configuration_error(
     summary = sync()
 
     assert (summary.code, pipedrive.persons) == (78, {})
-    assert "PIPEDRIVE_GITHUB_FIELD is 'GitHub user'" in summary.json["problems"][0]
+    assert "PIPEDRIVE_GITHUB_FIELD is 'GitHub user'" in summary.problems[0]
 
 
 def test_without_a_field_nothing_is_asked_about_fields(

@@ -38,7 +38,7 @@ def test_a_gone_account_is_checked_once_a_day_and_can_come_back(ada: Person, git
 
     ada.refresh_from_db()
     assert (gone.counts["people_gone"], requests_same_day) == (1, 0)
-    assert "GitHub does not know this account any more" in gone.json["problems"][0]
+    assert "GitHub does not know this account any more" in gone.problems[0]
     assert (ada.state, ada.last_error, ada.gists.count()) == ("active", "", 2)
 
 
