@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 from django.db import connection
+from django.db.models import QuerySet
 from django.db.utils import InterfaceError, OperationalError
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,14 @@ class Retry:
 retried = Retry(is_transient, 60.0, (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, *[2.0] * 30))
 # For web requests. Not while the database is away: a request is answered with 503 soon, and its client decides.
 retried_on_conflict = Retry(is_conflict, 10.0, (0.02, 0.04, 0.08, 0.16, 0.32, 0.64))
+
+
+def lock_free(rows: QuerySet[Any]) -> set[int]:
+    """Lock those of these rows that no other connection has locked, and return their keys. Inside a transaction.
+
+    Rows that refer to them can be written then: that waits for a locked row, and fails for a deleted one.
+    """
+    return set(rows.select_for_update(skip_locked=True).order_by("pk").values_list("pk", flat=True))
 
 
 def require_encryption(connection: Any, **_: Any) -> None:

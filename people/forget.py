@@ -1,12 +1,11 @@
 """Forget people: erase all that is held about them, and keep hashes so that they are not tracked again.
 
-One transaction per person: it ends with all of this done, or with nothing. What is erased in sync/ is done by the
-receivers of `person_forgotten`. Pipedrive keeps its records.
+One transaction per person: it ends with all of this done, or with nothing. Rows that refer to the person or to a gist
+go with them, and no other row names the person. What sync/ holds by a gist's id on GitHub is erased by the receivers of
+`person_forgotten`. Pipedrive keeps its records.
 """
 
-import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any
 
 from django.contrib.admin.models import LogEntry
@@ -16,59 +15,14 @@ from django.db.models import Q, QuerySet
 from django.dispatch import Signal
 
 from gisttracker.database import retried
-from people.github_names import login_key
 from people.models import Gist, Person, PersonQuerySet, Suppressed
 from people.tracking import sync_soon
 
-ERASED = "a person who asked not to be tracked"  # the name in rows that stay
+ERASED = "a person who asked not to be tracked"  # the name in the admin's log
 BATCH_SIZE = 500  # keys in one statement
-GIST_OWNER = re.compile(r"https?://[^/]+/(?:gist/)?([A-Za-z0-9_-]{1,39})/[0-9a-zA-Z]+")
-GIST_ID = re.compile(r"(?:\bgist |/)([0-9a-zA-Z]{1,64})\b|\b([0-9a-f]{20,64})\b")  # a short one looks like a number
 
-# Sent inside the transaction that erases a person, with `traces`. If a receiver fails, nothing is erased.
+# Sent inside the transaction that erases a person, with `gists`. If a receiver fails, nothing is erased.
 person_forgotten = Signal()
-
-
-@dataclass(frozen=True)
-class Traces:
-    """What names an erased person in texts and in tables that do not refer to the person's row."""
-
-    logins: frozenset[str]  # the login, and earlier ones in the URLs of the gists, in lower case
-    github_ids: frozenset[int] = frozenset()
-    person_id: int | None = None
-    gists: dict[int, str] = field(default_factory=dict)  # their GitHub ids by primary key
-    newest_activity_id: int = 0  # at Pipedrive
-
-    @classmethod
-    def of(cls, person: Person, gists: Iterable[Gist]) -> "Traces":
-        """The traces of a person with these gists."""
-        rows = list(gists)
-        owners = {match[1] for gist in rows if (match := GIST_OWNER.match(gist.html_url))}
-        return cls(
-            logins=frozenset(login_key(login) for login in {person.github_username, *owners}),
-            github_ids=frozenset([person.github_id] if person.github_id else []),
-            person_id=person.pk,
-            gists={gist.pk: gist.github_id for gist in rows},
-            newest_activity_id=max((gist.pipedrive_activity_id or 0 for gist in rows), default=0),
-        )
-
-    def are_in(self, text: str) -> bool:
-        """Does this text name the person, or one of the gists? Bare words do not count: a login may be any word."""
-        if self._names.search(text):
-            return True
-        return any((match[1] or match[2]) in self._gist_ids for match in GIST_ID.finditer(text))
-
-    @property
-    def _names(self) -> re.Pattern[str]:
-        logins, ids = ("|".join(map(re.escape, sorted(map(str, names)))) for names in (self.logins, self.github_ids))
-        by_login = rf"(?:@|/users/|\bnamed |\bgist\.[^/\s]+/)(?:{logins})(?![\w-])"
-        by_id = rf"/user/(?:{ids})(?!\d)"
-        parts = [*([by_login] if logins else []), *([by_id] if ids else [])]
-        return re.compile("|".join(parts), re.IGNORECASE)
-
-    @property
-    def _gist_ids(self) -> set[str]:
-        return set(self.gists.values())
 
 
 def forget(people: PersonQuerySet, *, by: str) -> int:
@@ -88,7 +42,7 @@ def forget_login(login: str, *, by: str) -> None:
     if not forget(Person.objects.named(login), by=by):
         with transaction.atomic():
             Suppressed.objects.suppress(logins=[login], by=by)
-            _erase_traces(Traces(frozenset([login_key(login)])))
+            _erase_admin_log(LogEntry.objects.filter(_is_named(login)))
 
 
 def forget_suppressed(*, by: str) -> int:
@@ -114,49 +68,34 @@ def _forget_person(key: int, by: str) -> bool:
         if person is None:
             return False
         # Locked: a push that ends now has recorded its attempt before this, or finds no gist (see sync.attempts).
-        gists = Gist.objects.select_for_update().filter(person=person).order_by("pk")
-        traces = Traces.of(person, gists.only("pk", "github_id", "html_url", "pipedrive_activity_id"))
+        locked = Gist.objects.select_for_update().filter(person=person).order_by("pk")
+        gists = list(locked.only("pk", "github_id", "pipedrive_activity_id"))
         ids = [person.github_id] if person.github_id else []
         Suppressed.objects.suppress(logins=[person.github_username], github_ids=ids, by=by)
+        for entries in find_admin_log(person, gists):
+            _erase_admin_log(entries)
         person.delete()
-        _erase_traces(traces)
+        person_forgotten.send(sender=Person, gists=gists)
+        sync_soon(Person.objects.filter(state=Person.State.CONFLICT))  # One may be the same account's second row.
     return True
 
 
-def _erase_traces(traces: Traces) -> None:
-    _erase_remarks(traces)
-    _erase_admin_log(traces)
-    person_forgotten.send(sender=Person, traces=traces)
-
-
-def _erase_remarks(traces: Traces) -> None:
-    """Other people's rows name a person whose account they turned out to be: they are polled again."""
-    for login in traces.logins:
-        remarks = Person.objects.filter(last_error__icontains=f"@{login}").only("pk", "last_error")
-        named = [person.pk for person in remarks if traces.are_in(person.last_error)]
-        people = Person.objects.filter(pk__in=named)
-        sync_soon(people)
-        people.update(last_error="")
-
-
-def _erase_admin_log(traces: Traces) -> None:
+def _erase_admin_log(entries: QuerySet[LogEntry]) -> None:
     """Who did what and when stays; of what is erased."""
-    for entries in find_admin_log(traces):
-        entries.update(object_repr=ERASED, object_id=None, change_message="")
+    entries.update(object_repr=ERASED, object_id=None, change_message="")
 
 
-def find_admin_log(traces: Traces) -> Iterator[QuerySet[LogEntry]]:
-    """The entries about the person and the gists."""
-    named = Q()
-    for login in traces.logins:
-        named |= Q(object_repr__iexact=f"@{login}")
-    if traces.person_id:
-        named |= _about(Person, [traces.person_id])
-    yield LogEntry.objects.filter(named)
-    gists = list(traces.gists)
-    for start in range(0, len(gists), BATCH_SIZE):
-        yield LogEntry.objects.filter(_about(Gist, gists[start : start + BATCH_SIZE]))
+def find_admin_log(person: Person, gists: list[Gist]) -> Iterator[QuerySet[LogEntry]]:
+    """The entries about the person, also those of an earlier row with this login, and about the gists."""
+    yield LogEntry.objects.filter(_is_named(person.github_username) | _is_about(Person, [person.pk]))
+    keys = [gist.pk for gist in gists]
+    for start in range(0, len(keys), BATCH_SIZE):
+        yield LogEntry.objects.filter(_is_about(Gist, keys[start : start + BATCH_SIZE]))
 
 
-def _about(model: type[Any], keys: list[int]) -> Q:
+def _is_named(login: str) -> Q:
+    return Q(object_repr__iexact=f"@{login}")
+
+
+def _is_about(model: type[Any], keys: list[int]) -> Q:
     return Q(content_type=ContentType.objects.get_for_model(model), object_id__in=list(map(str, keys)))

@@ -10,16 +10,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import Q
 
 from gisttracker import __version__
-from gisttracker.database import retried
+from gisttracker.database import lock_free, retried
+from people.models import Person
 from sync.claims import Clock
 from sync.clients import webhook
 from sync.health import judge
 from sync.models import Alarm
-from sync.problems import Health, Problem
+from sync.problems import Health, HealthProblem
 from sync.reasons import format_time
 
 log = logging.getLogger(__name__)
@@ -51,16 +52,15 @@ def update_alarms(health: Health, now: datetime) -> None:
             log.info("Resolved: %s", alarm.code)
 
 
-def _raise(problem: Problem, now: datetime) -> None:
+def _raise(problem: HealthProblem, now: datetime) -> None:
     columns = {"severity": problem.severity, "message": problem.message}
-    if Alarm.objects.filter(open_code=problem.code).update(**columns):
-        return
-    try:
-        with transaction.atomic():
-            Alarm.objects.create(code=problem.code, open_code=problem.code, raised_at=now, **columns)
-    except IntegrityError:  # Another process has raised it in the meantime.
-        return
-    log.warning("%s: %s", problem.code, problem.message)
+    new = {**columns, "code": problem.code, "raised_at": now}
+    # Of several processes that raise it, one does so.
+    alarm, is_new = Alarm.objects.update_or_create(open_code=problem.code, defaults=columns, create_defaults=new)
+    with transaction.atomic():
+        alarm.people.set(lock_free(Person.objects.filter(pk__in=problem.people)))
+    if is_new:
+        log.warning("%s: %s", problem.code, alarm.named_message)
 
 
 def send_notifications(clock: Clock) -> None:
@@ -99,18 +99,19 @@ def _claim(alarm: Alarm, now: datetime) -> bool:
 def build_notification(alarm: Alarm, now: datetime) -> dict[str, Any]:
     """The JSON of a notification. `text` is what Slack, Mattermost, Google Chat and their like show."""
     status = "resolved" if alarm.resolved_at else "raised"
+    message = alarm.named_message
     name = f"gisttracker ({settings.ENVIRONMENT_NAME})" if settings.ENVIRONMENT_NAME else "gisttracker"
     if alarm.resolved_at:
         text = f"{name}: resolved: {alarm.code}, which began at {format_time(alarm.raised_at)}"
     else:
-        text = f"{name}: {alarm.severity}: {alarm.message}"
+        text = f"{name}: {alarm.severity}: {message}"
     return {
         "id": f"{alarm.pk}-{status}",
         "text": text[:MAX_TEXT],
         "status": status,
         "code": alarm.code,
         "severity": alarm.severity,
-        "message": alarm.message,
+        "message": message,
         "raised_at": alarm.raised_at.isoformat(),
         "resolved_at": alarm.resolved_at.isoformat() if alarm.resolved_at else None,
         "sent_at": now.isoformat(),

@@ -11,6 +11,6 @@ class SyncConfig(AppConfig):
         # Connected after django.contrib.auth's receiver, and for the last app only: the permissions exist by then.
         post_migrate.connect(grant_view_permissions, sender=self)
         from people.forget import person_forgotten
-        from sync.forget import erase_traces
+        from sync.forget import erase_found_activities
 
-        person_forgotten.connect(erase_traces, dispatch_uid="sync.forget")
+        person_forgotten.connect(erase_found_activities, dispatch_uid="sync.forget")

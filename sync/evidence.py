@@ -37,9 +37,7 @@ class ListingEvidence:
         """
         found = self._find(known) if known else None
         if found and found.filed_under == pipedrive_id:
-            raise InvalidResponseError(
-                f"Pipedrive does not list activity {known} of person {pipedrive_id}, although it exists"
-            )
+            raise InvalidResponseError("Pipedrive does not list an activity of this person, although it exists")
         if not self._has_shown_known.is_set() and known_ids(list(listed)):
             self._has_shown_known.set()
 
@@ -50,9 +48,7 @@ class ListingEvidence:
         except RejectedError:
             return None  # A person that does not exist any more has no count.
 
-    def check_count(
-        self, pipedrive_id: int, count: int | None, listed: set[int], read_again: Callable[[], set[int]]
-    ) -> None:
+    def check_count(self, count: int | None, listed: set[int], read_again: Callable[[], set[int]]) -> None:
         """InvalidResponseError if this whole list has fewer activities than the person's own record counts.
 
         The count may include activities that the list does not contain (that is not documented). So a list that
@@ -62,9 +58,7 @@ class ListingEvidence:
             return
         if (listed or self._has_shown_known.is_set()) and read_again() == listed:
             return
-        raise InvalidResponseError(
-            f"Pipedrive counts {count} activities of person {pipedrive_id}, but lists {len(listed)}"
-        )
+        raise InvalidResponseError("Pipedrive counts more activities of this person than it lists")
 
     def _find(self, activity_id: int) -> Activity | None:
         try:

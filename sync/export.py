@@ -1,14 +1,13 @@
 """All that is held about a person, as one JSON object."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from django.db import models
 from django.utils import timezone
 
-from people.forget import Traces, find_admin_log
+from people.forget import find_admin_log
 from people.models import Gist, Person, Suppressed, Visit
-from sync.models import Alarm, FoundActivity, PushAttempt, SyncRun
+from sync.models import FoundActivity, PushAttempt
 
 ABOUT_US = {"etag_scope"}  # a hash of our URL and token
 
@@ -16,18 +15,17 @@ ABOUT_US = {"etag_scope"}  # a hash of our URL and token
 def export_person(person: Person) -> dict[str, Any]:
     """The shape that docs/operations.md documents. Values are JSON types, datetimes and dates."""
     gists = list(Gist.objects.filter(person=person).order_by("pk"))
-    traces = Traces.of(person, gists)
     return {
         "exported_at": timezone.now(),
         "person": _columns(person),
         "gists": _export_gists(gists),
         "visits": [_export_visit(visit) for visit in person.visits.select_related("consumer").order_by("pk")],
         "found_activities": _export_found(gists),
-        "run_lines": list(_export_lines(traces)),
-        "alarms": [_columns(alarm) for alarm in Alarm.objects.order_by("pk") if traces.are_in(alarm.message)],
+        "problems": [_columns(problem) for problem in person.problems.order_by("pk")],
+        "alarms": [_columns(alarm) for alarm in person.alarms.order_by("pk")],
         "admin_log": [
             {"at": entry.action_time, "user": entry.user_id, "entry": str(entry)}
-            for entries in find_admin_log(traces)
+            for entries in find_admin_log(person, gists)
             for entry in entries.order_by("pk")
         ],
         "suppressed": {
@@ -51,13 +49,6 @@ def _export_gists(gists: list[Gist]) -> list[dict[str, Any]]:
 def _export_found(gists: list[Gist]) -> list[dict[str, Any]]:
     ids = {gist.github_id for gist in gists}
     return [_columns(row) for row in FoundActivity.objects.order_by("pk").iterator() if row.gist_id in ids]
-
-
-def _export_lines(traces: Traces) -> Iterable[dict[str, Any]]:
-    for run in SyncRun.objects.exclude(errors="").order_by("pk").iterator():
-        lines = [line for line in run.errors.splitlines() if traces.are_in(line)]
-        if lines:
-            yield {"run": run.pk, "started_at": run.started_at, "lines": lines}
 
 
 def _columns(row: models.Model) -> dict[str, Any]:

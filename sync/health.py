@@ -15,12 +15,12 @@ from django.utils.translation import ngettext
 from people.freshness import MAX_CLOCK_ERROR, RUN_TIME, is_stale, max_age, set_up_at
 from people.models import Gist, Person
 from sync.clients.github import ANONYMOUS_REQUESTS_PER_HOUR
-from sync.failures import gone_accounts, poll_failures, push_failures
 from sync.few import is_few
+from sync.groups import group_gone, group_polls, group_pushes, load_groups
 from sync.models import ROUND_TRIGGERS, ApiState, PushAttempt, SyncRun
 from sync.poll import FULL_READ_EVERY
-from sync.problems import EXPLAINS, Code, Health, Problem, Severity
-from sync.reasons import format_duration, format_time, group_failures
+from sync.problems import EXPLAINS, Code, Health, HealthProblem, Severity
+from sync.reasons import format_duration, format_time
 
 Outcome = SyncRun.Outcome
 MAX_SINGLE = 100  # Trouble of more people is not that of single people, whatever part of all they are.
@@ -54,7 +54,7 @@ class _Judgement:
         self.github = states.get("GitHub") or ApiState(api="GitHub")
         self.pipedrive = states.get("Pipedrive") or ApiState(api="Pipedrive")
 
-    def find_problems(self) -> Iterator[Problem]:
+    def find_problems(self) -> Iterator[HealthProblem]:
         yield from self._check_runs()
         yield from self._check_settings()
         yield from self._check_polls()
@@ -66,7 +66,7 @@ class _Judgement:
         return moment is not None and not self.now - self.age <= moment <= self.now + MAX_CLOCK_ERROR
 
     # --- the runs ---
-    def _check_runs(self) -> Iterator[Problem]:
+    def _check_runs(self) -> Iterator[HealthProblem]:
         rounds = SyncRun.objects.filter(trigger__in=ROUND_TRIGGERS).order_by("-id")
         is_alive = Q(outcome=Outcome.RUNNING, heartbeat_at__gte=self.now - SILENT_FOR)
         alive = rounds.filter(is_alive).last()  # the oldest of them
@@ -76,9 +76,11 @@ class _Judgement:
             yield self._describe_not_running(last, alive)
         elif last and _could_not_begin(last):
             action = "Set it; the next run continues, nothing is lost."
-            yield Problem(Code.CANNOT_START, f"The last run could not begin: {last.errors}", action, last.started_at)
+            load_groups(last)
+            reason = last.groups[0].reason if last.groups else "the log has the reason."
+            yield HealthProblem(Code.CANNOT_START, f"The last run could not begin: {reason}", action, last.started_at)
         if len(ended) == MAX_CRASHES and all(run.outcome in (Outcome.CRASHED, Outcome.RUNNING) for run in ended):
-            yield Problem(
+            yield HealthProblem(
                 Code.RUNS_CRASH,
                 f"The last {MAX_CRASHES} runs of sync_gists died without an end, the last one on {ended[0].host}.",
                 "Check the log, and that the host or pod has enough memory and time (OOMKilled, DeadlineExceeded).",
@@ -101,12 +103,12 @@ class _Judgement:
         before = last.started_at if last else self.first_added_at
         return before is not None and alive.started_at - before > self.age and not self.is_old(alive.started_at)
 
-    def _describe_not_running(self, last: SyncRun | None, alive: SyncRun | None) -> Problem:
+    def _describe_not_running(self, last: SyncRun | None, alive: SyncRun | None) -> HealthProblem:
         begun = f"has begun since {format_time(last.started_at)}" if last else "has ever begun"
         if last and last.started_at > self.now:
             begun = f"has begun, but one in the future, at {format_time(last.started_at)}: a clock is wrong"
         now = f" Run {alive.pk} is going on." if alive else ""
-        return Problem(
+        return HealthProblem(
             Code.NOT_RUNNING,
             f"No run of sync_gists for all people {begun}.{now}",
             "Check the scheduler (CronJob, compose's worker, cron) and its log."
@@ -125,22 +127,22 @@ class _Judgement:
         return newest if self.tracked.filter(is_stale(self.now, self.age)).exists() else counted
 
     # --- tokens, settings and versions ---
-    def _check_settings(self) -> Iterator[Problem]:
+    def _check_settings(self) -> Iterator[HealthProblem]:
         action = "Fix the setting that the message names; the next run continues, nothing is lost."
         states = [(self.github, Code.GITHUB_REFUSED)]
         # A run without gists to push does not call Pipedrive, and so does not notice that the setting is right again.
         states += [(self.pipedrive, Code.PIPEDRIVE_REFUSED)] if Gist.objects.unfinished().exists() else []
         for state, code in states:
             if state.problem == ApiState.Problem.REFUSED:
-                yield Problem(
+                yield HealthProblem(
                     code, f"{state.api} refused a token or a setting: {state.message}", action, state.problem_since
                 )
         if self.github.notice:
-            yield Problem(Code.API_SUNSET, self.github.notice, "See the changelog of gisttracker.")
+            yield HealthProblem(Code.API_SUNSET, self.github.notice, "See the changelog of gisttracker.")
         if not self.github.has_token and self.count > self._possible_without_token():
             pass_time = self._pass_without_token()
             pace = f"each about every {format_duration(pass_time)}" if pass_time < LONG else "not all of them"
-            yield Problem(
+            yield HealthProblem(
                 Code.NO_GITHUB_TOKEN,
                 f"GITHUB_TOKEN is not set: GitHub allows {ANONYMOUS_REQUESTS_PER_HOUR} requests an hour, which is all "
                 f"that a run can use: enough to poll {self._possible_without_token()} people in time. {self.count} are "
@@ -162,42 +164,42 @@ class _Judgement:
         return min(DAY * self.count / polls, LONG) if polls > 0 else LONG
 
     # --- polls ---
-    def _check_polls(self) -> Iterator[Problem]:
+    def _check_polls(self) -> Iterator[HealthProblem]:
         age = self.age if self.github.has_token else max(self.age, 2 * self._pass_without_token())
         stale = self.tracked.filter(is_stale(self.now, age))
         count = stale.count()
         if not count:
             return
-        groups = tuple(group_failures(poll_failures(stale)))
+        groups = tuple(group_polls(stale))
         since = stale.aggregate(oldest=Min("polled_at"))["oldest"] or groups[0].first
         people = ngettext("%d person was", "%d people were", count) % count
         is_failing = not stale.filter(failures=0).exists()
         if is_failing and self._is_single(count) and count < self.count:
             summary = f"{people} not polled for {format_duration(age)}, while others were."
-            yield Problem(Code.PEOPLE_FAILING, summary, "Fix what the reasons name.", since, groups)
+            yield HealthProblem(Code.PEOPLE_FAILING, summary, "Fix what the reasons name.", since, groups)
         else:
             summary = f"{people} not polled for {format_duration(age)}. {self._explain(self.github)}".strip()
             action = "See the reasons and the log of the last runs." if groups else ""
-            yield Problem(Code.POLLS_STALE, summary, action, since, groups)
+            yield HealthProblem(Code.POLLS_STALE, summary, action, since, groups)
 
     # --- gists without an activity ---
-    def _check_backlog(self) -> Iterator[Problem]:
+    def _check_backlog(self) -> Iterator[HealthProblem]:
         waiting = Gist.objects.unfinished().filter(pending_since__lt=self.now - self.age)
         if self.pipedrive.problem == ApiState.Problem.CAPPED:  # What fails for another reason is no matter of the cap.
             waiting = waiting.exclude(push_error="", person__push_failures=0)
         count = waiting.count()
         if not count:
             return
-        groups = tuple(group_failures(push_failures(waiting)))
+        groups = tuple(group_pushes(waiting))
         since = waiting.aggregate(oldest=Min("pending_since"))["oldest"]
         gists = ngettext("%d gist has", "%d gists have", count) % count
         summary = f"{gists} waited for an activity for more than {format_duration(self.age)}."
         if self._is_trouble_of_single_people(waiting):
-            yield Problem(Code.GISTS_FAILING, summary, "Fix what the reasons name.", since, groups)
+            yield HealthProblem(Code.GISTS_FAILING, summary, "Fix what the reasons name.", since, groups)
         else:
             action = "See the reasons and the log of the last runs."
             summary = f"{summary} {self._explain(self.pipedrive)}".strip()
-            yield Problem(Code.BACKLOG_STALE, summary, action, since, groups)
+            yield HealthProblem(Code.BACKLOG_STALE, summary, action, since, groups)
 
     def _is_trouble_of_single_people(self, waiting: QuerySet[Gist]) -> bool:
         """Do these gists wait for reasons of a few people? What fails for the gists themselves may fail for all."""
@@ -214,29 +216,29 @@ class _Judgement:
         return not waiting.exclude(push_error="").exists() or succeeded.exists()
 
     # --- jumps ---
-    def _check_jumps(self) -> Iterator[Problem]:
+    def _check_jumps(self) -> Iterator[HealthProblem]:
         yesterday = self.now - DAY
         attempts = PushAttempt.objects.filter(attempted_at__gte=yesterday).order_by()
         failed = attempts.filter(outcome__in=[PushAttempt.Outcome.REFUSED, PushAttempt.Outcome.UNKNOWN])
         rejected = Gist.objects.filter(push_state=Gist.PushState.REJECTED, pk__in=failed.values("gist"))
         count = rejected.count()
-        pushed = attempts.filter(outcome=PushAttempt.Outcome.SUCCEEDED).count()
+        pushed = attempts.filter(outcome=PushAttempt.Outcome.SUCCEEDED).count() if count else 0
         if not is_few(count, count + pushed, part=JUMP_PART):
             gists = ngettext("%d gist was", "%d gists were", count) % count
-            groups = tuple(group_failures(push_failures(rejected)))
+            groups = tuple(group_pushes(rejected))
             since = rejected.aggregate(first=Min("updated_at"))["first"]
             action = 'Fix the reason in Pipedrive, then choose "Push rejected gists again" in the admin.'
-            yield Problem(
+            yield HealthProblem(
                 Code.REJECTED_JUMP, f"Pipedrive rejected gists: {gists} rejected in 24 hours.", action, since, groups
             )
         gone = Person.objects.filter(state=Person.State.GONE, state_changed_at__gte=yesterday)
         count = gone.count()
         if not is_few(count, count + self.count, part=JUMP_PART):
-            groups = tuple(group_failures(gone_accounts(gone)))
+            groups = tuple(group_gone(gone))
             since = gone.aggregate(first=Min("state_changed_at"))["first"]
             action = "Compare some of the accounts with GitHub; check GITHUB_API_URL. They are checked again daily."
             summary = f"The accounts of {count} people are gone from GitHub since yesterday."
-            yield Problem(Code.GONE_JUMP, summary, action, since, groups)
+            yield HealthProblem(Code.GONE_JUMP, summary, action, since, groups)
 
     def _is_single(self, people: int) -> bool:
         return people <= MAX_SINGLE and is_few(people, self.count)

@@ -79,14 +79,14 @@ class Linker:
             raise LinkError(f"{trouble.reason}{hint}. A user has given its id, so it is not changed. {DECIDE}")
         if merged_into:
             self._store_link(person, merged_into)
-            message = f"Pipedrive person {lost} was merged into person {merged_into}, which replaces it."
+            message = "The Pipedrive person was merged into another one, which replaces it."
         elif not trouble.is_deleted:
             raise LinkError(f"{trouble.reason}: was it deleted, or may the token's user see it? {DECIDE}")
         elif not self.may_replace_lost:
             raise LostPersonError(trouble.reason)
         else:
             self._find_or_create(person, lost=lost)
-            message = f"Pipedrive person {lost} was deleted or merged; person {person.pipedrive_id} replaces it."
+            message = "The Pipedrive person was deleted or merged; another one replaces it."
         self._summary.problem(message, person=person)
         return True
 
@@ -105,10 +105,10 @@ class Linker:
         try:
             found = self._pipedrive.get_person(pipedrive_id)
         except NotFoundError as error:
-            return _Trouble(f"Pipedrive person {pipedrive_id} cannot be found ({error.status})")
+            return _Trouble(f"The Pipedrive person cannot be found ({error.status})")
         except RejectedError as error:
-            return _Trouble(f"Pipedrive person {pipedrive_id} cannot be used ({error})")
-        return _Trouble(f"Pipedrive person {pipedrive_id} was deleted", is_deleted=True) if found.is_deleted else None
+            return _Trouble(f"The Pipedrive person cannot be used ({error})")
+        return _Trouble("The Pipedrive person was deleted", is_deleted=True) if found.is_deleted else None
 
     def _find_merge(self, person: Person) -> int | None:
         """The person under which Pipedrive now files the activities that we know, if all of them name the same."""
@@ -152,7 +152,7 @@ class Linker:
             self._claims.update(person, pipedrive_create_started_at=None)
             raise
         if created.name != name and (trouble := self._check(created.id)):
-            raise OutcomeUnknownError(f"Pipedrive returned a new person, but: {trouble.reason}")
+            raise OutcomeUnknownError(f"Pipedrive returned a new person, but shows none. {trouble.reason}")
         now = self._context.clock()
         self._store_link(person, created.id, pipedrive_matched_at=now, pipedrive_field_key=key if fields else "")
 
@@ -179,10 +179,8 @@ class Linker:
             self._summary.problem(f"The GitHub id could not be written to Pipedrive: {error}", person=person)
             return
         if present not in ("", str(person.github_id)):
-            self._summary.problem(
-                f"Pipedrive person {pipedrive_id} has the GitHub id of another account, {present[:20]}; it is kept.",
-                person=person,
-            )
+            message = "The Pipedrive person has the GitHub id of another account; it is kept."
+            self._summary.problem(message, person=person)
         self._claims.update(person, pipedrive_field_key=key)
 
 

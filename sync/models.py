@@ -1,8 +1,9 @@
-"""The runs of `sync_gists`, what they have found out about the APIs and sent to Pipedrive, and the alarms."""
+"""The runs of `sync_gists` with their problems, what they have found out about the APIs, and the alarms."""
 
 from django.db import models
 
-from people.models import Gist
+from people.models import Gist, Person
+from sync.reasons import Group
 
 
 class SyncRun(models.Model):
@@ -26,17 +27,39 @@ class SyncRun(models.Model):
     outcome = models.CharField(max_length=20, choices=Outcome.choices, default=Outcome.RUNNING)
     counts = models.JSONField(default=dict)
     limits = models.JSONField(default=dict, help_text="the last rate limits that the APIs reported")
-    errors = models.TextField(blank=True, help_text="problems, one shortened line each")
     trigger = models.CharField(max_length=20, default="manual", help_text="what started the run")
     host = models.CharField(max_length=255)
     pid = models.PositiveBigIntegerField(null=True, help_text="process id on that host")
     version = models.CharField(max_length=40, blank=True, help_text="gisttracker version")
+
+    groups: list[Group]  # its problems; set by sync.groups.load_groups
 
     class Meta:
         ordering = ["-id"]
 
     def __str__(self) -> str:
         return f"run {self.pk}: {self.outcome}"
+
+
+class Problem(models.Model):
+    """Something that went wrong in a run, for a person or a gist, or for the run or an API as a whole."""
+
+    class Code(models.TextChoices):
+        POLL = "poll"  # the poll of the person failed
+        PUSH = "push"  # the push of the person failed
+        GIST = "gist"  # the gist was not pushed, or not as it should be
+        PERSON = "person"  # a remark about a person whose poll and push did not fail
+        RUN = "run"  # the run, or an API
+
+    run = models.ForeignKey(SyncRun, on_delete=models.CASCADE, related_name="problems")
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, null=True, related_name="problems")
+    gist = models.ForeignKey(Gist, on_delete=models.CASCADE, null=True, related_name="+")
+    code = models.CharField(max_length=10, choices=Code.choices)
+    reason = models.CharField(max_length=500, help_text="it does not say whom it is about, so that it can be grouped")
+    count = models.PositiveIntegerField(default=1, help_text="how often it was met since the row before")
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.reason}"
 
 
 ROUND_TRIGGERS = ["schedule", "manual"]  # of runs that cover all people
@@ -134,7 +157,8 @@ class Alarm(models.Model):
     # The code while the problem lasts, NULL afterwards: each problem has one open alarm.
     open_code = models.CharField(max_length=60, null=True, blank=True, unique=True)
     severity = models.CharField(max_length=10, choices=Severity.choices)
-    message = models.TextField(help_text="what is wrong, which people are concerned, and what to do")
+    message = models.TextField(help_text="what is wrong, for which reasons, and what to do; without names")
+    people = models.ManyToManyField(Person, related_name="alarms", help_text="some of the people concerned")
     raised_at = models.DateTimeField(db_index=True)
     resolved_at = models.DateTimeField(null=True, blank=True)
     # When NOTIFY_URL has accepted the notification that it began, or ended; and when it may be tried again.
@@ -147,3 +171,9 @@ class Alarm(models.Model):
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
+
+    @property
+    def named_message(self) -> str:
+        """The message, and the names of the people who are still tracked."""
+        names = ", ".join(map(str, self.people.all()))
+        return f"{self.message}\nPeople: {names}" if names else self.message

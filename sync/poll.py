@@ -41,6 +41,8 @@ MAX_PAGES = 30  # of 100 gists: GitHub lists no more than the newest 3,000
 FULL_READ_EVERY = timedelta(days=7)
 END_OF_LIST = "pagination is limited"  # GitHub's words in a 422 for a page beyond the listed gists
 GONE = Person.State.GONE
+UNKNOWN_ACCOUNT = "GitHub does not know this account any more."
+UNKNOWN_LOGIN = "GitHub has no account with this login."
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 SPREAD = 7919  # a prime number of minutes: people added together get moments all over the week
 
@@ -115,7 +117,7 @@ def _check_new_account(poll: Poll, github: GitHubClient) -> None:
     try:
         account = github.get_account(login)
     except NotFoundError:
-        raise _UnpollableError(GONE, f"GitHub has no account named {login}.") from None
+        raise _UnpollableError(GONE, UNKNOWN_LOGIN) from None
     _set_account(poll, account, github)
 
 
@@ -123,11 +125,11 @@ def _follow_account(poll: Poll, github: GitHubClient) -> None:
     """The login may be about another account: look up where this account is now."""
     account_id = poll.person.github_id or (poll.account.id if poll.account else None)
     if account_id is None:
-        raise _UnpollableError(GONE, f"GitHub has no account named {poll.person.github_username}.")
+        raise _UnpollableError(GONE, UNKNOWN_LOGIN)
     try:
         _set_account(poll, github.get_account_by_id(account_id), github)
     except NotFoundError:
-        raise _UnpollableError(GONE, "GitHub does not know this account any more.") from None
+        raise _UnpollableError(GONE, UNKNOWN_ACCOUNT) from None
 
 
 def _set_account(poll: Poll, account: Account, github: GitHubClient) -> None:
@@ -135,7 +137,7 @@ def _set_account(poll: Poll, account: Account, github: GitHubClient) -> None:
         _confirm_suppressed(poll.person, account, github)
         raise AccountSuppressedError
     if account.type == "Organization":
-        raise _UnpollableError(GONE, f"{account.login} is an organisation; organisations have no gists.")
+        raise _UnpollableError(GONE, "The account is an organisation; organisations have no gists.")
     _check_not_tracked(poll.person, account)
     poll.account = account
 
@@ -143,7 +145,7 @@ def _set_account(poll: Poll, account: Account, github: GitHubClient) -> None:
 def _confirm_suppressed(person: Person, account: Account, github: GitHubClient) -> None:
     """A new person is erased only if GitHub names the same login and id when the account is requested by its id.
 
-    RetryNextRunError if it does not. The message is stored, so it does not hold the id.
+    RetryNextRunError if it does not.
     """
     if person.github_id is not None:
         return  # The row's own id is suppressed.
@@ -152,7 +154,7 @@ def _confirm_suppressed(person: Person, account: Account, github: GitHubClient) 
     except (RejectedError, RetryNextRunError):
         login = ""
     if {login_key(login), login_key(account.login)} != {login_key(person.github_username)}:
-        raise RetryNextRunError(f"GitHub did not confirm that the account it returned for {person} has this login")
+        raise RetryNextRunError("GitHub did not confirm that the account it returned has this login")
 
 
 @retried
@@ -166,8 +168,7 @@ def _check_not_tracked(person: Person, account: Account) -> None:
     if other:
         raise _UnpollableError(
             Person.State.CONFLICT,
-            f"This GitHub account is already tracked as {other} (added {other.created_at:%Y-%m-%d}): "
-            "delete one of the two.",
+            f"This GitHub account is already tracked, as the person with the id {other.pk}: delete one of the two.",
         )
 
 
@@ -184,13 +185,12 @@ def _get_first_page(poll: Poll, github: GitHubClient, read_all: bool) -> GistPag
         except NotFoundError:
             pass
     _follow_account(poll, github)
-    followed = poll.account.login if poll.account else login
     try:
-        page = github.get_first_page(followed)
+        page = github.get_first_page(poll.account.login if poll.account else login)
     except NotFoundError:
-        raise RetryNextRunError(f"GitHub has the account @{followed} but did not list its gists") from None
+        raise RetryNextRunError("GitHub has the account but did not list its gists") from None
     if not _names_only_this_account(poll, page):
-        raise RetryNextRunError(f"GitHub lists gists of another account under @{followed}")
+        raise RetryNextRunError("GitHub lists gists of another account under this login")
     return page
 
 
@@ -247,7 +247,7 @@ def _iter_pages(poll: Poll, first: GistPage, github: GitHubClient) -> Iterator[G
     while url := page.next_url:
         max_pages = MAX_PAGES * (PAGE_SIZE // SMALL_PAGE_SIZE if page.is_small else 1)
         if url in visited or len(visited) >= max_pages:
-            raise InvalidResponseError(f"GitHub's links of the list of {poll.person} do not end")
+            raise InvalidResponseError("GitHub's links of the list of gists do not end")
         visited.add(url)
         try:
             page = github.get_page(url)
@@ -256,12 +256,12 @@ def _iter_pages(poll: Poll, first: GistPage, github: GitHubClient) -> Iterator[G
                 return  # GitHub lists no further than this.
             raise
         if not _names_only_this_account(poll, page):
-            raise InvalidResponseError(f"GitHub lists gists of another account among those of {poll.person}")
+            raise InvalidResponseError("GitHub lists gists of another account on a further page")
         new = _ids(page) - seen
         if not _ids(page):  # GitHub links pages that have gists only.
-            raise InvalidResponseError(f"GitHub lists no gists on a further page of {poll.person}")
+            raise InvalidResponseError("GitHub lists no gists on a further page")
         if page.next_url and not new:
-            raise InvalidResponseError(f"GitHub repeats the same gists in the list of {poll.person}")
+            raise InvalidResponseError("GitHub repeats the same gists in the list")
         seen |= new
         yield page
 

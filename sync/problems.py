@@ -4,12 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sync.failures import MAX_READ
 from sync.models import Alarm
-from sync.reasons import Group
+from sync.reasons import MAX_LINES, MAX_NAMES, Group, cut_lines
 
 Severity = Alarm.Severity
-MAX_GROUPS = 10  # reasons in a message
 
 
 class Code(StrEnum):
@@ -49,7 +47,7 @@ class HealthState(StrEnum):
 
 
 @dataclass(frozen=True)
-class Problem:
+class HealthProblem:
     """`summary`: what is wrong, and why; `action`: what to do; `groups`: the people and gists concerned, by reason."""
 
     code: Code
@@ -64,18 +62,19 @@ class Problem:
 
     @property
     def message(self) -> str:
-        """The summary, a line for each reason, and what to do."""
-        more = len(self.groups) - MAX_GROUPS
-        lines = [f"- {group}" for group in self.groups[:MAX_GROUPS]]
-        lines += [f"- and {more} more reasons"] if more > 0 else []
-        is_cut = sum(group.gists or group.people for group in self.groups) >= MAX_READ
-        lines += [f"(The reasons are those of the first {MAX_READ}.)"] if is_cut else []
-        return "\n".join(line for line in [self.summary, *lines, self.action] if line)
+        """The summary, a line for each reason, and what to do; without the names of `people`."""
+        reasons = [f"- {line}" for line in cut_lines([group.text for group in self.groups])]
+        return "\n".join(line for line in [self.summary, *reasons, self.action] if line)
+
+    @property
+    def people(self) -> list[int]:
+        """The keys of those whom a message names."""
+        return [key for group in self.groups[:MAX_LINES] for key in list(group.names)[:MAX_NAMES]]
 
 
 @dataclass(frozen=True)
 class Health:
-    problems: tuple[Problem, ...] = ()  # the most severe first
+    problems: tuple[HealthProblem, ...] = ()  # the most severe first
     explained: frozenset[Code] = frozenset()  # problems that exist, too, and follow from those
 
     @property

@@ -206,8 +206,7 @@ class Pusher:
 
     def _report_filed_elsewhere(self, person: Person, gist: Gist, created: Activity, progress: _Progress) -> None:
         """Pipedrive has filed the activity under another person, or under none. Follow a merge."""
-        actual = f"person {created.filed_under}" if created.filed_under else "no person"
-        message = f"Pipedrive filed activity {created.id} under {actual}, not under person {person.pipedrive_id}."
+        message = f"Pipedrive filed the activity under {'another' if created.filed_under else 'no'} person."
         _store_remark(gist, message)
         self._summary.problem(message, person=person, gist=gist)
         if progress.may_be_replaced and created.filed_under:

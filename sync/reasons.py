@@ -1,87 +1,50 @@
-"""Failures grouped by reason, so that one cause is one line however many people and gists it is about."""
+"""What is wrong, in words: problems with the same reason are one line, however many people and gists it is about."""
 
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.utils.translation import ngettext
 
 MAX_NAMES = 5  # people named in a line
-# Ids, times and quoted values differ between responses about the same thing.
-VARIABLE_PART = re.compile(r"\d[\d:.,-]*\d|\d+|'[^']*'|\"[^\"]*\"")
-STATUS = re.compile(r"returned (\d{3})\b")
+MAX_LINES = 10  # reasons in a text
 
 
 @dataclass(frozen=True)
-class Failure:
-    """A failed poll or push of a person; `gists` is the number of gists that wait because of it."""
-
-    login: str
-    reason: str
-    first: datetime | None = None
-    last: datetime | None = None
-    gists: int = 0
-
-
-@dataclass
 class Group:
-    """Failures with the same reason. `reason` is that of the first of them, with LOGIN for the logins of several."""
+    """Problems with the same code and reason (see sync.groups). `people` and `gists` are how many it is about."""
 
+    code: str  # see Problem.Code
     reason: str
-    logins: list[str] = field(default_factory=list)
+    people: int = 0
     gists: int = 0
+    count: int = 1  # how often it was met
     first: datetime | None = None
     last: datetime | None = None
-
-    def add(self, failure: Failure) -> None:
-        if self.logins and failure.login not in self.logins:
-            self.reason = without_login(self.reason, self.logins[0])
-        if failure.login not in self.logins:
-            self.logins.append(failure.login)
-        self.gists += failure.gists
-        self.first = min((moment for moment in (self.first, failure.first) if moment), default=None)
-        self.last = max((moment for moment in (self.last, failure.last) if moment), default=None)
-
-    @property
-    def people(self) -> int:
-        return len(self.logins)
+    names: dict[int, str] = field(default_factory=dict)  # the logins of the first of these people, by key
 
     def __str__(self) -> str:
-        """ "25 gists of 8 people since 2026-11-26 18:08 UTC, last tried 21:00: reason (@ada, @ben and 6 more)" """
+        """The text, with "(@ada, @ben and 6 more)" at its end."""
+        names = [f"@{login}" for login in list(self.names.values())[:MAX_NAMES]]
+        more = f" and {self.people - len(names)} more" if self.people > len(names) else ""
+        return f"{self.text} ({', '.join(names)}{more})" if names else self.text
+
+    @property
+    def text(self) -> str:
+        """ "25 gists of 8 people since 2026-11-26 18:08 UTC, last tried 2026-11-26 21:00 UTC: reason" """
+        if not self.people:
+            return f"{self.count} × {self.reason}" if self.count > 1 else self.reason
         people = ngettext("%d person", "%d people", self.people) % self.people
         gists = f"{ngettext('%d gist', '%d gists', self.gists) % self.gists} of " if self.gists else ""
         since = f" since {format_time(self.first)}" if self.first else ""
         last = f", last tried {format_time(self.last)}" if self.last and self.last != self.first else ""
-        return f"{gists}{people}{since}{last}: {self.reason} ({self._format_names()})"
-
-    def _format_names(self) -> str:
-        named = [f"@{login}" for login in self.logins[:MAX_NAMES]]
-        more = self.people - len(named)
-        return ", ".join(named) + (f" and {more} more" if more else "")
+        return f"{gists}{people}{since}{last}: {self.reason}"
 
 
-def group_failures(failures: Iterable[Failure]) -> list[Group]:
-    """The failures by reason, the reason of most people first."""
-    groups: dict[tuple[str, str], Group] = {}
-    for failure in failures:
-        groups.setdefault(_key(failure), Group(failure.reason)).add(failure)
-    return sorted(groups.values(), key=lambda group: (-group.people, -group.gists))
-
-
-def _key(failure: Failure) -> tuple[str, str]:
-    """Equal for failures with the same status and words, whatever login, ids and times they name."""
-    return reason_key(without_login(failure.reason, failure.login))
-
-
-def without_login(reason: str, login: str) -> str:
-    """The reason with LOGIN in the place of this login, where it is a word of its own."""
-    return re.sub(rf"(?<![\w-]){re.escape(login)}(?![\w-])", "LOGIN", reason)
-
-
-def reason_key(reason: str) -> tuple[str, str]:
-    status = STATUS.search(reason)
-    return status[1] if status else "", VARIABLE_PART.sub("…", reason)
+def cut_lines(reasons: list[str]) -> list[str]:
+    """The first of these reasons, and how many more there are."""
+    more = len(reasons) - MAX_LINES
+    end = [ngettext("and %d more reason", "and %d more reasons", more) % more] if more > 0 else []
+    return reasons[:MAX_LINES] + end
 
 
 def format_time(moment: datetime) -> str:

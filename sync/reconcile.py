@@ -52,7 +52,7 @@ class Reconciler:
         listed = self._list_activities(pipedrive_id)
         ids = _ids_of(listed)
         self._evidence.check_person(pipedrive_id, ids, _newest_known_of(person, pipedrive_id, None, ids))
-        self._evidence.check_count(pipedrive_id, count, ids, lambda: _ids_of(self._list_activities(pipedrive_id)))
+        self._evidence.check_count(count, ids, lambda: _ids_of(self._list_activities(pipedrive_id)))
         matched = self._store_matches(person, listed)
         self._summary.add({"gists_found": matched})
 
@@ -159,9 +159,7 @@ class Reconciler:
         self._evidence.check_person(pipedrive_id, ids, _newest_known_of(person, pipedrive_id, since, ids))
         is_whole = not listed or not listed[-1].added_at or listed[-1].added_at >= since
         if is_whole:
-            self._evidence.check_count(
-                pipedrive_id, count, ids, lambda: _ids_of(self._list_activities(pipedrive_id, since))
-            )
+            self._evidence.check_count(count, ids, lambda: _ids_of(self._list_activities(pipedrive_id, since)))
         return listed
 
     def _scan_all(self, since: datetime) -> list[Fingerprint]:

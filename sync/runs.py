@@ -3,20 +3,21 @@
 import os
 import platform
 import uuid
+from collections import Counter
 from datetime import datetime, timedelta
 
+from django.db import transaction
 from django.db.models import Min, Q, QuerySet
 
 from gisttracker import __version__
-from gisttracker.database import retried
+from gisttracker.database import lock_free, retried
 from people.freshness import MAX_CLOCK_ERROR
-from people.models import Person
+from people.models import Gist, Person
 from sync.api_state import describe_limits, store_api_states, store_pause, store_trouble
 from sync.attempts import delete_old_attempts
 from sync.claims import Clock
 from sync.context import RunContext
-from sync.forget import erase_suppressed_lines
-from sync.models import ROUND_TRIGGERS, Alarm, SyncRun
+from sync.models import ROUND_TRIGGERS, Alarm, Problem, SyncRun
 
 Outcome = SyncRun.Outcome
 KEEP_FOR = timedelta(days=90)
@@ -69,8 +70,8 @@ def find_interrupted(now: datetime, lease_seconds: int) -> SyncRun | None:
 def record_refused_start(clock: Clock, lease_seconds: int, trigger: str, message: str) -> None:
     """Create the row of a run that cannot begin because of a setting."""
     run = open_run(clock, lease_seconds, trigger)
-    columns = {"outcome": Outcome.MISCONFIGURED, "finished_at": clock(), "errors": message}
-    SyncRun.objects.filter(pk=run.pk).update(**columns)
+    Problem.objects.create(run=run, code=Problem.Code.RUN, reason=message[:500])
+    SyncRun.objects.filter(pk=run.pk).update(outcome=Outcome.MISCONFIGURED, finished_at=clock())
 
 
 @retried
@@ -125,9 +126,10 @@ def count_held_by_others(run: SyncRun, due: Q, now: datetime) -> tuple[int, bool
 
 @retried
 def write_heartbeat(run: SyncRun, context: RunContext) -> None:
-    """Show that the run is alive and what it has done so far, also for the case that it crashes."""
+    """Show that the run is alive, and what it has done and met so far, also for the case that it crashes."""
     store_pause(context.pipedrive, context.clock)
     store_trouble(run, context)
+    _store_problems(run, context)
     SyncRun.objects.filter(pk=run.pk).update(heartbeat_at=context.clock(), counts=context.summary.counts())
 
 
@@ -137,12 +139,32 @@ def close_run(run: SyncRun, context: RunContext, outcome: Outcome) -> None:
     run.outcome, run.finished_at = outcome, context.clock()
     run.counts = context.summary.counts()
     run.limits = {client.api.name.lower(): describe_limits(client) for client in (context.github, context.pipedrive)}
-    run.errors = "\n".join(line[:300] for line in context.summary.problems)
+    _store_problems(run, context)
     run.save()
-    erase_suppressed_lines(run)
     store_pause(context.pipedrive, context.clock)
     store_api_states(run, context)
     oldest = context.clock() - KEEP_FOR
     SyncRun.objects.filter(started_at__lt=oldest).exclude(outcome=Outcome.RUNNING).delete()
     Alarm.objects.filter(resolved_at__lt=oldest).delete()
     delete_old_attempts(oldest)
+
+
+@retried
+def _store_problems(run: SyncRun, context: RunContext) -> None:
+    """Write the problems that were met since the last time.
+
+    What is about a row that is locked at the moment is left to the next time, and what is about a deleted row is lost.
+    """
+    met = context.summary.unwritten_problems()
+    if not met:
+        return
+    with transaction.atomic():
+        people = {None, *lock_free(Person.objects.filter(pk__in={person for _, person, _, _ in met if person}))}
+        gists = {None, *lock_free(Gist.objects.filter(pk__in={gist for _, _, gist, _ in met if gist}))}
+        written = Counter({key: count for key, count in met.items() if key[1] in people and key[2] in gists})
+        rows = [
+            Problem(run=run, code=code, person_id=person, gist_id=gist, reason=reason, count=count)
+            for (code, person, gist, reason), count in written.items()
+        ]
+        Problem.objects.bulk_create(rows, batch_size=500)
+    context.summary.drop_problems(written)

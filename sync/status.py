@@ -12,14 +12,15 @@ from django.db.models import Count, Min
 from people.freshness import set_up_at
 from people.models import ApiKey, Gist, Person
 from sync.claims import Clock
-from sync.failures import MAX_READ, describe_trouble, push_failures
+from sync.groups import group_pushes, group_trouble, load_groups
 from sync.health import judge
 from sync.models import ROUND_TRIGGERS, ApiState, GitHubIdField, SyncRun
 from sync.problems import Health
-from sync.reasons import Group, group_failures
+from sync.reasons import Group
 
 MAX_REJECTED = 20
 MAX_IN_TROUBLE = 20
+MOST_FAILURES = ("-failures", "-push_failures", "pk")
 MAX_KEYS = 100
 CACHE_SECONDS = 30  # Each process counts at most this often, however many dashboards ask it.
 CACHE_KEY = "sync.status"
@@ -73,8 +74,8 @@ class Counts:
     runs: dict[str, int]  # by SyncRun.Outcome
     in_trouble: int  # people whose last poll or push failed
     people_in_trouble: list[Person]  # up to MAX_IN_TROUBLE of them, those with the most failures first
-    trouble: list[Group]  # the same people, and up to MAX_READ, by reason
-    rejections: list[Group]  # the rejected gists, up to MAX_READ, by reason
+    trouble: list[Group]  # all of them by reason
+    rejections: list[Group]  # the rejected gists by reason
     oldest_poll_at: datetime | None  # of the active people
     oldest_backlog_at: datetime | None  # since when the longest waiting gist waits for its activity
 
@@ -121,11 +122,14 @@ def get_status(clock: Clock, *, use_cache: bool = False, age: timedelta | None =
     rounds = SyncRun.objects.filter(trigger__in=ROUND_TRIGGERS).order_by("-id")
     last_round = rounds.first()
     health, counts = _get_cached(now) if use_cache else (judge(now, age), _count())
+    last_run = SyncRun.objects.order_by("-id").first()
+    last_successful_run = rounds.filter(outcome=SyncRun.Outcome.SUCCEEDED).first()
+    load_groups(*[run for run in (last_run, last_successful_run) if run])
     return Status(
         now=now,
         health=health,
-        last_run=SyncRun.objects.order_by("-id").first(),
-        last_successful_run=rounds.filter(outcome=SyncRun.Outcome.SUCCEEDED).first(),
+        last_run=last_run,
+        last_successful_run=last_successful_run,
         next_run_at=(last_round.started_at if last_round else set_up_at()) + settings.SYNC_INTERVAL,
         counts=counts,
         limits=RunLimits.from_json({state.api.lower(): state.limit for state in ApiState.objects.all()}),
@@ -147,15 +151,16 @@ def _get_cached(now: datetime) -> tuple[Health, Counts]:
 def _count() -> Counts:
     rows = Person.objects.order_by().values("state").annotate(number=Count("pk"), oldest_poll_at=Min("polled_at"))
     by_state = {row["state"]: row for row in rows}
-    in_trouble = list(Person.objects.in_trouble().order_by("-failures", "-push_failures", "pk")[:MAX_READ])
+    in_trouble = Person.objects.in_trouble()
+    trouble = group_trouble(in_trouble)
     return Counts(
         people={state: by_state[state]["number"] if state in by_state else 0 for state in Person.State.values},
         gists=_count_by(Gist.objects, "push_state", Gist.PushState.values),
         runs=_count_by(SyncRun.objects, "outcome", SyncRun.Outcome.values),
-        in_trouble=Person.objects.in_trouble().count(),
-        people_in_trouble=in_trouble[:MAX_IN_TROUBLE],
-        trouble=group_failures(map(describe_trouble, in_trouble)),
-        rejections=group_failures(push_failures(Gist.objects.filter(push_state=Gist.PushState.REJECTED))),
+        in_trouble=in_trouble.count() if trouble else 0,
+        people_in_trouble=list(in_trouble.order_by(*MOST_FAILURES)[:MAX_IN_TROUBLE]) if trouble else [],
+        trouble=trouble,
+        rejections=group_pushes(Gist.objects.filter(push_state=Gist.PushState.REJECTED)),
         oldest_poll_at=by_state[Person.State.ACTIVE]["oldest_poll_at"] if Person.State.ACTIVE in by_state else None,
         oldest_backlog_at=Gist.objects.unfinished().aggregate(oldest=Min("pending_since"))["oldest"],
     )

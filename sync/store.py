@@ -18,7 +18,6 @@ from sync.claims import Claims, next_attempt
 from sync.clients.errors import LeaseLostError
 from sync.clients.github import PublicGist
 from sync.context import RunContext
-from sync.forget import REMOVED
 from sync.poll import MAX_ETAG_LENGTH, Poll
 
 log = logging.getLogger(__name__)
@@ -100,7 +99,8 @@ class Store:
             return
         forget(Person.objects.filter(pk=suppressed.person.pk), by=f"run {suppressed.run_id}")
         self.context.summary.record("poll", succeeded=1)
-        self.context.summary.problem(f"{suppressed.person} {REMOVED}")
+        log.warning("%s was removed.", suppressed.person)
+        self.context.summary.problem("A person asked not to be tracked, so it was removed.")
 
     def _save_unchanged(self, polls: list[Poll]) -> None:
         """One statement for all people whose list did not change."""

@@ -1,4 +1,4 @@
-"""What a run did and its outcome, in numbers and words."""
+"""What a run did and its outcome, in numbers, and the problems that it met."""
 
 import logging
 import threading
@@ -6,17 +6,13 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Literal
 
-from django.utils.translation import ngettext
-
 from gisttracker.logs import redact
 from people.models import Gist, Person
 from sync.clients.errors import CircuitOpenError, ConfigurationError, OutageError
 from sync.few import is_few
-from sync.models import SyncRun
-from sync.reasons import Failure, group_failures
+from sync.models import Problem, SyncRun
 
 log = logging.getLogger(__name__)
-MAX_PROBLEMS = 100
 Outcome = SyncRun.Outcome
 # name: singular, plural
 COUNTERS = {
@@ -37,21 +33,21 @@ COUNTERS = {
     "gists_rejected": ("gist rejected", "gists rejected"),
 }
 Work = Literal["poll", "push", "gist"]
+ProblemKey = tuple[Problem.Code, int | None, int | None, str]  # code, person, gist and reason
 
 
 class Summary:
-    """Counters and problems of a run, shared by its threads. `problems` has at most MAX_PROBLEMS lines.
+    """Counters and problems of a run, shared by its threads. The main thread writes the problems (see sync.runs).
 
     `limit_reached`: one of the run's own limits (--max-people, --max-minutes) ended it, or other runs had all people.
     """
 
     def __init__(self) -> None:
-        self.problems: list[str] = []
         self.limit_reached = False
-        self.people_in_trouble: dict[str, str] = {}  # "@login": why the poll or push failed; at most MAX_PROBLEMS
         self._counts: Counter[str] = Counter()
         self._succeeded: Counter[Work] = Counter()
         self._failed: Counter[Work] = Counter()
+        self._problems: Counter[ProblemKey] = Counter()  # that are not written yet
         self._lock = threading.Lock()
 
     def add(self, counts: Mapping[str, int]) -> None:
@@ -72,24 +68,32 @@ class Summary:
 
     def fail(self, work: Work, person: Person, reason: str) -> None:
         """The poll or the push of a person failed."""
-        reason = redact(reason)
         self.count("people_failed")
         self.record(work, failed=1)
-        self.problem(reason, person=person)
-        with self._lock:
-            if len(self.people_in_trouble) < MAX_PROBLEMS:
-                self.people_in_trouble[str(person)] = reason
+        self.problem(reason, person=person, code=Problem.Code(work))
 
-    def problem(self, message: str, person: Person | None = None, gist: Gist | None = None) -> None:
-        """Log a problem and keep its line; the same line is kept once."""
+    def problem(
+        self, reason: str, person: Person | None = None, gist: Gist | None = None, code: Problem.Code | None = None
+    ) -> None:
+        """Log a problem, and keep it until it is written. The reason must not say whom it is about."""
+        code = code or (Problem.Code.GIST if gist else Problem.Code.PERSON if person else Problem.Code.RUN)
         extra = {"person": person and person.github_username, "gist": gist and gist.github_id}
         subject = [str(person)] if person else []
         subject += [f"gist {gist.github_id}"] if gist else []
-        line = redact(": ".join([*([", ".join(subject)] if subject else []), message]))
+        reason = redact(reason)[:500]
+        line = ": ".join([*([", ".join(subject)] if subject else []), reason])
         log.warning("%s", line, extra={name: value for name, value in extra.items() if value})
         with self._lock:
-            if len(self.problems) < MAX_PROBLEMS and line not in self.problems:
-                self.problems.append(line)
+            self._problems[code, person.pk if person else None, gist.pk if gist else None, reason] += 1
+
+    def unwritten_problems(self) -> Counter[ProblemKey]:
+        """How often each problem was met since it was written last."""
+        with self._lock:
+            return self._problems.copy()
+
+    def drop_problems(self, written: Counter[ProblemKey]) -> None:
+        with self._lock:
+            self._problems -= written
 
     def counts(self) -> dict[str, int]:
         """All counters, including zeros."""
@@ -99,16 +103,6 @@ class Summary:
     def format_counts(self) -> str:
         """ "1 person polled, 2 new gists": all counters that are not zero."""
         return format_counts(self.counts())
-
-    def format_trouble(self) -> list[str]:
-        """ "2 people in trouble:", then a line for each reason with the people it is about."""
-        with self._lock:
-            trouble = dict(self.people_in_trouble)
-        if not trouble:
-            return []
-        groups = group_failures(Failure(person.removeprefix("@"), reason) for person, reason in sorted(trouble.items()))
-        title = ngettext("%d person in trouble:", "%d people in trouble:", len(trouble)) % len(trouble)
-        return [title, *(f"  {group}" for group in groups)]
 
     def outcome(self, circuit_errors: list[CircuitOpenError], *, was_stopped: bool) -> Outcome:
         """The run's outcome; the most severe one wins."""

@@ -1,5 +1,6 @@
 """Shared fixtures: the stand-ins, a sync against them in this process or another one, and Ada."""
 
+import itertools
 import json
 import os
 import secrets
@@ -156,6 +157,17 @@ class Summary:
     def counts(self) -> dict[str, int]:
         counts: dict[str, int] = self.json["counts"]
         return counts
+
+    @property
+    def problems(self) -> list[str]:
+        """The reasons, that of most people first."""
+        return [problem["reason"] for problem in self.json["problems"]]
+
+    @property
+    def people_in_trouble(self) -> set[str]:
+        """The logins of those whose poll or push failed."""
+        failed = [problem["people"] for problem in self.json["problems"] if problem["code"] in ("poll", "push")]
+        return set(itertools.chain.from_iterable(failed))
 
 
 Sync = Callable[..., Summary]

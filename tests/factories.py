@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from people.keys import create_key as create_api_key
 from people.models import ApiKey, FeedCounter, Gist, Person
-from sync.models import Alarm, ApiState, FoundActivity, GitHubIdField, PushAttempt, SyncRun
+from sync.models import Alarm, ApiState, FoundActivity, GitHubIdField, Problem, PushAttempt, SyncRun
 from tests.standins import GitHubStandIn
 
 
@@ -60,8 +60,8 @@ def create_gist(person: Person, **fields: Any) -> Gist:
     )
 
 
-def create_run(**fields: Any) -> SyncRun:
-    """Create the row of a running run."""
+def create_run(problem: str = "", **fields: Any) -> SyncRun:
+    """Create the row of a running run, with a problem of the run as a whole if one is given."""
     now = timezone.now()
     defaults = {
         "token": f"run-{SyncRun.objects.count()}",
@@ -70,7 +70,16 @@ def create_run(**fields: Any) -> SyncRun:
         "heartbeat_at": now,
         "host": "test-host",
     }
-    return SyncRun.objects.create(**{**defaults, **fields})
+    run = SyncRun.objects.create(**{**defaults, **fields})
+    if problem:
+        create_problem(run, problem)
+    return run
+
+
+def create_problem(run: SyncRun, reason: str, person: Person | None = None, **fields: Any) -> Problem:
+    """Create a problem of a run: of its own, or the failed poll of a person."""
+    code = Problem.Code.POLL if person else Problem.Code.RUN
+    return Problem.objects.create(**{"run": run, "person": person, "code": code, "reason": reason, **fields})
 
 
 def let_time_pass(time: timedelta) -> None:

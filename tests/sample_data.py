@@ -24,7 +24,7 @@ NAMES = {
     "radia": "Radia Perlman",
 }
 REFUSAL = "Pipedrive POST /api/v2/activities returned 400: deal_id is required"
-LOST = "Pipedrive person 4711 was deleted. Set another pipedrive_id, or clear it, so that a person is found or created."
+LOST = "The Pipedrive person was deleted. Set another pipedrive_id, or clear it, so that a person is found or created."
 
 
 def fill() -> None:
@@ -67,7 +67,7 @@ def _create_runs(rng: random.Random, now: datetime) -> list[SyncRun]:
                 heartbeat_at=started,
                 finished_at=started + timedelta(seconds=rng.randint(20, 400)),
                 counts=counts,
-                errors="GitHub failed 5 times in a row; last error: returned 502" if outcome == "failed" else "",
+                problem="GitHub failed 5 times in a row; last error: returned 502" if outcome == "failed" else "",
                 version=__version__,
             )
         )
@@ -113,7 +113,7 @@ def _create_trouble(people: list[Person], now: datetime, run: SyncRun) -> None:
     for _ in range(2):
         gist = create_gist(barbara, description="Abstract types", push_state="rejected", push_error=REFUSAL)
         _add_attempt(gist, run, now - timedelta(hours=2), "refused", status=400, message=REFUSAL)
-    failure = "GitHub GET /users/radia/gists returned 500: <html>"
+    failure = "GitHub GET /users/{login}/gists returned 500: <html>"
     Person.objects.filter(pk=radia.pk).update(
         failures=3,
         failing_since=now - timedelta(hours=8),

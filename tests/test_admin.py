@@ -16,7 +16,7 @@ from people.admin.gists import ROW_ACTIONS as GIST_ACTIONS
 from people.admin.people_actions import ROW_ACTIONS as PERSON_ACTIONS
 from people.models import Consumer, Gist, Person, Visit
 from sync.models import Alarm, PushAttempt, SyncRun
-from tests.factories import create_gist, create_key, create_person, create_run
+from tests.factories import create_gist, create_key, create_person, create_problem, create_run
 
 pytestmark = pytest.mark.django_db
 LISTS = ["people/person", "people/gist", "people/visit", "people/consumer", "sync/syncrun", "sync/alarm"]
@@ -46,7 +46,8 @@ def create_rows(count: int, text: str = "text") -> None:
             unreadable_gists=[{"id": text, "reason": text}],
         )
         gist = create_gist(person, description=text, push_state="rejected", push_error=text)
-        run = create_run(errors=f"@person-{number}: {text}\n{text}", finished_at=now, outcome="failed")
+        run = create_run(text, finished_at=now, outcome="failed")
+        create_problem(run, text, person)
         PushAttempt.objects.create(gist=gist, run_id=run.pk, attempted_at=now, outcome="refused", message=text)
         create_key(f"{text[:40]} {number}")
         Visit.objects.create(person=person, consumer=Consumer.objects.latest("pk"), cursor=1, visited_at=now)

@@ -11,10 +11,8 @@ from rest_framework.test import APIClient
 
 from people.admin.markup import duration_in_words
 from people.models import ApiKey, Consumer
-from sync.admin.runs import group_problems
 from sync.models import Alarm
-from sync.summary import Summary
-from tests.factories import create_gist, create_key, create_person, create_run
+from tests.factories import create_key, create_run
 
 pytestmark = pytest.mark.django_db
 NOW = timezone.now
@@ -81,30 +79,6 @@ def test_a_run_that_has_not_ended_has_a_duration_so_far(admin_client: Client) ->
 )
 def test_durations_are_words(seconds: float, words: str) -> None:
     assert duration_in_words(timedelta(seconds=seconds)) == words
-
-
-def test_problems_are_grouped_by_reason(admin_client: Client) -> None:
-    """The lines are written by the summary of a run."""
-    summary = Summary()
-    for number in range(25):
-        person = create_person(f"person-{number}")
-        summary.problem("no such type", person=person, gist=create_gist(person))
-        summary.problem(f"person-{number} is an organisation", person=person)
-        summary.problem(f"gist {number}: no such type", person=person)
-    summary.problem("stopped asking GitHub: the token was refused")
-    run = create_run(errors="\n".join(summary.problems))
-
-    page = get(admin_client, f"/admin/sync/syncrun/{run.pk}/change/")
-
-    groups = [(count, reason) for count, reason, _ in group_problems(run.errors)]
-    assert sorted(groups) == [
-        (1, "stopped asking GitHub: the token was refused"),
-        (25, "LOGIN is an organisation"),
-        (50, "no such type"),
-    ]
-    assert "50 × no such type (@person-0, gist" in page
-    assert "and 47 more" in page
-    assert "(and 2 other reasons)" in get(admin_client, "/admin/sync/syncrun/")
 
 
 # --- alarms ---

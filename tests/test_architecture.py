@@ -12,10 +12,11 @@ from tests.conftest import ROOT
 
 # A module of sync/ imports only from layers above its own in this list.
 LAYERS = [
-    {"models", "reasons", "stopping", "few"},
+    {"reasons", "stopping", "few"},
+    {"models"},
     {"clients"},
     {"claims", "activity", "workers", "attempts", "ping", "forget"},
-    {"summary", "budget", "poll", "recognition", "failures"},
+    {"summary", "budget", "poll", "recognition", "groups"},
     {"problems"},
     {"health"},
     {"status", "alarms"},

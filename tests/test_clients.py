@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -225,6 +226,49 @@ def test_an_error_message_has_the_api_s_reason_but_no_token(
 
     assert str(caught.value).startswith("Pipedrive POST /api/v2/persons returned 400: [secret] may not xxx")
     assert len(str(caught.value)) < 260
+
+
+LINK = "https://gist.github.com/ada/5f2a9c6462d9b4418f2d"
+SUBJECTS: dict[str, tuple[Callable[[GitHubClient, PipedriveClient], object], str, str]] = {
+    "login": (
+        lambda github, _: github.get_account("ada"),
+        "no Ada, no metadata of /users/ada",
+        "GitHub GET /users/{login} returned 400: no {login}, no metadata of /users/{login}",
+    ),
+    "id": (
+        lambda github, _: github.get_page("/user/1001/gists?page=2"),
+        "1001 is not 10012",
+        "GitHub GET /user/{id}/gists returned 400: {id} is not 10012",
+    ),
+    "Pipedrive id": (
+        lambda _, pipedrive: pipedrive.get_person(77),
+        "person 77",
+        "Pipedrive GET /api/v2/persons/{id} returned 400: person {id}",
+    ),
+    "name": (
+        lambda _, pipedrive: pipedrive.create_person("Ada Lovelace (@ada)"),
+        "odd: Ada Lovelace (@ada), @ada",
+        "Pipedrive POST /api/v2/persons returned 400: odd: [personal], [personal]",
+    ),
+    "link": (
+        lambda _, pipedrive: pipedrive.create_activity(7, replace(ACTIVITY, note=f'<a href="{LINK}">{LINK}</a>')),
+        f"{LINK} or 5f2a9c6462d9b4418f2d",
+        "Pipedrive POST /api/v2/activities returned 400: [personal] or [personal]",
+    ),
+}
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_an_error_message_does_not_say_whom_the_request_was_about(
+    subject: str, http: requests_mock.Mocker, github: GitHubClient, pipedrive: PipedriveClient
+) -> None:
+    call, echo, message = SUBJECTS[subject]
+    http.register_uri(requests_mock.ANY, requests_mock.ANY, status_code=400, json={"message": echo, "error": echo})
+
+    with pytest.raises(RejectedError) as caught:
+        call(github, pipedrive)
+
+    assert str(caught.value) == message
 
 
 def test_five_failures_in_a_row_open_the_circuit(http: requests_mock.Mocker, github: GitHubClient) -> None:

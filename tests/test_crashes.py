@@ -142,7 +142,7 @@ def test_a_person_deleted_before_the_push_is_not_reported_as_a_failure(
 
     summary = sync("--concurrency", "1")
 
-    assert (summary.code, summary.json["problems"]) == (0, [])
+    assert (summary.code, summary.problems) == (0, [])
     assert pipedrive.gist_ids() == [ada_gist]
 
 

@@ -351,7 +351,7 @@ def test_a_run_that_finds_all_people_claimed_has_not_succeeded(
     summary = sync()
 
     assert (summary.code, summary.json["outcome"]) == expected
-    assert summary.json["problems"][0].startswith("1 due person is claimed by other runs.")
+    assert summary.problems[0].startswith("1 due person is claimed by other runs.")
 
 
 def test_people_who_stay_claimed_until_the_end_of_the_wait_are_reported(

@@ -50,7 +50,7 @@ def test_an_unsupported_version_is_named(enterprise: GitHubStandIn, pipedrive: P
     summary = sync()
 
     assert summary.code == 78
-    assert "supports API version 2022-11-28" in summary.json["problems"][0]
+    assert "supports API version 2022-11-28" in summary.problems[0]
 
 
 @pytest.mark.parametrize(

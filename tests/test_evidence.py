@@ -52,8 +52,8 @@ def test_a_404_for_all_people_marks_none_as_gone(
     assert (lie.code, after_lie) == (3, before)
     assert lie.json["requests"]["github"] <= 3 * count + 1  # No person is polled twice.
     assert lie.counts["people_gone"] == 0
-    assert "GITHUB_API_URL" in " ".join(lie.json["problems"])
-    assert "GITHUB_TOKEN" in " ".join(lie.json["problems"])
+    assert "GITHUB_API_URL" in " ".join(lie.problems)
+    assert "GITHUB_TOKEN" in " ".join(lie.problems)
     assert (truth.code, set(states().values())) == (0, {"active"})
     assert len(pipedrive.gist_ids()) == len(set(pipedrive.gist_ids())) == count
 
@@ -99,8 +99,8 @@ def test_the_same_rejection_of_all_people_counts_against_none(
     truth = sync()
 
     assert (lie.code, lie.json["outcome"], blamed) == (78, "misconfigured", 0)
-    assert len(lie.json["problems"]) == 1
-    assert f"returned {status}" in lie.json["problems"][0]
+    assert len(lie.problems) == 1
+    assert f"returned {status}" in lie.problems[0]
     assert (truth.code, len(pipedrive.gist_ids())) == (0, 12)
 
 
@@ -237,7 +237,7 @@ def test_a_list_that_is_cut_short_decides_nothing(
     sync("--max-activities", "3")
 
     assert (lie.code, during) == (3, ("", None, None))
-    assert "could not be read to its end" in lie.json["problems"][0]
+    assert "could not be read to its end" in lie.problems[0]
     assert Gist.objects.count() == 103
     wanted = {"all": 103, "none": 0}[backfill]
     assert Gist.objects.exclude(push_state="skipped").count() == wanted

@@ -15,11 +15,11 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from people.bulk import track
-from people.forget import ERASED, Traces, forget, forget_login, person_forgotten
+from people.forget import ERASED, forget, forget_login, person_forgotten
 from people.models import Consumer, Gist, Person, Suppressed, SuppressionSalt, Visit
-from sync.models import Alarm, FoundActivity, PushAttempt
+from sync.models import Alarm, FoundActivity, Problem, PushAttempt
 from tests.conftest import get_error
-from tests.factories import create_gist, create_key, create_person, create_run
+from tests.factories import create_gist, create_key, create_person, create_problem, create_run
 from tests.test_people_api import run_concurrently
 
 pytestmark = pytest.mark.django_db
@@ -39,11 +39,13 @@ def known(db: None, admin_client: Client) -> Person:
     Visit.objects.create(person=ada, consumer=Consumer.objects.create(name="Sales"))
     user = User.objects.get(username="admin")
     LogEntry.objects.create(user=user, action_flag=1, object_repr="@Ada", object_id="999")
-    create_gist(create_person("ben", github_id=1002, last_error="already tracked as @Ada (added 2026-01-01)"))
-    create_run(outcome="failed", errors=f"@ada: no\n@ben: no\n@ben, gist {gist.github_id}: odd", limits={})
-    stopped = "GitHub GET /users/ada/gists returned 403"
-    create_run(outcome="failed", errors="GitHub is down", limits={"github": {"stopped": stopped, "requests": 1}})
-    Alarm.objects.create(code="x", severity="ticket", message="1 failed:\n@ada: no", raised_at=gist.created_at)
+    create_gist(create_person("ben", github_id=1002, state="conflict"))
+    run = create_run("GitHub is down", outcome="failed")
+    for person in Person.objects.all():
+        create_problem(run, "no", person)
+    create_problem(run, "odd", ada, gist=gist, code="gist")
+    alarm = Alarm.objects.create(code="x", severity="ticket", message="2 failed", raised_at=gist.created_at)
+    alarm.people.set(Person.objects.all())
     return ada
 
 
@@ -71,17 +73,19 @@ def test_nothing_about_a_forgotten_person_is_left(api: APIClient, known: Person)
 def test_what_is_about_others_is_kept(known: Person) -> None:
     forget(Person.objects.filter(pk=known.pk), by="test")
 
-    assert "@ben: no" in dump()
-    assert "GitHub is down" in dump()
     assert Person.objects.get().github_username == "ben"
-    assert Alarm.objects.get().message.splitlines()[0] == "1 failed:"
+    assert list(Problem.objects.values_list("reason", "person__github_username")) == [
+        ("GitHub is down", None),
+        ("no", "ben"),
+    ]
+    assert Alarm.objects.get().named_message == "2 failed\nPeople: @ben"
 
 
-def test_a_person_whose_error_names_the_forgotten_one_is_polled_again(known: Person) -> None:
+def test_people_in_conflict_are_polled_again(known: Person) -> None:
+    """One of them may be another row of the forgotten account."""
     forget(Person.objects.filter(pk=known.pk), by="test")
 
-    ben = Person.objects.get()
-    assert (ben.last_error, ben.sync_requested_at is not None) == ("", True)
+    assert Person.objects.get(github_username="ben").sync_requested_at is not None
 
 
 def test_the_admin_log_keeps_who_did_what(known: Person) -> None:
@@ -104,22 +108,6 @@ def test_if_something_cannot_be_erased_nothing_is(known: Person) -> None:
         person_forgotten.disconnect(fail)
 
     assert (Person.objects.count(), Suppressed.objects.count()) == (2, 0)
-
-
-NAMES = [
-    *[("@ada: no", True), ("@Ada, gist 1: no", True), ("GET /users/ada returned 404", True), ("@ada.", True)],
-    *[("@adam: no", False), ("@ada-l: no", False), ("@x_ada: no", False), ("ada is a word", False), ("/ada", False)],
-    *[("GET /user/1001/gists: no", True), ("GET /user/10012: no", False), ("no account named ada.", True)],
-    *[("gist 5f2a9c: no", True), ("gist 5f2a9c1: no", False), ("https://gist.github.com/ada/1", True), ("", False)],
-    *[("gist 403: no", True), ("returned 403", False), (f"({GIST})", True), (f"({GIST}0)", False)],
-]
-
-
-@pytest.mark.parametrize(("line", "is_named"), NAMES)
-def test_a_line_is_about_a_person_when_it_names_them(line: str, is_named: bool) -> None:
-    traces = Traces(frozenset(["ada"]), github_ids=frozenset([1001]), gists={1: "5f2a9c", 2: "403", 3: GIST})
-
-    assert traces.are_in(line) is is_named
 
 
 # --- refused ---
@@ -203,7 +191,8 @@ def test_the_admin_finds_a_suppression_without_showing_whose_it_is(
 
 # --- the API ---
 def test_a_login_that_is_not_tracked_can_be_forgotten(api: APIClient) -> None:
-    create_run(outcome="failed", errors="@ada: of before it was deleted")
+    create_problem(create_run(), "of before she was deleted", create_person("ada"))
+    Person.objects.all().delete()
 
     assert api.delete("/api/v1/people/ada?forget=true").status_code == 204
     assert get_error(api.post("/api/v1/people", {"username": "ada"}))["detail"] == REASON
@@ -432,7 +421,7 @@ def test_everything_about_a_person_is_exported(state: str, name: str, known: Per
     (gist,) = exported["gists"]
     assert (gist["files"][0]["name"], gist["attempts"][0]["outcome"]) == ("notes.md", "succeeded")
     assert [visit["consumer"] for visit in exported["visits"]] == ["Sales"]
-    assert [len(run["lines"]) for run in exported["run_lines"]] == [2]
+    assert [problem["reason"] for problem in exported["problems"]] == ["no", "odd"]
     assert [len(exported[name]) for name in ("alarms", "admin_log", "found_activities")] == [1, 1, 1]
     assert exported["suppressed"] == {"login": False, "github_id": False}
     assert exported["person"]["created_at"].endswith("Z")
@@ -440,7 +429,7 @@ def test_everything_about_a_person_is_exported(state: str, name: str, known: Per
 
 @pytest.mark.both
 def test_the_export_holds_nothing_about_others(known: Person) -> None:
-    others = json.dumps({**export("ada"), "run_lines": []})
+    others = json.dumps(export("ada"))
 
     assert '"ben"' not in others
     assert "1002" not in others

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,14 +13,14 @@ from rest_framework.test import APIClient
 from gisttracker import logs
 from people.forget import forget, forget_login
 from people.models import Gist, Person, Suppressed
-from sync.models import FoundActivity, PushAttempt, SyncRun
+from sync.models import ApiState, FoundActivity, Problem, PushAttempt
 from tests.conftest import DuringRequest, Sync, get_error
-from tests.factories import track
+from tests.factories import let_time_pass, track
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 from tests.test_forget import dump
 
 pytestmark = pytest.mark.django_db(transaction=True)
-REMOVED = "@countess asked not to be tracked, so it was removed."
+REMOVED = "A person asked not to be tracked, so it was removed."
 
 
 @pytest.fixture
@@ -48,6 +49,7 @@ def test_a_renamed_account_that_is_added_again_is_erased_before_anything_is_stor
     pipedrive: PipedriveStandIn,
     sync: Sync,
     tmp_path: object,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     for number in range(others):
         track(github, f"person-{number}")
@@ -66,7 +68,8 @@ def test_a_renamed_account_that_is_added_again_is_erased_before_anything_is_stor
     summary = sync()
 
     assert (summary.code, summary.json["outcome"]) == (0, "succeeded")
-    assert [line.lower() for line in summary.json["problems"]] == [REMOVED]
+    assert summary.problems == [REMOVED]
+    assert "@countess was removed" in caplog.text.lower()
     assert (Person.objects.count(), Gist.objects.count(), len(pipedrive.requests)) == (others, 0, 0)
     assert not github.requests_to("gists") or others
     assert get_error(api.post("/api/v1/people", {"username": "countess"})) == {
@@ -83,7 +86,7 @@ def test_the_run_does_not_store_whom_it_has_removed(renamed: int, api: APIClient
     sync()
 
     assert "countess" not in dump()
-    assert SyncRun.objects.latest("pk").errors == "A person asked not to be tracked, so it was removed."
+    assert Problem.objects.get().reason == REMOVED
 
 
 @pytest.mark.both
@@ -99,7 +102,7 @@ def test_each_of_many_renamed_accounts_is_erased(github: GitHubStandIn, sync: Sy
 
     summary = sync()
 
-    assert (summary.code, Person.objects.count(), len(summary.json["problems"])) == (0, 0, 12)
+    assert (summary.code, Person.objects.count(), Problem.objects.get().count) == (0, 0, 12)
 
 
 def test_a_login_that_was_added_while_it_was_forgotten_is_erased_without_a_request(
@@ -111,7 +114,7 @@ def test_a_login_that_was_added_while_it_was_forgotten_is_erased_without_a_reque
     summary = sync()
 
     assert (Person.objects.count(), len(github.requests)) == (0, 0)
-    assert summary.json["problems"] == ["@Ada asked not to be tracked, so it was removed."]
+    assert summary.problems == [REMOVED]
 
 
 @pytest.mark.both
@@ -165,7 +168,7 @@ def test_another_account_is_tracked_under_its_own_login(renamed: int, github: Gi
 
     summary = sync("--full")
 
-    assert (summary.code, summary.json["problems"]) == (0, [])
+    assert (summary.code, summary.problems) == (0, [])
     assert Person.objects.get().github_username == "ada"
 
 
@@ -200,6 +203,65 @@ def test_a_person_is_not_erased_for_a_profile_that_is_not_its_own(
     github.heal()
     sync()
     assert Person.objects.get().gists.count() == 1
+
+
+# --- texts of errors ---
+LOGIN_ECHO, ID_ECHO = "no @ada, Ada or /users/ada", "no {github_id} or /user/{github_id}"
+PERSON_ECHO = "name Ada Lovelace (@ada), @ada, ada@example.com"
+GIST_ECHO = "subject A secret poem, https://gist.github.com/ada/{gist} or {gist}"
+# Each response repeats what its request names.
+ERRORS = [
+    ("github", "gists", 401, LOGIN_ECHO),
+    ("github", "gists", 403, LOGIN_ECHO),
+    ("github", "gists", 500, LOGIN_ECHO),
+    ("github", "gists", 200, LOGIN_ECHO),
+    ("github", "account_by_id", 401, ID_ECHO),
+    ("github", "account_by_id", 403, ID_ECHO),
+    ("pipedrive", "search_persons", 400, "term ada@example.com"),
+    ("pipedrive", "create_person", 403, PERSON_ECHO),
+    ("pipedrive", "create_person", 500, PERSON_ECHO),
+    ("pipedrive", "create_activity", 400, GIST_ECHO),
+    ("pipedrive", "create_activity", 401, GIST_ECHO),
+    ("pipedrive", "create_activity", 500, GIST_ECHO),
+    ("pipedrive", "list_activities", 403, ""),
+]
+
+
+@pytest.mark.parametrize(("service", "operation", "status", "echo"), ERRORS)
+def test_no_text_of_an_error_outlives_whom_it_was_about(
+    service: str,
+    operation: str,
+    status: int,
+    echo: str,
+    linked: int,
+    ada: Person,
+    github: GitHubStandIn,
+    pipedrive: PipedriveStandIn,
+    sync: Sync,
+) -> None:
+    """Neither in the problems of runs, nor in alarms, the state of an API, or the rows of others."""
+    ada.refresh_from_db()
+    gist = github.publish("ada", "A secret poem")
+    Person.objects.update(full_read_at=None, pipedrive_matched_at=None)
+    if service == "pipedrive" and operation.endswith(("person", "persons")):
+        pipedrive.persons.clear()
+        Person.objects.update(pipedrive_id=None, email="ada@example.com")
+    text = echo.format(github_id=ada.github_id, gist=gist)
+    body = json.dumps({"success": False, "error": text, "message": text})
+    {"github": github, "pipedrive": pipedrive}[service].fail(operation, respond(status, body), times=999)
+    for _ in range(3):
+        sync()
+        Person.objects.update(next_attempt_at=None, next_push_at=None)
+        let_time_pass(timedelta(hours=4))
+    sync()
+    texts = [*Problem.objects.values_list("reason", flat=True), *ApiState.objects.values_list("message", flat=True)]
+    names = {"ada", "lovelace", str(ada.github_id), "poem", *Gist.objects.values_list("github_id", flat=True)}
+
+    forget_login("ada", by="test")
+
+    left = dump().lower()
+    assert any(f"returned {status}" in text for text in texts)
+    assert [name for name in names if re.search(rf"\b{name}\b", left)] == []
 
 
 # --- forgotten during a run ---
@@ -262,7 +324,7 @@ def test_the_next_run_does_not_take_a_forgotten_persons_activities_for_a_restore
 
     summary = sync()
 
-    assert (summary.code, summary.json["problems"], summary.counts["gists_pushed"]) == (0, [], 1)
+    assert (summary.code, summary.problems, summary.counts["gists_pushed"]) == (0, [], 1)
     assert set(FoundActivity.objects.values_list("gist_id", flat=True)) <= {"-"}
 
 
@@ -281,7 +343,7 @@ def test_activities_under_an_earlier_login_are_no_restored_backup_either(
 
     summary = sync()
 
-    assert summary.json["problems"] == []
+    assert summary.problems == []
     assert set(FoundActivity.objects.values_list("gist_id", flat=True)) == {"-"}
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from copy import copy
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -18,7 +18,7 @@ from people.models import Gist, Person
 from sync.health import judge
 from sync.models import ApiState, PushAttempt, SyncRun
 from sync.problems import Code, Health, HealthState
-from sync.reasons import Failure, group_failures
+from sync.reasons import Group
 from tests.factories import create_gists, create_people, create_person, create_run, let_time_pass
 
 pytestmark = pytest.mark.django_db
@@ -105,7 +105,7 @@ def test_a_person_whom_no_run_reaches_is_not_single_trouble() -> None:
     (problem,) = judge(NOW()).problems
 
     assert (problem.code, problem.severity) == ("polls_stale", "page")
-    assert "no run has polled them (@ada)" in problem.message
+    assert str(problem.groups[0]).endswith("no run has polled them (@ada)")
 
 
 @pytest.mark.parametrize("fields", [{"state": "paused"}, {"state": "gone"}, {"state": "conflict"}])
@@ -198,7 +198,7 @@ def test_one_person_with_many_gists_does_not_hide_others_that_no_run_has_pushed(
     (problem,) = judge(NOW()).problems
 
     assert problem.code == "backlog_stale"
-    assert "(The reasons are those of the first 1000.)" in problem.message
+    assert [(group.people, group.gists) for group in problem.groups] == [(3, 6), (1, 1002)]
 
 
 @pytest.mark.parametrize(("problem", "expected"), [("capped", []), ("rate_limited", ["backlog_stale"])])
@@ -318,7 +318,7 @@ def test_a_long_run_that_is_alive_is_not_a_missing_one(hours: int) -> None:
 def test_a_run_that_could_not_begin_is_reported_if_it_is_missed(
     trigger: str, age: timedelta, expected: list[str]
 ) -> None:
-    create_run(trigger=trigger, outcome="misconfigured", errors="PIPEDRIVE_TOKEN is not set.")
+    create_run(trigger=trigger, outcome="misconfigured", problem="PIPEDRIVE_TOKEN is not set.")
     Person.objects.update(polled_at=NOW() - age)
 
     assert codes() == expected
@@ -336,7 +336,7 @@ def test_a_run_that_could_not_begin_is_reported_if_it_is_missed(
 def test_only_a_run_that_began_ends_that_the_schedule_cannot_start(
     count: int, manual_run: dict[str, Any], expected: list[str]
 ) -> None:
-    create_run(trigger="schedule", outcome="misconfigured", errors="PIPEDRIVE_TOKEN is not set.")
+    create_run(trigger="schedule", outcome="misconfigured", problem="PIPEDRIVE_TOKEN is not set.")
 
     for _ in range(count):
         create_run(trigger="manual", **manual_run)
@@ -347,7 +347,7 @@ def test_only_a_run_that_began_ends_that_the_schedule_cannot_start(
 def test_a_manual_run_that_could_not_begin_does_not_hide_that_the_schedule_starts_none() -> None:
     let_time_pass(OLD)
     Person.objects.update(polled_at=NOW())
-    create_run(trigger="manual", outcome="misconfigured", errors="PIPEDRIVE_TOKEN is not set.")
+    create_run(trigger="manual", outcome="misconfigured", problem="PIPEDRIVE_TOKEN is not set.")
 
     assert codes() == ["not_running"]
 
@@ -480,34 +480,13 @@ def test_the_metrics_have_a_value_for_each_code(client: Client) -> None:
 
 
 # --- reasons ---
-@pytest.mark.parametrize(
-    ("reasons", "expected"),
-    [
-        (["{} failed", "{} failed"], 1),
-        (["Pipedrive person 7 was deleted", "Pipedrive person 8 was deleted"], 1),
-        (["no field 'a'", "no field 'b'"], 1),
-        (["resets at 2026-11-26 18:08", "resets at 2026-11-26 19:10"], 1),
-        (["GitHub GET /users/{} returned 403: no", "GitHub GET /users/{} returned 404: no"], 2),
-        (["no", "yes"], 2),
-    ],
-)
-def test_failures_with_the_same_cause_are_one_group(reasons: list[str], expected: int) -> None:
-    failures = [Failure(f"person-{n}", reason.format(f"person-{n}")) for n, reason in enumerate(reasons)]
-
-    assert len(group_failures(failures)) == expected
-
-
 def test_a_group_names_people_gists_and_times() -> None:
-    first, last = NOW().replace(hour=9, minute=5), NOW().replace(hour=18, minute=8)
-    failures = [Failure(f"p{number}", f"p{number} no", first, last, gists=3) for number in range(8)]
+    names = {number: f"p{number}" for number in range(5)}
+    first, last = datetime(2026, 11, 26, 9, 5, tzinfo=UTC), datetime(2026, 11, 26, 18, 8, tzinfo=UTC)
+    group = Group("push", "no", people=8, gists=24, first=first, last=last, names=names)
 
-    (group,) = group_failures(failures)
-
-    day = f"{first:%Y-%m-%d}"
-    assert str(group) == (
-        f"24 gists of 8 people since {day} 09:05 UTC, last tried {day} 18:08 UTC: LOGIN no "
-        "(@p0, @p1, @p2, @p3, @p4 and 3 more)"
-    )
+    text = "24 gists of 8 people since 2026-11-26 09:05 UTC, last tried 2026-11-26 18:08 UTC: no"
+    assert (group.text, str(group)) == (text, f"{text} (@p0, @p1, @p2, @p3, @p4 and 3 more)")
 
 
 @pytest.mark.parametrize(("minutes", "hours"), [(180, 6.5), (60, 2.5), (5, 40 / 60)])

@@ -158,8 +158,8 @@ def test_a_used_up_daily_budget_stops_the_pushes_and_rejects_no_gist(
     summary = sync()
 
     assert (summary.code, summary.json["outcome"]) == (0, "rate_limited")
-    assert "Pipedrive's rate limit resets at" in summary.json["problems"][0]
-    assert "(the daily budget is used up)" in summary.json["problems"][0]
+    assert "Pipedrive's rate limit resets at" in summary.problems[0]
+    assert "(the daily budget is used up)" in summary.problems[0]
     assert (Gist.objects.get().push_state, len(pipedrive.requests_to("create_activity"))) == ("pending", 1)
 
 
@@ -194,7 +194,7 @@ def test_an_outage_of_pipedrive_does_not_stop_the_polls(
     after = sync()
 
     assert (during.code, during.counts["gists_new"]) == (3, 4)
-    assert "Pipedrive failed 5 times in a row" in " ".join(during.json["problems"])
+    assert "Pipedrive failed 5 times in a row" in " ".join(during.problems)
     assert (after.code, after.counts["gists_pushed"]) == (0, 4)
 
 
@@ -224,7 +224,7 @@ def test_a_rejected_token_is_reported_with_exit_code_78(
     summary = sync()
 
     assert (summary.code, summary.json["outcome"]) == (78, "misconfigured")
-    assert f"{api_name.upper()}_TOKEN" in summary.json["problems"][-1]
+    assert f"{api_name.upper()}_TOKEN" in summary.problems[-1]
 
 
 def test_an_unreachable_pipedrive_leaves_no_unknown_outcome(
@@ -251,7 +251,7 @@ def test_a_run_creates_at_most_max_activities(
     sync()
 
     assert (first.code, first.counts["gists_pushed"], first.json["outcome"]) == (0, 2, "rate_limited")
-    assert "--max-activities" in first.json["problems"][0]
+    assert "--max-activities" in first.problems[0]
     assert len(pipedrive.activities) == 5
 
 
@@ -270,7 +270,7 @@ def test_all_runs_share_the_daily_activities(
     next_day = sync()
 
     assert [summary.counts["gists_pushed"] for summary in (second, third, next_day)] == [1, 0, 2]
-    assert "created after" in second.json["problems"][0]
+    assert "created after" in second.problems[0]
 
 
 def test_a_rejected_activity_is_not_counted_for_the_day(

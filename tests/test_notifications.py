@@ -19,7 +19,7 @@ from people.models import Person
 from sync.alarms import send_notifications, update_alarms
 from sync.clients import webhook
 from sync.models import Alarm
-from sync.problems import Code, Health, Problem
+from sync.problems import Code, Health, HealthProblem
 from tests.conftest import ROOT, Sync, Worker
 from tests.factories import create_person, let_time_pass
 from tests.standins import GitHubStandIn, PipedriveStandIn, WebhookStandIn, reset, respond, silence
@@ -27,7 +27,7 @@ from tests.standins.faults import Fault
 from tests.with_mysql import free_port
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("judging")]
-PROBLEM = Problem(Code.POLLS_STALE, "8 people were not polled.", "See the log.")
+PROBLEM = HealthProblem(Code.POLLS_STALE, "8 people were not polled.", "See the log.")
 SECRET_PATH = "/services/T000/verysecret"
 
 
@@ -80,7 +80,7 @@ def test_a_notification_has_text_for_chats_and_fields_for_programs(
 def test_a_problem_that_lasts_is_reported_once_and_its_message_is_kept_up_to_date(notified: WebhookStandIn) -> None:
     update_alarms(Health((PROBLEM,)), clock())
     send_notifications(clock)
-    update_alarms(Health((Problem(Code.POLLS_STALE, "9 people were not polled.", ""),)), clock())
+    update_alarms(Health((HealthProblem(Code.POLLS_STALE, "9 people were not polled.", ""),)), clock())
     send_notifications(clock)
 
     assert len(notified.requests) == 1
@@ -140,11 +140,12 @@ def test_a_receiver_that_fails_neither_fails_a_run_nor_loses_a_notification(
     assert "NOTIFY_URL did not accept the notification" in caplog.text
     assert broken.code == 0
     assert [request.json["code"] for request in notified.requests] == ["polls_stale"]
+    assert notified.requests[0].json["message"].endswith("People: @ada")
     assert "verysecret" not in caplog.text + broken.errors + broken.output
 
 
 def test_a_problem_that_another_one_explains_is_not_over(notified: WebhookStandIn) -> None:
-    explains = Problem(Code.NOT_RUNNING, "No run has begun.", "")
+    explains = HealthProblem(Code.NOT_RUNNING, "No run has begun.", "")
     update_alarms(Health((PROBLEM,)), clock())
     update_alarms(Health((explains,), frozenset([Code.POLLS_STALE])), clock())
     update_alarms(Health((PROBLEM,)), clock())
@@ -172,7 +173,7 @@ def test_a_receiver_that_is_too_slow_gets_the_end_of_an_alarm(
 
 def test_a_notification_that_is_refused_does_not_keep_back_others(notified: WebhookStandIn) -> None:
     notified.fail("post", respond(400))
-    update_alarms(Health((PROBLEM, Problem(Code.API_SUNSET, "Soon.", ""))), clock())
+    update_alarms(Health((PROBLEM, HealthProblem(Code.API_SUNSET, "Soon.", ""))), clock())
 
     send_notifications(clock)
 

@@ -47,7 +47,7 @@ def test_a_deactivated_owner_falls_back_to_the_token_s_user_with_one_message(
 
     assert summary.code == 0
     assert [row["owner_id"] for row in pipedrive.activities.values()] == [TOKEN_USER] * 2
-    (problem,) = summary.json["problems"]
+    (problem,) = summary.problems
     assert "refused user" in problem
     assert "PIPEDRIVE_ACTIVITY_OWNER" in problem
     assert pipedrive.counts["create_activity"] == 3
@@ -62,7 +62,7 @@ def test_a_gist_that_is_refused_for_another_reason_does_not_blame_the_owner(
 
     summary = sync("--concurrency", "1")
 
-    assert not any("refused user" in problem for problem in summary.json["problems"])
+    assert not any("refused user" in problem for problem in summary.problems)
     assert Gist.objects.get(description="Gist 0").push_state == "rejected"
 
 

@@ -38,7 +38,7 @@ def test_a_gone_account_is_checked_once_a_day_and_can_come_back(ada: Person, git
 
     ada.refresh_from_db()
     assert (gone.counts["people_gone"], requests_same_day) == (1, 0)
-    assert "GitHub does not know this account any more" in gone.json["problems"][0]
+    assert "GitHub does not know this account any more" in gone.problems[0]
     assert (ada.state, ada.last_error, ada.gists.count()) == ("active", "", 2)
 
 
@@ -52,10 +52,12 @@ def test_an_account_tracked_under_two_logins_is_a_conflict_until_one_is_deleted(
 
     sync()
     states = dict(Person.objects.values_list("github_username", "state"))
+    error = Person.objects.get(github_username="countess").last_error
     Person.objects.get(github_username="countess").delete()
     sync("--person", "ada")
 
     assert states == {"ada": "conflict", "countess": "conflict"}
+    assert f"the id {ada.pk}:" in error
     assert Person.objects.get().github_username == "countess"
     assert len(pipedrive.activities) == 1
 
@@ -67,7 +69,7 @@ def test_an_organisation_is_recognised(github: GitHubStandIn, sync: Sync, db: No
     summary = sync()
 
     assert summary.code == 0
-    assert Person.objects.get().last_error == "acme is an organisation; organisations have no gists."
+    assert Person.objects.get().last_error == "The account is an organisation; organisations have no gists."
 
 
 def test_a_successful_poll_resets_the_failures(ada: Person, github: GitHubStandIn, sync: Sync) -> None:

@@ -22,7 +22,7 @@ def test_an_unknown_activity_type_is_reported_with_the_available_types(
     summary = sync()
 
     assert (summary.code, Gist.objects.get().push_state) == (78, "pending")
-    assert summary.json["problems"] == [
+    assert summary.problems == [
         "PIPEDRIVE_ACTIVITY_TYPE is 'lunch', which does not exist at Pipedrive. Available: call, meeting, task"
     ]
     assert pipedrive.persons == {}
@@ -105,7 +105,7 @@ def test_a_person_relinked_between_two_pushes_is_continued_in_the_same_run(
 
     summary = sync("--max-activities", "2")
 
-    assert (summary.code, summary.json["problems"]) == (0, [])
+    assert (summary.code, summary.problems) == (0, [])
     assert [row["subject"] for row in pipedrive.activities_of(chosen)] == ["Second"]
     assert set(Gist.objects.values_list("push_state", flat=True)) == {"pushed"}
 
@@ -150,5 +150,5 @@ def test_a_rejected_edit_is_tried_again_in_the_next_run(
     sync()
 
     (activity,) = pipedrive.activities.values()
-    assert ("odd" in error, "odd" in rejected.json["problems"][0]) == (True, True)
+    assert ("odd" in error, "odd" in rejected.problems[0]) == (True, True)
     assert (activity["subject"], Gist.objects.get().push_error) == ("Final", "")

@@ -38,7 +38,7 @@ def test_a_required_field_rejects_no_gist(
     assert summary.code in (3, 78)
     assert states() == {"pending"}
     assert summary.counts["gists_rejected"] == 0
-    assert len([problem for problem in summary.json["problems"] if "deal_id is required" in problem]) == 1
+    assert len([problem for problem in summary.problems if "deal_id is required" in problem]) == 1
     assert len(pipedrive.requests_to("create_activity")) <= 5 + 3 * 8
     pipedrive.required_field = ""
     assert sync().code == 0
@@ -75,7 +75,7 @@ def test_one_missing_permission_ends_the_part_with_one_message(
 
     for summary in (first, second):
         assert (summary.code, summary.json["outcome"]) == (78, "misconfigured")
-        about = [problem for problem in summary.json["problems"] if "for the same reason" in problem]
+        about = [problem for problem in summary.problems if "for the same reason" in problem]
         assert len(about) == 1
         assert "permissions of PIPEDRIVE_TOKEN's user" in about[0]
     assert spent <= FORBIDDEN[operation]
@@ -113,7 +113,7 @@ def test_refused_lists_of_single_people_are_about_us(
     summary = sync("--concurrency", "1")
 
     assert summary.code == 78
-    assert "refused to list activities" in str(summary.json["problems"])
+    assert "refused to list activities" in str(summary.problems)
     assert set(Person.objects.values_list("push_failures", flat=True)) == {0}
 
 
@@ -269,7 +269,7 @@ def test_a_block_stops_this_run_and_the_next_ones_until_it_is_over(
 
     assert (sent, len(pipedrive.requests)) == (1, 1)
     assert (first.code, second.code, states()) == (0, 0, {"pending"})
-    assert "Cloudflare blocks this token" in second.json["problems"][0]
+    assert "Cloudflare blocks this token" in second.problems[0]
     until = ApiState.objects.get(api="Pipedrive").paused_until
     assert until
     left = until - timezone.now()
@@ -317,7 +317,7 @@ def test_the_daily_counter_of_requests_stops_the_pushes_for_the_day(
     second = sync("--concurrency", "1")
 
     assert (first.counts["gists_pushed"], second.counts["gists_pushed"]) == (2, 0)
-    assert "daily number of POST and PUT requests" in first.json["problems"][0]
+    assert "daily number of POST and PUT requests" in first.problems[0]
     assert pipedrive.daily_requests_left == 0
     assert PushAttempt.objects.filter(outcome="unknown").count() == 0
 

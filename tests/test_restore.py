@@ -59,7 +59,7 @@ def test_nothing_is_doubled_after_a_restore(
     assert len(pipedrive.activities) == len(set(pipedrive.gist_ids())) == 10
     assert new in pipedrive.gist_ids()
     assert set(Gist.objects.values_list("push_state", flat=True)) == {"pushed"}
-    assert any("a restored backup" in problem for problem in first.json["problems"])
+    assert any("a restored backup" in problem for problem in first.problems)
 
 
 def test_a_person_relinked_after_the_backup_is_not_doubled(
@@ -102,7 +102,7 @@ def test_a_restore_is_reported_once(
     for _ in range(2):
         github.publish("ada")
 
-        assert sync().json["problems"] == []
+        assert sync().problems == []
     assert not FoundActivity.objects.exists()
 
 
@@ -129,7 +129,7 @@ def test_other_activities_are_no_sign_of_a_restore(
 
     summary = sync()
 
-    assert (summary.json["problems"], summary.counts["gists_pushed"]) == ([], 1)
+    assert (summary.problems, summary.counts["gists_pushed"]) == ([], 1)
 
 
 def test_after_restore_frees_the_people_of_runs_in_the_backup(capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,7 +46,7 @@ def test_the_status_shows_the_last_run_counts_and_rejected_gists(
     sync()
     rejected = create_gist(ada, push_state="rejected", push_error="no")
 
-    with django_assert_max_num_queries(26):
+    with django_assert_max_num_queries(27):
         status = api.get("/api/v1/status").json()
 
     assert status["last_run"]["outcome"] == status["last_successful_run"]["outcome"] == "succeeded"
@@ -83,13 +83,14 @@ def test_a_run_for_one_person_is_not_the_last_successful_run(
 
 @pytest.mark.both
 def test_runs_are_listed_newest_first(api: APIClient) -> None:
-    runs = [create_run(errors="one\ntwo") for _ in range(3)]
+    runs = [create_run(f"problem of {number}") for number in range(3)]
 
     page = api.get("/api/v1/sync-runs?page_size=2").json()
     one = api.get(f"/api/v1/sync-runs/{runs[0].pk}/").json()
 
     assert (page["count"], [row["id"] for row in page["results"]]) == (3, [runs[2].pk, runs[1].pk])
-    assert one["problems"] == ["one", "two"]
+    assert [row["problems"][0]["reason"] for row in page["results"]] == ["problem of 2", "problem of 1"]
+    assert [problem["reason"] for problem in one["problems"]] == ["problem of 0"]
     assert api.get("/api/v1/sync-runs/999").status_code == api.get("/api/v1/sync-runs/x").status_code == 404
 
 

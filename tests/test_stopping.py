@@ -51,7 +51,8 @@ def test_a_signal_stops_the_run_after_the_current_request(
 
     run = SyncRun.objects.get()
     assert (process.returncode, run.outcome, json.loads(output)["outcome"]) == (75, "stopped", "stopped"), errors
-    assert "Stopped by a signal with work left: 1 person with gists to push. The next run continues." in run.errors
+    reason = "Stopped by a signal with work left: 1 person with gists to push. The next run continues."
+    assert run.problems.filter(code="run", reason=reason).exists()
     assert not Person.objects.exclude(leased_until=None).exists()
     assert list(Gist.objects.order_by("id").values_list("push_state", flat=True)) == ["pushed", "pending"]
     assert len(pipedrive.activities) == 1
@@ -79,7 +80,7 @@ def test_a_run_that_is_stopped_when_its_work_is_done_has_succeeded_for_a_schedul
     _, errors = process.communicate(timeout=120)
 
     run = SyncRun.objects.get()
-    assert (process.returncode, run.outcome, run.errors) == (0, "stopped", ""), errors
+    assert (process.returncode, run.outcome, run.problems.count()) == (0, "stopped", 0), errors
     assert Gist.objects.get().push_state == "pushed"
 
 
@@ -131,7 +132,7 @@ def test_a_run_that_is_stopped_before_its_first_claim_leaves_all_of_its_work(
     summary = sync()
 
     assert (summary.code, summary.json["outcome"], github.requests) == (75, "stopped", [])
-    assert summary.json["problems"] == ["Stopped by a signal with work left: 1 person to poll. The next run continues."]
+    assert summary.problems == ["Stopped by a signal with work left: 1 person to poll. The next run continues."]
 
 
 @pytest.mark.slow("starts sync_gists as a process")

@@ -108,7 +108,7 @@ def test_people_without_gists_or_account_are_not_failures(
         "ben": "active",
         "cleo": "gone",
     }
-    assert Person.objects.get(github_username="cleo").last_error == "GitHub has no account named cleo."
+    assert Person.objects.get(github_username="cleo").last_error == "GitHub has no account with this login."
     assert len(pipedrive.activities) == 1
 
 
@@ -243,7 +243,7 @@ def test_a_failed_dry_run_is_reported(
 
     assert (failed.code, rejected.code) == (3, 78)
     assert "Incomplete: not every person could be read" in text
-    assert failed.json["problems"][0].startswith("@ada: GitHub GET /users/ada returned 200 with an invalid body")
+    assert failed.json["problems"][0].startswith("@ada: GitHub GET /users/{login} returned 200 with an invalid body")
     assert "GITHUB_TOKEN was refused" in caplog.text
 
 

@@ -54,7 +54,7 @@ class AlarmAdmin(FactsAdmin):
         return [
             ("Problem", alarm.code),
             ("Severity", self.severity_badge(alarm)),
-            ("Message", alarm.message),
+            ("Message", alarm.named_message),
             ("Raised", self.raised(alarm)),
             ("Resolved", self.resolved(alarm)),
             ("Duration", self.duration(alarm)),

@@ -1,16 +1,18 @@
 """The runs, read-only, in words."""
 
-import re
+from collections.abc import Sequence
 
 from django.contrib import admin
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from people.admin.base import Facts, FactsAdmin
 from people.admin.markup import badge, duration_in_words, shorten, time_in_words
+from sync.groups import load_groups
 from sync.models import SyncRun
-from sync.reasons import reason_key, without_login
+from sync.reasons import Group
 from sync.status import ApiLimit, RunLimits
 from sync.summary import format_counts
 
@@ -25,15 +27,15 @@ LEVELS = {
     Outcome.CRASHED: "error",
 }
 API_NAMES = {"github": "GitHub", "pipedrive": "Pipedrive"}
-# As sync.summary.Summary.problem writes lines: "@ada, gist 5f: reason", "@ada: reason", "gist 5f: reason" or "reason".
-PROBLEM = re.compile(r"(?:(?P<subject>@\S+?(?:[,:] gist \S+)?|gist \S+): )?(?P<reason>.*)", re.DOTALL)
-MAX_SUBJECTS = 3  # people and gists that are named for each reason
 
 
 @admin.register(SyncRun)
 class SyncRunAdmin(FactsAdmin):
     list_display = ["number", "outcome_badge", "trigger", "started", "duration", "counts_in_words", "problems"]
     list_filter = ["outcome", "trigger"]
+
+    def prepare_rows(self, rows: Sequence[SyncRun]) -> None:
+        load_groups(*rows)
 
     @admin.display(description="run")
     def number(self, run: SyncRun) -> str:
@@ -57,10 +59,11 @@ class SyncRunAdmin(FactsAdmin):
 
     @admin.display(description="problems")
     def problems(self, run: SyncRun) -> SafeString:
-        text = summarize_problems(run.errors)
+        text = summarize_problems(run)
         return format_html('<span class="reason">{}</span>', text) if text else SafeString("")
 
     def get_facts(self, run: SyncRun) -> Facts:
+        load_groups(run)
         limits = RunLimits.from_json(run.limits).by_api()
         return [
             ("Outcome", self.outcome_badge(run)),
@@ -71,7 +74,7 @@ class SyncRunAdmin(FactsAdmin):
             ("Duration", get_duration(run)),
             ("Counts", self.counts_in_words(run)),
             *((f"{API_NAMES[api]}'s limit", describe_limit(limit)) for api, limit in limits.items()),
-            ("Problems", list_problems(run.errors)),
+            ("Problems", list_problems(run)),
             ("Process", f"{run.pid or 'unknown'} on {run.host}, gisttracker {run.version or 'unknown'}"),
         ]
 
@@ -103,44 +106,27 @@ def describe_limit(limit: ApiLimit) -> str:
     return "; ".join(parts)
 
 
-def group_problems(errors: str) -> list[tuple[int, str, list[str]]]:
-    """The reasons with the number of their lines, the most frequent first, and the people and gists they are about."""
-    groups: dict[tuple[str, str], tuple[str, list[str]]] = {}
-    for line in errors.splitlines():
-        found = PROBLEM.fullmatch(line)
-        subject, reason = (found["subject"] or "", found["reason"]) if found else ("", line)
-        if subject.startswith("@"):
-            reason = without_login(reason, re.split("[,:]", subject.removeprefix("@"))[0])
-        groups.setdefault(reason_key(reason), (reason, []))[1].append(subject)
-    rows = [
-        (len(subjects), reason, [subject for subject in subjects if subject]) for reason, subjects in groups.values()
-    ]
-    return sorted(rows, key=lambda row: -row[0])
-
-
-def summarize_problems(errors: str) -> str:
+def summarize_problems(run: SyncRun) -> str:
     """The most frequent reason, and how many others there are. Empty without problems."""
-    groups = group_problems(errors)
-    if not groups:
+    if not run.groups:
         return ""
-    more = f" (and {len(groups) - 1} other reasons)" if len(groups) > 2 else " (and 1 other reason)"
-    return shorten(_describe_group(groups[0][0], groups[0][1])) + (more if len(groups) > 1 else "")
+    more = len(run.groups) - 1
+    others = f" (and {more} other reasons)" if more > 1 else " (and 1 other reason)"
+    return shorten(run.groups[0].text) + (others if more else "")
 
 
-def list_problems(errors: str) -> SafeString:
-    groups = group_problems(errors)
-    if not groups:
+def list_problems(run: SyncRun) -> SafeString:
+    if not run.groups:
         return format_html("{}", "none")
-    rows = [(_describe_group(count, reason), _name_subjects(subjects)) for count, reason, subjects in groups]
+    rows = [(group.text, link_people(group)) for group in run.groups]
     return format_html("<ul>{}</ul>", format_html_join("", "<li>{}{}</li>", rows))
 
 
-def _describe_group(count: int, reason: str) -> str:
-    return f"{count} × {reason}" if count > 1 else reason
-
-
-def _name_subjects(subjects: list[str]) -> str:
-    if not subjects:
-        return ""
-    more = len(subjects) - MAX_SUBJECTS
-    return f" ({'; '.join(subjects[:MAX_SUBJECTS])}{f' and {more} more' if more > 0 else ''})"
+def link_people(group: Group) -> SafeString:
+    """ " (@ada, @ben and 6 more)", with links; empty if it is about nobody."""
+    if not group.names:
+        return SafeString("")
+    links = [(reverse("admin:people_person_change", args=[key]), login) for key, login in group.names.items()]
+    more = group.people - len(links)
+    end = f" and {more} more" if more else ""
+    return format_html(" ({}{})", format_html_join(", ", '<a href="{}">@{}</a>', links), end)

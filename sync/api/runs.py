@@ -16,6 +16,7 @@ from people.api.validation import PAGING, validate_query
 from people.error_codes import ErrorCode
 from sync.api import schema
 from sync.api.serializers import SyncRunSerializer
+from sync.groups import load_groups
 from sync.models import SyncRun
 
 
@@ -35,6 +36,11 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
         validate_query(request, PAGING)
         return super().list(request, *args, **kwargs)
 
+    def paginate_queryset(self, queryset: Any) -> Any:
+        page = super().paginate_queryset(queryset)
+        load_groups(*(page or []))
+        return page
+
     @schema.get_sync_run
     def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         validate_query(request, set())
@@ -42,6 +48,7 @@ class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.
         run = SyncRun.objects.filter(pk=_parse_id(run_id)).first()
         if run is None:
             raise NotFound(f"Run {show(run_id, 40)} does not exist.", ErrorCode.RUN_NOT_FOUND)
+        load_groups(run)
         return Response(SyncRunSerializer(run).data)
 
 

@@ -25,6 +25,16 @@ ATTEMPT: dict[str, Any] = {
     "duration": 0.21,
     "activity_id": None,
 }
+REASON: dict[str, Any] = {
+    "code": "push",
+    "reason": "The Pipedrive person was deleted",
+    "count": 2,
+    "people_count": 1,
+    "people": ["ada"],
+    "gists": 2,
+    "first": "2026-11-23T18:08:00Z",
+    "last": "2026-11-24T09:00:12Z",
+}
 RUN: dict[str, Any] = {
     "id": 7,
     "trigger": "schedule",
@@ -49,7 +59,7 @@ RUN: dict[str, Any] = {
         "gists_rejected": 0,
     },
     "limits": LIMITS,
-    "problems": [],
+    "problems": [{**REASON, "first": None, "last": None}],
     "host": "sync-gists-29384",
     "version": __version__,
 }
@@ -59,18 +69,11 @@ SUCCESSFUL_RUN: dict[str, Any] = {
     "started_at": "2026-11-24T06:00:00Z",
     "finished_at": "2026-11-24T06:00:38Z",
     "outcome": "succeeded",
+    "problems": [],
     "limits": {
         "github": LIMITS["github"],
         "pipedrive": {"remaining": 240.0, "reset": 1.0, "requests": 12, "stopped": "", "resets_at": None},
     },
-}
-REASON: dict[str, Any] = {
-    "reason": "Pipedrive person 7 was deleted",
-    "people_count": 1,
-    "people": ["ada"],
-    "gists": 2,
-    "first": "2026-11-23T18:08:00Z",
-    "last": "2026-11-24T09:00:12Z",
 }
 STATUS = {
     "health": {

@@ -6,12 +6,10 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from people.models import ApiKey, Gist, Person
-from sync.models import Alarm, PushAttempt, SyncRun
-from sync.problems import Code, Health, HealthState, Problem
+from sync.models import Alarm, Problem, PushAttempt, SyncRun
+from sync.problems import Code, Health, HealthProblem, HealthState
 from sync.reasons import Group
 from sync.status import ApiLimit, RunLimits, Status
-
-MAX_NAMES = 20  # people of a group
 
 
 def _count_field(help_text: str) -> serializers.IntegerField:
@@ -59,12 +57,31 @@ class RunLimitsSerializer(serializers.Serializer[RunLimits]):
     pipedrive = ApiLimitSerializer()
 
 
+class GroupSerializer(serializers.Serializer[Group]):
+    """What is wrong for the same reason. The reason does not say whom it is about."""
+
+    code = serializers.ChoiceField(
+        choices=Problem.Code.choices,
+        help_text="what failed; person: a remark about a person, run: the run or an API as a whole",
+    )
+    reason = serializers.CharField()
+    count = serializers.IntegerField(help_text="how often it was met")
+    people_count = serializers.IntegerField(source="people")
+    people = serializers.SerializerMethodField(help_text="up to twenty of them")
+    gists = serializers.IntegerField(help_text="how many of their gists it is about")
+    first = serializers.DateTimeField(allow_null=True, help_text="since when; null for the problems of a run")
+    last = serializers.DateTimeField(allow_null=True, help_text="when it was tried last")
+
+    def get_people(self, group: Group) -> list[str]:
+        return list(group.names.values())
+
+
 class SyncRunSerializer(serializers.ModelSerializer[SyncRun]):
     """One run of sync_gists."""
 
     counts = RunCountsSerializer(read_only=True)
     limits = serializers.SerializerMethodField(help_text="the rate limits of both APIs at the end of the run")
-    problems = serializers.SerializerMethodField(help_text="what went wrong, one line each")
+    problems = GroupSerializer(source="groups", many=True, help_text="what went wrong, by reason; at most a hundred")
 
     class Meta:
         model = SyncRun
@@ -85,9 +102,6 @@ class SyncRunSerializer(serializers.ModelSerializer[SyncRun]):
     @extend_schema_field(RunLimitsSerializer)
     def get_limits(self, run: SyncRun) -> dict[str, Any]:
         return dict(RunLimitsSerializer(RunLimits.from_json(run.limits)).data)
-
-    def get_problems(self, run: SyncRun) -> list[str]:
-        return run.errors.splitlines()
 
 
 class PushAttemptSerializer(serializers.ModelSerializer[PushAttempt]):
@@ -148,21 +162,7 @@ class PersonInTroubleSerializer(serializers.Serializer[Person]):
     polled_at = serializers.DateTimeField(allow_null=True, help_text="the last successful poll")
 
 
-class GroupSerializer(serializers.Serializer[Group]):
-    """Failures with the same reason."""
-
-    reason = serializers.CharField()
-    people_count = serializers.IntegerField(source="people")
-    people = serializers.SerializerMethodField(help_text="up to twenty of them")
-    gists = serializers.IntegerField(help_text="their gists that wait, or were rejected")
-    first = serializers.DateTimeField(allow_null=True, help_text="since when")
-    last = serializers.DateTimeField(allow_null=True, help_text="when it was tried last")
-
-    def get_people(self, group: Group) -> list[str]:
-        return group.logins[:MAX_NAMES]
-
-
-class ProblemSerializer(serializers.Serializer[Problem]):
+class HealthProblemSerializer(serializers.Serializer[HealthProblem]):
     """Something that is wrong with the service, and its one cause."""
 
     code = serializers.ChoiceField(choices=[(code.value, code.name) for code in Code])
@@ -177,7 +177,7 @@ class HealthSerializer(serializers.Serializer[Health]):
     """healthy; degraded: single people in trouble, or something that will matter later; unhealthy: act now."""
 
     state = serializers.ChoiceField(choices=[(state.value, state.name) for state in HealthState])
-    problems = ProblemSerializer(many=True, help_text="the most severe first")
+    problems = HealthProblemSerializer(many=True, help_text="the most severe first")
 
 
 class ExpiringKeySerializer(serializers.Serializer[ApiKey]):

@@ -6,6 +6,7 @@ response is classified.
 
 import json
 import random
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -45,6 +46,9 @@ MAX_REDIRECTS = 3
 READ_CHUNK_BYTES = 64 * 1024
 PERSONAL_FIELDS = {"name", "value", "subject", "note", "term"}  # of Pipedrive's bodies, items of e-mails, and searches
 MIN_PERSONAL_LENGTH = 3  # replacing a shorter text would damage ordinary words
+# What a path is about: a login, or the number of an account, person or activity. No message has it: messages about the
+# same endpoint are equal, and those that are kept for the API as a whole name nobody.
+SUBJECT = re.compile(r"(?<=/users/)(?P<login>[^/]+)|(?<=/)(?P<id>\d+)(?=/|$)")
 T = TypeVar("T")
 
 
@@ -68,14 +72,14 @@ class Timing:
 class Response:
     """A response with status 200-299 or 304."""
 
-    call: str  # API, method and path, for messages
+    call: str  # API, method and endpoint, for messages
     status: int
     headers: CaseInsensitiveDict[str]
     body: bytes
     url: str = ""
     is_redirected: bool = False
     method: str = "GET"
-    personal: tuple[str, ...] = ()  # texts of the request about a person, which the API may repeat in an error
+    sent: Any = None  # the request's body and query, which the API may repeat in an error
 
     def parse(self, shape: TypeAdapter[T]) -> T:
         """The JSON body as `shape`. InvalidResponseError if it does not match."""
@@ -199,7 +203,8 @@ class Api:
 
     def _send_repeatable(self, method: str, url: str, window: str, **parts: Any) -> Response:
         url = self._url(url)
-        call = f"{self.name} {method} {urlsplit(url).path}"
+        path = urlsplit(url).path
+        call = f"{self.name} {method} {SUBJECT.sub(_placeholder, path)}"
         self._check_host(call, url)
         for attempt in range(MAX_RETRIES + 1):
             hit = self._wait_for_turn(window)
@@ -211,7 +216,7 @@ class Api:
                 continue
             except (TransportError, ServerError, ResendError) as error:
                 if not isinstance(error, ResendError):
-                    self._record_failure(call, error)
+                    self._record_failure(f"{method} {path}", error)
                 if attempt == MAX_RETRIES:
                     kind = RepeatedServerError if isinstance(error, ServerError) else RetryNextRunError
                     raise kind(str(error)) from None
@@ -254,10 +259,8 @@ class Api:
                     body = self._read_body(call, response)
                 if limit.is_ended:  # Some bodies end with their connection, so a shortened one looks complete.
                     raise requests.ConnectionError
-                personal = tuple(_personal_texts([parts.get("json"), parts.get("params")]))
-                return Response(
-                    call, response.status_code, response.headers, body, url, method=method, personal=personal
-                )
+                sent = [parts.get("json"), parts.get("params")]
+                return Response(call, response.status_code, response.headers, body, url, method=method, sent=sent)
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
                 late = f"no complete response within {timing.total:g} s" if limit.is_ended else ""
                 raise TransportError(call, error, late or describe(error, url)) from None
@@ -326,7 +329,7 @@ class Api:
         """Blocked content (DMCA) and invalid pages are about one object, however many of them there are."""
         is_own = response.status in (409, 422, 451) or b'"block"' in response.body[:2000]
         if self._advice and not is_own:
-            self.circuit.record_rejection(response.status, response.call, message, self._advice)
+            self.circuit.record_rejection(response.status, urlsplit(response.url).path, message, self._advice)
             self.circuit.raise_if_open()
 
     def excerpt(self, response: Response) -> str:
@@ -339,8 +342,11 @@ class Api:
             pass
         for secret in self._secrets:
             text = text.replace(secret, "[secret]")
-        for personal in sorted(response.personal, key=len, reverse=True):
+        for personal in sorted(_personal_texts(response.sent), key=len, reverse=True):
             text = text.replace(personal, "[personal]")
+        for subject in SUBJECT.finditer(urlsplit(response.url).path):
+            whole_word = rf"(?<![\w-]){re.escape(subject[0])}(?![\w-])"
+            text = re.sub(whole_word, _placeholder(subject), text, flags=re.IGNORECASE)
         return " ".join(text.split())[:200]
 
     def _wait_for_turn(self, window: str) -> Hit:
@@ -366,8 +372,12 @@ class Api:
         self.open_circuit(CircuitOpenError(f"{self.name} still limits the rate after {MAX_RETRIES} retries ({reason})"))
 
 
+def _placeholder(subject: re.Match[str]) -> str:
+    return f"{{{subject.lastgroup}}}"
+
+
 def _personal_texts(parts: Any, key: str = "") -> Iterator[str]:
-    """The texts of personal fields, anywhere in the body or the parameters of a request."""
+    """The texts of personal fields, anywhere in the body or the parameters of a request, and the names in them."""
     if isinstance(parts, dict):
         for name, part in parts.items():
             yield from _personal_texts(part, str(name))
@@ -376,6 +386,8 @@ def _personal_texts(parts: Any, key: str = "") -> Iterator[str]:
             yield from _personal_texts(part, key)
     elif isinstance(parts, str) and key in PERSONAL_FIELDS and len(parts) >= MIN_PERSONAL_LENGTH:
         yield parts
+        names = [word for word in re.split(r'[\s"<>()]+', parts) if "@" in word or "://" in word]
+        yield from (name for word in names for name in (word, *word.rsplit("/", 1)) if len(name) >= MIN_PERSONAL_LENGTH)
 
 
 class TransportError(SyncError):

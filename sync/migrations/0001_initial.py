@@ -13,24 +13,6 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name="Alarm",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("code", models.CharField(help_text="what is wrong, for programs", max_length=60)),
-                ("open_code", models.CharField(blank=True, max_length=60, null=True, unique=True)),
-                ("severity", models.CharField(choices=[("page", "Page"), ("ticket", "Ticket")], max_length=10)),
-                ("message", models.TextField(help_text="what is wrong, which people are concerned, and what to do")),
-                ("raised_at", models.DateTimeField(db_index=True)),
-                ("resolved_at", models.DateTimeField(blank=True, null=True)),
-                ("raise_sent_at", models.DateTimeField(blank=True, null=True)),
-                ("resolve_sent_at", models.DateTimeField(blank=True, null=True)),
-                ("next_send_at", models.DateTimeField(blank=True, null=True)),
-            ],
-            options={
-                "ordering": ["-id"],
-            },
-        ),
-        migrations.CreateModel(
             name="ApiState",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -122,7 +104,6 @@ class Migration(migrations.Migration):
                 ),
                 ("counts", models.JSONField(default=dict)),
                 ("limits", models.JSONField(default=dict, help_text="the last rate limits that the APIs reported")),
-                ("errors", models.TextField(blank=True, help_text="problems, one shortened line each")),
                 ("trigger", models.CharField(default="manual", help_text="what started the run", max_length=20)),
                 ("host", models.CharField(max_length=255)),
                 ("pid", models.PositiveBigIntegerField(help_text="process id on that host", null=True)),
@@ -131,6 +112,83 @@ class Migration(migrations.Migration):
             options={
                 "ordering": ["-id"],
             },
+        ),
+        migrations.CreateModel(
+            name="Alarm",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("code", models.CharField(help_text="what is wrong, for programs", max_length=60)),
+                ("open_code", models.CharField(blank=True, max_length=60, null=True, unique=True)),
+                ("severity", models.CharField(choices=[("page", "Page"), ("ticket", "Ticket")], max_length=10)),
+                (
+                    "message",
+                    models.TextField(help_text="what is wrong, for which reasons, and what to do; without names"),
+                ),
+                ("raised_at", models.DateTimeField(db_index=True)),
+                ("resolved_at", models.DateTimeField(blank=True, null=True)),
+                ("raise_sent_at", models.DateTimeField(blank=True, null=True)),
+                ("resolve_sent_at", models.DateTimeField(blank=True, null=True)),
+                ("next_send_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "people",
+                    models.ManyToManyField(
+                        help_text="some of the people concerned", related_name="alarms", to="people.person"
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["-id"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Problem",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "code",
+                    models.CharField(
+                        choices=[
+                            ("poll", "Poll"),
+                            ("push", "Push"),
+                            ("gist", "Gist"),
+                            ("person", "Person"),
+                            ("run", "Run"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "reason",
+                    models.CharField(
+                        help_text="it does not say whom it is about, so that it can be grouped", max_length=500
+                    ),
+                ),
+                (
+                    "count",
+                    models.PositiveIntegerField(default=1, help_text="how often it was met since the row before"),
+                ),
+                (
+                    "gist",
+                    models.ForeignKey(
+                        null=True, on_delete=django.db.models.deletion.CASCADE, related_name="+", to="people.gist"
+                    ),
+                ),
+                (
+                    "person",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="problems",
+                        to="people.person",
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="problems", to="sync.syncrun"
+                    ),
+                ),
+            ],
         ),
         migrations.CreateModel(
             name="PushAttempt",

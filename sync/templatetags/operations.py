@@ -13,17 +13,16 @@ from people.admin.markup import badge, duration_in_words, time_in_words
 from people.freshness import max_age
 from people.models import Gist, Person
 from sync.admin.charts import chart_gists, chart_runs
-from sync.admin.runs import LEVELS, describe_counts, describe_limit, summarize_problems
+from sync.admin.runs import LEVELS, describe_counts, describe_limit, link_people, summarize_problems
 from sync.claims import database_clock
 from sync.models import Alarm, SyncRun
-from sync.problems import HealthState, Problem
+from sync.problems import HealthProblem, HealthState
 from sync.reasons import Group
 from sync.status import Status, get_status
 
 register = template.Library()
 RUNS_CACHE_SECONDS, GISTS_CACHE_SECONDS = 30, 600  # The days of many gists take a second to count.
 MAX_GROUPS = 5  # reasons shown for each problem
-MAX_NAMES = 10  # people linked for each reason
 STATE_LEVELS = {HealthState.HEALTHY: "ok", HealthState.DEGRADED: "warning", HealthState.UNHEALTHY: "error"}
 PEOPLE_LEVELS = {Person.State.GONE: "warning", Person.State.CONFLICT: "warning", Person.State.PAUSED: "quiet"}
 
@@ -71,7 +70,7 @@ def get_headline(status: Status) -> str:
     return "No person waits too long for a poll, and no gist for its activity."
 
 
-def describe_problem(problem: Problem) -> dict[str, Any]:
+def describe_problem(problem: HealthProblem) -> dict[str, Any]:
     level = "error" if problem.severity == Alarm.Severity.PAGE else "warning"
     return {
         "level": level,
@@ -86,15 +85,13 @@ def describe_problem(problem: Problem) -> dict[str, Any]:
 
 def describe_group(group: Group) -> dict[str, Any]:
     """The reason in words, and links to the people."""
-    search = reverse("admin:people_person_changelist")
     return {
         "gists": group.gists,
         "people": group.people,
         "reason": group.reason,
         "since": time_in_words(group.first) if group.first else "",
         "last": time_in_words(group.last) if group.last else "",
-        "logins": [(login, f"{search}?q={login}") for login in group.logins[:MAX_NAMES]],
-        "more": max(group.people - MAX_NAMES, 0),
+        "links": link_people(group),
     }
 
 
@@ -123,7 +120,7 @@ def describe_run(heading: str, run: SyncRun | None) -> Fact:
     if run is None:
         return Fact(heading, "none yet")
     end = run.finished_at or run.heartbeat_at
-    cause = summarize_problems(run.errors) if run.outcome != SyncRun.Outcome.SUCCEEDED else ""
+    cause = summarize_problems(run) if run.outcome != SyncRun.Outcome.SUCCEEDED else ""
     note = f"{duration_in_words(end - run.started_at)}, {describe_counts(run)}"
     return Fact(
         heading,

@@ -22,16 +22,19 @@ from gisttracker.environment import EX_CONFIG, EX_INTERRUPTED, EX_STOPPED, exit_
 from people.models import Person
 from sync import claims
 from sync.alarms import report_health
+from sync.api.serializers import SyncRunSerializer
 from sync.clients.errors import ConfigurationError
 from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import PipedriveClient
 from sync.clients.transport import Timing
 from sync.context import Options, RunContext
 from sync.dry_run import estimate_costs, forecast_run
+from sync.groups import load_groups
 from sync.models import ROUND_TRIGGERS, SyncRun
 from sync.ping import ping
 from sync.preconditions import find_setting_problem, format_token_warning
 from sync.progress import progress_bar
+from sync.reasons import cut_lines
 from sync.run import Run
 from sync.runs import Outcome, close_run, find_interrupted, open_run, record_refused_start
 from sync.stopping import stop_on_signals
@@ -113,7 +116,9 @@ class Command(GisttrackerCommand):
             self._dry_run(due, github, options)
         elif options["requested"] and not retried(Person.objects.filter(due | self._interrupted(clock())).exists)():
             if options["json"]:  # Usual every few minutes; such a run gets no row.
-                self._print_json(None, Outcome.SUCCEEDED, 0, Summary(), {"github": 0, "pipedrive": 0})
+                nothing = SyncRun(outcome=Outcome.SUCCEEDED, counts=Summary().counts())
+                nothing.groups = []
+                self._print_json(nothing, 0, {"github": 0, "pipedrive": 0})
             else:
                 self.stdout.write("No new, requested or watched people.")
             report_health(clock)
@@ -217,8 +222,9 @@ class Command(GisttrackerCommand):
     def _print_summary(self, record: SyncRun, context: RunContext, seconds: float, as_json: bool) -> None:
         clients = context.github, context.pipedrive
         requests = {client.api.name.lower(): client.api.request_count for client in clients}
+        load_groups(record)
         if as_json:
-            self._print_json(record.pk, record.outcome, round(seconds, 3), context.summary, requests)
+            self._print_json(record, round(seconds, 3), requests)
             return
         requests_to_github = ngettext("%d request", "%d requests", requests["github"]) % requests["github"]
         self.stdout.write(
@@ -226,20 +232,17 @@ class Command(GisttrackerCommand):
             f"{context.summary.format_counts() or 'no people were polled'}; "
             f"{requests_to_github} to GitHub, {requests['pipedrive']} to Pipedrive."
         )
-        for line in context.summary.format_trouble():
-            self.stdout.write(line)
+        for line in cut_lines(list(map(str, record.groups))):
+            self.stdout.write(f"  {line}")
 
-    def _print_json(
-        self, run: int | None, outcome: str, seconds: float, summary: Summary, requests: dict[str, int]
-    ) -> None:
+    def _print_json(self, run: SyncRun, seconds: float, requests: dict[str, int]) -> None:
         content = {
-            "run": run,
-            "outcome": outcome,
+            "run": run.pk,
+            "outcome": run.outcome,
             "seconds": seconds,
-            "counts": summary.counts(),
+            "counts": run.counts,
             "requests": requests,
-            "problems": summary.problems,
-            "people_in_trouble": summary.people_in_trouble,
+            "problems": SyncRunSerializer(run).data["problems"],
         }
         self.stdout.write(json.dumps(content))
 

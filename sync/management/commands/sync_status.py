@@ -4,6 +4,7 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -17,12 +18,11 @@ from sync.alarms import report_health
 from sync.api.serializers import StatusSerializer
 from sync.claims import database_clock
 from sync.models import SyncRun
-from sync.problems import MAX_GROUPS, Health, HealthState
-from sync.reasons import Group, format_duration, format_time
+from sync.problems import Health, HealthState
+from sync.reasons import Group, cut_lines, format_duration, format_time
 from sync.status import ApiLimit, Status, get_status
 
 DURATION = re.compile(r"(?:([0-9]{1,4})d)?(?:([0-9]{1,4})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,8})s)?")
-MAX_PROBLEMS = 10
 SHOW_KEYS_BEFORE = timedelta(days=14)  # that end until then
 EX_UNHEALTHY = 1
 
@@ -89,8 +89,8 @@ def format_status(status: Status) -> list[str]:
         *[_format_limit(api, limit) for api, limit in status.limits.by_api().items() if status.last_run],
         *_format_field(status.github_field_problem),
         *_format_keys(status),
-        *_format_groups("in trouble", status.counts.trouble, status.counts.in_trouble),
-        *_format_groups("rejected", status.counts.rejections, status.counts.gists[Gist.PushState.REJECTED]),
+        *_format_trouble("in trouble", status.counts.trouble, status.counts.in_trouble),
+        *_format_trouble("rejected", status.counts.rejections, status.counts.gists[Gist.PushState.REJECTED]),
     ]
 
 
@@ -98,8 +98,8 @@ def _format_problems(health: Health) -> list[str]:
     lines = []
     for problem in health.problems:
         since = f" (since {format_time(problem.since)})" if problem.since else ""
-        first, *others = problem.message.splitlines()
-        lines += [f"{problem.severity}: {problem.code}{since}: {first}", *(f"  {line}" for line in others)]
+        lines += [f"{problem.severity}: {problem.code}{since}: {problem.summary}", *_format_groups(problem.groups)]
+        lines += [f"  {problem.action}"] if problem.action else []
     return lines
 
 
@@ -108,7 +108,7 @@ def _format_run(run: SyncRun | None) -> list[str]:
         return ["last run: none yet"]
     end = f", finished {run.finished_at:%H:%M}" if run.finished_at else ""
     line = f"last run: {run.pk} ({run.trigger}) {run.outcome}, started {run.started_at:%Y-%m-%d %H:%M}{end} UTC"
-    return [line, *(f"  {problem}" for problem in run.errors.splitlines()[:MAX_PROBLEMS])]
+    return [line, *_format_groups(run.groups)]
 
 
 def _format_success(status: Status) -> str:
@@ -159,7 +159,9 @@ def _format_keys(status: Status) -> list[str]:
     ]
 
 
-def _format_groups(title: str, groups: list[Group], count: int) -> list[str]:
-    if not groups:
-        return []
-    return [f"{title}: {count}", *(f"  {group}" for group in groups[:MAX_GROUPS])]
+def _format_trouble(title: str, groups: Sequence[Group], count: int) -> list[str]:
+    return [f"{title}: {count}", *_format_groups(groups)] if groups else []
+
+
+def _format_groups(groups: Sequence[Group]) -> list[str]:
+    return [f"  {line}" for line in cut_lines(list(map(str, groups)))]
