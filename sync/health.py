@@ -15,7 +15,7 @@ from django.utils.translation import ngettext
 from people.freshness import MAX_CLOCK_ERROR, RUN_TIME, is_stale, max_age, set_up_at
 from people.models import Gist, Person
 from sync.clients.github import ANONYMOUS_REQUESTS_PER_HOUR
-from sync.few import is_few
+from sync.few import FEW, is_few
 from sync.groups import group_gone, group_polls, group_pushes, load_groups
 from sync.models import ROUND_TRIGGERS, ApiState, PushAttempt, SyncRun
 from sync.poll import FULL_READ_EVERY
@@ -222,7 +222,7 @@ class _Judgement:
         failed = attempts.filter(outcome__in=[PushAttempt.Outcome.REFUSED, PushAttempt.Outcome.UNKNOWN])
         rejected = Gist.objects.filter(push_state=Gist.PushState.REJECTED, pk__in=failed.values("gist"))
         count = rejected.count()
-        pushed = attempts.filter(outcome=PushAttempt.Outcome.SUCCEEDED).count() if count else 0
+        pushed = attempts.filter(outcome=PushAttempt.Outcome.SUCCEEDED).count() if count > FEW else 0
         if not is_few(count, count + pushed, part=JUMP_PART):
             gists = ngettext("%d gist was", "%d gists were", count) % count
             groups = tuple(group_pushes(rejected))

@@ -14,7 +14,7 @@ from tests.factories import create_person, track
 from tests.standins import GitHubStandIn, PipedriveStandIn
 
 pytestmark = pytest.mark.django_db(transaction=True)
-FAULTS = [OperationalError(2006, "Server has gone away"), OperationalError("database is locked")]
+FAULTS: list[tuple[Any, ...]] = [(2006, "Server has gone away"), ("database is locked",)]
 
 
 class Statements:
@@ -33,7 +33,7 @@ class Statements:
             self.kinds.setdefault(kind, len(self.kinds))
             if kind == self.failing:
                 self.failing = ""
-                raise self.fault
+                raise OperationalError(*self.fault)
         return self._execute(cursor, sql, params)
 
 

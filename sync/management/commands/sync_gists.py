@@ -222,7 +222,7 @@ class Command(GisttrackerCommand):
     def _print_summary(self, record: SyncRun, context: RunContext, seconds: float, as_json: bool) -> None:
         clients = context.github, context.pipedrive
         requests = {client.api.name.lower(): client.api.request_count for client in clients}
-        load_groups(record)
+        retried(load_groups)(record)
         if as_json:
             self._print_json(record, round(seconds, 3), requests)
             return
