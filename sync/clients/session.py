@@ -43,8 +43,6 @@ def new_session(base_url: str, headers: Mapping[str, str], concurrency: int) -> 
 
 @dataclass
 class _Request:
-    """A request that is going on in a thread."""
-
     deadline: float
     stopping: threading.Event
     stop_deadline: float = float("inf")

@@ -245,7 +245,6 @@ class Command(GisttrackerCommand):
 
 
 def build_options(logins: tuple[str, ...], options: dict[str, Any]) -> Options:
-    """The run's options, from the command line and the settings."""
     return Options(
         people=logins,
         requested_only=options["requested"],
