@@ -168,10 +168,12 @@ class Command(GisttrackerCommand):
         for forecast in forecast_run(
             due, github, backfill=settings.BACKFILL, concurrency=options["concurrency"], full=options["full"]
         ):
-            (problems if forecast.is_problem else lines).append(forecast.line)
-            if forecast.person:
-                new[forecast.person.pk] = forecast.new_activities
-            if not forecast.is_problem and not options["json"]:
+            if forecast.person is None:
+                problems.append(forecast.line)
+                continue
+            lines.append(forecast.line)
+            new[forecast.person.pk] = forecast.new_activities
+            if not options["json"]:
                 self.stdout.write(forecast.line)
         people = due if options["person"] or options["requested"] else Q()
         costs = estimate_costs(new, people, settings.PIPEDRIVE_DAILY_ACTIVITIES)
