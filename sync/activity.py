@@ -1,5 +1,6 @@
 """How a person and a gist are shown in Pipedrive. Pure functions; all text of GitHub's users is escaped."""
 
+import re
 from html import escape
 from typing import Any
 
@@ -69,16 +70,11 @@ def note(gist: Gist) -> str:
 
 def description(text: str) -> str:
     """Escaped, with line breaks, and shortened to MAX_DESCRIPTION_BYTES."""
-    html = escape_text(text.strip())
-    if byte_length(html) <= MAX_DESCRIPTION_BYTES:
-        return html
-    kept, used = [], 0
-    for character in text.strip():
-        used += byte_length(escape_text(character))
-        if used > MAX_DESCRIPTION_BYTES:
-            break
-        kept.append(character)
-    return escape_text("".join(kept)) + "… (continued in the gist)"
+    html = escape_text(text.strip()).encode()
+    if len(html) <= MAX_DESCRIPTION_BYTES:
+        return html.decode()
+    # Without a part of a character, of an entity or of a tag.
+    return re.sub("[&<][^;>]*$", "", html[:MAX_DESCRIPTION_BYTES].decode(errors="ignore")) + "… (continued in the gist)"
 
 
 def file_list(gist: Gist, room: int) -> str:

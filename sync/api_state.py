@@ -105,7 +105,6 @@ def is_refused(api: str) -> bool:
 # --- pauses that Pipedrive has ordered and that outlast the run: no process sends a request before they are over ---
 @retried
 def store_pause(pipedrive: PipedriveClient, clock: Clock) -> None:
-    """Store the client's pause, if there is one."""
     pause = pipedrive.long_pause
     if pause is None:
         return

@@ -78,7 +78,6 @@ def has_succeeded_since(moment: datetime | None) -> bool:
 
 @retried
 def delete_old_attempts(before: datetime) -> None:
-    """Delete attempts that are older, in batches."""
     old = PushAttempt.objects.filter(attempted_at__lt=before).order_by("attempted_at")
     while keys := list(old.values_list("pk", flat=True)[:BATCH_SIZE]):
         PushAttempt.objects.filter(pk__in=keys).delete()

@@ -29,10 +29,9 @@ MATCH_TOKENS = TOKENS["list"] + 2 * TOKENS["get"]
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a run would do for one person, or the problem that prevents it."""
+    """What a run would do for one person, or, without a person, the problem that prevents it."""
 
     line: str
-    is_problem: bool = False
     person: Person | None = None
     new_activities: int = 0  # of gists that are not stored yet
 
@@ -48,14 +47,14 @@ def forecast_run(due: Q, github: GitHubClient, *, backfill: str, concurrency: in
         except AccountSuppressedError:
             return Forecast(f"{person}: asked not to be tracked, so it would be removed", person=person)
         except SyncError as error:
-            return Forecast(f"{person}: {error}", is_problem=True)
+            return Forecast(f"{person}: {error}")
         return _forecast(poll, backfill)
 
     people = Person.objects.filter(due).order_by("attempted_at", "pk").iterator(chunk_size=100)
     possible = (person for person in people if not github.api.circuit.error)
     yield from (row for row in map_unordered("dry-run", concurrency, forecast_person, possible) if row)
     if github.api.circuit.error:
-        yield Forecast(str(github.api.circuit.error), is_problem=True)
+        yield Forecast(str(github.api.circuit.error))
 
 
 def _forecast(poll: Poll, backfill: str) -> Forecast:
@@ -105,13 +104,10 @@ def estimate(activities: Mapping[int, int], daily_limit: int) -> Cost:
     total = sum(people.values())
     if not total:
         return Cost(0, 0, 0)
-    linked = compared = 0
-    for start in range(0, len(people), 500):
-        rows = Person.objects.filter(pk__in=list(people)[start : start + 500])
-        linked += rows.filter(pipedrive_id__isnull=False).count()
-        compared += rows.filter(pipedrive_id__isnull=False, pipedrive_matched_at__isnull=False).count()
+    rows = Person.objects.filter(pipedrive_id__isnull=False).values_list("pk", "pipedrive_matched_at")
+    linked = [matched_at for pk, matched_at in rows.iterator() if pk in people]
     tokens = RUN_TOKENS + total * TOKENS["create"]
-    tokens += (len(people) - linked) * LINK_TOKENS + (linked - compared) * MATCH_TOKENS
+    tokens += (len(people) - len(linked)) * LINK_TOKENS + linked.count(None) * MATCH_TOKENS
     return Cost(total, tokens, -(-total // daily_limit) if daily_limit else 1)
 
 

@@ -72,11 +72,10 @@ class ListingEvidence:
 def known_activities(context: RunContext, since: datetime | None = None) -> list[int]:
     """The newest activities that this database has made, since this time, and that lists must show by now."""
     settled = context.clock() - context.options.settle_delay
-    known = Gist.objects.filter(pipedrive_activity_id__isnull=False, pushed_at__lte=settled)
+    known = Gist.objects.filter(pushed_at__lte=settled)
     if since:
         known = known.filter(push_started_at__gte=since)
-    ids = known.order_by("-pipedrive_activity_id").values_list("pipedrive_activity_id", flat=True)
-    return [activity_id or 0 for activity_id in ids[:MAX_LOOKUPS]]
+    return list(known.activity_ids()[:MAX_LOOKUPS])
 
 
 @retried
@@ -85,5 +84,5 @@ def known_ids(activity_ids: list[int]) -> set[int]:
     known: set[int] = set()
     for start in range(0, len(activity_ids), 500):
         rows = Gist.objects.filter(pipedrive_activity_id__in=activity_ids[start : start + 500])
-        known.update(activity_id or 0 for activity_id in rows.values_list("pipedrive_activity_id", flat=True))
+        known.update(rows.activity_ids())
     return known

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Q
-
 from gisttracker.database import retried
 from people.models import Gist, Person
 from sync.activity import note
@@ -214,8 +212,6 @@ class Reconciler:
 
 @dataclass(frozen=True)
 class _Found:
-    """The activity of a push with unknown outcome."""
-
     id: int
     is_current: bool = True  # It shows the gist as it was read.
     is_deleted: bool = False
@@ -272,9 +268,7 @@ def _newest_known_of(person: Person, pipedrive_id: int, since: datetime | None, 
     pushed = Gist.objects.filter(person=person, push_state=State.PUSHED, pipedrive_person_id=pipedrive_id)
     if since:
         pushed = pushed.filter(push_started_at__gte=since + 2 * MAX_CLOCK_DIFFERENCE)
-    newest: int | None = (
-        pushed.order_by("-pipedrive_activity_id").values_list("pipedrive_activity_id", flat=True).first()
-    )
+    newest = pushed.activity_ids().first()
     return newest if newest and newest not in listed else None
 
 
@@ -282,14 +276,8 @@ def _newest_known_of(person: Person, pipedrive_id: int, since: datetime | None, 
 def _range_of_ids(gists: list[Gist], listed: set[int]) -> tuple[int, int]:
     """The first and the last id that an activity of these gists can have."""
     started = [gist.push_started_at for gist in gists if gist.push_started_at]
-    with_id = Q(pipedrive_activity_id__isnull=False)
-    before = Gist.objects.filter(with_id, pushed_at__lte=min(started)).order_by("-pipedrive_activity_id")
-    newest_before: int = before.values_list("pipedrive_activity_id", flat=True).first() or 0
-    after = Gist.objects.filter(
-        with_id,
-        pipedrive_activity_id__gt=newest_before,
-        push_started_at__gte=max(started) + timedelta(seconds=MAX_POST_SECONDS),
-    ).order_by("pipedrive_activity_id")
-    oldest_after: int | None = after.values_list("pipedrive_activity_id", flat=True).first()
+    newest_before = Gist.objects.filter(pushed_at__lte=min(started)).activity_ids().first() or 0
+    later = Gist.objects.filter(push_started_at__gte=max(started) + timedelta(seconds=MAX_POST_SECONDS))
+    oldest_after = later.filter(pipedrive_activity_id__gt=newest_before).activity_ids().last()
     last = oldest_after - 1 if oldest_after else max([newest_before, *listed]) + IDS_AFTER_NEWEST
     return newest_before + 1, last

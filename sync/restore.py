@@ -8,7 +8,6 @@ their gist is stored, whichever person they are filed under, and the activities 
 import threading
 from dataclasses import dataclass, field
 
-from django.db.models import Max
 from django.utils.translation import ngettext
 
 from gisttracker.database import retried
@@ -53,11 +52,12 @@ class RestoreCheck:
         with self._lock:  # The other threads wait for the result.
             if self.is_done:
                 return
-            newest_known = _get_newest_known_id()
+            found = FoundActivity.objects.order_by("-activity_id").values_list("activity_id", flat=True)
+            newest_known = max(retried(Gist.objects.all().activity_ids().first)() or 0, retried(found.first)() or 0)
             known = known_activities(self._context)  # Read first: others may push while the list is read.
             read = self._read_newer(newest_known)
             self._evidence.check_all(read.ids, [number for number in known if number >= read.oldest])
-            unknown = _without_forgotten(_without_pushed(read.found), read.owners)
+            unknown = _find_unknown(read)
             if unknown or read.has_too_many:
                 retried(compare_again)(Person.objects.all())  # Before the rows that show how new the database is.
                 self.has_compared = True
@@ -106,23 +106,12 @@ class RestoreCheck:
 
 
 @retried
-def _get_newest_known_id() -> int:
-    pushed: int | None = Gist.objects.aggregate(newest=Max("pipedrive_activity_id"))["newest"]
-    found: int | None = FoundActivity.objects.aggregate(newest=Max("activity_id"))["newest"]
-    return max(pushed or 0, found or 0)
+def _find_unknown(read: _Read) -> dict[str, int]:
+    """The activities of gists that are not pushed, nor just being pushed by another run, by the gist's id.
 
-
-@retried
-def _without_pushed(activities: dict[str, int]) -> dict[str, int]:
-    """Without those of gists that are pushed, or just being pushed by another run."""
-    states = [State.PUSHED, State.STARTED]
-    known = Gist.objects.filter(push_state__in=states, github_id__in=list(activities))
-    unknown = activities.keys() - set(known.values_list("github_id", flat=True))
-    return {gist_id: activities[gist_id] for gist_id in unknown}
-
-
-@retried
-def _without_forgotten(activities: dict[str, int], owners: dict[str, str]) -> dict[str, int]:
-    """Without those of people who were forgotten: nothing about them is stored again."""
-    suppressed = Suppressed.objects.find_logins({owners[gist_id] for gist_id in activities if owners[gist_id]})
-    return {gist_id: number for gist_id, number in activities.items() if login_key(owners[gist_id]) not in suppressed}
+    Those of people who were forgotten are left out: nothing about them is stored again.
+    """
+    known = Gist.objects.filter(push_state__in=[State.PUSHED, State.STARTED], github_id__in=list(read.found))
+    unknown = read.found.keys() - set(known.values_list("github_id", flat=True))
+    suppressed = Suppressed.objects.find_logins({read.owners[gist_id] for gist_id in unknown if read.owners[gist_id]})
+    return {gist_id: read.found[gist_id] for gist_id in unknown if login_key(read.owners[gist_id]) not in suppressed}

@@ -31,7 +31,7 @@ class Workers(Generic[T, R]):
     def __init__(self, name: str, count: int, function: Callable[[T], R], results: "SimpleQueue[R | Failed]") -> None:
         self._function, self._results = function, results
         self._items: SimpleQueue[T | None] = SimpleQueue()
-        self._unfinished = 0
+        self.unfinished = 0  # items without a result
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._threads = [
@@ -72,14 +72,9 @@ class Workers(Generic[T, R]):
         """Items that no thread has begun yet."""
         return self._items.qsize()
 
-    @property
-    def unfinished(self) -> int:
-        """Items without a result."""
-        return self._unfinished
-
     def _count(self, change: int) -> None:
         with self._lock:
-            self._unfinished += change
+            self.unfinished += change
 
     def _work(self) -> None:
         try:

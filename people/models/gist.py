@@ -1,6 +1,7 @@
 """A public gist, which is also the outbox entry of its Pipedrive activity."""
 
 from datetime import datetime
+from typing import Any
 
 from django.db import models
 from django.utils import timezone
@@ -14,6 +15,11 @@ class GistQuerySet(BatchQuerySet["Gist"]):
     def unfinished(self) -> "GistQuerySet":
         """Gists whose activity is still to be created, or whose push has an unknown outcome."""
         return self.filter(push_state__in=[Gist.PushState.PENDING, Gist.PushState.STARTED])
+
+    def activity_ids(self) -> "models.QuerySet[Gist, Any]":
+        """The ids of the activities of these gists, the newest first."""
+        known = self.filter(pipedrive_activity_id__isnull=False).order_by("-pipedrive_activity_id")
+        return known.values_list("pipedrive_activity_id", flat=True)
 
     def push_again(self) -> int:
         """Make rejected and skipped gists pending again. Returns how many there were."""

@@ -255,12 +255,10 @@ class GitHubClient:
         return MAX_SECONDARY_WAIT
 
     def _note_deprecation(self, response: Response) -> None:
-        sunset, deprecation = response.headers.get("sunset"), response.headers.get("deprecation")
-        if sunset or deprecation:
+        sunset, version = response.headers.get("sunset"), self._api_version
+        if sunset or response.headers.get("deprecation"):
             end = f" and stops working on {sunset}" if sunset else ""
-            self.deprecation = (
-                f"GitHub's API version {self._api_version} is deprecated{end}. Upgrade gisttracker before then."
-            )
+            self.deprecation = f"GitHub's API version {version} is deprecated{end}. Upgrade gisttracker before then."
 
 
 def _parse_gists(response: Response) -> tuple[list[PublicGist], list[UnreadableGist]]:

@@ -96,19 +96,16 @@ class PipedriveClient:
     # --- persons ---
     def search_persons_by_email(self, email: str) -> list[PipedrivePerson]:
         """GET /persons/search, exact e-mail in any case. The search index may lag behind by an unknown time."""
-        return self._search_persons(email, "email", exact=True)
+        return self._search("/api/v2/persons/search", {"term": email, "fields": "email", "exact_match": "true"})
 
     def search_persons_by_name(self, part: str) -> list[PipedrivePerson]:
         """GET /persons/search, by a part of the name."""
-        return self._search_persons(part, "name", exact=False)
+        return self._search("/api/v2/persons/search", {"term": part, "fields": "name", "exact_match": "false"})
 
     def search_persons_by_field(self, key: str, value: str) -> list[int]:
         """GET /itemSearch/field - the ids of the persons whose custom field has exactly this value."""
         query = {"term": value, "entity_type": "person", "field": key, "match": "exact"}
-        pages = self._iter_pages("/api/v2/itemSearch/field", query, SEARCH_PAGE_SIZE, window=SEARCH)
-        # The specification wraps each row in `item`; its example does not.
-        items = [row.get("item", row) if isinstance(row, dict) else row for rows in pages for row in rows]
-        return [person.id for person in _read_rows(items, PERSONS, "Pipedrive's search")]
+        return [person.id for person in self._search("/api/v2/itemSearch/field", query)]
 
     def iter_newest_persons(self) -> Iterator[PipedrivePerson]:
         """GET /persons, newest first. The list does not lag as the search index may."""
@@ -195,10 +192,10 @@ class PipedriveClient:
         return [row.key_string for row in types or [] if row.active_flag]
 
     # --- reading ---
-    def _search_persons(self, term: str, field: str, *, exact: bool) -> list[PipedrivePerson]:
-        query = {"term": term, "fields": field, "exact_match": str(exact).lower()}
-        pages = self._iter_pages("/api/v2/persons/search", query, SEARCH_PAGE_SIZE, window=SEARCH)
-        items = [row.get("item") if isinstance(row, dict) else row for rows in pages for row in rows]
+    def _search(self, path: str, query: Mapping[str, str]) -> list[PipedrivePerson]:
+        pages = self._iter_pages(path, query, SEARCH_PAGE_SIZE, window=SEARCH)
+        # Searches wrap each row in `item`; the example of a search by field does not.
+        items = [row.get("item", row) if isinstance(row, dict) else row for rows in pages for row in rows]
         return _read_rows(items, PERSONS, "Pipedrive's search")
 
     def _iter_rows(

@@ -108,7 +108,6 @@ class RateLimiter:
             hit.time += duration - fastest
 
     def set_limit(self, window: str, limit: int) -> None:
-        """Use the limit that the API reported."""
         with self._lock:
             self._windows[window].set_limit(limit)
 

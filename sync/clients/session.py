@@ -4,6 +4,7 @@ Timeouts of `requests` limit each read only, and a response may have many. A wat
 connections of requests that take too long, or that still go on a few seconds after the run was stopped.
 """
 
+import functools
 import os
 import socket
 import threading
@@ -43,8 +44,6 @@ def new_session(base_url: str, headers: Mapping[str, str], concurrency: int) -> 
 
 @dataclass
 class _Request:
-    """A request that is going on in a thread."""
-
     deadline: float
     stopping: threading.Event
     stop_deadline: float = float("inf")
@@ -62,55 +61,42 @@ class _Request:
                 self.sock.shutdown(socket.SHUT_RDWR)  # The thread that reads gets the end of the stream.
 
 
-class _Watcher:
-    """The requests that are going on, by thread, and the thread that ends them."""
-
-    def __init__(self) -> None:
-        self._requests: dict[int, _Request] = {}
-        self._lock = threading.Lock()
-        self._is_running = False
-
-    def add(self, request: _Request) -> None:
-        with self._lock:
-            self._requests[threading.get_ident()] = request
-            if not self._is_running:
-                self._is_running = True
-                threading.Thread(target=self._watch, name="request-watch", daemon=True).start()
-
-    def remove(self) -> None:
-        with self._lock:
-            self._requests.pop(threading.get_ident(), None)
-
-    def _watch(self) -> None:
-        while True:
-            time.sleep(CHECK_SECONDS)
-            with self._lock:
-                going_on = list(self._requests.values())
-            now = time.monotonic()
-            for request in going_on:
-                request.check(now)
-
-
-_watcher = _Watcher()
-_current = threading.local()
+_requests: dict[int, _Request] = {}  # that are going on, by thread
+_lock = threading.Lock()
 
 
 @contextmanager
 def time_limit(seconds: float, stopping: threading.Event) -> Iterator[_Request]:
     """Ends the request inside the with block after this time; `is_ended` of the result tells whether it did."""
     request = _Request(time.monotonic() + seconds, stopping)
-    _current.request = request
-    _watcher.add(request)
+    with _lock:
+        _requests[threading.get_ident()] = request
+        _start_watching()
     try:
         yield request
     finally:
-        _current.request = None
-        _watcher.remove()
+        with _lock:
+            del _requests[threading.get_ident()]
+
+
+@functools.cache
+def _start_watching() -> None:
+    threading.Thread(target=_watch, name="request-watch", daemon=True).start()
+
+
+def _watch() -> None:
+    while True:
+        time.sleep(CHECK_SECONDS)
+        with _lock:
+            going_on = list(_requests.values())
+        for request in going_on:
+            request.check(time.monotonic())
 
 
 class _Connection(HTTPConnection):
     def getresponse(self) -> Any:
-        request: _Request | None = getattr(_current, "request", None)
+        with _lock:
+            request = _requests.get(threading.get_ident())
         if request:
             request.sock = self.sock  # The connection itself forgets it when the response has no length.
         return super().getresponse()

@@ -122,7 +122,6 @@ class Api:
         follows_redirects: bool = True,
     ) -> None:
         self.name = name
-        self.url_setting = f"{name.upper()}_API_URL"
         self.circuit = Circuit(name)
         self.limiter = limiter
         self.request_count = 0
@@ -299,7 +298,7 @@ class Api:
         if pause and pause.refused:
             raise RateLimitedError(message)
         if is_success or status < 400 or not self._is_own(response):
-            message = f"{message} - this is not {self.name}'s own response: check {self.url_setting}"
+            message = f"{message} - this is not {self.name}'s own response: check {self.name.upper()}_API_URL"
             self._raise_foreign(response, message)
         if status in self._not_found:
             raise NotFoundError(message, status)

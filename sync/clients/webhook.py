@@ -26,11 +26,10 @@ def post(url: str, *, json: Any = None, text: str | None = None) -> str:
     """
     with new_session(url, {"User-Agent": "gisttracker"}, 1) as session:
         for number in range(TRIES):
+            time.sleep(PAUSE * number)
             error, is_final = _try(session, url, json, text)
             if is_final:
                 break
-            if number < TRIES - 1:
-                time.sleep(PAUSE * (number + 1))
     return error
 
 

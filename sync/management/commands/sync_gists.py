@@ -173,10 +173,12 @@ class Command(GisttrackerCommand):
         for forecast in forecast_run(
             due, github, backfill=settings.BACKFILL, concurrency=options["concurrency"], full=options["full"]
         ):
-            (problems if forecast.is_problem else lines).append(forecast.line)
-            if forecast.person:
-                new[forecast.person.pk] = forecast.new_activities
-            if not forecast.is_problem and not options["json"]:
+            if forecast.person is None:
+                problems.append(forecast.line)
+                continue
+            lines.append(forecast.line)
+            new[forecast.person.pk] = forecast.new_activities
+            if not options["json"]:
                 self.stdout.write(forecast.line)
         people = due if options["person"] or options["requested"] else Q()
         costs = estimate_costs(new, people, settings.PIPEDRIVE_DAILY_ACTIVITIES)
@@ -248,7 +250,6 @@ class Command(GisttrackerCommand):
 
 
 def build_options(logins: tuple[str, ...], options: dict[str, Any]) -> Options:
-    """The run's options, from the command line and the settings."""
     return Options(
         people=logins,
         requested_only=options["requested"],
