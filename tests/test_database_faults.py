@@ -55,6 +55,7 @@ def make_work(github: GitHubStandIn, number: int) -> None:
     Person.objects.update(full_read_at=None)
 
 
+@pytest.mark.slow("runs a sync for each kind of statement")
 def test_a_run_in_which_any_statement_fails_once_has_the_same_result(
     github: GitHubStandIn,
     pipedrive: PipedriveStandIn,
