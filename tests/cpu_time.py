@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -20,7 +21,8 @@ import pytest
 LIMIT = 0.5  # seconds
 STALE = 0.1  # A marked test below it needs no mark.
 TOLERANCE = 1.5  # A mark is missing above LIMIT by this factor, because a measurement differs from the next one.
-SHARED = {"servers"}  # fixtures that take long, but for the first test of a module only; each test carries the mark
+# Fixtures that start processes. Each test that uses them carries the mark, also if another one pays for it.
+PROCESSES = {"servers", "deploy", "first_deployment"}
 REFERENCE = 0.035  # seconds that the calculation takes on a machine of 2026
 
 
@@ -66,10 +68,19 @@ class Clock:
 
 clock = Clock()
 shared_time = clock.share  # What happens inside is not counted for the test that is running.
-times: dict[str, list[float]] = defaultdict(list)  # by test, without its parameters
-marked: set[str] = set()
-unmarked: set[str] = set()
-sharing: set[str] = set()
+
+
+@dataclass
+class Measured:
+    """A test, with all its parameters."""
+
+    seconds: float = 0.0  # the longest
+    is_marked: bool = False
+    lacks_mark: bool = False
+    starts_processes: bool = False
+
+
+tests: dict[str, Measured] = defaultdict(Measured)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -99,7 +110,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if call.when == "teardown":
         item.user_properties.append(("cpu", clock.seconds()))
         item.user_properties.append(("slow", item.get_closest_marker("slow") is not None))
-        item.user_properties.append(("shares", bool(SHARED & set(getattr(item, "fixturenames", [])))))
+        item.user_properties.append(("processes", bool(PROCESSES & set(getattr(item, "fixturenames", [])))))
     return (yield)
 
 
@@ -107,21 +118,21 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """In the process that prints: it hears of each test, also of those of other processes."""
     if report.when == "teardown":
         properties = dict(report.user_properties)
-        name = report.nodeid.partition("[")[0]
-        times[name].append(float(str(properties["cpu"])))
-        (marked if properties["slow"] else unmarked).add(name)
-        if properties["shares"]:
-            sharing.add(name)
+        test = tests[report.nodeid.partition("[")[0]]
+        test.seconds = max(test.seconds, float(str(properties["cpu"])))
+        test.is_marked |= bool(properties["slow"])
+        test.lacks_mark |= not properties["slow"]
+        test.starts_processes |= bool(properties["processes"])
 
 
 def find_problems() -> list[str]:
     problems = []
-    for name, seconds in sorted(times.items()):
-        longest = max(seconds)
-        if name in marked - sharing and longest < STALE:
-            problems.append(f"{name} takes {longest:.2f} s of CPU time: it needs no mark `slow`")
-        if name in unmarked and longest > LIMIT * TOLERANCE:
-            problems.append(f'{name} takes {longest:.2f} s of CPU time: say why, with @pytest.mark.slow("reason")')
+    for name, test in sorted(tests.items()):
+        takes = f"{name} takes {test.seconds:.2f} s of CPU time"
+        if test.is_marked and not test.starts_processes and test.seconds < STALE:
+            problems.append(f"{takes}: it needs no mark `slow`")
+        if test.lacks_mark and test.seconds > LIMIT * TOLERANCE:
+            problems.append(f'{takes}: say why, with @pytest.mark.slow("reason")')
     return problems
 
 

@@ -253,6 +253,16 @@ def test_after_a_fault_no_gist_is_lost_or_doubled(
     assert len([person for person in scenario.pipedrive.persons.values() if not person["is_deleted"]]) == 2
 
 
+@pytest.mark.parametrize("call", ["create activity", "create person"])
+def test_what_was_certainly_not_sent_leaves_nothing_in_doubt(call: str, scenario: Scenario) -> None:
+    CALLS[call][2](scenario)
+
+    run_with_fault(call, "refused", scenario)
+
+    assert not Gist.objects.filter(push_state="started").exists()
+    assert not Person.objects.exclude(pipedrive_create_started_at=None).exists()
+
+
 def run_with_fault(call: str, fault: str, scenario: Scenario) -> Summary:
     """One run; the fault is gone afterwards."""
     api_name, operation, _ = CALLS[call]

@@ -1,4 +1,4 @@
-"""Real HTTP servers on loopback that behave like GitHub and Pipedrive, as far as we use them.
+"""HTTP servers on loopback that behave like GitHub and Pipedrive, as far as we use them.
 
 The tests, the demo and the benchmark share them. They need nothing but Python.
 """
