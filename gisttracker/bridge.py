@@ -47,7 +47,7 @@ def serve_with(wsgi_application: WSGIApplication) -> ASGIApplication:
         body = Body()
         try:
             await body.receive(scope, receive)
-            await send_response(Response(wsgi_application, build_environ(scope, body)), pool, send)
+            await send_response(WsgiResponse(wsgi_application, build_environ(scope, body)), pool, send)
         finally:
             body.release()
 
@@ -153,7 +153,7 @@ def get_path(target: bytes) -> bytes:
     return target if target.startswith(b"/") else urlsplit(target).path
 
 
-class Response:
+class WsgiResponse:
     """The response of the WSGI application, which threads produce in parts. No thread waits for the client.
 
     The parts of a stream may come from different threads, so they must not share a cursor (see people/api/export.py).
@@ -209,7 +209,7 @@ class Response:
             getattr(self._iterable, "close", lambda: None)()  # Django ends the request, and its database connection.
 
 
-async def send_response(response: Response, pool: ThreadPoolExecutor, send: Send) -> None:
+async def send_response(response: WsgiResponse, pool: ThreadPoolExecutor, send: Send) -> None:
     loop = asyncio.get_running_loop()
     try:
         part = await loop.run_in_executor(pool, response.run)

@@ -62,7 +62,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_parts_of_a_csv_may_come_from_different_threads(small_parts: None, settings: Settings) -> None:
     settings.API_AUTH, settings.ANONYMOUS_REQUESTS_PER_MINUTE = "none", 1_000_000
     Person.objects.bulk_create(Person(github_username=f"person{n}", username_key=f"person{n}") for n in range(5))
-    response = bridge.Response(
+    response = bridge.WsgiResponse(
         WSGIHandler(), bridge.build_environ(scope_of("/api/v1/people?format=csv"), bridge.Body())
     )
 

@@ -130,13 +130,23 @@ def merged_contacts(github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sy
 
 SCENARIOS: dict[Callable[[GitHubStandIn, PipedriveStandIn, Sync], None], list[str]] = {
     new_people: [
-        *("activity types", "list of all activities", "create activity", "fields", "create field"),
-        *("search by field", "search by name", "create person"),
+        "activity types",
+        "list of all activities",
+        "create activity",
+        "fields",
+        "create field",
+        "search by field",
+        "search by name",
+        "create person",
     ],
     lost_responses: ["list of all activities", "list of a person's activities", "person"],
     lost_persons: ["newest persons"],
     lost_database: [
-        *("list of all activities", "list of a person's activities", "fields", "search by field", "person"),
+        "list of all activities",
+        "list of a person's activities",
+        "fields",
+        "search by field",
+        "person",
     ],
     tracked_again: ["list of a person's activities", "person"],
     restored_backup: ["list of all activities", "list of a person's activities"],
