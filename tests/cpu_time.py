@@ -109,8 +109,10 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> Iterator[None]:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     if call.when == "teardown":
         item.user_properties.append(("cpu", clock.seconds()))
-        item.user_properties.append(("slow", item.get_closest_marker("slow") is not None))
-        item.user_properties.append(("processes", bool(PROCESSES & set(getattr(item, "fixturenames", [])))))
+        is_proof = item.get_closest_marker("proof") is not None  # That it takes long is said by this mark.
+        fixtures = set(getattr(item, "fixturenames", []))
+        item.user_properties.append(("slow", is_proof or item.get_closest_marker("slow") is not None))
+        item.user_properties.append(("processes", is_proof or bool(PROCESSES & fixtures)))
     return (yield)
 
 
