@@ -28,7 +28,7 @@ GITHUB_TOKEN: str = ENV["GITHUB_TOKEN"]
 GITHUB_API_URL: str = ENV["GITHUB_API_URL"]
 GITHUB_REQUESTS_PER_MINUTE: int = ENV["GITHUB_REQUESTS_PER_MINUTE"]
 BACKFILL: str = ENV["BACKFILL"]
-LEASE_SECONDS = 600  # how long a run without a heartbeat keeps its people
+LEASE_SECONDS = 600  # how long a run claims a person, unless it renews the claim
 SYNC_INTERVAL = timedelta(minutes=ENV["SYNC_INTERVAL_MINUTES"])
 PING_URL: str = ENV["PING_URL"]
 NOTIFY_URL: str = ENV["NOTIFY_URL"]

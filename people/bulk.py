@@ -142,7 +142,7 @@ def check_list(rows: Any) -> list[Any]:
     Raises CodedError when it is not a list, or too long.
     """
     if not isinstance(rows, list):
-        raise CodedError(ErrorCode.NOT_A_LIST, "Send a list of people.")
+        raise CodedError(ErrorCode.NOT_A_LIST, "Send a list of people: logins, or objects with a username.")
     _check_count(rows)
     return [{"username": row} if isinstance(row, str) else row for row in rows]
 

@@ -75,7 +75,7 @@ class _Judgement:
         if self._is_not_running(last, alive):
             yield self._describe_not_running(last, alive)
         elif last and _could_not_begin(last):
-            action = "Set it; the next run continues, nothing is lost."
+            action = "Fix the setting; the next run continues, nothing is lost."
             load_groups(last)
             reason = last.groups[0].reason if last.groups else "the log has the reason."
             yield HealthProblem(Code.CANNOT_START, f"The last run could not begin: {reason}", action, last.started_at)

@@ -16,7 +16,7 @@ class SyncRun(models.Model):
         FAILED = "failed"  # an outage, or some people or gists failed
         MISCONFIGURED = "misconfigured"  # a token or another setting was refused
         STOPPED = "stopped"  # by a signal or one of its own limits
-        CRASHED = "crashed"  # no heartbeat for a full lease; set by the next run
+        CRASHED = "crashed"  # its process is gone, or had no heartbeat for two minutes; set by the next run
 
     token = models.CharField(max_length=36, unique=True, help_text="prefix of its lease holders")
     started_at = models.DateTimeField(db_index=True)

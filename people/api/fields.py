@@ -12,6 +12,8 @@ from people.error_codes import ErrorCode
 from people.github_names import MAX_LENGTH
 from people.person_fields import NOT_TEXT, parse_backfill, parse_username
 
+NOT_BOOLEAN = "Must be true or false."
+
 
 class WholeNumberField(serializers.IntegerField):
     """A number from `min_value` to `max_value` by the rule of gisttracker.numbers. One message, whatever is wrong."""
@@ -75,6 +77,7 @@ class RowCodeField(serializers.CharField):
 class StrictBooleanField(serializers.BooleanField):
     """true or false. The library's field accepts many other values as well."""
 
+    default_error_messages = {"invalid": NOT_BOOLEAN}
     default_empty_html = serializers.empty  # a form without the field
 
     def to_internal_value(self, data: Any) -> bool:

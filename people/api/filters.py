@@ -1,5 +1,6 @@
 """Filters, search and ordering of the lists."""
 
+from collections.abc import Iterable
 from datetime import UTC
 from typing import Any
 
@@ -22,17 +23,25 @@ from people.models import Gist, Person, Visit
 from people.search import MAX_WORDS
 
 
+def messages_of(choices: Iterable[str]) -> dict[str, str]:
+    """The error messages of a filter with these choices."""
+    return {"invalid_choice": f"Must be one of: {', '.join(choices)}; not %(value)s."}
+
+
 class StrictBooleanFilter(filters.TypedChoiceFilter):  # type: ignore[misc]  # django_filters has no types
     """Accepts `true` and `false`. The library's BooleanFilter ignores other values instead of rejecting them."""
 
     def __init__(self, **options: Any) -> None:
         choices = [("true", "true"), ("false", "false")]
-        super().__init__(choices=choices, coerce=lambda value: value == "true", **options)
+        messages = messages_of(["true", "false"])
+        super().__init__(choices=choices, coerce=lambda value: value == "true", error_messages=messages, **options)
         extend_schema_field({"type": "boolean", "description": options["help_text"]})(self)
 
 
 class TimeField(IsoDateTimeField):  # type: ignore[misc]  # django_filters has no types
     """A time with an offset that is out of range in UTC, in which the database has it, is invalid."""
+
+    default_error_messages = {"invalid": "Must be a time such as 2026-01-31T12:00:00Z."}
 
     def to_python(self, value: Any) -> Any:
         try:
@@ -96,7 +105,9 @@ class PersonFilter(filters.FilterSet):  # type: ignore[misc]  # django_filters h
     username = filters.CharFilter(
         method="filter_username", help_text="exactly this login, @login or profile URL, in any case"
     )
-    state = filters.MultipleChoiceFilter(choices=Person.State.choices, help_text="one or more states")
+    state = filters.MultipleChoiceFilter(
+        choices=Person.State.choices, error_messages=messages_of(Person.State.values), help_text="one or more states"
+    )
     added_after = TimeFilter(field_name="created_at", lookup_expr="gte", help_text="ISO 8601")
     added_before = TimeFilter(field_name="created_at", lookup_expr="lte", help_text="ISO 8601")
     polled_after = TimeFilter(field_name="polled_at", lookup_expr="gte", help_text="ISO 8601")
@@ -127,7 +138,11 @@ class PersonFilter(filters.FilterSet):  # type: ignore[misc]  # django_filters h
 
 
 class GistFilter(filters.FilterSet):  # type: ignore[misc]  # django_filters has no types
-    push_state = filters.MultipleChoiceFilter(choices=Gist.PushState.choices, help_text="one or more states")
+    push_state = filters.MultipleChoiceFilter(
+        choices=Gist.PushState.choices,
+        error_messages=messages_of(Gist.PushState.values),
+        help_text="one or more states",
+    )
     removed = StrictBooleanFilter(
         field_name="removed_at", lookup_expr="isnull", exclude=True, help_text="GitHub does not list the gist any more"
     )

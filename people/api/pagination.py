@@ -51,6 +51,7 @@ class Pagination(PageNumberPagination):
     page_size = 100
     max_page_size = 500
     django_paginator_class = CappedCountPaginator
+    invalid_page_message = "The list has no page {page_number}. Begin with page 1, and follow `next`."
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
         self.page: Any = None

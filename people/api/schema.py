@@ -143,7 +143,7 @@ visit_person = extend_schema(
 change_person = extend_schema(
     operation_id="change_person",
     tags=["people"],
-    summary="Change a person's Pipedrive person, state or backfill",
+    summary="Change a person's Pipedrive person, state, backfill or watching",
     description="Absent fields stay unchanged. With `If-Match`, only that version of the person is changed.",
     parameters=[USERNAME, IF_MATCH],
     request={"application/json": PersonChangesSerializer},
@@ -162,8 +162,8 @@ untrack_person = extend_schema(
     tags=["people"],
     summary="Stop tracking a person",
     description=(
-        "Deletes the person with all gists and visits. Nothing is deleted in Pipedrive. With `forget=true` also all "
-        "remarks about the person are erased, and salted hashes of the GitHub id and the login are kept, so that the "
+        "Deletes the person with all gists and visits. Nothing is deleted in Pipedrive. With `forget=true` all that is "
+        "held about the person is erased, and salted hashes of the GitHub id and the login are kept, so that the "
         "account is not tracked again, also after it was renamed. That works for logins that are not tracked, too."
     ),
     parameters=[USERNAME, FORGET, IF_MATCH],

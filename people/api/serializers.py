@@ -9,6 +9,7 @@ from rest_framework.utils import html
 
 from gisttracker.numbers import MAX_BIGINT
 from people.api.fields import (
+    NOT_BOOLEAN,
     BackfillField,
     LoginField,
     RowCodeField,
@@ -337,7 +338,10 @@ class VisitQuerySerializer(serializers.Serializer[dict[str, Any]]):
     """The query parameters of GET /people/{username}."""
 
     getAllGists = serializers.BooleanField(  # noqa: N815  # the contract fixes this name
-        required=False, default=False, help_text="return all gists; does not move the visit marker"
+        required=False,
+        default=False,
+        error_messages={"invalid": NOT_BOOLEAN},
+        help_text="return all gists; does not move the visit marker",
     )
     since = WholeNumberField(
         required=False,

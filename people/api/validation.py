@@ -4,7 +4,7 @@ field would otherwise be ignored silently.
 
 from collections.abc import Mapping
 from heapq import nsmallest
-from typing import Any
+from typing import Any, ClassVar
 
 from django_filters import rest_framework as filters
 from rest_framework.exceptions import ParseError, UnsupportedMediaType, ValidationError
@@ -98,6 +98,8 @@ def filter_names(filterset: type[filters.FilterSet]) -> set[str]:
 
 class StrictMixin:
     """For serializers: rejects unknown fields."""
+
+    default_error_messages: ClassVar[dict[str, Any]] = {"invalid": "Must be an object with fields; not {datatype}."}
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):

@@ -60,8 +60,8 @@ class Command(GisttrackerCommand):
             "limits left work for the next run, and if SIGTERM or Ctrl-C stopped it when no work was left"
         ),
         EX_FAILED: (
-            "an API is down, more than five people or gists failed and more than a fifth of all, or the run could do "
-            "none of its work"
+            "an API is down, more than five people or gists failed and more than a fifth of all, or all polls, or all "
+            "pushes, of the run failed"
         ),
         EX_STOPPED: (
             "stopped by SIGTERM or Ctrl-C, after its current requests, with people to poll or gists to push left; or "
