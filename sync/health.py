@@ -17,7 +17,7 @@ from people.models import Gist, Person
 from sync.clients.github import ANONYMOUS_REQUESTS_PER_HOUR
 from sync.few import FEW, is_few
 from sync.groups import group_gone, group_polls, group_pushes, load_groups
-from sync.models import ROUND_TRIGGERS, ApiState, PushAttempt, SyncRun
+from sync.models import COULD_NOT_BEGIN, ROUND_TRIGGERS, ApiState, PushAttempt, SyncRun
 from sync.poll import FULL_READ_EVERY
 from sync.problems import EXPLAINS, Code, Health, HealthProblem, Severity
 from sync.reasons import format_duration, format_time
@@ -27,8 +27,6 @@ MAX_SINGLE = 100  # Trouble of more people is not that of single people, whateve
 JUMP_PART = 0.05  # More in one day, unless they are five or less, are a jump.
 MAX_CRASHES = 2  # runs in a row
 SILENT_FOR = timedelta(minutes=10)  # A run without a heartbeat for so long has died.
-# A run that could not begin because of a setting has no limits.
-COULD_NOT_BEGIN = Q(outcome=Outcome.MISCONFIGURED) & ~Q(limits__has_key="github")
 DAY, LONG = timedelta(days=1), timedelta(days=30)
 
 

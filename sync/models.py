@@ -1,6 +1,7 @@
 """The runs of `sync_gists` with their problems, what they have found out about the APIs, and the alarms."""
 
 from django.db import models
+from django.db.models import Q
 
 from people.models import Gist, Person
 from sync.reasons import Group
@@ -63,6 +64,8 @@ class Problem(models.Model):
 
 
 ROUND_TRIGGERS = ["schedule", "manual"]  # of runs that cover all people
+# A run that could not begin because of a setting has no limits.
+COULD_NOT_BEGIN = Q(outcome=SyncRun.Outcome.MISCONFIGURED) & ~Q(limits__has_key="github")
 
 
 class FoundActivity(models.Model):

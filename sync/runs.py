@@ -17,7 +17,7 @@ from sync.api_state import describe_limits, store_api_states, store_pause, store
 from sync.attempts import delete_old_attempts
 from sync.claims import Clock
 from sync.context import RunContext
-from sync.models import ROUND_TRIGGERS, Alarm, Problem, SyncRun
+from sync.models import COULD_NOT_BEGIN, ROUND_TRIGGERS, Alarm, Problem, SyncRun
 
 Outcome = SyncRun.Outcome
 KEEP_FOR = timedelta(days=90)
@@ -62,7 +62,7 @@ def find_interrupted(now: datetime, lease_seconds: int) -> SyncRun | None:
     """
     if _alive(now, lease_seconds).filter(trigger__in=ROUND_TRIGGERS).exists():
         return None
-    last = SyncRun.objects.exclude(outcome=Outcome.RUNNING).order_by("-id").first()
+    last = SyncRun.objects.exclude(outcome=Outcome.RUNNING).exclude(COULD_NOT_BEGIN).order_by("-id").first()
     return last if last and last.outcome == Outcome.STOPPED else None
 
 

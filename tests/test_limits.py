@@ -99,7 +99,7 @@ def test_a_limit_reported_by_the_api_replaces_the_assumed_one() -> None:
 
 def test_a_pause_delays_every_request() -> None:
     clock = Clock()
-    limiter = create_limiter(0, 1.0, clock)
+    limiter = create_limiter(1000, 1.0, clock)
     limiter.pause(Pause(31, True, "requested"))
 
     assert (wait(limiter), limiter.pause_reason) == (31, "requested")

@@ -57,7 +57,7 @@ class FakeApi:
     def __init__(self, name: str) -> None:
         self.name, self.request_count, self.is_killed = name, 0, False
         self.identity = ("url", "token")
-        self.circuit, self.limiter = Circuit(name), RateLimiter(SlidingWindow(0, 1.0))
+        self.circuit, self.limiter = Circuit(name), RateLimiter(SlidingWindow(1_000_000, 1.0))
 
     def raise_if_stopping(self) -> None:
         """A killed process makes no further request in any of its threads."""

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from django.core.management import call_command
 from django.utils import timezone
+from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from people.models import Gist, Person
@@ -15,6 +16,7 @@ from sync.context import RunContext
 from sync.management.commands import sync_gists
 from sync.models import SyncRun
 from sync.run import Run
+from sync.runs import find_interrupted
 from tests.conftest import DuringRequest, Sync, Worker, wait_until
 from tests.factories import create_gists, create_run, let_time_pass, track, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond, silence
@@ -240,3 +242,23 @@ def test_the_status_has_the_backlog_and_the_rejected_gists(ada: Person, capsys: 
     assert (content["healthy"], content["backlog"]) == (True, 2)
     assert content["rejected"] == [{"person": "ada", "gist": rejected.github_id, "reason": "Invalid subject"}]
     assert content["oldest_backlog_at"] is not None
+
+
+@pytest.mark.both
+@pytest.mark.parametrize("arguments", [[], ["--trigger", "schedule"]])
+def test_a_dry_run_that_a_setting_stops_writes_nothing(arguments: list[str], sync: Sync, configured: Settings) -> None:
+    configured.GITHUB_API_URL = "http://github.test/api/v3"
+
+    dry = sync("--dry-run", *arguments)
+    rows_of_dry_run = SyncRun.objects.count()
+    real = sync(*arguments)
+
+    assert (dry.code, real.code, rows_of_dry_run, SyncRun.objects.count()) == (78, 78, 0, 1)
+
+
+@pytest.mark.both
+def test_a_run_that_could_not_begin_does_not_hide_an_interrupted_one() -> None:
+    stopped = create_run(outcome="stopped", trigger="schedule", limits={"github": {}})
+    create_run(outcome="misconfigured", trigger="schedule", limits={})
+
+    assert find_interrupted(timezone.now(), 600) == stopped

@@ -35,24 +35,22 @@ class Hit:
 
 
 class SlidingWindow:
-    """At most `limit` requests in any `period` seconds, shared evenly by `runs` runs; a limit of 0 means unlimited.
+    """At most `limit` requests in any `period` seconds, shared evenly by `runs` runs.
 
     The times are those of real requests. Sending at an even pace instead would waste every delay.
     """
 
     def __init__(self, limit: int, period: float) -> None:
         self.limit, self.period = limit, period
-        self._hits: deque[Hit] = deque(maxlen=limit or 1)
+        self._hits: deque[Hit] = deque(maxlen=limit)
 
     def set_limit(self, limit: int) -> None:
         if limit != self.limit:
             self.limit = limit
-            self._hits = deque(self._hits, maxlen=limit or 1)
+            self._hits = deque(self._hits, maxlen=limit)
 
     def resets_in(self, now: float, runs: int) -> float:
         """Seconds until one more request fits into the window; 0 if it fits now."""
-        if not self.limit:
-            return 0.0
         share = max(self.limit // runs, 1)
         period = self.period * max(share * runs / self.limit, 1.0)
         if len(self._hits) < share:

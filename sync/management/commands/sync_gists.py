@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
@@ -102,7 +102,9 @@ class Command(GisttrackerCommand):
     ) -> None:
         problem = find_setting_problem(needs_pipedrive=not options["dry_run"])
         if problem:
-            self._refuse_to_start(trigger, problem)
+            if trigger in ROUND_TRIGGERS and not options["dry_run"]:
+                self._record_refusal(trigger, problem)
+            exit_with_config_error(problem)
         clock = retried(claims.database_clock)()  # The first statement: the database may just be starting.
         logins = self._check_logins(options["person"])
         due = self._due(logins, options["requested"], clock())
@@ -128,16 +130,14 @@ class Command(GisttrackerCommand):
             self._run(context, trigger, retried(Person.objects.filter(due).count)(), options)
 
     @staticmethod
-    def _refuse_to_start(trigger: str, problem: str) -> NoReturn:
+    def _record_refusal(trigger: str, problem: str) -> None:
         """Leave a row, so that whoever looks at the service sees why nothing happens."""
-        if trigger in ROUND_TRIGGERS:
-            try:
-                clock = claims.database_clock()
-                record_refused_start(clock, settings.LEASE_SECONDS, trigger, problem)
-                report_health(clock)
-            except DatabaseError as error:
-                log.warning("The run could not be recorded: %s", error)
-        exit_with_config_error(problem)
+        try:
+            clock = claims.database_clock()
+            record_refused_start(clock, settings.LEASE_SECONDS, trigger, problem)
+            report_health(clock)
+        except DatabaseError as error:
+            log.warning("The run could not be recorded: %s", error)
 
     @staticmethod
     def _check_logins(given: list[str]) -> tuple[str, ...]:
