@@ -521,3 +521,8 @@ def test_a_small_number_of_rows_is_counted_exactly_and_a_large_one_is_kept_for_a
         counts.append(api.get("/api/v1/people").json()["count"])
 
     assert counts == [1, 2, 3, 3, 3]
+
+
+@pytest.mark.parametrize(("size", "status"), [("0", 400), ("1", 200), ("500", 200), ("501", 400)])
+def test_a_page_has_between_1_and_500_rows(size: str, status: int, api: APIClient) -> None:
+    assert api.get(f"/api/v1/people?page_size={size}").status_code == status

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -557,3 +558,35 @@ def test_the_certificates_of_the_environment_are_trusted(
         monkeypatch.setenv(name, value)
 
     assert new_session(GITHUB, {}, 1).verify == expected
+
+
+def test_no_login_of_a_netrc_file_replaces_the_token(
+    http: requests_mock.Mocker, github: GitHubClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("machine api.github.test login mallory password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    http.get(f"{GITHUB}/users/ada", json={"id": 7, "login": "ada"})
+
+    GitHubClient(GITHUB, "gh-secret").get_account("ada")
+
+    assert last_request(http).headers["Authorization"] == "Bearer gh-secret"
+
+
+def test_without_a_token_messages_are_shown_as_they_are(http: requests_mock.Mocker) -> None:
+    http.get(f"{GITHUB}/users/ada", status_code=403, json={"message": "Sorry, not today"})
+
+    with pytest.raises(RejectedError, match="Sorry, not today"):
+        GitHubClient(GITHUB).get_account("ada")
+
+
+def test_the_end_of_a_used_up_limit_is_named(http: requests_mock.Mocker, github: GitHubClient) -> None:
+    reset = int(time.time()) + 1800
+    limits = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(reset)}
+    http.get(f"{GITHUB}/users/ada", status_code=403, headers=limits)
+
+    with pytest.raises(CircuitOpenError) as caught:
+        github.get_account("ada")
+
+    assert caught.value.resets_at
+    assert abs(caught.value.resets_at.timestamp() - reset) < 60
+    assert f"{caught.value.resets_at:%Y-%m-%d %H:%M} UTC" in str(caught.value)

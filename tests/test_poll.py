@@ -147,3 +147,19 @@ def test_etags_of_another_token_are_not_used(two_pages: list[str], github: GitHu
     sync("--max-activities", "1")
 
     assert have_etags(github)[0] is False
+
+
+def test_an_unreadable_gist_of_a_page_that_is_not_read_stays_listed(
+    two_pages: list[str], ada: Person, github: GitHubStandIn, sync: Sync
+) -> None:
+    github.accounts[ada.github_id or next(iter(github.accounts))].gists[two_pages[0]]["html_url"] = "no URL"
+    let_a_week_pass()
+    sync("--max-activities", "1")
+    github.publish("ada")
+    sync("--max-activities", "1")
+    kept = [row["id"] for row in Person.objects.get().unreadable_gists or []]
+    github.accounts[ada.github_id or next(iter(github.accounts))].gists[two_pages[0]]["html_url"] = "https://x.test/1"
+    sync("--full", "--max-activities", "1")
+
+    assert kept == [two_pages[0]]
+    assert Person.objects.get().unreadable_gists == []
