@@ -66,6 +66,7 @@ def find_differences(tmp_path: Path, tests: list[dict[str, Any]]) -> str:
     return result.stdout + result.stderr if result.returncode else ""
 
 
+@pytest.mark.slow("runs promtool")
 def test_each_problem_fires_its_alert_and_no_other(tmp_path: Path) -> None:
     tests = []
     for code in Code:

@@ -72,6 +72,7 @@ def test_nothing_to_do_costs_nothing(ada: Person, github: GitHubStandIn, sync: S
     assert sync("--dry-run").json["cost"]["total"] == Cost(0, 0, 0).as_dict()
 
 
+@pytest.mark.slow("reads a list of hundreds of gists")
 def test_a_dry_run_counts_no_stored_gist_of_a_long_list_as_new(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
     ids = [github.publish("ada") for _ in range(501)]
     for gist_id in ids[:-1]:  # Lists begin with the newest.

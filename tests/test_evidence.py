@@ -59,6 +59,7 @@ def test_a_404_for_all_people_marks_none_as_gone(
 
 
 @pytest.mark.parametrize("others", [0, 1, 30])
+@pytest.mark.slow("two runs with many people")
 def test_one_account_alone_may_be_gone(others: int, ada: Person, github: GitHubStandIn, sync: Sync) -> None:
     track(github, *[f"person-{number}" for number in range(others)])
     sync()

@@ -123,6 +123,7 @@ def test_a_person_that_became_invisible_is_not_replaced(
 
 
 @pytest.mark.parametrize(("count", "total"), [(6, 7), (6, 29), (8, 8)])
+@pytest.mark.slow("runs with up to 30 people")
 def test_many_deleted_persons_at_once_are_an_outage(
     count: int, total: int, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
@@ -143,6 +144,7 @@ def test_many_deleted_persons_at_once_are_an_outage(
 
 
 @pytest.mark.parametrize(("count", "total"), [(2, 4), (5, 7), (6, 30)])
+@pytest.mark.slow("runs with up to 30 people")
 def test_five_deleted_persons_or_a_fifth_are_replaced(
     count: int, total: int, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:

@@ -148,6 +148,7 @@ def test_clients_without_a_readable_address_are_limited_together(address: str, h
     assert (statuses, len(hashed)) == ([429, 429], 1)
 
 
+@pytest.mark.slow("dozens of logins")
 def test_a_forged_header_does_not_evade_the_limit(hashed: list[str]) -> None:
     for number in range(40):
         Client(REMOTE_ADDR="192.0.2.7").post(

@@ -195,6 +195,7 @@ def test_the_description_equals_the_reviewed_one(tmp_path: Path) -> None:
     assert (tmp_path / "openapi.yaml").read_text() == (ROOT / "tests/openapi.yaml").read_text(), "run `make openapi`"
 
 
+@pytest.mark.slow("validates the whole document")
 def test_the_description_is_valid_openapi_3_1(capsys: pytest.CaptureFixture[str]) -> None:
     call_command("spectacular", "--validate", "--fail-on-warn")
 

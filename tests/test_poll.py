@@ -128,6 +128,7 @@ def test_an_old_gist_made_public_behind_a_stored_page_is_found_by_the_weekly_rea
     assert Gist.objects.filter(description="Old").exists()
 
 
+@pytest.mark.slow("seven days of 7,000 people")
 def test_full_reads_are_spread_evenly_over_the_week() -> None:
     people = [Person(pk=pk, state="active", full_read_at=NOW) for pk in range(1, 7001)]
 

@@ -127,6 +127,7 @@ def test_people_in_trouble_are_grouped_by_the_same_rules(api: APIClient) -> None
 
 
 # --- writing ---
+@pytest.mark.slow("starts a process")
 def test_a_killed_run_shows_what_it_has_met(ada: Person, github: GitHubStandIn, worker: Worker, sync: Sync) -> None:
     track(github, "ben")
     github.fail_always("/ben/gists", respond(200, "{}"))

@@ -218,6 +218,7 @@ def test_people_who_always_fail_come_last_in_the_next_run(
     assert second.counts["gists_rejected"] == 3
 
 
+@pytest.mark.slow("eight runs")
 def test_a_gist_that_never_gets_a_clear_response_is_rejected_when_others_do(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:

@@ -81,6 +81,7 @@ def test_what_the_service_imports_is_a_direct_dependency(package: str) -> None:
     assert distributions_imported(package) <= read_direct("requirements").keys()
 
 
+@pytest.mark.slow("parses all files")
 def test_what_the_tests_import_is_a_direct_dependency() -> None:
     direct = read_direct("requirements").keys() | read_direct("tests/requirements").keys()
 
