@@ -352,9 +352,10 @@ def test_a_refusal_with_status_200_is_no_empty_list(
 
 @pytest.mark.parametrize(("extra", "is_read"), [(0, True), (1, False)])
 def test_a_list_is_read_up_to_a_number_of_pages(
-    extra: int, is_read: bool, http: requests_mock.Mocker, client: PipedriveClient
+    extra: int, is_read: bool, http: requests_mock.Mocker, client: PipedriveClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    count = MAX_PAGES + 1 + extra
+    monkeypatch.setattr("sync.clients.pipedrive.MAX_PAGES", 2)
+    count = 3 + extra
     cursors = [{"next_cursor": f"c{number}"} for number in range(1, count)]
     pages = [own([{"id": count - number}], additional_data=cursor) for number, cursor in enumerate([*cursors, None])]
     http.get(PERSONS, [{"json": page} for page in pages])
