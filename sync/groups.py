@@ -1,7 +1,7 @@
 """The problems of runs, and the trouble on the rows of people and gists, by reason.
 
-All are grouped by SQL first, then sorted by the number of people and gists, and then cut. The reasons do not say whom
-they are about (see sync.clients.transport), so that the same reason is the same text.
+All are grouped by SQL first, then sorted by the number of people and gists, and then cut. The reasons name no person
+and no gist (see sync.clients.transport), so that the same reason is the same text.
 """
 
 from collections import defaultdict

@@ -56,7 +56,7 @@ class Problem(models.Model):
     person = models.ForeignKey(Person, on_delete=models.CASCADE, null=True, related_name="problems")
     gist = models.ForeignKey(Gist, on_delete=models.CASCADE, null=True, related_name="+")
     code = models.CharField(max_length=10, choices=Code.choices)
-    reason = models.CharField(max_length=500, help_text="it does not say whom it is about, so that it can be grouped")
+    reason = models.CharField(max_length=500, help_text="it names no person and no gist, so that it can be grouped")
     count = models.PositiveIntegerField(default=1, help_text="how often it was met since the row before")
 
     def __str__(self) -> str:

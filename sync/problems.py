@@ -68,7 +68,7 @@ class HealthProblem:
 
     @property
     def people(self) -> list[int]:
-        """The keys of those whom a message names."""
+        """The keys of the people that a message names."""
         return [key for group in self.groups[:MAX_LINES] for key in list(group.names)[:MAX_NAMES]]
 
 

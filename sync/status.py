@@ -20,7 +20,7 @@ from sync.reasons import Group
 
 MAX_REJECTED = 20
 MAX_IN_TROUBLE = 20
-MOST_FAILURES = ("-failures", "-push_failures", "pk")
+BY_FAILURES = ("-failures", "-push_failures", "pk")
 MAX_KEYS = 100
 CACHE_SECONDS = 30  # Each process counts at most this often, however many dashboards ask it.
 CACHE_KEY = "sync.status"
@@ -158,7 +158,7 @@ def _count() -> Counts:
         gists=_count_by(Gist.objects, "push_state", Gist.PushState.values),
         runs=_count_by(SyncRun.objects, "outcome", SyncRun.Outcome.values),
         in_trouble=in_trouble.count() if trouble else 0,
-        people_in_trouble=list(in_trouble.order_by(*MOST_FAILURES)[:MAX_IN_TROUBLE]) if trouble else [],
+        people_in_trouble=list(in_trouble.order_by(*BY_FAILURES)[:MAX_IN_TROUBLE]) if trouble else [],
         trouble=trouble,
         rejections=group_pushes(Gist.objects.filter(push_state=Gist.PushState.REJECTED)),
         oldest_poll_at=by_state[Person.State.ACTIVE]["oldest_poll_at"] if Person.State.ACTIVE in by_state else None,

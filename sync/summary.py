@@ -75,7 +75,7 @@ class Summary:
     def problem(
         self, reason: str, person: Person | None = None, gist: Gist | None = None, code: Problem.Code | None = None
     ) -> None:
-        """Log a problem, and keep it until it is written. The reason must not say whom it is about."""
+        """Log a problem, and keep it until it is written. The reason must name no person and no gist."""
         code = code or (Problem.Code.GIST if gist else Problem.Code.PERSON if person else Problem.Code.RUN)
         extra = {"person": person and person.github_username, "gist": gist and gist.github_id}
         subject = [str(person)] if person else []

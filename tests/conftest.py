@@ -44,7 +44,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of the files that somebody names, run what the database can; CONTRIBUTING.md has the markers."""
+    """Of the files that are named on the command line, run what the database can; CONTRIBUTING.md has the markers."""
     if connection.vendor == "sqlite":
         for item in items:
             if item.get_closest_marker("server"):

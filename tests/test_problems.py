@@ -1,4 +1,4 @@
-"""The problems of a run: rows that are grouped by their reason, and that go with the person whom they are about."""
+"""The problems of a run: rows that are grouped by their reason, and that are deleted with their person."""
 
 import json
 from typing import Any

@@ -123,7 +123,7 @@ def list_problems(run: SyncRun) -> SafeString:
 
 
 def link_people(group: Group) -> SafeString:
-    """ " (@ada, @ben and 6 more)", with links; empty if it is about nobody."""
+    """ " (@ada, @ben and 6 more)", with links; empty if no person is concerned."""
     if not group.names:
         return SafeString("")
     links = [(reverse("admin:people_person_change", args=[key]), login) for key, login in group.names.items()]

@@ -58,7 +58,7 @@ class RunLimitsSerializer(serializers.Serializer[RunLimits]):
 
 
 class GroupSerializer(serializers.Serializer[Group]):
-    """What is wrong for the same reason. The reason does not say whom it is about."""
+    """What is wrong for the same reason. The reason names no person."""
 
     code = serializers.ChoiceField(
         choices=Problem.Code.choices,

@@ -47,7 +47,7 @@ READ_CHUNK_BYTES = 64 * 1024
 PERSONAL_FIELDS = {"name", "value", "subject", "note", "term"}  # of Pipedrive's bodies, items of e-mails, and searches
 MIN_PERSONAL_LENGTH = 3  # replacing a shorter text would damage ordinary words
 # What a path is about: a login, or the number of an account, person or activity. No message has it: messages about the
-# same endpoint are equal, and those that are kept for the API as a whole name nobody.
+# same endpoint are equal, and those that are kept for the API as a whole name no person.
 SUBJECT = re.compile(r"(?<=/users/)(?P<login>[^/]+)|(?<=/)(?P<id>\d+)(?=/|$)")
 T = TypeVar("T")
 

@@ -160,7 +160,7 @@ class Migration(migrations.Migration):
                 (
                     "reason",
                     models.CharField(
-                        help_text="it does not say whom it is about, so that it can be grouped", max_length=500
+                        help_text="it names no person and no gist, so that it can be grouped", max_length=500
                     ),
                 ),
                 (

@@ -88,7 +88,7 @@ class _Line:
         raise requests.ConnectionError(urllib3.exceptions.IncompleteRead(1, 10_000_000))
 
     def pause(self, seconds: float) -> bool:
-        """A client gives up after its timeout; nobody waits for it here."""
+        """A client gives up after its timeout; no test waits for it here."""
         if seconds >= self._read_timeout:
             raise requests.ReadTimeout
         return False
