@@ -67,7 +67,7 @@ def _forget_person(key: int, by: str) -> bool:
         person = Person.objects.select_for_update().filter(pk=key).first()
         if person is None:
             return False
-        # Locked: a push that ends now has recorded its attempt before this, or finds no gist (see sync.attempts).
+        # Locked: a push that ends now has recorded its attempt before this, or finds no gist (see sync.push.attempts).
         locked = Gist.objects.select_for_update().filter(person=person).order_by("pk")
         gists = list(locked.only("pk", "github_id", "pipedrive_activity_id"))
         ids = [person.github_id] if person.github_id else []

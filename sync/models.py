@@ -33,7 +33,7 @@ class SyncRun(models.Model):
     pid = models.PositiveBigIntegerField(null=True, help_text="process id on that host")
     version = models.CharField(max_length=40, blank=True, help_text="gisttracker version")
 
-    groups: list[Group]  # its problems; set by sync.groups.load_groups
+    groups: list[Group]  # its problems; set by sync.health.groups.load_groups
 
     class Meta:
         ordering = ["-id"]
@@ -69,7 +69,7 @@ COULD_NOT_BEGIN = Q(outcome=SyncRun.Outcome.MISCONFIGURED) & ~Q(limits__has_key=
 
 
 class FoundActivity(models.Model):
-    """An activity of a gist that is not stored, or not pushed: the database is older than it (see sync.restore)."""
+    """An activity of a gist that is not stored, or not pushed: the database is older than it (see sync.crm.restore)."""
 
     gist_id = models.CharField(max_length=64, unique=True)
     activity_id = models.PositiveBigIntegerField(db_index=True)
@@ -131,17 +131,17 @@ class ApiState(models.Model):
     has_token = models.BooleanField(default=True)
     limit = models.JSONField(default=dict, help_text="the last rate limit that it reported, as in SyncRun.limits")
     notice = models.CharField(max_length=500, blank=True, help_text="what the API announces about its version")
-    # A pause that it has ordered. See sync.api_state.
+    # A pause that it has ordered. See sync.run.api_state.
     paused_until = models.DateTimeField(null=True)
     pause_scope = models.CharField(max_length=64, blank=True, help_text="stands for the address and the token")
     pause_reason = models.CharField(max_length=200, blank=True)
-    # How many activities all runs of one UTC day have created or booked. See sync.budget.
+    # How many activities all runs of one UTC day have created or booked. See sync.run.budget.
     activity_day = models.DateField(null=True)
     activity_count = models.PositiveIntegerField(default=0)
 
 
 class GitHubIdField(models.Model):
-    """Pipedrive's custom field of persons that holds the GitHub id. One row at most; see sync.github_field."""
+    """Pipedrive's custom field of persons that holds the GitHub id. One row at most; see sync.crm.github_field."""
 
     key = models.CharField(max_length=64, blank=True)
     problem = models.CharField(max_length=500, blank=True, help_text="why there is no field")
@@ -150,7 +150,7 @@ class GitHubIdField(models.Model):
 
 
 class Alarm(models.Model):
-    """A problem that sync.health found, from when it began until it ended; see sync.alarms."""
+    """A problem that sync.health.judge found, from when it began until it ended; see sync.health.alarms."""
 
     class Severity(models.TextChoices):
         PAGE = "page"  # people are not polled, or gists not pushed: call someone now

@@ -11,7 +11,7 @@ MAX_LINES = 10  # reasons in a text
 
 @dataclass(frozen=True)
 class Group:
-    """Problems with the same code and reason (see sync.groups). `people` and `gists` are how many it is about."""
+    """Problems with the same code and reason (sync.health.groups). `people` and `gists` are how many it is about."""
 
     code: str  # see Problem.Code
     reason: str

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from people.models import Gist, Person
-from sync.activity import has_email, has_our_name, new_activity, note, person_name, subject
 from sync.clients.pipedrive_records import PipedrivePerson
+from sync.crm.activity import has_email, has_our_name, new_activity, note, person_name, subject
 
 FILE = {"name": "notes.md", "raw_url": "https://x.test/raw/notes.md", "language": "Markdown", "size": 7}
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sync.problems import TICKETS, Code
+from sync.health.problems import TICKETS, Code
 from tests.conftest import ROOT
 
 RULES = ROOT / "deploy/alerts.yaml"

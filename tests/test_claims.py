@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from people.models import Gist, Person
-from sync.claims import Claims, database_clock, due_for_poll
 from sync.clients.errors import LeaseLostError
+from sync.run.claims import Claims, database_clock, due_for_poll
 from tests.factories import create_gist, create_person
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both]

@@ -4,7 +4,7 @@ import pytest
 from pytest_django import Settings
 
 from people.models import Gist, Person
-from sync.dry_run import Cost, estimate
+from sync.run.dry_run import Cost, estimate
 from tests.conftest import Sync
 from tests.factories import create_gist, create_gists, create_person, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond

@@ -27,10 +27,9 @@ from gisttracker import checks
 from gisttracker.database import Retry, retried, retried_on_conflict
 from people.keys import get_user_consumer
 from people.models import ApiKey, Consumer, Gist, Person, Visit
-from sync import claims
 from sync.models import PushAttempt, SyncRun
-from sync.run import Run
-from sync.runs import open_run
+from sync.run.records import open_run
+from sync.run.run import Run, claims
 from tests.conftest import DuringRequest, Sync, Worker, fail_statements
 from tests.factories import create_gist, create_key, create_person, create_run, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
@@ -320,7 +319,7 @@ def test_a_run_that_begins_while_another_one_looks_for_dead_runs_is_not_closed(
         return False
 
     create_run()
-    monkeypatch.setattr("sync.runs._is_dead_here", begin_another_run)
+    monkeypatch.setattr("sync.run.records._is_dead_here", begin_another_run)
 
     open_run(claims.database_clock(), 600, "schedule")
 
@@ -344,7 +343,7 @@ def test_a_run_that_finds_all_people_claimed_has_not_succeeded(
     sync: Sync,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sync.run.GIVE_UP_SECONDS", 0.1)
+    monkeypatch.setattr("sync.run.run.GIVE_UP_SECONDS", 0.1)
     run = create_run(heartbeat_at=timezone.now() - timedelta(seconds=seconds))
     lease_all_people(f"{run.token}-poll")
 

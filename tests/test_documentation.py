@@ -16,7 +16,7 @@ from pytest_django import Settings
 from gisttracker.commands import CommandLine
 from gisttracker.environment import VARIABLES
 from people.models import Person
-from sync.problems import TICKETS, Code
+from sync.health.problems import TICKETS, Code
 from tests import settings_table
 from tests.conftest import GITHUB_TOKEN, PIPEDRIVE_TOKEN, ROOT
 from tests.described import list_operations

@@ -15,9 +15,9 @@ from rest_framework.test import APIClient
 from people import tracking
 from people.freshness import max_age
 from people.models import Gist, Person
-from sync.health import judge
+from sync.health.judge import judge
+from sync.health.problems import Code, Health, HealthState
 from sync.models import ApiState, PushAttempt, SyncRun
-from sync.problems import Code, Health, HealthState
 from sync.reasons import Group
 from tests.factories import create_gists, create_people, create_person, create_run, let_time_pass
 

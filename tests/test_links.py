@@ -10,7 +10,7 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from people.models import Gist, Person
-from sync import reconcile
+from sync.crm import reconcile
 from sync.models import GitHubIdField
 from tests.conftest import DuringRequest, Sync
 from tests.factories import create_person, end_pauses, lose_database, track, track_people

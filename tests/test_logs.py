@@ -12,7 +12,7 @@ import requests
 
 from gisttracker import logs
 from people.models import Person
-from sync import poll
+from sync.poll.poll import poll
 from tests.conftest import GITHUB_TOKEN, PIPEDRIVE_TOKEN, ROOT, Servers, Sync, wait_until
 from tests.factories import create_key, create_person
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond

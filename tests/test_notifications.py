@@ -16,10 +16,10 @@ from pytest_django import Settings
 
 from gisttracker.environment import read
 from people.models import Person
-from sync.alarms import send_notifications, update_alarms
 from sync.clients import webhook
+from sync.health.alarms import send_notifications, update_alarms
+from sync.health.problems import Code, Health, HealthProblem
 from sync.models import Alarm
-from sync.problems import Code, Health, HealthProblem
 from tests.conftest import ROOT, Sync, Worker
 from tests.factories import create_person, let_time_pass
 from tests.standins import GitHubStandIn, PipedriveStandIn, WebhookStandIn, reset, respond, silence
@@ -194,7 +194,7 @@ def test_of_several_processes_one_sends(notified: WebhookStandIn, database_varia
     update_alarms(Health((PROBLEM,)), clock())
     code = (
         "import django; django.setup()\n"
-        "from django.utils import timezone; from sync.alarms import send_notifications\n"
+        "from django.utils import timezone; from sync.health.alarms import send_notifications\n"
         "send_notifications(timezone.now)"
     )
     variables = {**database_variables, "NOTIFY_URL": notified.url + SECRET_PATH}

@@ -7,7 +7,7 @@ import pytest
 
 from people.models import Gist, Person
 from sync.clients.github import GitHubClient
-from sync.poll import FULL_READ_EVERY, is_full_read_due
+from sync.poll.poll import FULL_READ_EVERY, is_full_read_due
 from tests.conftest import Sync
 from tests.standins import GitHubStandIn, respond
 

@@ -10,13 +10,13 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from people.models import Person
-from sync.claims import database_clock
 from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import PipedriveClient
-from sync.context import Options, RunContext
-from sync.groups import MAX_GROUPS, load_groups
+from sync.health.groups import MAX_GROUPS, load_groups
 from sync.models import Problem, SyncRun
-from sync.runs import write_heartbeat
+from sync.run.claims import database_clock
+from sync.run.context import Options, RunContext
+from sync.run.records import write_heartbeat
 from tests.conftest import DuringRequest, Sync, Worker, wait_until
 from tests.factories import create_gist, create_people, create_person, create_problem, create_run, track, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond, silence

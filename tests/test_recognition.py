@@ -7,9 +7,9 @@ from urllib.parse import quote
 import pytest
 
 from people.models import Gist, Person
-from sync.activity import new_activity
 from sync.clients.pipedrive_records import Activity
-from sync.recognition import fingerprint_of, match_gists, page_of_gist_in, shows
+from sync.crm.activity import new_activity
+from sync.crm.recognition import fingerprint_of, match_gists, page_of_gist_in, shows
 from tests.conftest import Sync
 from tests.factories import create_person, lose_database
 from tests.standins import GitHubStandIn, PipedriveStandIn, reset

@@ -12,11 +12,11 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from people.models import Gist, Person
-from sync.context import RunContext
 from sync.management.commands import sync_gists
 from sync.models import SyncRun
-from sync.run import Run
-from sync.runs import find_interrupted
+from sync.run.context import RunContext
+from sync.run.records import find_interrupted
+from sync.run.run import Run
 from tests.conftest import DuringRequest, Sync, Worker, wait_until
 from tests.factories import create_gists, create_run, let_time_pass, track, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond, silence

@@ -8,12 +8,12 @@ import pytest
 from django.db.models import Q
 
 from people.models import Person
-from sync.claims import database_clock
 from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import PipedriveClient
-from sync.context import Options, RunContext
-from sync.lane import Lane
 from sync.models import PushAttempt, SyncRun
+from sync.run.claims import database_clock
+from sync.run.context import Options, RunContext
+from sync.run.lane import Lane
 from tests.conftest import Worker, wait_until
 from tests.factories import create_people, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn

@@ -284,8 +284,8 @@ def test_the_number_of_statements_does_not_grow_with_the_people(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Only full groups are written, so that the number does not depend on the speed of the machine.
-    monkeypatch.setattr("sync.run.GROUP_SECONDS", 60)
-    monkeypatch.setattr("sync.run.TICK_SECONDS", 60)
+    monkeypatch.setattr("sync.run.run.GROUP_SECONDS", 60)
+    monkeypatch.setattr("sync.run.run.TICK_SECONDS", 60)
     track_people(github, 100)
     sync("--person", "person-0")  # Opens the connection.
     sync()

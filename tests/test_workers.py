@@ -9,7 +9,7 @@ from django.db import connection, connections
 from django.db.backends.signals import connection_created
 
 from people.models import Person
-from sync.workers import Failed, Workers, map_unordered
+from sync.run.workers import Failed, Workers, map_unordered
 from tests.conftest import Sync, wait_until
 from tests.factories import track_people
 from tests.standins import GitHubStandIn

@@ -96,7 +96,7 @@ class Person(models.Model):
     pipedrive_confirmed_at = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="when Pipedrive last showed that this person exists"
     )
-    # The key of Pipedrive's custom field in which the GitHub id of this person is written; see sync.github_field.
+    # The key of Pipedrive's custom field in which the GitHub id of this person is written; see sync.crm.github_field.
     pipedrive_field_key = models.CharField(
         max_length=64,
         blank=True,

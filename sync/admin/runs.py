@@ -10,11 +10,11 @@ from django.utils.safestring import SafeString
 
 from people.admin.base import Facts, FactsAdmin
 from people.admin.markup import badge, duration_in_words, shorten, time_in_words
-from sync.groups import load_groups
+from sync.health.groups import load_groups
+from sync.health.status import ApiLimit, RunLimits
 from sync.models import SyncRun
 from sync.reasons import Group
-from sync.status import ApiLimit, RunLimits
-from sync.summary import format_counts
+from sync.run.summary import format_counts
 
 Outcome = SyncRun.Outcome
 LEVELS = {

@@ -17,7 +17,7 @@ from sync.models import PushAttempt
 
 
 class PushAttemptViewSet(mixins.ListModelMixin, viewsets.GenericViewSet[PushAttempt], ApiView):
-    """The attempts of one gist in the last 90 days (sync.runs.KEEP_FOR)."""
+    """The attempts of one gist in the last 90 days (sync.run.records.KEEP_FOR)."""
 
     queryset = PushAttempt.objects.none()
     required_permissions = {"list": "sync.view_pushattempt"}

@@ -16,12 +16,12 @@ from people.api.validation import PAGING, validate_query
 from people.error_codes import ErrorCode
 from sync.api import schema
 from sync.api.serializers import SyncRunSerializer
-from sync.groups import load_groups
+from sync.health.groups import load_groups
 from sync.models import SyncRun
 
 
 class SyncRunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[SyncRun], ApiView):
-    """The runs of the last 90 days (sync.runs.KEEP_FOR)."""
+    """The runs of the last 90 days (sync.run.records.KEEP_FOR)."""
 
     queryset = SyncRun.objects.all()
     required_permissions = {"list": "sync.view_syncrun", "retrieve": "sync.view_syncrun"}

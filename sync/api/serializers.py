@@ -6,10 +6,10 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from people.models import ApiKey, Gist, Person
+from sync.health.problems import Code, Health, HealthProblem, HealthState
+from sync.health.status import ApiLimit, RunLimits, Status
 from sync.models import Alarm, Problem, PushAttempt, SyncRun
-from sync.problems import Code, Health, HealthProblem, HealthState
 from sync.reasons import Group
-from sync.status import ApiLimit, RunLimits, Status
 
 
 def _count_field(help_text: str) -> serializers.IntegerField:

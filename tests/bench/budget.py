@@ -44,7 +44,7 @@ class DirectApi:
 def simulate_day(people: int, changing: float) -> Iterator[tuple[str, str, str]]:
     """Rows (case, measured value, limit) for a day in which this share of the people publishes a gist."""
     from sync.clients.github import GitHubClient
-    from sync.store import Store
+    from sync.poll.store import Store
 
     standin = GitHubStandIn(tokens=(TOKEN,), hourly=10**9)
     client: Any = GitHubClient("http://standin", TOKEN)
@@ -76,7 +76,7 @@ def simulate_day(people: int, changing: float) -> Iterator[tuple[str, str, str]]
 
 def _poll(person: Any, client: Any, store: Any, now: datetime) -> None:
     """Poll a person and keep what the job would store."""
-    from sync.poll import poll_person
+    from sync.poll.poll import poll_person
 
     poll = poll_person(person, client, now=now, full=False)
     for name, value in store.columns(poll, person, now).items():

@@ -20,25 +20,24 @@ from gisttracker.commands import GisttrackerCommand, whole_number
 from gisttracker.database import retried
 from gisttracker.environment import EX_CONFIG, EX_INTERRUPTED, EX_STOPPED, exit_with_config_error
 from people.models import Person
-from sync import claims
-from sync.alarms import report_health
 from sync.api.serializers import SyncRunSerializer
 from sync.clients.errors import ConfigurationError
 from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import PipedriveClient
 from sync.clients.transport import Timing
-from sync.context import Options, RunContext
-from sync.dry_run import estimate_costs, forecast_run
-from sync.groups import load_groups
+from sync.health.alarms import report_health
+from sync.health.groups import load_groups
+from sync.health.ping import ping
 from sync.models import ROUND_TRIGGERS, SyncRun
-from sync.ping import ping
-from sync.preconditions import find_setting_problem, format_token_warning
-from sync.progress import progress_bar
 from sync.reasons import cut_lines
-from sync.run import Run
-from sync.runs import Outcome, close_run, find_interrupted, open_run, record_refused_start
-from sync.stopping import stop_on_signals
-from sync.summary import Summary
+from sync.run.context import Options, RunContext
+from sync.run.dry_run import estimate_costs, forecast_run
+from sync.run.preconditions import find_setting_problem, format_token_warning
+from sync.run.progress import progress_bar
+from sync.run.records import Outcome, close_run, find_interrupted, open_run, record_refused_start
+from sync.run.run import Run, claims
+from sync.run.stopping import stop_on_signals
+from sync.run.summary import Summary
 
 log = logging.getLogger(__name__)
 EX_FAILED = 3
@@ -161,7 +160,7 @@ class Command(GisttrackerCommand):
 
     @staticmethod
     def _interrupted(now: datetime) -> Q:
-        """People whose push a stopped run has left; see sync.runs.find_interrupted."""
+        """People whose push a stopped run has left; see sync.run.records.find_interrupted."""
         run = find_interrupted(now, settings.LEASE_SECONDS)
         since = run.round_started_at if run else None
         return claims.due_for_push_since(since, now, edits=settings.PUSH_EDITS) if since else Q(pk__in=[])

@@ -13,15 +13,15 @@ from gisttracker.commands import GisttrackerCommand
 from gisttracker.database import retried
 from gisttracker.environment import EX_CONFIG, EX_INTERRUPTED, exit_with_config_error
 from gisttracker.numbers import parse_whole_number
-from sync.api_state import keep_pause, store_pause
-from sync.claims import Clock, database_clock
 from sync.clients.errors import CircuitOpenError, ConfigurationError, RunStoppedError
 from sync.clients.pipedrive import PipedriveClient
 from sync.management.commands.sync_gists import EX_FAILED
 from sync.models import SyncRun
-from sync.preconditions import find_setting_problem
-from sync.stopping import stop_on_signals
-from sync.undo import undo
+from sync.push.undo import undo
+from sync.run.api_state import keep_pause, store_pause
+from sync.run.claims import Clock, database_clock
+from sync.run.preconditions import find_setting_problem
+from sync.run.stopping import stop_on_signals
 
 MAX_FAILURES = 3  # in a row; then it is not tried for the others
 

@@ -1,0 +1,252 @@
+"""Is the service healthy? One judgement for sync_status, the API, the metrics, the admin, alerts and notifications.
+
+Health is freshness: each tracked person was polled, and each gist has its activity, within two intervals of the
+schedule (people.freshness). What a run thinks of itself does not matter: a run that did nothing, was limited or was
+stopped makes nothing fresher. Each problem has one cause, so that one breakage raises one alarm.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db.models import Count, Min, Q, QuerySet
+from django.utils.translation import ngettext
+
+from people.freshness import MAX_CLOCK_ERROR, RUN_TIME, is_stale, max_age, set_up_at
+from people.models import Gist, Person
+from sync.clients.github import ANONYMOUS_REQUESTS_PER_HOUR
+from sync.few import FEW, is_few
+from sync.health.groups import group_gone, group_polls, group_pushes, load_groups
+from sync.health.problems import EXPLAINS, Code, Health, HealthProblem, Severity
+from sync.models import COULD_NOT_BEGIN, ROUND_TRIGGERS, ApiState, PushAttempt, SyncRun
+from sync.poll.poll import FULL_READ_EVERY
+from sync.reasons import format_duration, format_time
+
+Outcome = SyncRun.Outcome
+MAX_SINGLE = 100  # Trouble of more people is not that of single people, whatever part of all they are.
+JUMP_PART = 0.05  # More in one day, unless they are five or less, are a jump.
+MAX_CRASHES = 2  # runs in a row
+SILENT_FOR = timedelta(minutes=10)  # A run without a heartbeat for so long has died.
+DAY, LONG = timedelta(days=1), timedelta(days=30)
+
+
+def judge(now: datetime, age: timedelta | None = None) -> Health:
+    """Judge the health at `now` (the database's time). `age`: the greatest age that is healthy, if not the usual."""
+    found = {problem.code: problem for problem in _Judgement(now, age or max_age()).find_problems()}
+    explained = set().union(*(EXPLAINS.get(code, set()) for code in found))
+    problems = [problem for code, problem in found.items() if code not in explained]
+    problems.sort(key=lambda problem: problem.severity != Severity.PAGE)
+    return Health(tuple(problems), frozenset(explained))
+
+
+class _Judgement:
+    """One judgement. Its number of statements is fixed; those that count use indexes."""
+
+    def __init__(self, now: datetime, age: timedelta) -> None:
+        self.now, self.age = now, age
+        self.tracked = Person.objects.filter(state__in=[Person.State.NEW, Person.State.ACTIVE])
+        tracked = self.tracked.aggregate(count=Count("pk"), first=Min("created_at"))
+        self.count: int = tracked["count"]
+        self.first_added_at: datetime | None = tracked["first"]
+        states = {state.api: state for state in ApiState.objects.all()}
+        self.github = states.get("GitHub") or ApiState(api="GitHub")
+        self.pipedrive = states.get("Pipedrive") or ApiState(api="Pipedrive")
+
+    def find_problems(self) -> Iterator[HealthProblem]:
+        yield from self._check_runs()
+        yield from self._check_settings()
+        yield from self._check_polls()
+        yield from self._check_backlog()
+        yield from self._check_jumps()
+
+    def is_old(self, moment: datetime | None) -> bool:
+        """Is it longer ago than is healthy? A time in the future is wrong, and counts as old."""
+        return moment is not None and not self.now - self.age <= moment <= self.now + MAX_CLOCK_ERROR
+
+    # --- the runs ---
+    def _check_runs(self) -> Iterator[HealthProblem]:
+        rounds = SyncRun.objects.filter(trigger__in=ROUND_TRIGGERS).order_by("-id")
+        is_alive = Q(outcome=Outcome.RUNNING, heartbeat_at__gte=self.now - SILENT_FOR)
+        alive = rounds.filter(is_alive).last()  # the oldest of them
+        ended = list(rounds.exclude(is_alive).exclude(COULD_NOT_BEGIN, trigger="manual")[:MAX_CRASHES])
+        last = self._choose_last(ended[0] if ended else None, rounds.exclude(is_alive).first())
+        if self._is_not_running(last, alive):
+            yield self._describe_not_running(last, alive)
+        elif last and _could_not_begin(last):
+            action = "Fix the setting; the next run continues, nothing is lost."
+            load_groups(last)
+            reason = last.groups[0].reason if last.groups else "the log has the reason."
+            yield HealthProblem(Code.CANNOT_START, f"The last run could not begin: {reason}", action, last.started_at)
+        if len(ended) == MAX_CRASHES and all(run.outcome in (Outcome.CRASHED, Outcome.RUNNING) for run in ended):
+            yield HealthProblem(
+                Code.RUNS_CRASH,
+                f"The last {MAX_CRASHES} runs of sync_gists died without an end, the last one on {ended[0].host}.",
+                "Check the log, and that the host or pod has enough memory and time (OOMKilled, DeadlineExceeded).",
+                ended[-1].started_at,
+            )
+
+    def _is_not_running(self, last: SyncRun | None, alive: SyncRun | None) -> bool:
+        """Has no run begun for too long? A run that goes on ends this only with its own end, or when it is old, too.
+
+        A service without people, too, must have had its first run.
+        """
+        if last is None and alive is None:
+            self.first_added_at = self.first_added_at or set_up_at()
+            if set_up_at() < self.now - settings.SYNC_INTERVAL - RUN_TIME:
+                return True
+        if not self.is_old(self.first_added_at) or (last and not self.is_old(last.started_at)):
+            return False
+        if alive is None:
+            return True
+        before = last.started_at if last else self.first_added_at
+        return before is not None and alive.started_at - before > self.age and not self.is_old(alive.started_at)
+
+    def _describe_not_running(self, last: SyncRun | None, alive: SyncRun | None) -> HealthProblem:
+        begun = f"has begun since {format_time(last.started_at)}" if last else "has ever begun"
+        if last and last.started_at > self.now:
+            begun = f"has begun, but one in the future, at {format_time(last.started_at)}: a clock is wrong"
+        now = f" Run {alive.pk} is going on." if alive else ""
+        return HealthProblem(
+            Code.NOT_RUNNING,
+            f"No run of sync_gists for all people {begun}.{now}",
+            "Check the scheduler (CronJob, compose's worker, cron) and its log."
+            + ("" if last else " To start a run now: manage.py sync_gists"),
+            last.started_at if last else self.first_added_at,
+        )
+
+    def _choose_last(self, counted: SyncRun | None, newest: SyncRun | None) -> SyncRun | None:
+        """Return the run that shows whether runs can begin: `counted`, or `newest` if people wait, too.
+
+        They differ if the newest one is a manual run that could not begin. A user may have started it in the wrong
+        place, so it shows nothing about the schedule, and does not end what the schedule's run has shown.
+        """
+        if newest == counted or (counted and _could_not_begin(counted)):
+            return counted
+        return newest if self.tracked.filter(is_stale(self.now, self.age)).exists() else counted
+
+    # --- tokens, settings and versions ---
+    def _check_settings(self) -> Iterator[HealthProblem]:
+        action = "Fix the setting that the message names; the next run continues, nothing is lost."
+        states = [(self.github, Code.GITHUB_REFUSED)]
+        # A run without gists to push does not call Pipedrive, and so does not notice that the setting is right again.
+        states += [(self.pipedrive, Code.PIPEDRIVE_REFUSED)] if Gist.objects.unfinished().exists() else []
+        for state, code in states:
+            if state.problem == ApiState.Problem.REFUSED:
+                yield HealthProblem(
+                    code, f"{state.api} refused a token or a setting: {state.message}", action, state.problem_since
+                )
+        if self.github.notice:
+            yield HealthProblem(Code.API_SUNSET, self.github.notice, "See the changelog of gisttracker.")
+        if not self.github.has_token and self.count > self._possible_without_token():
+            pass_time = self._pass_without_token()
+            pace = f"each about every {format_duration(pass_time)}" if pass_time < LONG else "not all of them"
+            yield HealthProblem(
+                Code.NO_GITHUB_TOKEN,
+                f"GITHUB_TOKEN is not set: GitHub allows {ANONYMOUS_REQUESTS_PER_HOUR} requests an hour, which is all "
+                f"that a run can use: enough to poll {self._possible_without_token()} people in time. {self.count} are "
+                f"tracked, so {pace} can be polled.",
+                "Set GITHUB_TOKEN, or track fewer people.",
+            )
+
+    def _requests_without_token(self) -> float:
+        """Requests to GitHub in a day: those of one hour for each run, which does not wait for the next hour."""
+        return ANONYMOUS_REQUESTS_PER_HOUR * min(DAY / settings.SYNC_INTERVAL, 24)
+
+    def _possible_without_token(self) -> int:
+        """How many people can be polled in time: each poll is a request, and a full read is one more."""
+        return int(self._requests_without_token() / (DAY / (2 * settings.SYNC_INTERVAL) + DAY / FULL_READ_EVERY))
+
+    def _pass_without_token(self) -> timedelta:
+        """How long it takes at least to poll each tracked person once. LONG if they are too many for that."""
+        polls = self._requests_without_token() - self.count * (DAY / FULL_READ_EVERY)  # in a day
+        return min(DAY * self.count / polls, LONG) if polls > 0 else LONG
+
+    # --- polls ---
+    def _check_polls(self) -> Iterator[HealthProblem]:
+        age = self.age if self.github.has_token else max(self.age, 2 * self._pass_without_token())
+        stale = self.tracked.filter(is_stale(self.now, age))
+        count = stale.count()
+        if not count:
+            return
+        groups = tuple(group_polls(stale))
+        since = stale.aggregate(oldest=Min("polled_at"))["oldest"] or groups[0].first
+        people = ngettext("%d person was", "%d people were", count) % count
+        is_failing = not stale.filter(failures=0).exists()
+        if is_failing and self._is_single(count) and count < self.count:
+            summary = f"{people} not polled for {format_duration(age)}, while others were."
+            yield HealthProblem(Code.PEOPLE_FAILING, summary, "Fix what the reasons name.", since, groups)
+        else:
+            summary = f"{people} not polled for {format_duration(age)}. {self._explain(self.github)}".strip()
+            action = "See the reasons and the log of the last runs." if groups else ""
+            yield HealthProblem(Code.POLLS_STALE, summary, action, since, groups)
+
+    # --- gists without an activity ---
+    def _check_backlog(self) -> Iterator[HealthProblem]:
+        waiting = Gist.objects.unfinished().filter(pending_since__lt=self.now - self.age)
+        if self.pipedrive.problem == ApiState.Problem.CAPPED:  # What fails for another reason is no matter of the cap.
+            waiting = waiting.exclude(push_error="", person__push_failures=0)
+        count = waiting.count()
+        if not count:
+            return
+        groups = tuple(group_pushes(waiting))
+        since = waiting.aggregate(oldest=Min("pending_since"))["oldest"]
+        gists = ngettext("%d gist has", "%d gists have", count) % count
+        summary = f"{gists} waited for an activity for more than {format_duration(self.age)}."
+        if self._is_trouble_of_single_people(waiting):
+            yield HealthProblem(Code.GISTS_FAILING, summary, "Fix what the reasons name.", since, groups)
+        else:
+            action = "See the reasons and the log of the last runs."
+            summary = f"{summary} {self._explain(self.pipedrive)}".strip()
+            yield HealthProblem(Code.BACKLOG_STALE, summary, action, since, groups)
+
+    def _is_trouble_of_single_people(self, waiting: QuerySet[Gist]) -> bool:
+        """Do these gists wait for reasons of a few people? What fails for the gists themselves may fail for all."""
+        if self.pipedrive.problem in (ApiState.Problem.OUTAGE, ApiState.Problem.RATE_LIMITED):
+            return False
+        people = waiting.order_by().values("person").distinct()[: MAX_SINGLE + 1].count()
+        if not self._is_single(people) or waiting.filter(push_error="", person__push_error="").exists():
+            return False
+        succeeded = PushAttempt.objects.filter(
+            kind=PushAttempt.Kind.CREATE,
+            outcome=PushAttempt.Outcome.SUCCEEDED,
+            attempted_at__gte=self.now - self.age,
+        )
+        return not waiting.exclude(push_error="").exists() or succeeded.exists()
+
+    # --- jumps ---
+    def _check_jumps(self) -> Iterator[HealthProblem]:
+        yesterday = self.now - DAY
+        attempts = PushAttempt.objects.filter(attempted_at__gte=yesterday).order_by()
+        failed = attempts.filter(outcome__in=[PushAttempt.Outcome.REFUSED, PushAttempt.Outcome.UNKNOWN])
+        rejected = Gist.objects.filter(push_state=Gist.PushState.REJECTED, pk__in=failed.values("gist"))
+        count = rejected.count()
+        pushed = attempts.filter(outcome=PushAttempt.Outcome.SUCCEEDED).count() if count > FEW else 0
+        if not is_few(count, count + pushed, part=JUMP_PART):
+            gists = ngettext("%d gist was", "%d gists were", count) % count
+            groups = tuple(group_pushes(rejected))
+            since = rejected.aggregate(first=Min("updated_at"))["first"]
+            action = 'Fix the reason in Pipedrive, then choose "Push rejected gists again" in the admin.'
+            yield HealthProblem(
+                Code.REJECTED_JUMP, f"Pipedrive rejected gists: {gists} rejected in 24 hours.", action, since, groups
+            )
+        gone = Person.objects.filter(state=Person.State.GONE, state_changed_at__gte=yesterday)
+        count = gone.count()
+        if not is_few(count, count + self.count, part=JUMP_PART):
+            groups = tuple(group_gone(gone))
+            since = gone.aggregate(first=Min("state_changed_at"))["first"]
+            action = "Compare some of the accounts with GitHub; check GITHUB_API_URL. They are checked again daily."
+            summary = f"The accounts of {count} people are gone from GitHub since yesterday."
+            yield HealthProblem(Code.GONE_JUMP, summary, action, since, groups)
+
+    def _is_single(self, people: int) -> bool:
+        return people <= MAX_SINGLE and is_few(people, self.count)
+
+    def _explain(self, state: ApiState) -> str:
+        """Why the last run that called this API did not do all of its work."""
+        if state.problem == ApiState.Problem.RATE_LIMITED:
+            return f"The limit of {state.api} is used up: {state.message}."
+        return f"{state.message}." if state.problem else ""
+
+
+def _could_not_begin(run: SyncRun) -> bool:
+    return run.outcome == Outcome.MISCONFIGURED and not run.limits

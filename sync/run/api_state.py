@@ -1,0 +1,130 @@
+"""What a run has found out about each API, kept until another run has something better: see ApiState.
+
+A run for a few people cannot find out as much as one for all: that a refusal is about us, or that an API is down, shows
+only in several requests. So it clears such a problem only with proof, a success of what had failed.
+"""
+
+import hashlib
+from datetime import timedelta
+
+from django.db import transaction
+
+from gisttracker.database import retried
+from sync.clients.boot_clock import boot_clock
+from sync.clients.errors import CapReachedError, CircuitOpenError, ConfigurationError, OutageError
+from sync.clients.github import GitHubClient
+from sync.clients.pipedrive import PipedriveClient
+from sync.models import ApiState, SyncRun
+from sync.run.claims import Clock
+from sync.run.context import RunContext
+
+Problem = ApiState.Problem
+Client = GitHubClient | PipedriveClient
+KINDS: dict[type[CircuitOpenError], Problem] = {  # The first that applies.
+    ConfigurationError: Problem.REFUSED,
+    OutageError: Problem.OUTAGE,
+    CapReachedError: Problem.CAPPED,
+    CircuitOpenError: Problem.RATE_LIMITED,
+}
+LASTING = (Problem.REFUSED, Problem.OUTAGE)
+# The other columns have writers of their own, `store_pause` and sync.run.budget.
+COLUMNS = ["run_id", "problem", "message", "problem_since", "has_token", "limit", "notice"]
+MAX_PAUSE = timedelta(days=1)  # A longer one is a mistake.
+PROOFS = ("gists_pushed", "gists_found", "activities_edited")  # counters of what Pipedrive has done as requested
+
+
+@retried
+def store_trouble(run: SyncRun, context: RunContext) -> None:
+    """Store why the run has stopped calling an API, as soon as it has: it may go on with the other one for hours."""
+    for client, error in _errors(context):
+        if error and client.api.name not in context.stored_states:
+            _store(run, context, client, error)
+            context.stored_states.add(client.api.name)
+
+
+@retried
+def store_api_states(run: SyncRun, context: RunContext) -> None:
+    """Replace the states of the APIs that this run has called, or could not call."""
+    for client, error in _errors(context):
+        stored = ApiState.objects.filter(api=client.api.name).first()
+        is_newer = stored is not None and stored.run_id != run.pk and client.api.name in context.stored_states
+        if (client.api.request_count or error) and not is_newer:  # Another run has called it since the error.
+            _store(run, context, client, error)
+
+
+def _errors(context: RunContext) -> list[tuple[Client, CircuitOpenError | None]]:
+    github, pipedrive = context.github, context.pipedrive
+    return [(github, github.api.circuit.error), (pipedrive, next(iter(context.errors), pipedrive.api.circuit.error))]
+
+
+@transaction.atomic
+def _store(run: SyncRun, context: RunContext, client: Client, error: CircuitOpenError | None) -> None:
+    now = context.clock()
+    problem = next((problem for kind, problem in KINDS.items() if isinstance(error, kind)), Problem.NONE)
+    # Several runs may be the first to store a state, or decide from the same one what to keep of it.
+    stored, _ = ApiState.objects.select_for_update().get_or_create(api=client.api.name)
+    stored.run_id = run.pk
+    needs_proof = stored.problem in LASTING and not context.is_round
+    if error or not needs_proof or _has_proof(context, client):
+        stored.problem_since = (stored.problem_since if problem == stored.problem else now) if error else None
+        stored.problem, stored.message = problem, str(error)[:500] if error else ""
+    if client.api.circuit.has_succeeded:
+        stored.notice = client.deprecation[:500] if isinstance(client, GitHubClient) else ""
+    if isinstance(client, GitHubClient):
+        stored.has_token = client.has_token
+    kept = {} if client.remaining else {name: stored.limit.get(name) for name in ("remaining", "reset")}
+    stored.limit = describe_limits(client) | kept
+    stored.save(update_fields=COLUMNS)
+
+
+def _has_proof(context: RunContext, client: Client) -> bool:
+    if isinstance(client, GitHubClient):
+        return client.api.circuit.has_succeeded
+    counts = context.summary.counts()
+    return any(counts[name] for name in PROOFS)
+
+
+def describe_limits(client: Client) -> dict[str, object]:
+    """The last rate limits that an API reported, and why the run stopped calling it."""
+    error = client.api.circuit.error
+    return {
+        "remaining": client.remaining.get("remaining"),
+        "reset": client.remaining.get("reset"),
+        "requests": client.api.request_count,
+        "stopped": str(error) if error else "",
+        "resets_at": error.resets_at.isoformat() if error and error.resets_at else None,
+    }
+
+
+@retried
+def is_refused(api: str) -> bool:
+    """Has Pipedrive, or GitHub, refused something for a reason that is about us, and not done it since?"""
+    return ApiState.objects.filter(api=api, problem=Problem.REFUSED).exists()
+
+
+# --- pauses that Pipedrive has ordered and that outlast the run: no process sends a request before they are over ---
+@retried
+def store_pause(pipedrive: PipedriveClient, clock: Clock) -> None:
+    pause = pipedrive.long_pause
+    if pause is None:
+        return
+    until = clock() + timedelta(seconds=max(pause.until - boot_clock(), 0))
+    columns = {"pause_scope": _scope(pipedrive), "paused_until": until, "pause_reason": pause.reason[:200]}
+    ApiState.objects.update_or_create(api=pipedrive.api.name, defaults=columns)
+
+
+@retried
+def keep_pause(pipedrive: PipedriveClient, clock: Clock) -> None:
+    """Open the circuit if a pause of an earlier process, for the same address and token, is not over."""
+    api, now = pipedrive.api, clock()
+    paused = ApiState.objects.filter(
+        api=api.name, pause_scope=_scope(pipedrive), paused_until__range=(now, now + MAX_PAUSE)
+    )
+    for until, reason in paused.values_list("paused_until", "pause_reason"):
+        message = f"{api.name} is not called before {until:%Y-%m-%d %H:%M} UTC ({reason})"
+        api.circuit.open(CircuitOpenError(message, until))
+
+
+def _scope(pipedrive: PipedriveClient) -> str:
+    """Another address or token is not paused."""
+    return hashlib.sha256("\n".join(pipedrive.api.identity).encode()).hexdigest()

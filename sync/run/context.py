@@ -1,0 +1,58 @@
+"""What every step of a run shares: its options, clients, clock and summary."""
+
+import threading
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from sync.clients.errors import CircuitOpenError
+from sync.clients.github import GitHubClient
+from sync.clients.pipedrive import PipedriveClient
+from sync.run.claims import Clock
+from sync.run.summary import Summary
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run does. A `max_...` of 0 means unlimited."""
+
+    people: tuple[str, ...] = ()  # logins; empty means everyone
+    requested_only: bool = False  # only new, requested and watched people
+    full: bool = False  # read every list without ETags
+    max_people: int = 0
+    max_activities: int = 0
+    max_activities_per_day: int = 0
+    max_seconds: float = 0
+    concurrency: int = 8
+    backfill: str = "all"  # of people without a choice of their own; see people.backfill
+    activity_type: str = "task"
+    activity_done: bool = True
+    activity_owner: str = "token"  # or person, or the id of a Pipedrive user
+    github_field: str = ""  # the key or name of the custom field for the GitHub id; see sync.crm.github_field
+    push_edits: bool = False
+    settle_delay: timedelta = timedelta(seconds=120)  # after which a push with unknown outcome is looked up
+    lease_seconds: int = 600
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """Shared by all threads of a run; no field is set again. Only the main thread uses `stored_states`."""
+
+    options: Options
+    github: GitHubClient
+    pipedrive: PipedriveClient
+    clock: Clock
+    stopping: threading.Event = field(default_factory=threading.Event)
+    summary: Summary = field(default_factory=Summary)
+    errors: list[CircuitOpenError] = field(default_factory=list)  # that ended a part of the work with an API
+    stored_states: set[str] = field(default_factory=set)  # APIs whose trouble is stored already; see sync.run.api_state
+
+    @property
+    def is_round(self) -> bool:
+        """Is this a run for all people?"""
+        return not self.options.people and not self.options.requested_only
+
+    @property
+    def circuit_errors(self) -> list[CircuitOpenError]:
+        """Why the run stopped calling an API, or a part of it."""
+        errors = (api.circuit.error for api in (self.github.api, self.pipedrive.api))
+        return [error for error in [*errors, *self.errors] if error]

@@ -1,0 +1,117 @@
+"""What a run would do, found out by reading only: nothing is claimed, written or sent to Pipedrive.
+
+And what its pushes would cost there: activities, API tokens and days. An estimate, known before the first push.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Count, Q
+from django.utils import timezone
+
+from people.backfill import includes
+from people.models import Gist, Person
+from sync.clients.errors import CircuitOpenError, RunStoppedError, SyncError
+from sync.clients.github import GitHubClient
+from sync.clients.pipedrive import TOKENS
+from sync.poll.poll import AccountSuppressedError, Poll, poll_person
+from sync.run.workers import map_unordered
+
+# Of a whole run: the activity types, the fields of persons, the newest persons (two pages) and activities.
+RUN_TOKENS = TOKENS["get_activity_types"] + 4 * TOKENS["list"]
+# To find or create the Pipedrive person of a new person: by GitHub id, e-mail and name.
+LINK_TOKENS = 3 * TOKENS["search"] + TOKENS["create"]
+# To compare the activities of a given Pipedrive person with its gists.
+MATCH_TOKENS = TOKENS["list"] + 2 * TOKENS["get"]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run would do for one person, or, without a person, the problem that prevents it."""
+
+    line: str
+    person: Person | None = None
+    new_activities: int = 0  # of gists that are not stored yet
+
+
+def forecast_run(due: Q, github: GitHubClient, *, backfill: str, concurrency: int, full: bool) -> Iterator[Forecast]:
+    """Poll everyone who is due; yields one forecast for each person, and one for an API that cannot be called."""
+
+    def forecast_person(person: Person) -> Forecast | None:
+        try:
+            poll = poll_person(person, github, now=timezone.now(), full=full)
+        except (CircuitOpenError, RunStoppedError):
+            return None
+        except AccountSuppressedError:
+            return Forecast(f"{person}: asked not to be tracked, so it would be removed", person=person)
+        except SyncError as error:
+            return Forecast(f"{person}: {error}")
+        return _forecast(poll, backfill)
+
+    people = Person.objects.filter(due).order_by("attempted_at", "pk").iterator(chunk_size=100)
+    possible = (person for person in people if not github.api.circuit.error)
+    yield from (row for row in map_unordered("dry-run", concurrency, forecast_person, possible) if row)
+    if github.api.circuit.error:
+        yield Forecast(str(github.api.circuit.error))
+
+
+def _forecast(poll: Poll, backfill: str) -> Forecast:
+    person = poll.person
+    if poll.state != Person.State.ACTIVE:
+        return Forecast(f"{person}: {poll.reason}", person=person)
+    known = set(Gist.objects.filter(person=person).values_list("github_id", flat=True))
+    new = [gist for gist in poll.gists if gist.id not in known]
+    choice = person.backfill or backfill
+    pending = sum(includes(choice, gist.created_at, person.created_at) for gist in new)
+    activities = pending + Gist.objects.unfinished().filter(person=person).count()
+    line = (
+        f"{person}: would store {len(new)} new {'gist' if len(new) == 1 else 'gists'} "
+        f"and create {activities} {'activity' if activities == 1 else 'activities'}"
+    )
+    return Forecast(line, person=person, new_activities=pending)
+
+
+# --- the cost ---
+@dataclass(frozen=True)
+class Cost:
+    """`days` at most PIPEDRIVE_DAILY_ACTIVITIES a day; 1 if that is unlimited, 0 if there is nothing to create."""
+
+    activities: int
+    api_tokens: int
+    days: int
+
+    def as_dict(self) -> dict[str, int]:
+        return dict(vars(self))
+
+    def __str__(self) -> str:
+        activities = "1 activity" if self.activities == 1 else f"{self.activities} activities"
+        days = f", {self.days} days" if self.days > 1 else ""
+        return f"{activities}, about {self.api_tokens} tokens of Pipedrive's daily API budget{days}"
+
+
+def estimate_costs(new: Mapping[int, int], people: Q, daily_limit: int) -> dict[str, Cost]:
+    """What a run will cost: for new gists (their number by person), for the backlog of these people, and together."""
+    backlog = count_backlog(people)
+    parts = {"new gists": new, "backlog": backlog, "total": Counter(new) + Counter(backlog)}
+    return {name: estimate(activities, daily_limit) for name, activities in parts.items()}
+
+
+def estimate(activities: Mapping[int, int], daily_limit: int) -> Cost:
+    """The cost of pushing this many gists of these people, by their primary keys."""
+    people = {pk: number for pk, number in activities.items() if number}
+    total = sum(people.values())
+    if not total:
+        return Cost(0, 0, 0)
+    rows = Person.objects.filter(pipedrive_id__isnull=False).values_list("pk", "pipedrive_matched_at")
+    linked = [matched_at for pk, matched_at in rows.iterator() if pk in people]
+    tokens = RUN_TOKENS + total * TOKENS["create"]
+    tokens += (len(people) - len(linked)) * LINK_TOKENS + linked.count(None) * MATCH_TOKENS
+    return Cost(total, tokens, -(-total // daily_limit) if daily_limit else 1)
+
+
+def count_backlog(people: Q) -> dict[int, int]:
+    """How many stored gists of these people wait for their activity, by person."""
+    backlog: Any = Gist.objects.unfinished().filter(person__in=Person.objects.filter(people)).order_by()
+    return dict(backlog.values_list("person").annotate(Count("pk")))
