@@ -48,4 +48,4 @@ USER 10001:10001
 EXPOSE 3000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ.get('LISTEN_PORT') or os.environ.get('PORT') or 3000}/readyz\", timeout=2)"]
-CMD ["gunicorn", "-c", "python:gisttracker.gunicorn", "gisttracker.asgi"]
+CMD ["gunicorn", "-c", "python:gisttracker.web.gunicorn", "gisttracker.web.asgi"]

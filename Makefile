@@ -35,7 +35,7 @@ run: $(RUNTIME) ## serve the API on port 3000 (LISTEN_PORT), with SQLite, or MyS
 	@$(BIN)/python manage.py migrate --verbosity 0
 	@[ -e .secret-key ] || (umask 077; $(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))' >.secret-key)
 	@[ -n "$$SECRET_KEY$$SECRET_KEY_FILE" ] || grep -qs '^SECRET_KEY.*=.' .env || export SECRET_KEY_FILE=.secret-key; \
-	export REQUIRE_HTTPS=$${REQUIRE_HTTPS:-false}; exec $(BIN)/python -m gunicorn -c python:gisttracker.gunicorn gisttracker.asgi
+	export REQUIRE_HTTPS=$${REQUIRE_HTTPS:-false}; exec $(BIN)/python -m gunicorn -c python:gisttracker.web.gunicorn gisttracker.web.asgi
 
 sync: $(RUNTIME) ## run one sync against the real APIs; requires PIPEDRIVE_TOKEN
 	@$(BIN)/python manage.py migrate --verbosity 0

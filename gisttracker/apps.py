@@ -9,14 +9,14 @@ class GisttrackerConfig(AppConfig):
     default = True
 
     def ready(self) -> None:
-        from gisttracker import checks  # noqa: F401  # registers the system checks
+        from gisttracker.config import checks  # noqa: F401  # registers the system checks
 
 
 class DeskConfig(SimpleAdminConfig):
     """Has pages for these apps only. Those of rest_framework_api_key show keys that have no consumers."""
 
     default = False
-    default_site = "gisttracker.site.DeskSite"
+    default_site = "gisttracker.desk.site.DeskSite"
 
     def ready(self) -> None:
         super().ready()

@@ -1,7 +1,7 @@
 """Which old gists of a person are exported: `all`, `none`, or those created since a date.
 
 Each gist decides for itself, by its own creation date. A gist that was created after its person was added is not old.
-Imports nothing of Django: gisttracker.environment uses it before Django is configured.
+Imports nothing of Django: gisttracker.config.environment uses it before Django is configured.
 """
 
 import datetime as dt

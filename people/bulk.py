@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 
-from gisttracker.database import retried_on_conflict
-from gisttracker.strict_json import load_json
-from gisttracker.texts import show, to_sentence
+from gisttracker.common.database import retried_on_conflict
+from gisttracker.common.strict_json import load_json
+from gisttracker.common.texts import show, to_sentence
 from people.error_codes import CodedError, ErrorCode
 from people.github_names import login_key
 from people.models import Person, Suppressed

@@ -6,7 +6,7 @@ from functools import lru_cache
 from django.db import transaction
 from django.db.models import Max
 
-from gisttracker.prepared import Parameter, PreparedQuery
+from gisttracker.common.prepared import Parameter, PreparedQuery
 from people.models import Consumer, FeedCounter, Gist, GistQuerySet
 from people.representations import Row, represent_feed, select_gists
 

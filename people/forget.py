@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.dispatch import Signal
 
-from gisttracker.database import retried
+from gisttracker.common.database import retried
 from people.models import Gist, Person, PersonQuerySet, Suppressed
 from people.tracking import sync_soon
 

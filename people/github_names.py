@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from gisttracker.texts import show
+from gisttracker.common.texts import show
 from people.error_codes import CodedError, ErrorCode
 
 RULE = (

@@ -9,8 +9,8 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
-from gisttracker.database import retried
-from gisttracker.prepared import Parameter, PreparedQuery
+from gisttracker.common.database import retried
+from gisttracker.common.prepared import Parameter, PreparedQuery
 from people.models import ANONYMOUS, ApiKey, Consumer
 
 MAX_NAME = 50  # characters; keys have the name of their consumer

@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, FilteredRelation, Q
 from django.utils import timezone
 
-from gisttracker.prepared import Parameter, PreparedQuery
+from gisttracker.common.prepared import Parameter, PreparedQuery
 from people.github_names import login_key, parse_login
 from people.models import Consumer, Gist, Person, Visit
 from people.representations import VISITED_COLUMNS, Row, represent_gists, select_gists

@@ -26,7 +26,7 @@ from django.test import TransactionTestCase
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
-from gisttracker.viewers import grant_view_permissions
+from gisttracker.desk.viewers import grant_view_permissions
 from people.api.throttling import request_counts
 from people.models import Person
 from sync.clients.transport import Timing
@@ -98,7 +98,7 @@ def _delete_rows(_: TransactionTestCase) -> None:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds between retries of database statements. No test sleeps them."""
     slept: list[float] = []
-    monkeypatch.setattr("gisttracker.database.sleep", slept.append)
+    monkeypatch.setattr("gisttracker.common.database.sleep", slept.append)
     return slept
 
 
@@ -235,7 +235,7 @@ def database_environment() -> dict[str, str]:
     database = connection.settings_dict
     return {
         **os.environ,
-        "DJANGO_SETTINGS_MODULE": "gisttracker.settings",
+        "DJANGO_SETTINGS_MODULE": "gisttracker.config.settings",
         "PYTHONWARNINGS": "ignore",
         "SQLITE_PATH": str(database["NAME"]),
         "DATABASE_NAME": str(database["NAME"]) if connection.vendor == "mysql" else "",
@@ -276,12 +276,12 @@ class Servers:
                 self._shared[settings] = self.start(**variables)
         return self._shared[settings]
 
-    def start(self, *, config: str = "gisttracker.gunicorn", **variables: str) -> WebServer:
+    def start(self, *, config: str = "gisttracker.web.gunicorn", **variables: str) -> WebServer:
         """A server for one test, which may do what it likes with it."""
         port, path = str(free_port()), self._folder / f"server-{len(self._servers)}.log"
         with path.open("w") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "-c", f"python:{config}", "gisttracker.asgi"],
+                [sys.executable, "-m", "gunicorn", "-c", f"python:{config}", "gisttracker.web.asgi"],
                 cwd=ROOT,
                 env={**self.environment, "LISTEN_PORT": port, **variables},
                 stdout=log,
@@ -406,7 +406,7 @@ def manage(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DATABASE_")}
     return subprocess.run(
         [sys.executable, str(ROOT / "manage.py"), *arguments],
-        env={**environment, "DJANGO_SETTINGS_MODULE": "gisttracker.settings", **variables},
+        env={**environment, "DJANGO_SETTINGS_MODULE": "gisttracker.config.settings", **variables},
         capture_output=True,
         text=True,
         check=False,

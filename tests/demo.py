@@ -22,7 +22,7 @@ import requests
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from gisttracker.environment import VARIABLES  # noqa: E402
+from gisttracker.config.environment import VARIABLES  # noqa: E402
 from tests.standins import GitHubStandIn, PipedriveStandIn  # noqa: E402
 from tests.standins.crowded import CrowdedGitHub  # noqa: E402
 
@@ -60,7 +60,7 @@ def play(folder: Path, github: GitHubStandIn, pipedrive: PipedriveStandIn) -> No
     environment = {
         **os.environ,
         **{variable.name: "" for variable in VARIABLES},
-        "DJANGO_SETTINGS_MODULE": "gisttracker.settings",
+        "DJANGO_SETTINGS_MODULE": "gisttracker.config.settings",
         "PYTHONWARNINGS": "ignore",
         "DATABASE_HOST": "",
         "SQLITE_PATH": str(folder / "demo.sqlite3"),
@@ -168,7 +168,7 @@ def api_server(environment: dict[str, str], port: int, folder: Path) -> Iterator
     print_step("The API", f"http://127.0.0.1:{port}")
     with (folder / "api.log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "-c", "python:gisttracker.gunicorn", "gisttracker.asgi"],
+            [sys.executable, "-m", "gunicorn", "-c", "python:gisttracker.web.gunicorn", "gisttracker.web.asgi"],
             cwd=ROOT,
             env={**environment, "LISTEN_PORT": str(port)},
             stdout=log,

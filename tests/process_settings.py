@@ -6,7 +6,7 @@ the name of its own database.
 
 import os
 
-from gisttracker.settings import *  # noqa: F403
+from gisttracker.config.settings import *  # noqa: F403
 
 GITHUB_REQUESTS_PER_MINUTE = 1_000_000
 SETTLE_SECONDS = int(os.environ.get("TEST_SETTLE_SECONDS", "0"))

@@ -23,7 +23,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         port = os.environ.get("LISTEN_PORT", "3057")
         os.environ |= {
-            "DJANGO_SETTINGS_MODULE": "gisttracker.settings",
+            "DJANGO_SETTINGS_MODULE": "gisttracker.config.settings",
             "DATABASE_HOST": "",
             "SQLITE_PATH": f"{folder}/sample.sqlite3",
             "DEBUG": "true",
@@ -33,7 +33,7 @@ def main() -> None:
             "SECRET_KEY": secrets.token_urlsafe(50),
         }
         _fill()
-        command = [sys.executable, "-m", "gunicorn", "-c", "python:gisttracker.gunicorn", "gisttracker.asgi"]
+        command = [sys.executable, "-m", "gunicorn", "-c", "python:gisttracker.web.gunicorn", "gisttracker.web.asgi"]
         server = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         try:
             _wait_for(f"http://127.0.0.1:{port}")

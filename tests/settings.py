@@ -2,7 +2,7 @@
 
 import os
 
-from gisttracker.environment import GENERATED_KEY, VARIABLES
+from gisttracker.config.environment import GENERATED_KEY, VARIABLES
 
 # An empty variable counts as not set, and overrides the value of a developer's .env file.
 for variable in VARIABLES:
@@ -16,8 +16,8 @@ os.environ.update(
     API_AUTH="none", REQUIRE_HTTPS="false", API_REQUESTS_PER_MINUTE=MANY, ANONYMOUS_REQUESTS_PER_MINUTE=MANY
 )
 
-from gisttracker.settings import *  # noqa: E402, F403
-from gisttracker.settings import DATABASES  # noqa: E402
+from gisttracker.config.settings import *  # noqa: E402, F403
+from gisttracker.config.settings import DATABASES  # noqa: E402
 
 os.environ.pop(GENERATED_KEY, None)  # so that processes that the tests start do not inherit it
 

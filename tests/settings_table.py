@@ -7,8 +7,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from gisttracker.environment import VARIABLES  # noqa: E402
-from gisttracker.parsers import WholeNumber  # noqa: E402
+from gisttracker.config.environment import VARIABLES  # noqa: E402
+from gisttracker.config.parsers import WholeNumber  # noqa: E402
 
 PAGE = ROOT / "docs/settings.md"
 TABLE = re.compile(r"^\| variable \|.*?(?=\n\n)", re.MULTILINE | re.DOTALL)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from django.core.management import call_command
 
-from gisttracker.environment import VARIABLES
+from gisttracker.config.environment import VARIABLES
 from tests.conftest import ROOT
 
 # A folder of sync/, or a module beside them, imports only from those above its own line in this list.
@@ -86,7 +86,7 @@ def test_only_the_api_imports_rest_framework() -> None:
 def test_migrations_import_no_live_code() -> None:
     for file in [*(ROOT / "people/migrations").glob("*.py"), *(ROOT / "sync/migrations").glob("*.py")]:
         ours = {name for name in imported(file) if name.startswith(("people", "sync", "gisttracker"))}
-        assert ours <= {"gisttracker.database", "gisttracker.database.cascade_foreign_keys"}, file
+        assert ours <= {"gisttracker.common.database", "gisttracker.common.database.cascade_foreign_keys"}, file
 
 
 @pytest.mark.django_db

@@ -1,4 +1,4 @@
-"""gisttracker/bridge.py without a server: its threads, streams and memory."""
+"""gisttracker/web/bridge.py without a server: its threads, streams and memory."""
 
 import asyncio
 import threading
@@ -11,7 +11,7 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.db import connection
 from pytest_django import Settings
 
-from gisttracker import bridge
+from gisttracker.web import bridge
 from people.models import Person
 
 

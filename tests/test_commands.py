@@ -14,9 +14,10 @@ from django.core.management.base import CommandParser
 from django.db import IntegrityError, InterfaceError, OperationalError, ProgrammingError, connection
 from django.db.migrations.exceptions import MigrationSchemaMissing
 
-from gisttracker import __version__, commands, database_errors
-from gisttracker.commands import COMMON_SETTINGS, CommandLine, GisttrackerCommand
-from gisttracker.environment import VARIABLES
+from gisttracker import __version__
+from gisttracker.common import commands, database_errors
+from gisttracker.common.commands import COMMON_SETTINGS, CommandLine, GisttrackerCommand
+from gisttracker.config.environment import VARIABLES
 from tests.conftest import ROOT, manage
 
 OURS = sorted(name for name, app in get_commands().items() if app in ("gisttracker", "people", "sync"))

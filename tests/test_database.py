@@ -23,13 +23,14 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 from django.utils import timezone
 
-from gisttracker import checks
-from gisttracker.database import Retry, retried, retried_on_conflict
+from gisttracker.common.database import Retry, retried, retried_on_conflict
+from gisttracker.config import checks
 from people.keys import get_user_consumer
 from people.models import ApiKey, Consumer, Gist, Person, Visit
 from sync.models import PushAttempt, SyncRun
+from sync.run import claims
 from sync.run.records import open_run
-from sync.run.run import Run, claims
+from sync.run.run import Run
 from tests.conftest import DuringRequest, Sync, Worker, fail_statements
 from tests.factories import create_gist, create_key, create_person, create_run, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
@@ -150,7 +151,7 @@ def test_an_error_without_end_is_raised(retry: Retry, pauses: list[float]) -> No
 @pytest.mark.parametrize("retry", [retried, retried_on_conflict])
 def test_nothing_is_tried_again_when_the_time_is_over(retry: Retry, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("gisttracker.database.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("gisttracker.common.database.time.monotonic", lambda: now[0])
     calls = []
 
     @retry

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gisttracker.environment import EX_STOPPED, VARIABLES
+from gisttracker.config.environment import EX_STOPPED, VARIABLES
 from gisttracker.management.commands.wait_for_database import DEFAULT_TIMEOUT
 from tests.conftest import ROOT
 

@@ -13,8 +13,8 @@ import pytest
 import yaml
 from pytest_django import Settings
 
-from gisttracker.commands import CommandLine
-from gisttracker.environment import VARIABLES
+from gisttracker.common.commands import CommandLine
+from gisttracker.config.environment import VARIABLES
 from people.models import Person
 from sync.health.problems import TICKETS, Code
 from tests import settings_table
@@ -148,7 +148,7 @@ def run_blocks(text: str, server: str, environment: dict[str, Any], functions: s
     completed = subprocess.run(
         ["bash", "-c", script],
         cwd=ROOT,
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "gisttracker.settings", **environment},
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "gisttracker.config.settings", **environment},
         capture_output=True,
         text=True,
         check=False,

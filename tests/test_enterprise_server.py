@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from pytest_django import Settings
 
-from gisttracker.parsers import is_plain_http
+from gisttracker.config.parsers import is_plain_http
 from people.github_names import parse_login
 from people.models import Gist, Person
 from tests.conftest import GITHUB_TOKEN, Sync

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gisttracker import environment
-from gisttracker.environment import VARIABLES, apply_flags, read
+from gisttracker.config import environment
+from gisttracker.config.environment import VARIABLES, apply_flags, read
 from tests.conftest import manage
 
 NO_ENV_FILE = Path("/nonexistent/.env")

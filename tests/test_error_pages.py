@@ -13,8 +13,9 @@ from pytest_django import Settings
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from gisttracker import __version__, urls
-from gisttracker.urls import handler400, handler403, handler404, handler500  # noqa: F401  # found by Django
+from gisttracker import __version__
+from gisttracker.web import urls
+from gisttracker.web.urls import handler400, handler403, handler404, handler500  # noqa: F401  # found by Django
 from people.error_codes import ErrorCode
 from tests.conftest import fail_statements, get_error
 

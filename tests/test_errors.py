@@ -12,7 +12,7 @@ from pytest_django import Settings
 from rest_framework import serializers
 from rest_framework.test import APIClient
 
-from gisttracker.middleware import BODY_PROBLEM
+from gisttracker.web.middleware import BODY_PROBLEM
 from people.api.errors import to_code
 from people.api.serializers import NewPersonSerializer, PersonChangesSerializer, VisitQuerySerializer
 from people.error_codes import ErrorCode, ErrorType

@@ -10,7 +10,7 @@ import pytest
 from django.core.management import call_command
 from rest_framework.test import APIClient
 
-from gisttracker import logs
+from gisttracker.config import logs
 from people.forget import forget, forget_login
 from people.models import Gist, Person, Suppressed
 from sync.models import ApiState, FoundActivity, Problem, PushAttempt

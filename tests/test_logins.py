@@ -19,9 +19,9 @@ from django.test import Client, RequestFactory
 from django.utils import timezone
 from pytest_django import Settings
 
-from gisttracker.client_address import UNKNOWN_ADDRESS, get_limited_address
-from gisttracker.login_limits import MAX_FAILURES_OF_ADDRESS, MAX_LOGGED
-from gisttracker.logins import MAX_LOGINS
+from gisttracker.desk.login_limits import MAX_FAILURES_OF_ADDRESS, MAX_LOGGED
+from gisttracker.desk.logins import MAX_LOGINS
+from gisttracker.web.client_address import UNKNOWN_ADDRESS, get_limited_address
 from tests.conftest import wait_until
 
 pytestmark = pytest.mark.django_db

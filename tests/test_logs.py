@@ -10,9 +10,9 @@ from collections.abc import Callable
 import pytest
 import requests
 
-from gisttracker import logs
+from gisttracker.config import logs
 from people.models import Person
-from sync.poll.poll import poll
+from sync.poll import poll
 from tests.conftest import GITHUB_TOKEN, PIPEDRIVE_TOKEN, ROOT, Servers, Sync, wait_until
 from tests.factories import create_key, create_person
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
@@ -121,7 +121,7 @@ def test_an_uncaught_exception_is_logged_without_secrets(db: None) -> None:
         "json",
     ]
 
-    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "gisttracker.settings"}
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "gisttracker.config.settings"}
     completed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
     assert completed.returncode == 69  # not the exit code of an old status

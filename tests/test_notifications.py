@@ -14,7 +14,7 @@ from django.core.management import call_command
 from django.utils import timezone
 from pytest_django import Settings
 
-from gisttracker.environment import read
+from gisttracker.config.environment import read
 from people.models import Person
 from sync.clients import webhook
 from sync.health.alarms import send_notifications, update_alarms

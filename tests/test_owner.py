@@ -3,7 +3,7 @@
 import pytest
 from pytest_django import Settings
 
-from gisttracker.parsers import owner
+from gisttracker.config.parsers import owner
 from people.models import Gist, Person
 from tests.conftest import Sync
 from tests.factories import track

@@ -58,9 +58,9 @@ def test_workers_that_would_each_generate_a_key_are_refused(allowed_by: str, tmp
     command = [sys.executable, "-m", "gunicorn", "--preload", "-w", "2", "-b", f"127.0.0.1:{free_port()}"]
 
     completed = subprocess.run(
-        [*command, "gisttracker.asgi"],
+        [*command, "gisttracker.web.asgi"],
         cwd=ROOT,
-        env={**environment, "DJANGO_SETTINGS_MODULE": "gisttracker.settings", **variables},
+        env={**environment, "DJANGO_SETTINGS_MODULE": "gisttracker.config.settings", **variables},
         capture_output=True,
         text=True,
         timeout=60,

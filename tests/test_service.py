@@ -16,7 +16,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries, Settings
 from rest_framework.test import APIClient
 
-from gisttracker.client_address import get_client_address
+from gisttracker.web.client_address import get_client_address
 from people.models import Gist, Person
 from tests.conftest import ROOT, Sync
 from tests.factories import create_gist, create_gists, create_key, create_run
@@ -210,7 +210,7 @@ def test_only_trusted_proxies_set_the_client_address(
 
 
 def run_python(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "gisttracker.settings", "API_AUTH": "", **variables}
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "gisttracker.config.settings", "API_AUTH": "", **variables}
     return subprocess.run(
         [sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
@@ -228,8 +228,8 @@ def run_python(*arguments: str, **variables: str) -> subprocess.CompletedProcess
     ],
 )
 def test_unsafe_settings_stop_the_web_service(variables: dict[str, str], message: str) -> None:
-    stopped = run_python("-c", "import gisttracker.wsgi", **variables)
-    allowed = run_python("-c", "import gisttracker.wsgi", **variables, ALLOW_INSECURE="true")
+    stopped = run_python("-c", "import gisttracker.web.wsgi", **variables)
+    allowed = run_python("-c", "import gisttracker.web.wsgi", **variables, ALLOW_INSECURE="true")
 
     assert (stopped.returncode, len(stopped.stderr.splitlines())) == (78, 1)
     assert message in stopped.stderr

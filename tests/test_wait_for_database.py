@@ -38,7 +38,7 @@ def start_waiting(*arguments: str, **variables: str) -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DATABASE_")}
     return subprocess.Popen(
         [sys.executable, str(ROOT / "manage.py"), "wait_for_database", *arguments],
-        env={**environment, **variables, "DJANGO_SETTINGS_MODULE": "gisttracker.settings"},
+        env={**environment, **variables, "DJANGO_SETTINGS_MODULE": "gisttracker.config.settings"},
         stderr=subprocess.PIPE,
         text=True,
     )

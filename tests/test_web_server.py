@@ -220,7 +220,7 @@ def test_a_stop_ends_running_requests_and_refuses_new_ones(serve: Servers) -> No
 )
 def test_an_invalid_setting_stops_the_start_once(variables: dict[str, str], message: str, serve: Servers) -> None:
     completed = subprocess.run(
-        [sys.executable, "-m", "gunicorn", "-c", "python:gisttracker.gunicorn", "gisttracker.asgi"],
+        [sys.executable, "-m", "gunicorn", "-c", "python:gisttracker.web.gunicorn", "gisttracker.web.asgi"],
         cwd=ROOT,
         env={**serve.environment, "WEB_WORKERS": "2", **variables},
         capture_output=True,

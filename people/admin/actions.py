@@ -12,7 +12,7 @@ from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.http import HttpRequest
 from django.utils.translation import ngettext
 
-from gisttracker.database import retried
+from gisttracker.common.database import retried
 from people.models.batches import BatchQuerySet
 
 MAX_LOGGED = 1000  # rows of one action with entries of their own in the history; the others share one

@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 from django.contrib.admin.widgets import AdminIntegerFieldWidget, AdminTextInputWidget
 
-from gisttracker.texts import to_sentence
+from gisttracker.common.texts import to_sentence
 from people.bulk import MAX_ROWS
 from people.github_names import MAX_LENGTH
 from people.models import Person

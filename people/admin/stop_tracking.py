@@ -8,7 +8,7 @@ from django.contrib.admin.models import DELETION
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from gisttracker.database import retried
+from gisttracker.common.database import retried
 from people import tracking
 from people.admin.actions import in_number, log_rows
 from people.admin.base import count_capped

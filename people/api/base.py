@@ -18,7 +18,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from gisttracker.texts import show
+from gisttracker.common.texts import show
 from people.api.error_bounds import bound
 from people.api.renderers import JsonRenderer
 from people.api.throttling import RateLimit

@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework.exceptions import ErrorDetail
 from rest_framework.settings import api_settings
 
-from gisttracker.texts import show
+from gisttracker.common.texts import show
 
 MAX_ERRORS = 20
 MAX_DETAIL = 500  # characters

@@ -1,4 +1,4 @@
-"""Every error of a view in the same shape; gisttracker.errors has those that no view handles.
+"""Every error of a view in the same shape; gisttracker.web.errors has those that no view handles.
 
 {"type": "validation_error", "errors": [{"code": "required", "detail": "This field is required.", "attr": "username"}]}
 """
@@ -13,7 +13,7 @@ from drf_standardized_errors.types import Error, ErrorResponse
 from rest_framework import status
 from rest_framework.exceptions import APIException, ValidationError
 
-from gisttracker.errors import (
+from gisttracker.web.errors import (
     BAD_REQUEST,
     DATABASE_UNAVAILABLE,
     INTERNAL_ERROR,

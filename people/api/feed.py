@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
-from gisttracker.database import retried_on_conflict
+from gisttracker.common.database import retried_on_conflict
 from people.api import schema
 from people.api.authentication import get_consumer
 from people.api.base import ApiView

@@ -6,8 +6,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.utils import html
 
-from gisttracker.numbers import MAX_BIGINT, parse_whole_number, whole_number_rule
-from gisttracker.texts import show, to_sentence
+from gisttracker.common.numbers import MAX_BIGINT, parse_whole_number, whole_number_rule
+from gisttracker.common.texts import show, to_sentence
 from people.error_codes import ErrorCode
 from people.github_names import MAX_LENGTH
 from people.person_fields import NOT_TEXT, parse_backfill, parse_username
@@ -16,7 +16,7 @@ NOT_BOOLEAN = "Must be true or false."
 
 
 class WholeNumberField(serializers.IntegerField):
-    """A number from `min_value` to `max_value` by the rule of gisttracker.numbers. One message, whatever is wrong."""
+    """A number from `min_value` to `max_value` by the rule of common.numbers. One message, whatever is wrong."""
 
     def __init__(self, *, min_value: int, max_value: int = MAX_BIGINT, **options: Any) -> None:
         rule = f"{whole_number_rule(min_value, max_value).capitalize()}."

@@ -8,7 +8,7 @@ from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from gisttracker.database import retried_on_conflict
+from gisttracker.common.database import retried_on_conflict
 from people.api import schema
 from people.api.base import ApiView, GistNotFoundError, get_tracked_person
 from people.api.filters import GistFilter, QueryFilterBackend, StrictOrdering

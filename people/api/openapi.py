@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gisttracker.numbers import MAX_BIGINT
+from gisttracker.common.numbers import MAX_BIGINT
 from people.api.schema_errors import (
     OF_ALL_OPERATIONS,
     OF_OPERATIONS_WITH_A_BODY,

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
-from gisttracker.numbers import MAX_BIGINT
+from gisttracker.common.numbers import MAX_BIGINT
 from people.api.validation import parse_number_parameter
 from people.error_codes import ErrorCode
 

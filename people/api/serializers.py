@@ -7,7 +7,7 @@ from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.utils import html
 
-from gisttracker.numbers import MAX_BIGINT
+from gisttracker.common.numbers import MAX_BIGINT
 from people.api.fields import (
     NOT_BOOLEAN,
     BackfillField,

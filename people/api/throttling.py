@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 
-from gisttracker.client_address import get_limited_address
+from gisttracker.web.client_address import get_limited_address
 from people.api.authentication import get_consumer, is_anonymous
 
 if TYPE_CHECKING:  # rest_framework.views imports the throttles, so importing it here would be a cycle.

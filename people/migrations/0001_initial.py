@@ -3,7 +3,7 @@ import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
-from gisttracker.database import cascade_foreign_keys
+from gisttracker.common.database import cascade_foreign_keys
 
 
 class Migration(migrations.Migration):

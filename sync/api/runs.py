@@ -7,8 +7,8 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from gisttracker.numbers import parse_whole_number
-from gisttracker.texts import show
+from gisttracker.common.numbers import parse_whole_number
+from gisttracker.common.texts import show
 from people.api.base import ApiView
 from people.api.filters import StrictOrdering
 from people.api.pagination import Pagination

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Collection
 from datetime import datetime
 
-from gisttracker.database import retried
+from gisttracker.common.database import retried
 from people.models import Gist
 from sync.clients.errors import InvalidResponseError, NotFoundError, RejectedError
 from sync.clients.pipedrive_records import Activity

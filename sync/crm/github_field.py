@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Q
 
-from gisttracker.database import retried
+from gisttracker.common.database import retried
 from sync.clients.errors import (
     CircuitOpenError,
     ConfigurationError,

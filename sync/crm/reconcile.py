@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from gisttracker.database import retried
+from gisttracker.common.database import retried
 from people.models import Gist, Person
 from sync.clients.errors import NotFoundError, RejectedError
 from sync.clients.pipedrive_records import Activity

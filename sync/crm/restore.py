@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from django.utils.translation import ngettext
 
-from gisttracker.database import retried
+from gisttracker.common.database import retried
 from people.github_names import login_key
 from people.models import Gist, Person, Suppressed
 from people.tracking import compare_again

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from gisttracker import __version__
-from gisttracker.database import lock_free, retried
+from gisttracker.common.database import lock_free, retried
 from people.models import Person
 from sync.clients import webhook
 from sync.health.judge import judge

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit, urlunsplit
 
-from gisttracker.environment import EX_STOPPED
+from gisttracker.config.environment import EX_STOPPED
 from sync.clients import webhook
 
 log = logging.getLogger(__name__)

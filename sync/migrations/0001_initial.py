@@ -1,7 +1,7 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
-from gisttracker.database import cascade_foreign_keys
+from gisttracker.common.database import cascade_foreign_keys
 
 
 class Migration(migrations.Migration):

@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.db.models import Q
 
-from gisttracker.database import retried
+from gisttracker.common.database import retried
 from people.freshness import MAX_CLOCK_ERROR
 from people.github_names import LOGIN, login_key
 from people.models import Gist, Person, Suppressed

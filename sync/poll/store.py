@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from gisttracker.database import retried
+from gisttracker.common.database import retried
 from people.backfill import includes
 from people.feed import number_gists
 from people.forget import forget

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from django.db import transaction
 
-from gisttracker.database import retried
+from gisttracker.common.database import retried
 from people.models import Gist
 from sync.clients.errors import OutcomeUnknownError, RejectedError, SyncError
 from sync.clients.pipedrive_records import Activity

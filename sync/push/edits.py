@@ -2,7 +2,7 @@
 
 from django.db import transaction
 
-from gisttracker.database import retried
+from gisttracker.common.database import retried
 from people.models import Gist, Person
 from sync.clients.errors import NotFoundError, RejectedError
 from sync.clients.pipedrive_records import Activity

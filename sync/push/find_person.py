@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 
-from gisttracker.database import retried
+from gisttracker.common.database import retried
 from people.models import Person
 from sync.clients.errors import InvalidResponseError, RejectedError, RetryNextRunError
 from sync.clients.pipedrive_records import PipedrivePerson

@@ -6,7 +6,7 @@ into another one. An id given by a user is never changed here: the row shows the
 
 from dataclasses import dataclass
 
-from gisttracker.database import retried
+from gisttracker.common.database import retried
 from people.models import Gist, Person
 from sync.clients.errors import (
     CircuitOpenError,

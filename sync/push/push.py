@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from gisttracker.database import retried
+from gisttracker.common.database import retried
 from people.models import Gist, Person
 from sync.clients.errors import (
     ConfigurationError,

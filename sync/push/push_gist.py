@@ -7,7 +7,7 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import F
 
-from gisttracker.database import retried
+from gisttracker.common.database import retried
 from people.models import Gist, Person
 from sync.clients.boot_clock import boot_clock
 from sync.clients.errors import (

@@ -12,8 +12,8 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import F
 
-from gisttracker.database import retried
-from gisttracker.numbers import MAX_BIGINT
+from gisttracker.common.database import retried
+from gisttracker.common.numbers import MAX_BIGINT
 from people.models import Gist
 from sync.clients.errors import InvalidResponseError, NotFoundError, RejectedError, RetryNextRunError
 from sync.clients.pipedrive import PipedriveClient

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from django.db import transaction
 
-from gisttracker.database import retried
+from gisttracker.common.database import retried
 from sync.clients.boot_clock import boot_clock
 from sync.clients.errors import CapReachedError, CircuitOpenError, ConfigurationError, OutageError
 from sync.clients.github import GitHubClient

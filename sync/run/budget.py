@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from django.db.models import F, Q
 
-from gisttracker.database import retried
+from gisttracker.common.database import retried
 from people.models import Gist
 from sync.clients.errors import CapReachedError
 from sync.models import ApiState

@@ -15,7 +15,7 @@ from typing import Any
 from django.db import OperationalError, connection, transaction
 from django.db.models import F, Q, QuerySet
 
-from gisttracker.database import LOCK_TIMEOUT, error_code, retried
+from gisttracker.common.database import LOCK_TIMEOUT, error_code, retried
 from people.freshness import MAX_CLOCK_ERROR
 from people.github_names import login_key
 from people.models import Gist, GistQuerySet, Person

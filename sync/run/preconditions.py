@@ -4,7 +4,7 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from gisttracker.parsers import is_plain_http
+from gisttracker.config.parsers import is_plain_http
 from people.models import Person
 from sync.clients.github import ANONYMOUS_REQUESTS_PER_HOUR
 from sync.poll.poll import FULL_READ_EVERY

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import Min, Q, QuerySet
 
 from gisttracker import __version__
-from gisttracker.database import lock_free, retried
+from gisttracker.common.database import lock_free, retried
 from people.freshness import MAX_CLOCK_ERROR
 from people.models import Gist, Person
 from sync.models import COULD_NOT_BEGIN, ROUND_TRIGGERS, Alarm, Problem, SyncRun

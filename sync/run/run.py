@@ -16,7 +16,7 @@ from typing import Any
 from django.db.models import Q
 from django.utils.translation import ngettext
 
-from gisttracker.logs import redact
+from gisttracker.config.logs import redact
 from people.models import Person
 from sync.clients.boot_clock import boot_clock
 from sync.clients.errors import CircuitOpenError, LeaseLostError, RunStoppedError, SyncError

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from gisttracker.environment import EX_STOPPED
+from gisttracker.config.environment import EX_STOPPED
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Literal
 
-from gisttracker.logs import redact
+from gisttracker.config.logs import redact
 from people.models import Gist, Person
 from sync.clients.errors import CircuitOpenError, ConfigurationError, OutageError
 from sync.few import is_few

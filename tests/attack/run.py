@@ -119,7 +119,7 @@ def serve(database: Server, folder: Path) -> Iterator[Service]:
     environment = {
         **os.environ,
         **database.variables,
-        "DJANGO_SETTINGS_MODULE": "gisttracker.settings",
+        "DJANGO_SETTINGS_MODULE": "gisttracker.config.settings",
         "SECRET_KEY": secrets.token_urlsafe(50),
         "REQUIRE_HTTPS": "false",
         "API_REQUESTS_PER_MINUTE": "1000000",
@@ -130,7 +130,7 @@ def serve(database: Server, folder: Path) -> Iterator[Service]:
     fill(environment, PEOPLE)
     key = manage(environment, "create_api_key", "attack").split()[-1]
     with (folder / "server.log").open("w") as log:
-        command = [sys.executable, "-m", "gunicorn", "-c", "python:gisttracker.gunicorn", "gisttracker.asgi"]
+        command = [sys.executable, "-m", "gunicorn", "-c", "python:gisttracker.web.gunicorn", "gisttracker.web.asgi"]
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     service = Service(f"http://127.0.0.1:{environment['LISTEN_PORT']}", key, database)
     try:

@@ -45,7 +45,7 @@ PASSWORD = "bench-password-42"
 def main() -> int:
     with serve_database("admin", SIZES["100,000 people"]) as (base, _), requests.Session() as session:
         environment = {**os.environ, "DATABASE_NAME": "bench_admin", "DJANGO_SUPERUSER_PASSWORD": PASSWORD}
-        environment["DJANGO_SETTINGS_MODULE"] = "gisttracker.settings"
+        environment["DJANGO_SETTINGS_MODULE"] = "gisttracker.config.settings"
         manage(environment, "createsuperuser", "--no-input", "--username", "bench", "--email", "bench@example.com")
         log_in(session, base)
         print("| page | slowest of 5 | to a page without rows |")

@@ -91,7 +91,7 @@ def serve_database(name: str, people: int) -> Iterator[tuple[str, str]]:
     """Fill a database and start a server on it. Yields the server's URL and an API key."""
     environment = {
         **os.environ,
-        "DJANGO_SETTINGS_MODULE": "gisttracker.settings",
+        "DJANGO_SETTINGS_MODULE": "gisttracker.config.settings",
         "DATABASE_NAME": f"bench_{name}",
         "SECRET_KEY": secrets.token_urlsafe(50),
         "REQUIRE_HTTPS": "false",
@@ -101,7 +101,7 @@ def serve_database(name: str, people: int) -> Iterator[tuple[str, str]]:
     fill(environment, people)
     output = manage(environment, "create_api_key", "bench")
     process = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "-c", "python:gisttracker.gunicorn", "gisttracker.asgi"],
+        [sys.executable, "-m", "gunicorn", "-c", "python:gisttracker.web.gunicorn", "gisttracker.web.asgi"],
         cwd=ROOT,
         env=environment,
         stderr=subprocess.DEVNULL,

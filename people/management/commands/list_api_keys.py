@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from gisttracker.commands import GisttrackerCommand
+from gisttracker.common.commands import GisttrackerCommand
 from people.models import ApiKey
 
 

@@ -15,10 +15,10 @@ from django.db import DatabaseError
 from django.db.models import Q
 from django.utils.translation import ngettext
 
-from gisttracker import logs
-from gisttracker.commands import GisttrackerCommand, whole_number
-from gisttracker.database import retried
-from gisttracker.environment import EX_CONFIG, EX_INTERRUPTED, EX_STOPPED, exit_with_config_error
+from gisttracker.common.commands import GisttrackerCommand, whole_number
+from gisttracker.common.database import retried
+from gisttracker.config import logs
+from gisttracker.config.environment import EX_CONFIG, EX_INTERRUPTED, EX_STOPPED, exit_with_config_error
 from people.models import Person
 from sync.api.serializers import SyncRunSerializer
 from sync.clients.errors import ConfigurationError
@@ -30,12 +30,13 @@ from sync.health.groups import load_groups
 from sync.health.ping import ping
 from sync.models import ROUND_TRIGGERS, SyncRun
 from sync.reasons import cut_lines
+from sync.run import claims
 from sync.run.context import Options, RunContext
 from sync.run.dry_run import estimate_costs, forecast_run
 from sync.run.preconditions import find_setting_problem, format_token_warning
 from sync.run.progress import progress_bar
 from sync.run.records import Outcome, close_run, find_interrupted, open_run, record_refused_start
-from sync.run.run import Run, claims
+from sync.run.run import Run
 from sync.run.stopping import stop_on_signals
 from sync.run.summary import Summary
 

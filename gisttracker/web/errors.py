@@ -10,9 +10,9 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.views import csrf, defaults
 
-from gisttracker.context_processors import frame
-from gisttracker.database import is_transient
-from gisttracker.database_errors import NOT_MIGRATED, find_cause
+from gisttracker.common.database import is_transient
+from gisttracker.common.database_errors import NOT_MIGRATED, find_cause
+from gisttracker.desk.context_processors import frame
 from people.error_codes import ErrorCode
 
 RETRY_AFTER_SECONDS = 5
@@ -138,7 +138,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def body_refused(request: HttpRequest, status: int) -> HttpResponse:
-    """Return 413, 408 or 503, see gisttracker/bridge.py."""
+    """Return 413, 408 or 503, see gisttracker/web/bridge.py."""
     title, code, detail = BODY_PROBLEMS[status]
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else None
     if is_in_admin(request):

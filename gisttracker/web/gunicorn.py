@@ -1,16 +1,16 @@
-"""Gunicorn's configuration: `gunicorn -c python:gisttracker.gunicorn gisttracker.asgi`."""
+"""Gunicorn's configuration: `gunicorn -c python:gisttracker.web.gunicorn gisttracker.web.asgi`."""
 
 import os
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gisttracker.settings")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gisttracker.config.settings")
 
 from typing import Any
 
-from gisttracker.settings import ENV, LOGGING
+from gisttracker.config.settings import ENV, LOGGING
 
 bind = f"{ENV['LISTEN_HOST']}:{ENV['LISTEN_PORT']}"
 workers = ENV["WEB_WORKERS"]
-worker_class = "gisttracker.web_worker.Worker"
+worker_class = "gisttracker.web.worker.Worker"
 asgi_lifespan = "off"
 asgi_loop = "asyncio"
 # The limits of a request; bridge.py has those of its body.

@@ -17,7 +17,7 @@ from wsgiref.types import WSGIApplication, WSGIEnvironment
 from django.conf import settings
 from django.db import close_old_connections
 
-from gisttracker.middleware import BODY_PROBLEM
+from gisttracker.web.middleware import BODY_PROBLEM
 
 Scope = dict[str, Any]
 Message = dict[str, Any]

@@ -9,8 +9,8 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import ngettext
 
-from gisttracker import checks
-from gisttracker.database import error_code, is_read_only
+from gisttracker.common.database import error_code, is_read_only
+from gisttracker.config import checks
 from people.models import Consumer
 
 

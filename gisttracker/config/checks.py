@@ -22,7 +22,7 @@ KEY_HINT = "Generate one with: python3 -c 'import secrets; print(secrets.token_u
 @register(Tags.security, deploy=True)
 def check_secret_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[Error]:
     if settings.SECRET_KEY_IS_GENERATED and is_separate_worker():
-        hint = f"{KEY_HINT} (or start gunicorn with -c python:gisttracker.gunicorn, whose workers share one)."
+        hint = f"{KEY_HINT} (or start gunicorn with -c python:gisttracker.web.gunicorn, whose workers share one)."
         return [Error("SECRET_KEY is not set, and each worker would have its own.", hint=hint, id="gisttracker.E006")]
     if settings.DEBUG or settings.ALLOW_INSECURE:
         return []
@@ -41,7 +41,7 @@ def check_secret_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
 
 def is_separate_worker() -> bool:
     """Is this gunicorn without our configuration, which reads the settings before the workers are forked?"""
-    return "gunicorn.arbiter" in sys.modules and "gisttracker.gunicorn" not in sys.modules
+    return "gunicorn.arbiter" in sys.modules and "gisttracker.web.gunicorn" not in sys.modules
 
 
 @register(Tags.security, deploy=True)

@@ -15,7 +15,7 @@ from django.contrib.auth.models import User
 from django.db.models import QuerySet, Sum
 from django.http import HttpRequest
 
-from gisttracker.client_address import get_client_address
+from gisttracker.web.client_address import get_client_address
 
 log = logging.getLogger(__name__)
 

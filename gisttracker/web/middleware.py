@@ -10,8 +10,8 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware.http import ConditionalGetMiddleware
 
-from gisttracker import logs
-from gisttracker.errors import body_refused, precondition_failed
+from gisttracker.config import logs
+from gisttracker.web.errors import body_refused, precondition_failed
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 BODY_PROBLEM = "gisttracker.body_problem"  # in the environ, set by bridge.py: a status code, or 0

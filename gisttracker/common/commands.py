@@ -15,9 +15,11 @@ from typing import Any, ClassVar
 from django.core.management import ManagementUtility
 from django.core.management.base import BaseCommand, CommandParser, DjangoHelpFormatter
 
-from gisttracker import __version__, database_errors, environment, logs
-from gisttracker.environment import EX_CONFIG, EX_INTERRUPTED, EX_SOFTWARE, EX_UNAVAILABLE, EX_USAGE
-from gisttracker.numbers import parse_whole_number
+from gisttracker import __version__
+from gisttracker.common import database_errors
+from gisttracker.common.numbers import parse_whole_number
+from gisttracker.config import environment, logs
+from gisttracker.config.environment import EX_CONFIG, EX_INTERRUPTED, EX_SOFTWARE, EX_UNAVAILABLE, EX_USAGE
 
 HELP_WIDTH = 80
 COMMON_SETTINGS = (
@@ -126,7 +128,7 @@ def format_version() -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command that these arguments name. Returns the exit code of one that ended with an exception."""
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gisttracker.settings")
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gisttracker.config.settings")
     environment.apply_flags(arguments[2:])
     sys.excepthook = logs.log_uncaught
     try:

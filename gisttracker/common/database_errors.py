@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from django.db.migrations.exceptions import MigrationSchemaMissing
 from django.db.utils import DatabaseError, InterfaceError
 
-from gisttracker.database import READ_ONLY_ERRORS, error_code
+from gisttracker.common.database import READ_ONLY_ERRORS, error_code
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ SQLITE_CAUSES = {
     "no such table": NOT_MIGRATED,
     "no such column": NOT_MIGRATED,
     "has no column named": NOT_MIGRATED,
-    "DATABASE_TLS is true": NO_ENCRYPTION,  # our own; see gisttracker.database
+    "DATABASE_TLS is true": NO_ENCRYPTION,  # our own; see gisttracker.common.database
 }
 
 

@@ -17,8 +17,8 @@ from urllib.parse import quote
 
 from pythonjsonlogger.json import JsonFormatter as PythonJsonFormatter
 
-from gisttracker import database_errors
-from gisttracker.environment import EX_INTERRUPTED
+from gisttracker.common import database_errors
+from gisttracker.config.environment import EX_INTERRUPTED
 
 MIN_SECRET_LENGTH = 6  # characters; replacing a shorter text would damage ordinary words
 _secrets: set[str] = set()

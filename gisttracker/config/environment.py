@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from dotenv import dotenv_values
 
-from gisttracker.parsers import (
+from gisttracker.config.parsers import (
     WholeNumber,
     boolean,
     host_names,

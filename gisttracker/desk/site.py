@@ -8,8 +8,8 @@ from django.core.exceptions import BadRequest
 from django.db.models import IntegerField
 from django.http import HttpRequest, HttpResponse
 
-from gisttracker.database import retried_on_conflict
-from gisttracker.numbers import parse_whole_number
+from gisttracker.common.database import retried_on_conflict
+from gisttracker.common.numbers import parse_whole_number
 
 APPS = ["people", "sync"]  # Others follow by name.
 MODELS = ["Person", "Gist", "SyncRun", "Alarm", "Consumer", "Visit", "Suppressed"]

@@ -18,8 +18,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.translation import ngettext
 
-from gisttracker.errors import RETRY_AFTER_SECONDS, render_page
-from gisttracker.login_limits import Lock
+from gisttracker.desk.login_limits import Lock
+from gisttracker.web.errors import RETRY_AFTER_SECONDS, render_page
 
 MAX_LOGINS = 3  # of a web process at the same time; its other threads (8 in all) serve the API
 TO_LOGIN = {"path": "/admin/login/", "text": "Go to the login page"}

@@ -4,10 +4,10 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
-from gisttracker import checks
-from gisttracker.environment import exit_with_config_error
+from gisttracker.config import checks
+from gisttracker.config.environment import exit_with_config_error
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gisttracker.settings")
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gisttracker.config.settings")
 application = get_wsgi_application()
 errors = checks.find_errors()
 if errors:

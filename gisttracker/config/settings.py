@@ -1,4 +1,4 @@
-"""Django settings, derived from the variables of gisttracker.environment."""
+"""Django settings, derived from the variables of gisttracker.config.environment."""
 
 import os
 from datetime import timedelta
@@ -9,9 +9,11 @@ from corsheaders.defaults import default_headers
 from django.db.backends.signals import connection_created
 from django.utils.crypto import get_random_string
 
-from gisttracker import __version__, database, environment, logs
+from gisttracker import __version__
+from gisttracker.common import database
+from gisttracker.config import environment, logs
 
-BASE_DIR = Path(__file__).resolve().parent.parent
+BASE_DIR = Path(__file__).resolve().parent.parent.parent
 ENV = environment.read(BASE_DIR / ".env")
 
 # --- the sync ---
@@ -44,8 +46,8 @@ SECRET_KEY: str = ENV["SECRET_KEY"] or os.environ.setdefault(environment.GENERAT
 ALLOWED_HOSTS: list[str] = ENV["ALLOWED_HOSTS"]
 # A proxy that ends TLS may not say so; what a browser sends as Origin is then one of these.
 CSRF_TRUSTED_ORIGINS = [f"https://{'*' if host.startswith('.') else ''}{host}" for host in ALLOWED_HOSTS if host != "*"]
-ROOT_URLCONF = "gisttracker.urls"
-WSGI_APPLICATION = "gisttracker.wsgi.application"
+ROOT_URLCONF = "gisttracker.web.urls"
+WSGI_APPLICATION = "gisttracker.web.wsgi.application"
 INSTALLED_APPS = [
     "gisttracker",  # before the admin, whose templates it overrides
     "gisttracker.apps.DeskConfig",
@@ -67,14 +69,14 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     # First, so that probes need neither an allowed Host header nor a session.
-    "gisttracker.health.HealthMiddleware",
-    "gisttracker.middleware.RequestIdMiddleware",
+    "gisttracker.web.probes.HealthMiddleware",
+    "gisttracker.web.middleware.RequestIdMiddleware",
     # Before all that may reject a request, so that a page of an allowed origin can read why.
     "corsheaders.middleware.CorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
-    "gisttracker.middleware.ConditionalMiddleware",  # ETag and 304
-    "gisttracker.middleware.BodyLimitMiddleware",
+    "gisttracker.web.middleware.ConditionalMiddleware",  # ETag and 304
+    "gisttracker.web.middleware.BodyLimitMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -83,7 +85,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
-    "gisttracker.logins.TooManyLoginsMiddleware",
+    "gisttracker.desk.logins.TooManyLoginsMiddleware",
 ]
 TEMPLATES = [
     {
@@ -94,7 +96,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "gisttracker.context_processors.frame",
+                "gisttracker.desk.context_processors.frame",
             ]
         },
     }
@@ -125,7 +127,7 @@ SECURE_REDIRECT_EXEMPT = [r"^metrics$"]  # Prometheus scrapes inside the cluster
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if REQUIRE_HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = REQUIRE_HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENV["TRUSTED_PROXY_COUNT"] else None
-CSRF_FAILURE_VIEW = "gisttracker.errors.csrf_failure"
+CSRF_FAILURE_VIEW = "gisttracker.web.errors.csrf_failure"
 CORS_ALLOWED_ORIGINS: list[str] = ENV["CORS_ALLOWED_ORIGINS"] or []
 CORS_URLS_REGEX = r"^/api/"
 CORS_ALLOW_HEADERS = [*default_headers, "if-match", "if-none-match", "x-request-id"]
@@ -153,14 +155,14 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
-AXES_HANDLER = "gisttracker.login_limits.LoginHandler"  # has the limit of an address over all names
+AXES_HANDLER = "gisttracker.desk.login_limits.LoginHandler"  # has the limit of an address over all names
 AXES_FAILURE_LIMIT = 10  # of one name from one address
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # so that a lock ends at the time that its page shows
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"], "ip_address"]  # in this order for the handler
-AXES_LOCKOUT_CALLABLE = "gisttracker.logins.respond_locked"
+AXES_LOCKOUT_CALLABLE = "gisttracker.desk.logins.respond_locked"
 AXES_VERBOSE = False
-AXES_CLIENT_IP_CALLABLE = "gisttracker.client_address.get_limited_address"
+AXES_CLIENT_IP_CALLABLE = "gisttracker.web.client_address.get_limited_address"
 TRUSTED_PROXY_COUNT: int = ENV["TRUSTED_PROXY_COUNT"]
 
 
@@ -285,7 +287,10 @@ logs.register_secrets(
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"text": {"()": "gisttracker.logs.TextFormatter"}, "json": {"()": "gisttracker.logs.JsonFormatter"}},
+    "formatters": {
+        "text": {"()": "gisttracker.config.logs.TextFormatter"},
+        "json": {"()": "gisttracker.config.logs.JsonFormatter"},
+    },
     "handlers": {
         "stderr": {"class": "logging.StreamHandler", "formatter": ENV["LOG_FORMAT"]},
         "null": {"class": "logging.NullHandler"},
