@@ -1,5 +1,7 @@
 """The runs of `sync_gists` with their problems, what they have found out about the APIs, and the alarms."""
 
+from datetime import datetime
+
 from django.db import models
 from django.db.models import Q
 
@@ -17,12 +19,9 @@ class SyncRun(models.Model):
         FAILED = "failed"  # an outage, or some people or gists failed
         MISCONFIGURED = "misconfigured"  # a token or another setting was refused
         STOPPED = "stopped"  # by a signal or one of its own limits
-        CRASHED = "crashed"  # its process is gone, or had no heartbeat for two minutes; set by the next run
+        CRASHED = "crashed"  # its process is gone, or was silent for two minutes; set by the run that took over
 
-    token = models.CharField(max_length=36, unique=True, help_text="prefix of its lease holders")
     started_at = models.DateTimeField(db_index=True)
-    # Overlapping runs share one round: a person attempted since its start is not due again.
-    round_started_at = models.DateTimeField()
     heartbeat_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True, blank=True)
     outcome = models.CharField(max_length=20, choices=Outcome.choices, default=Outcome.RUNNING)
@@ -34,12 +33,53 @@ class SyncRun(models.Model):
     version = models.CharField(max_length=40, blank=True, help_text="gisttracker version")
 
     groups: list[Group]  # its problems; set by sync.health.groups.load_groups
+    continues_from: datetime  # the beginning of the run whose pushes it continues, or its own; set by sync.run.records
 
     class Meta:
         ordering = ["-id"]
 
     def __str__(self) -> str:
         return f"run {self.pk}: {self.outcome}"
+
+
+class RunLease(models.Model):
+    """Which process may write, and until when. One row; see sync.run.lease."""
+
+    token = models.CharField(max_length=36, blank=True, help_text="of the process that has it; empty if none has")
+    run_id = models.PositiveBigIntegerField(null=True, help_text="its run; none while undo_run has it")
+    expires_at = models.DateTimeField()
+    host = models.CharField(max_length=255, blank=True)
+    pid = models.PositiveBigIntegerField(null=True, help_text="process id on that host")
+
+    def __str__(self) -> str:
+        return f"Run {self.run_id}" if self.run_id else "undo_run"
+
+
+class Suspicion(models.Model):
+    """What a run has seen of a person or a gist, and what is believed only when a later run sees it again.
+
+    See sync.crm.evidence.
+    """
+
+    class Kind(models.TextChoices):
+        GONE = "gone"  # GitHub does not know the account any more
+        CONFLICT = "conflict"  # the account is tracked as another person, too
+        LOST = "lost"  # Pipedrive shows the person as deleted
+        REFUSED = "refused"  # Pipedrive refuses to create the activity of the gist
+
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="suspicions")
+    gist = models.ForeignKey(Gist, on_delete=models.CASCADE, null=True, related_name="suspicions")
+    since = models.DateTimeField(help_text="when a run saw it first")
+    reason = models.CharField(max_length=500, help_text="equal for the same cause")
+    runs = models.PositiveIntegerField(default=1, help_text="how many runs have seen it")
+    run_id = models.PositiveBigIntegerField(help_text="the last run that saw it")
+
+    class Meta:
+        indexes = [models.Index(fields=["kind", "reason"], name="suspicion_kind_reason")]
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.reason}"
 
 
 class Problem(models.Model):

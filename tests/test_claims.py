@@ -7,7 +7,7 @@ import pytest
 
 from people.models import Gist, Person
 from sync.clients.errors import LeaseLostError
-from sync.run.claims import Claims, database_clock, due_for_poll
+from sync.clock import database_clock
 from tests.factories import create_gist, create_person
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both]

@@ -4,7 +4,7 @@ import pytest
 
 from sync.few import is_few
 from sync.models import SyncRun
-from sync.run.summary import Summary
+from sync.summary import Summary
 
 
 @pytest.mark.parametrize(

@@ -35,9 +35,9 @@ from sync.clients.github import Account, GistFile, GistPage, Owner, PublicGist
 from sync.clients.pipedrive import LongPause
 from sync.clients.pipedrive_records import Activity, NewActivity, PersonField, PipedrivePerson
 from sync.clients.rate_limit import RateLimiter, SlidingWindow
+from sync.context import Options, RunContext
 from sync.crm.recognition import page_of_gist_in
 from sync.models import SyncRun
-from sync.run.context import Options, RunContext
 from sync.run.records import open_run
 from sync.run.run import Run
 from tests.factories import create_person, lose_database

@@ -12,10 +12,10 @@ from rest_framework.test import APIClient
 from people.models import Person
 from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import PipedriveClient
+from sync.clock import database_clock
+from sync.context import Options, RunContext
 from sync.health.groups import MAX_GROUPS, load_groups
 from sync.models import Problem, SyncRun
-from sync.run.claims import database_clock
-from sync.run.context import Options, RunContext
 from sync.run.records import write_heartbeat
 from tests.conftest import DuringRequest, Sync, Worker, wait_until
 from tests.factories import create_gist, create_people, create_person, create_problem, create_run, track, track_people

@@ -11,16 +11,16 @@ import pytest
 from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
+from sync.run.lane import Lane
 
 from people.models import Gist, Person
 from sync.clients.errors import ConfigurationError, OutageError
 from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import PipedriveClient
+from sync.clock import database_clock
+from sync.context import Options, RunContext
 from sync.models import ApiState, SyncRun
 from sync.run.api_state import store_api_states, store_trouble
-from sync.run.claims import database_clock
-from sync.run.context import Options, RunContext
-from sync.run.lane import Lane
 from tests.conftest import DuringRequest, Sync, run_concurrently, wait_until
 from tests.factories import create_people, create_run, track
 from tests.standins import GitHubStandIn, PipedriveStandIn, reset

@@ -12,9 +12,9 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from people.models import Gist, Person
+from sync.context import RunContext
 from sync.management.commands import sync_gists
 from sync.models import SyncRun
-from sync.run.context import RunContext
 from sync.run.records import find_interrupted
 from sync.run.run import Run
 from tests.conftest import DuringRequest, Sync, Worker, wait_until

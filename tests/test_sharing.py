@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 from django.db.models import Q
+from sync.run.lane import Lane
 
 from people.models import Person
 from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import PipedriveClient
+from sync.clock import database_clock
+from sync.context import Options, RunContext
 from sync.models import PushAttempt, SyncRun
-from sync.run.claims import database_clock
-from sync.run.context import Options, RunContext
-from sync.run.lane import Lane
 from tests.conftest import Worker, wait_until
 from tests.factories import create_people, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn

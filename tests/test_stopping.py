@@ -11,9 +11,9 @@ import pytest
 from pytest_django import Settings
 
 from people.models import Gist, Person
+from sync.context import RunContext
 from sync.management.commands import sync_gists
 from sync.models import SyncRun
-from sync.run.context import RunContext
 from sync.run.run import Run
 from sync.run.stopping import stop_on_signals
 from tests.conftest import DuringRequest, Sync, Worker, wait_until

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from people import tracking
 from people.models import Gist, Person
-from sync.run.claims import next_attempt
+from sync.backoff import next_attempt
 from tests.conftest import DuringRequest, Sync
 from tests.factories import create_person, track, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond

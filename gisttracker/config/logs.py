@@ -70,7 +70,7 @@ def redact(text: str) -> str:
 
 
 class TextFormatter(logging.Formatter):
-    """`2026-11-24 12:00:00,000 WARNING sync.run.summary [run 7]: message`"""
+    """`2026-11-24 12:00:00,000 WARNING sync.summary [run 7]: message`"""
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record))

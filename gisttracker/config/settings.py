@@ -25,12 +25,14 @@ PIPEDRIVE_DAILY_ACTIVITIES: int = ENV["PIPEDRIVE_DAILY_ACTIVITIES"]
 PIPEDRIVE_ACTIVITY_OWNER: str = ENV["PIPEDRIVE_ACTIVITY_OWNER"]
 PIPEDRIVE_GITHUB_FIELD: str = ENV["PIPEDRIVE_GITHUB_FIELD"]
 PUSH_EDITS: bool = ENV["PUSH_EDITS"]
-SETTLE_SECONDS = 120  # after a POST Pipedrive's lists are not believed about it for so long
+# From the moment at which a run writes that it will send a POST until the last one at which it may be sent.
+SEND_SECONDS = 60
+SETTLE_SECONDS = 120  # after that moment, for which Pipedrive's lists are not believed about the POST
 GITHUB_TOKEN: str = ENV["GITHUB_TOKEN"]
 GITHUB_API_URL: str = ENV["GITHUB_API_URL"]
 GITHUB_REQUESTS_PER_MINUTE: int = ENV["GITHUB_REQUESTS_PER_MINUTE"]
 BACKFILL: str = ENV["BACKFILL"]
-LEASE_SECONDS = 600  # how long a run claims a person, unless it renews the claim
+LEASE_SECONDS = 120  # after which a silent run is taken over; see sync.run.lease
 SYNC_INTERVAL = timedelta(minutes=ENV["SYNC_INTERVAL_MINUTES"])
 PING_URL: str = ENV["PING_URL"]
 NOTIFY_URL: str = ENV["NOTIFY_URL"]

@@ -81,6 +81,7 @@ class Gist(models.Model):
     # Since when its activity is to be created. An edit on GitHub does not change it.
     pending_since = models.DateTimeField(default=timezone.now, editable=False)
     push_state = models.CharField(max_length=10, choices=PushState.choices, default=PushState.PENDING)
+    # The last moment at which the POST may have left; while it may still be sent, a moment to come.
     push_started_at = models.DateTimeField(null=True, blank=True)
     push_run_id = models.PositiveBigIntegerField(null=True, blank=True, help_text="the run that sent it last")
     push_attempts = models.PositiveIntegerField(default=0)

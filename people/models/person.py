@@ -109,7 +109,7 @@ class Person(models.Model):
         null=True,
         blank=True,
         editable=False,
-        help_text="when the service began to create the Pipedrive person; stays if the outcome is unknown",
+        help_text="the last moment at which the service may have begun to create the Pipedrive person",
     )
     # The name sent in that POST: the person may be renamed on GitHub before the outcome is resolved.
     pipedrive_create_name = models.CharField(max_length=255, blank=True, editable=False)
@@ -165,10 +165,6 @@ class Person(models.Model):
         db_index=True,
         help_text="not pushed before, because of repeated failures",
     )
-    lease_holder = models.CharField(
-        max_length=36, blank=True, editable=False, help_text="the run that works on this person"
-    )
-    leased_until = models.DateTimeField(null=True, blank=True, editable=False, help_text="until when no other run does")
     failures = models.PositiveIntegerField(default=0, db_index=True, editable=False, help_text="failed polls in a row")
     failing_since = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="the first of the failed polls"

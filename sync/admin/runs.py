@@ -14,7 +14,7 @@ from sync.health.groups import load_groups
 from sync.health.status import ApiLimit, RunLimits
 from sync.models import SyncRun
 from sync.reasons import Group
-from sync.run.summary import format_counts
+from sync.summary import format_counts
 
 Outcome = SyncRun.Outcome
 LEVELS = {

@@ -12,10 +12,10 @@ from rest_framework.request import Request
 
 from people.api.base import ApiView
 from people.api.permissions import HasMetricsAccess
+from sync.clock import database_clock
 from sync.health.problems import Code, HealthState
 from sync.health.status import Status, get_status
 from sync.models import SyncRun
-from sync.run.claims import database_clock
 
 
 class MetricsView(ApiView):

@@ -12,8 +12,8 @@ from people.api.base import ApiView
 from people.api.validation import validate_query
 from sync.api import schema
 from sync.api.serializers import StatusSerializer
+from sync.clock import database_clock
 from sync.health.status import get_status
-from sync.run.claims import database_clock
 
 
 class StatusView(ApiView):

@@ -16,7 +16,13 @@ from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 from pydantic import AwareDatetime, Field, StringConstraints, TypeAdapter, ValidationError
 from requests.utils import parse_header_links
 
-from sync.clients.errors import InvalidResponseError, RepeatedServerError
+from sync.clients.errors import (
+    InvalidResponseError,
+    OutageError,
+    RejectedError,
+    RepeatedServerError,
+    RetryNextRunError,
+)
 from sync.clients.rate_limit import MAX_PAUSE, MAX_WAIT, Pause, RateLimiter, SlidingWindow, parse_number, server_time
 from sync.clients.transport import Api, Response, Timing
 
@@ -30,6 +36,9 @@ PAGE_SIZE = 100  # gists; the most that GitHub allows
 SMALL_PAGE_SIZE = 20  # gists; a divisor of PAGE_SIZE
 API_VERSION, ENTERPRISE_API_VERSION = "2026-03-10", "2022-11-28"
 ANONYMOUS_REQUESTS_PER_HOUR = 60  # from one address without a token
+# The account that GitHub shows in place of deleted ones, on its Enterprise Server, too. Every token may read it, while
+# tokens of GitHub Apps may not call /user.
+CONTROL_PATH = "/users/ghost"
 
 HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s\x00-\x1f]+$")]
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
@@ -132,7 +141,6 @@ class GitHubClient:
             headers["Authorization"] = f"Bearer {token}"
         # A window of one second: with one of a minute, a burst would be followed by a long pause.
         limit = max(requests_per_minute // 60, 1)
-        control_path = "/user" if token else "/users/ghost"  # something that exists
         self.remaining: dict[str, float | None] = {}
         self.api = Api(
             "GitHub",
@@ -146,9 +154,10 @@ class GitHubClient:
             timing=timing,
             not_found=(404,),  # 410 means that the API version is not supported any more.
             advice=f"Check GITHUB_API_URL and GITHUB_TOKEN, and that this GitHub supports API version {api_version}.",
-            probe_path=control_path,
+            probe_path=CONTROL_PATH,
         )
-        self._control_path, self._api_version = control_path, api_version
+        self._api_version = api_version
+        self._has_shown_account = False  # one that exists, in this run
         self._secondary_pause = (timing or Timing()).secondary_pause
         self._has_waited = False  # for the secondary limit
         self.has_token = bool(token)
@@ -158,8 +167,16 @@ class GitHubClient:
         self.etag_scope = hashlib.sha256(scope.encode()).hexdigest()
 
     def get_account(self, login: str) -> Account:
-        """https://docs.github.com/rest/users/users#get-a-user - NotFoundError if no account has this login."""
-        return self.api.get(f"/users/{login}").parse(ACCOUNT)
+        """https://docs.github.com/rest/users/users#get-a-user - NotFoundError if no account has this login.
+
+        InvalidResponseError if the account has another login.
+        """
+        response = self.api.get(f"/users/{login}")
+        account = response.parse(ACCOUNT)
+        if account.login.lower() != login.lower():
+            raise InvalidResponseError(f"{response.call} returned the account of another login")
+        self._has_shown_account = True
+        return account
 
     def get_account_by_id(self, account_id: int) -> Account:
         """https://docs.github.com/rest/users/users#get-a-user-using-their-id - also after its login was renamed.
@@ -170,14 +187,26 @@ class GitHubClient:
         account = response.parse(ACCOUNT)
         if account.id != account_id:
             raise InvalidResponseError(f"{response.call} returned another account, with the id {account.id}")
+        self._has_shown_account = True
         return account
 
     def check_service(self) -> None:
-        """A control: ask for something that exists, the token's own account or GitHub's placeholder account.
+        """A control: has GitHub shown, in this run, an account that exists? Else ask for one that does.
 
-        Raises what the request raises, when the service does not tell the truth about it.
+        Opens the circuit if GitHub does not show it: then nothing is concluded from what it does not show.
         """
-        self.api.get(self._control_path).parse(ACCOUNT)
+        if self._has_shown_account:
+            return
+        try:
+            self.api.get(CONTROL_PATH).parse(ACCOUNT)
+        except (RejectedError, RetryNextRunError) as error:
+            self.api.open_circuit(
+                OutageError(
+                    f"GitHub does not show {CONTROL_PATH}, which exists, so it is not believed about other accounts. "
+                    f"Check GITHUB_API_URL, GITHUB_TOKEN and GitHub's status page. {error}"
+                )
+            )
+        self._has_shown_account = True
 
     def get_first_page(self, login: str, etag: str = "") -> GistPage:
         """https://docs.github.com/rest/gists/gists#list-gists-for-a-user - `unchanged` if the ETag still matches.
@@ -210,6 +239,7 @@ class GitHubClient:
             return GistPage([], next_url=next_url, unchanged=True, is_redirected=response.is_redirected)
         gists, unreadable_gists = _parse_gists(response)
         is_small = _small_page_url(url) == url
+        self._has_shown_account |= any(gist.owner for gist in gists)
         return GistPage(
             [gist for gist in gists if gist.public],
             "" if is_small else response.headers.get("etag", ""),

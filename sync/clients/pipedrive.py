@@ -121,7 +121,13 @@ class PipedriveClient:
         return self._read_one(self.api.get(f"/api/v2/persons/{person_id}", query), ONE_PERSON, person_id)
 
     def create_person(
-        self, name: str, email: str = "", *, custom_fields: Mapping[str, str] | None = None, subject: str = ""
+        self,
+        name: str,
+        email: str = "",
+        *,
+        custom_fields: Mapping[str, str] | None = None,
+        subject: str = "",
+        not_after: float | None = None,
     ) -> PipedrivePerson:
         """POST /persons - returns the new person. OutcomeUnknownError if it may have been created."""
         body: dict[str, Any] = {"name": name}
@@ -129,7 +135,9 @@ class PipedriveClient:
             body["emails"] = [{"value": email, "primary": True, "label": "work"}]
         if custom_fields:
             body["custom_fields"] = dict(custom_fields)
-        return self._read_created(self.api.post("/api/v2/persons", body, subject=subject), ONE_PERSON)
+        return self._read_created(
+            self.api.post("/api/v2/persons", body, subject=subject, not_after=not_after), ONE_PERSON
+        )
 
     def set_custom_field(self, person_id: int, key: str, value: str) -> None:
         """PATCH /persons/{id} - NotFoundError as in `get_person`."""

@@ -135,6 +135,7 @@ class Api:
         self._timing = timing or Timing()
         self._lock = threading.Lock()
         self._session = new_session(base_url, headers, concurrency)
+        self.may_send: Callable[[], bool] = lambda: True  # False: another process has taken over
 
     def get(
         self,
@@ -197,7 +198,7 @@ class Api:
         raise self.circuit.error or error
 
     def raise_if_stopping(self) -> None:
-        if self._stopping.is_set():
+        if self._stopping.is_set() or not self.may_send():
             raise RunStoppedError("the run is stopping")
 
     def _send_repeatable(self, method: str, url: str, window: str, **parts: Any) -> Response:
@@ -247,6 +248,8 @@ class Api:
             raise InvalidResponseError(f"{call} leads to another host, {host}, and is not followed")
 
     def _send(self, call: str, method: str, url: str, **parts: Any) -> Response:
+        if not self.may_send():
+            raise RunStoppedError("the run is stopping")
         with self._lock:
             self.request_count += 1
         timing = self._timing

@@ -5,123 +5,101 @@ It is created once, and found again by its stored key, or by its name after the 
 setting is `none`, or the plan allows no further field), people are found by e-mail and name only.
 """
 
-import threading
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Q
-
-from gisttracker.common.database import retried
 from sync.clients.errors import (
     CircuitOpenError,
     ConfigurationError,
     InvalidResponseError,
-    NotSentError,
     OutcomeUnknownError,
     RejectedError,
     RunStoppedError,
 )
-from sync.clients.pipedrive_records import PersonField
+from sync.clients.pipedrive import PipedriveClient
 from sync.models import GitHubIdField
-from sync.run.context import RunContext
 
 NAME = "GitHub ID"
 OFF = "none"  # the value of PIPEDRIVE_GITHUB_FIELD that switches it off
 RECHECK_EVERY = timedelta(days=1)  # whether there can be a field now
-CREATE_TIMEOUT = timedelta(minutes=5)  # after which another run may create it
+CREATE_TIMEOUT = timedelta(minutes=5)  # after which it may be created again
 
 
-class GitHubField:
-    """The field in one run. Thread-safe."""
+@dataclass(frozen=True)
+class Field:
+    """What a step has found out. `key`: empty if there is no field, for the reason `problem`, or none yet."""
 
-    def __init__(self, context: RunContext) -> None:
-        self._context, self._pipedrive = context, context.pipedrive
-        self._wanted = context.options.github_field
-        self._lock = threading.Lock()
-        self._key: str | None = None  # None: not looked up yet
+    key: str = ""
+    problem: str = ""
+    must_be_created: bool = False
 
-    def is_written(self, key: str) -> bool:
-        """Is this key, with which a GitHub id was written, still the field's? Answered without a request."""
-        if self._wanted == OFF:
-            return True
-        return bool(key) and not self._wanted and key == _get_row().key
 
-    def get_key(self) -> str:
-        """The field's key; empty if there is none. Raises RetryNextRunError if that cannot be known now."""
-        if self._wanted == OFF:
-            _update(problem="")
-            return ""
-        with self._lock:  # The other threads wait for the result.
-            if self._key is None:
-                self._key = self._look_up()
-            return self._key
+def get_row() -> GitHubIdField:
+    return GitHubIdField.objects.filter(pk=1).first() or GitHubIdField(pk=1)
 
-    def _look_up(self) -> str:
-        row, now = _get_row(), self._context.clock()
-        is_recent = row.checked_at is not None and row.checked_at > now - RECHECK_EVERY
-        if row.problem and is_recent and not self._wanted:
-            return ""
-        fields = self._pipedrive.get_person_fields()
-        if not fields:
-            raise InvalidResponseError("Pipedrive lists no fields of persons, not even its own ones")
-        if self._wanted:
-            return self._find_wanted(fields)
-        if row.key:
-            if row.key in {field.field_code for field in fields}:
-                return _store_key(row.key, now)
-            return self._do_without(
-                "The field was deleted in Pipedrive. PIPEDRIVE_GITHUB_FIELD names another one, or none."
-            )
-        named = [field.field_code for field in fields if field.field_name == NAME]
-        return _store_key(named[0], now) if named else self._create(now)
 
-    def _find_wanted(self, fields: list[PersonField]) -> str:
-        found = [field.field_code for field in fields if self._wanted in (field.field_code, field.field_name)]
+def is_written(key: str, row: GitHubIdField, wanted: str) -> bool:
+    """Is this key, with which a GitHub id was written, still the field's? Answered without a request."""
+    return wanted == OFF or (bool(key) and not wanted and key == row.key)
+
+
+def known_field(row: GitHubIdField, wanted: str, now: datetime) -> Field | None:
+    """What is known without a request. None: it has to be looked up."""
+    if wanted == OFF:
+        return Field()
+    is_recent = row.checked_at is not None and row.checked_at > now - RECHECK_EVERY
+    return Field(problem=row.problem) if row.problem and is_recent and not wanted else None
+
+
+def look_up_field(pipedrive: PipedriveClient, known_key: str, wanted: str) -> Field:
+    """A step. InvalidResponseError if that cannot be known now."""
+    fields = pipedrive.get_person_fields()
+    if not fields:
+        raise InvalidResponseError("Pipedrive lists no fields of persons, not even its own ones")
+    if wanted:
+        found = [field.field_code for field in fields if wanted in (field.field_code, field.field_name)]
         if not found:
-            self._pipedrive.api.open_circuit(
+            pipedrive.api.open_circuit(
                 ConfigurationError(
-                    f"PIPEDRIVE_GITHUB_FIELD is {self._wanted!r}, which is neither the key nor the name of a field of "
+                    f"PIPEDRIVE_GITHUB_FIELD is {wanted!r}, which is neither the key nor the name of a field of "
                     "persons at Pipedrive. Create it there, name another one, or set it to none."
                 )
             )
-        return _store_key(found[0], self._context.clock())
+        return Field(found[0])
+    if known_key:
+        if known_key in {field.field_code for field in fields}:
+            return Field(known_key)
+        return Field(problem="The field was deleted in Pipedrive. PIPEDRIVE_GITHUB_FIELD names another one, or none.")
+    named = [field.field_code for field in fields if field.field_name == NAME]
+    return Field(named[0]) if named else Field(must_be_created=True)
 
-    def _create(self, now: datetime) -> str:
-        """Create the field. While that is not certain there is none: it holds no GitHub id yet."""
-        free = Q(create_started_at=None) | Q(create_started_at__lt=now - CREATE_TIMEOUT)
-        row = GitHubIdField.objects.filter(free, pk=1, key="")
-        if not retried(row.update)(create_started_at=now):
-            return ""  # Another run is creating it.
-        try:
-            field = self._pipedrive.create_person_field(NAME)
-        except OutcomeUnknownError as error:
-            self._context.summary.problem(f"Whether the field {NAME!r} was created is checked later: {error}")
-            return ""
-        except RejectedError as error:
-            _update(create_started_at=None)
-            return self._do_without(f"Pipedrive allows no further field: {error}")
-        except (CircuitOpenError, NotSentError, RunStoppedError) as error:
-            _update(create_started_at=None)
-            if not isinstance(error, NotSentError):
-                raise
-            self._context.summary.problem(f"The field {NAME!r} could not be created: {error}")
-            return ""
-        return _store_key(field.field_code, now)
 
-    def _do_without(self, reason: str) -> str:
-        _update(problem=reason[:500], checked_at=self._context.clock())
+def create_field(pipedrive: PipedriveClient) -> Field:
+    """A step. While it is not certain that there is a field, there is none: it holds no GitHub id yet."""
+    return Field(pipedrive.create_person_field(NAME).field_code)
+
+
+# --- storing: in the main thread, in a transaction ---
+def store_field(field: Field, now: datetime) -> None:
+    columns = {"problem": field.problem[:500], "checked_at": now, "create_started_at": None}
+    GitHubIdField.objects.update_or_create(pk=1, defaults=columns | ({"key": field.key} if field.key else {}))
+
+
+def begin_to_create(row: GitHubIdField, now: datetime) -> bool:
+    """Write that it is created from now on. False if an earlier POST may still be creating it."""
+    if row.create_started_at and row.create_started_at > now - CREATE_TIMEOUT:
+        return False
+    GitHubIdField.objects.update_or_create(pk=1, defaults={"create_started_at": now})
+    return True
+
+
+def store_failure(error: Exception, now: datetime) -> str:
+    """What came of a POST that did not create it. Returns a problem of the run, if it is one."""
+    if isinstance(error, OutcomeUnknownError):
+        return f"Whether the field {NAME!r} was created is checked later: {error}"
+    if isinstance(error, RejectedError):
+        store_field(Field(problem=f"Pipedrive allows no further field: {error}"), now)
         return ""
-
-
-@retried
-def _get_row() -> GitHubIdField:
-    return GitHubIdField.objects.get_or_create(pk=1)[0]
-
-
-@retried
-def _update(**columns: object) -> None:
-    GitHubIdField.objects.filter(pk=1).update(**columns)
-
-
-def _store_key(key: str, now: datetime) -> str:
-    _update(key=key, problem="", checked_at=now, create_started_at=None)
-    return key
+    GitHubIdField.objects.filter(pk=1).update(create_started_at=None)
+    is_reported = not isinstance(error, CircuitOpenError | RunStoppedError)
+    return f"The field {NAME!r} could not be created: {error}" if is_reported else ""

@@ -17,11 +17,11 @@ from gisttracker import __version__
 from gisttracker.common.database import lock_free, retried
 from people.models import Person
 from sync.clients import webhook
+from sync.clock import Clock
 from sync.health.judge import judge
 from sync.health.problems import Health, HealthProblem
 from sync.models import Alarm
 from sync.reasons import format_time
-from sync.run.claims import Clock
 
 log = logging.getLogger(__name__)
 SEND_AGAIN_AFTER = timedelta(minutes=2)  # a notification that was not accepted, or whose sender died

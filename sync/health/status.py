@@ -11,12 +11,12 @@ from django.db.models import Count, Min
 
 from people.freshness import set_up_at
 from people.models import ApiKey, Gist, Person
+from sync.clock import Clock
 from sync.health.groups import group_pushes, group_trouble, load_groups
 from sync.health.judge import judge
 from sync.health.problems import Health
 from sync.models import ROUND_TRIGGERS, ApiState, GitHubIdField, SyncRun
 from sync.reasons import Group
-from sync.run.claims import Clock
 
 MAX_REJECTED = 20
 MAX_IN_TROUBLE = 20

@@ -1,4 +1,4 @@
-"""Write the results of many polls with a few statements, and release the people. Runs in the main thread."""
+"""Write what many polls have shown, with a few statements. Runs in the main thread, under the lease."""
 
 import json
 import logging
@@ -8,172 +8,262 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.db.models import Q
+
 from gisttracker.common.database import retried
 from people.backfill import includes
 from people.feed import number_gists
 from people.forget import forget
 from people.github_names import login_key
-from people.models import Gist, Person
-from sync.clients.errors import LeaseLostError
+from people.models import Gist, Person, Suppressed
+from sync.backoff import next_attempt
+from sync.clients.errors import LeaseLostError, OutageError, RejectedError, SyncError
 from sync.clients.github import PublicGist
-from sync.poll.poll import MAX_ETAG_LENGTH, Poll
-from sync.run.claims import Claims, next_attempt
-from sync.run.context import RunContext
+from sync.context import RunContext
+from sync.few import is_few
+from sync.models import Suspicion
+from sync.poll.poll import MAX_ETAG_LENGTH, Poll, Target
+from sync.summary import describe_error
+from sync.suspicions import OF_ACCOUNT, Suspicions
 
 log = logging.getLogger(__name__)
 BATCH_SIZE = 200  # rows in one statement
 MAX_BATCH_BYTES = 2 * 1024 * 1024  # of one statement; MariaDB accepts 16 MB, and one row may have 1 MB
 GIST_FIELDS = ["description", "html_url", "pull_url", "truncated", "files", "github_created_at", "github_updated_at"]
 SHOWN_FIELDS = {"description", "html_url", "pull_url", "truncated", "files"}  # what an activity shows of a gist
+FAILURE_COLUMNS = ["attempted_at", "failures", "failing_since", "last_error", "next_attempt_at"]
+ENOUGH_GONE = 50  # people; with so many, the run decides before it polls more
+LATER = "It is believed when a run in an hour or later finds the same."
+IMPLAUSIBLE = (
+    "GitHub returned 404, or the account of another person, for {people}, so no person was marked as gone or in "
+    "conflict. Check GITHUB_API_URL, GITHUB_TOKEN and GitHub's status page."
+)
+State, Kind = Person.State, Suspicion.Kind
 
 
-@dataclass(frozen=True)
-class PollFailure:
-    """A poll that failed; the next run tries again. `reason` is what to write on the person's row."""
+@dataclass
+class Polled:
+    """A person as it was chosen, and what came of its poll: a Poll, or an error."""
 
     person: Person
-    attempted_at: datetime
-    reason: str
+    target: Target
+    attempted_at: datetime  # when the poll began; a sync requested later is still due
+    poll: Poll | None = None
     error: Exception | None = None
 
 
-@dataclass(frozen=True)
-class NotAttempted:
-    """A claimed person who was not polled, because the run is stopping or calls GitHub no more."""
+class PollStore:
+    """Stores the polls of one run, a group at a time."""
 
-    person: Person
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._suspicions = retried(Suspicions)(context.run_id)
+        self._suspected = self._confirmed = 0  # people, in this run
+        self._refused: list[Person] = []  # as they were, since the last success
+        self.has_news = False  # gists that may have to be pushed
 
-
-@dataclass(frozen=True)
-class PersonSuppressed:
-    """A person whose account's owner asked not to be tracked. `run_id`: who erases it."""
-
-    person: Person
-    run_id: int | None = None
-
-
-PollResult = Poll | PollFailure | NotAttempted | PersonSuppressed
-
-
-@dataclass(frozen=True)
-class Store:
-    """Writes poll results under the leases of the poll lane."""
-
-    context: RunContext
-    claims: Claims
-
-    def save(self, results: list[PollResult]) -> bool:
-        """Write these results and release their people. Returns whether there may be gists to push."""
-        polls = [result for result in results if isinstance(result, Poll)]
-        self.claims.release(result.person.pk for result in results if isinstance(result, NotAttempted))
-        for result in results:
-            if isinstance(result, PollFailure):
-                self._save_failure(result)
-            elif isinstance(result, PersonSuppressed):
-                self._erase(result)
-        # A requested sync, and a changed profile, are written person by person.
-        simple = [poll for poll in polls if poll.unchanged and not poll.account and not poll.person.sync_requested_at]
-        others = [poll for poll in polls if not poll.unchanged or poll.account or poll.person.sync_requested_at]
-        self._save_unchanged(simple)
-        if others:
-            self._save_changed(others)
-        return bool(others)
-
-    def _save_failure(self, failure: PollFailure) -> None:
-        failures = failure.person.failures + 1
-        self.claims.release(
-            [failure.person.pk],
-            attempted_at=failure.attempted_at,
-            failures=failures,
-            failing_since=failure.person.failing_since or failure.attempted_at,
-            last_error=failure.reason[:500],
-            next_attempt_at=next_attempt(failures, self.context.clock()),
-        )
-
-    def _erase(self, suppressed: PersonSuppressed) -> None:
-        """A person who was deleted, or claimed by another run, in the meantime is left to that."""
+    def save(self, group: list[Polled]) -> None:
+        """All in one transaction; if that fails, one by one, so that an odd poll affects one person."""
         try:
-            self.claims.check(suppressed.person)
+            self._save(group)
         except LeaseLostError:
-            self.claims.release([suppressed.person.pk])  # It was relinked.
-            return
-        forget(Person.objects.filter(pk=suppressed.person.pk), by=f"run {suppressed.run_id}")
-        self.context.summary.record("poll", succeeded=1)
-        log.warning("%s was removed.", suppressed.person)
-        self.context.summary.problem("A person asked not to be tracked, so it was removed.")
+            raise
+        except Exception as error:
+            if len(group) > 1:
+                for polled in group:
+                    self.save([polled])
+                return
+            (polled,) = group
+            log.exception("%s: the poll could not be stored", polled.person)
+            polled.poll, reason = (
+                None,
+                f"The gists could not be stored ({type(error).__name__}); the log has the traceback.",
+            )
+            polled.error = SyncError(reason)
+            self._save(group)
+        self._stop_if_implausible(ENOUGH_GONE)
 
-    def _save_unchanged(self, polls: list[Poll]) -> None:
+    @retried
+    def _save(self, group: list[Polled]) -> None:
+        """One transaction. What is counted is counted after its commit."""
+        notes = _Notes()
+        with self._context.writing():
+            unchanged = [polled for polled in group if _is_simple(polled)]
+            self._save_unchanged(unchanged, notes)
+            others = [polled for polled in group if not _is_simple(polled)]
+            if others:
+                self._save_changed(others, notes)
+        self._count(group, notes)
+
+    def _save_unchanged(self, group: list[Polled], notes: "_Notes") -> None:
         """One statement for all people whose list did not change."""
-        if not polls:
+        if not group:
             return
-        saved = self.claims.release(
-            (poll.person.pk for poll in polls),
-            attempted_at=min(poll.attempted_at for poll in polls),
-            polled_at=self.context.clock(),
+        keys = [polled.person.pk for polled in group]
+        saved = Person.objects.filter(pk__in=keys).update(
+            attempted_at=min(polled.attempted_at for polled in group),
+            polled_at=self._context.clock(),
             failures=0,
             failing_since=None,
             last_error="",
             next_attempt_at=None,
         )
-        self.context.summary.add({"people_polled": saved, "people_unchanged": saved})
-        self.context.summary.record("poll", succeeded=saved)
+        self._suspicions.drop(OF_ACCOUNT, people=keys)
+        notes.counts.update({"people_polled": saved, "people_unchanged": saved})
+        notes.succeeded += saved
 
-    def _save_changed(self, polls: list[Poll]) -> None:
-        """All in one transaction; if that fails, one by one, so that a bad poll affects one person."""
-        try:
-            self._write(polls)
-        except Exception:
-            for poll in polls:
-                try:
-                    self._write([poll])
-                except Exception as error:  # Whatever it is, it affects this person only.
-                    log.exception("%s: the gists could not be stored", poll.person)
-                    reason = f"The gists could not be stored ({type(error).__name__}); the log has the traceback."
-                    self._save_failure(PollFailure(poll.person, poll.attempted_at, reason))
-                    self.context.summary.fail("poll", poll.person, reason)
+    def _save_changed(self, group: list[Polled], notes: "_Notes") -> None:
+        now = self._context.clock()
+        notes.has_news = True
+        keys = [polled.person.pk for polled in group]
+        rows = Person.objects.select_for_update().order_by("pk").in_bulk(keys)  # without those deleted meanwhile
+        group = [polled for polled in group if polled.person.pk in rows]
+        polls = []
+        for polled in self._judge(group, rows, now, notes):
+            row = rows[polled.person.pk]
+            if polled.poll is None:
+                self._save_failure(polled, row, now, notes)
+            else:
+                polls.append(polled)
+        listed = [polled for polled in polls if polled.person.pk not in notes.verdicts]
+        changed = [polled for polled in listed if polled.poll and not polled.poll.unchanged]
+        new = self._update_gists(changed, rows, now, notes.counts) if changed else []
+        self._write_people(polls, rows, now, notes)
+        _insert(new, now)
+
+    # --- who may not be stored as it is ---
+    def _judge(self, group: list[Polled], rows: dict[int, Person], now: datetime, notes: "_Notes") -> Iterator[Polled]:
+        """Those whose poll is stored. People who asked not to be tracked are erased after the transaction."""
+        accounts = {polled.poll.account.id for polled in group if polled.poll and polled.poll.account}
+        suppressed = Suppressed.objects.find_github_ids(accounts) if accounts else set()
+        for polled in group:
+            poll, row = polled.poll, rows[polled.person.pk]
+            if poll and poll.account and poll.account.id in suppressed and (row.github_id or poll.is_confirmed):
+                notes.erased.append(row)
+            elif poll and poll.gone_because:
+                yield self._suspect(polled, row, Kind.GONE, poll.gone_because, now, notes)
+            elif poll and poll.account and (other := _find_second_row(row, poll.account.id, poll.account.login)):
+                reason = (
+                    f"This GitHub account is already tracked, as the person with the id {other.pk}: "
+                    "delete one of the two."
+                )
+                yield self._suspect(polled, row, Kind.CONFLICT, reason, now, notes)
+            else:
+                yield polled
+
+    def _suspect(
+        self, polled: Polled, row: Person, kind: Suspicion.Kind, reason: str, now: datetime, notes: "_Notes"
+    ) -> Polled:
+        """What was never polled, or is unavailable already, has nothing to lose; else a later run must see it, too."""
+        is_known = row.polled_at is not None and row.state not in (State.GONE, State.CONFLICT)
+        is_believed = not is_known or self._suspicions.see(kind, row.pk, reason, now)
+        notes.suspected += is_known
+        state = State.GONE if kind == Kind.GONE else State.CONFLICT
+        notes.verdicts[row.pk] = (state if is_believed else "", reason if is_believed else f"{reason} {LATER}")
+        return polled
+
+    def _save_failure(self, polled: Polled, row: Person, now: datetime, notes: "_Notes") -> None:
+        reason = describe_error(row, polled.error)
+        failures = row.failures + 1
+        Person.objects.filter(pk=row.pk).update(
+            attempted_at=polled.attempted_at,
+            failures=failures,
+            failing_since=row.failing_since or polled.attempted_at,
+            last_error=reason[:500],
+            next_attempt_at=next_attempt(failures, now),
+        )
+        notes.failed.append((row, reason))
+        if isinstance(polled.error, RejectedError):
+            notes.refused.append(row)
 
     @retried
-    def _write(self, polls: list[Poll]) -> None:
-        counts: Counter[str] = Counter()
-        now = self.context.clock()
-        with self.claims.lock(poll.person.pk for poll in polls) as held:
-            ours = [poll for poll in polls if poll.person.pk in held]
-            changed = [poll for poll in ours if not poll.unchanged]
-            new = self._update_gists(changed, held, now, counts) if changed else []
-            self._write_people(ours, held, now)
-            # A request made during a poll stays for the next run.
-            asked = [poll.person for poll in ours if poll.person.sync_requested_at]
-            answered = [one.pk for one in asked if held[one.pk].sync_requested_at == one.sync_requested_at]
-            if answered:
-                Person.objects.filter(pk__in=answered).update(sync_requested_at=None)
-            _insert(new, now)
-            counts["people_polled"] += len(ours)
-            counts["people_unchanged"] += len(ours) - len(changed)
-            counts["people_gone"] += sum(poll.state == Person.State.GONE for poll in ours)
-            counts["people_conflict"] += sum(poll.state == Person.State.CONFLICT for poll in ours)
-        self.context.summary.add(counts)
-        self.context.summary.record("poll", succeeded=sum(not poll.incomplete_because for poll in ours))
+    def erase(self, people: list[Person]) -> None:
+        """Erase people who asked not to be tracked."""
+        for person in people:
+            with self._context.writing():
+                forget(Person.objects.filter(pk=person.pk), by=f"run {self._context.run_id}")
+            self._context.summary.note("poll", succeeded=1)
+            log.warning("%s was removed.", person)
+            self._context.summary.problem("A person asked not to be tracked, so it was removed.")
 
-    def _write_people(self, polls: list[Poll], held: dict[int, Person], now: datetime) -> None:
+    # --- after the transaction ---
+    def _count(self, group: list[Polled], notes: "_Notes") -> None:
+        summary = self._context.summary
+        summary.add(notes.counts)
+        summary.note("poll", succeeded=notes.succeeded)
+        for row, reason in notes.failed:
+            summary.fail("poll", row, reason)
+        for row, reason in notes.remarks:
+            summary.problem(reason, person=row)
+        self.has_news |= notes.has_news
+        self._suspected += notes.suspected
+        self._confirmed += notes.succeeded
+        self._refused = [] if notes.succeeded else self._refused
+        self._refused += notes.refused
+        self.erase(notes.erased)
+
+    def _stop_if_implausible(self, enough: int = 1) -> None:
+        if self._suspected >= enough and not is_few(self._suspected, self._suspected + self._confirmed):
+            people = f"{self._suspected} of {self._suspected + self._confirmed} people"
+            self._context.github.api.circuit.open(OutageError(IMPLAUSIBLE.format(people=people)))
+
+    def end(self) -> None:
+        self._stop_if_implausible()
+
+    @retried
+    def take_back_failures(self) -> None:
+        """GitHub refused one person after another, for a reason that is not about them."""
+        with self._context.writing():
+            for person in self._refused:
+                columns = {name: getattr(person, name) for name in FAILURE_COLUMNS}
+                Person.objects.filter(pk=person.pk).update(**columns)
+        self._refused = []
+
+    def _write_people(self, group: list[Polled], rows: dict[int, Person], now: datetime, notes: "_Notes") -> None:
         """One UPDATE a person: Django's bulk_update() costs more CPU for so many columns."""
-        for poll in polls:
-            columns = {**self.columns(poll, held[poll.person.pk], now), "lease_holder": "", "leased_until": None}
-            if columns.get("username_key", poll.person.username_key) != poll.person.username_key:
-                _free_login(poll.person, columns["username_key"])
-            Person.objects.filter(pk=poll.person.pk).update(**columns)
+        for polled in group:
+            row = rows[polled.person.pk]
+            poll = Poll() if row.pk in notes.verdicts else polled.poll or Poll()
+            state, reason = notes.verdicts.get(row.pk, (State.ACTIVE, poll.remark))
+            if state:
+                columns = self._columns(polled, row, poll, state, poll.incomplete_because or reason, now)
+            else:
+                columns = self._columns_of_suspect(polled, row, reason, now)
+            # A request made during the poll stays for the next run.
+            if row.sync_requested_at and row.sync_requested_at == polled.person.sync_requested_at:
+                columns["sync_requested_at"] = None
+            if columns.get("username_key", row.username_key) != row.username_key:
+                _free_login(row, columns["username_key"])
+            Person.objects.filter(pk=row.pk).update(**columns)
+            notes.add(row, poll, state, reason)
+        healthy = [polled.person.pk for polled in group if polled.person.pk not in notes.verdicts]
+        self._suspicions.drop(OF_ACCOUNT, people=healthy)
 
-    def columns(self, poll: Poll, person: Person, now: datetime) -> dict[str, Any]:
+    @staticmethod
+    def _columns_of_suspect(polled: Polled, row: Person, reason: str, now: datetime) -> dict[str, Any]:
+        """Nothing changes about the person; that it is not known to be polled is a failure."""
+        return {
+            "attempted_at": polled.attempted_at,
+            "failures": row.failures + 1,
+            "failing_since": row.failing_since or polled.attempted_at,
+            "last_error": reason[:500],
+            "updated_at": now,
+        }
+
+    def _columns(
+        self, polled: Polled, person: Person, poll: Poll, state: str, remark: str, now: datetime
+    ) -> dict[str, Any]:
         """What a poll changes on its person's row."""
         columns: dict[str, Any] = {
-            "attempted_at": poll.attempted_at,
+            "attempted_at": polled.attempted_at,
             "failures": 0,
             "failing_since": None,
             "next_attempt_at": None,
             "updated_at": now,
-            "last_error": (poll.incomplete_because or poll.reason)[:500],
+            "last_error": remark[:500],
         }
-        if person.state not in (Person.State.PAUSED, poll.state):  # It may have been paused during the poll.
-            columns |= {"state": poll.state, "state_changed_at": now}
+        if person.state not in (State.PAUSED, state):  # It may have been paused during the poll.
+            columns |= {"state": state, "state_changed_at": now}
         if poll.account:
             columns |= {
                 "github_id": poll.account.id,
@@ -183,9 +273,9 @@ class Store:
                 "email": (poll.account.email or person.email)[:255],
             }
         if poll.incomplete_because:  # Without an ETag the list is read again in the next run.
-            since = person.failing_since or poll.attempted_at
+            since = person.failing_since or polled.attempted_at
             columns |= {"etag": "", "failures": person.failures + 1, "failing_since": since}
-        elif poll.state == Person.State.ACTIVE:
+        elif state == State.ACTIVE:
             columns |= self._list_columns(poll, person, now)
         return columns
 
@@ -195,7 +285,7 @@ class Store:
             columns["full_read_at"] = now
         if not poll.unchanged:
             columns["etag"] = poll.etag if len(poll.etag) <= MAX_ETAG_LENGTH else ""
-            columns["etag_scope"] = self.context.github.etag_scope
+            columns["etag_scope"] = self._context.github.etag_scope
             # A page that was not read keeps its gists that were set aside.
             kept = [] if poll.reached_end else person.unreadable_gists or []
             found = [{"id": gist.id, "reason": gist.reason} for gist in poll.unreadable_gists]
@@ -203,21 +293,22 @@ class Store:
         return columns
 
     def _update_gists(
-        self, polls: list[Poll], held: dict[int, Person], now: datetime, counts: Counter[str]
+        self, group: list[Polled], rows: dict[int, Person], now: datetime, counts: Counter[str]
     ) -> list[Gist]:
         """Write what has changed about stored gists. Returns the new ones, which are not saved yet."""
         # New people have no gists yet; a query for those of others would be for nothing.
-        known_people = [poll.person.pk for poll in polls if held[poll.person.pk].github_id]
+        known_people = [polled.person.pk for polled in group if rows[polled.person.pk].github_id]
         known = {gist.github_id: gist for gist in Gist.objects.filter(person__in=known_people)} if known_people else {}
         new: list[Gist] = []
         edited: list[Gist] = []
-        for poll in polls:
-            new += self._new_gists(poll, held[poll.person.pk], known)
+        for polled in group:
+            poll = polled.poll or Poll()
+            new += self._new_gists(poll, rows[polled.person.pk], known)
             edited += [known[gist.id] for gist in poll.gists if gist.id in known and _update(known[gist.id], gist, now)]
         for batch in _batches(edited):
             Gist.objects.bulk_update(batch, [*GIST_FIELDS, "removed_at", "updated_at", "activity_outdated"])
         counts["gists_edited"] += len(edited)
-        counts["gists_removed"] += _mark_removed(polls, list(known.values()), now)
+        counts["gists_removed"] += _mark_removed(group, list(known.values()), now)
         counts["gists_new"] += len(new)
         counts["gists_skipped"] += sum(gist.push_state == Gist.PushState.SKIPPED for gist in new)
         return new
@@ -225,13 +316,55 @@ class Store:
     def _new_gists(self, poll: Poll, person: Person, known: dict[str, Gist]) -> list[Gist]:
         """Oldest first, because visits show gists in the order of their ids."""
         unknown = sorted((gist for gist in poll.gists if gist.id not in known), key=lambda gist: gist.created_at)
-        choice = person.backfill or self.context.options.backfill
+        choice = person.backfill or self._context.options.backfill
         rows = []
         for gist in unknown:
             is_exported = includes(choice, gist.created_at, person.created_at)
             state = Gist.PushState.PENDING if is_exported else Gist.PushState.SKIPPED
             rows.append(Gist(github_id=gist.id, person=person, push_state=state, **_columns(gist)))
         return rows
+
+
+@dataclass
+class _Notes:
+    """What one transaction has done, to be counted after its commit."""
+
+    def __post_init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.succeeded = self.suspected = 0
+        self.has_news = False
+        self.failed: list[tuple[Person, str]] = []
+        self.refused: list[Person] = []
+        self.remarks: list[tuple[Person, str]] = []
+        self.erased: list[Person] = []
+        self.verdicts: dict[int, tuple[str, str]] = {}  # state and reason by person; an empty state is a suspicion
+
+    def add(self, row: Person, poll: Poll, state: str, reason: str) -> None:
+        """A person whose list is incomplete has failed; one whose account is gone or in conflict has not."""
+        self.counts["people_polled"] += 1
+        self.counts["people_unchanged"] += poll.unchanged
+        self.counts["people_gone"] += state == State.GONE
+        self.counts["people_conflict"] += state == State.CONFLICT
+        if poll.incomplete_because:
+            self.failed.append((row, poll.incomplete_because))
+        else:
+            self.succeeded += bool(state)
+            self.remarks += [(row, reason)] if reason else []
+
+
+def _is_simple(polled: Polled) -> bool:
+    """A requested sync, and a changed profile, are written person by person."""
+    poll = polled.poll
+    return bool(poll and poll.unchanged and not poll.account and not polled.person.sync_requested_at)
+
+
+def _find_second_row(person: Person, account_id: int, login: str) -> Person | None:
+    """Is the account, or its login, tracked by a second row?
+
+    A row with the same login and another id only has a login that moved on; storing this poll takes the login from it.
+    """
+    same = Q(github_id=account_id) | Q(username_key=login_key(login), github_id=None)
+    return Person.objects.filter(same).exclude(pk=person.pk).first()
 
 
 def _insert(gists: list[Gist], now: datetime) -> None:
@@ -299,12 +432,12 @@ def _update(row: Gist, gist: PublicGist, now: datetime) -> bool:
     return True
 
 
-def _mark_removed(polls: list[Poll], known: list[Gist], now: datetime) -> int:
+def _mark_removed(group: list[Polled], known: list[Gist], now: datetime) -> int:
     """Mark gists that a complete list no longer contains. Returns how many."""
     listed = {
-        poll.person.pk: {gist.id for gist in poll.gists} | {gist.id for gist in poll.unreadable_gists}
-        for poll in polls
-        if poll.complete
+        polled.person.pk: {gist.id for gist in [*polled.poll.gists, *polled.poll.unreadable_gists]}
+        for polled in group
+        if polled.poll and polled.poll.complete
     }
     removed = [
         row.pk

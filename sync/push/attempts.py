@@ -1,10 +1,9 @@
 """The record of each request that creates, updates or deletes an activity; see PushAttempt."""
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-
-from django.db import transaction
 
 from gisttracker.common.database import retried
 from people.models import Gist
@@ -18,17 +17,17 @@ BATCH_SIZE = 1000  # rows deleted at once
 
 @dataclass(frozen=True)
 class Attempt:
-    """An attempt that has begun."""
+    """An attempt that has begun. `gist` is the key of a row."""
 
-    gist: Gist
+    gist: int
     run_id: int | None
     started_at: datetime
     kind: PushAttempt.Kind = PushAttempt.Kind.CREATE
 
-    def record(self, outcome: Activity | SyncError, now: datetime) -> None:
-        """Record that it ended with this activity, or with this error."""
+    def ended(self, outcome: Activity | SyncError, now: datetime) -> PushAttempt:
+        """The row of an attempt that ended with this activity, or with this error. Not saved."""
         attempt = PushAttempt(
-            gist_id=self.gist.pk,
+            gist_id=self.gist,
             run_id=self.run_id,
             attempted_at=self.started_at,
             kind=self.kind,
@@ -41,10 +40,13 @@ class Attempt:
             kinds = {RejectedError: Outcome.REFUSED, OutcomeUnknownError: Outcome.UNKNOWN, SyncError: Outcome.NOT_SENT}
             attempt.outcome = next(kind for error, kind in kinds.items() if isinstance(outcome, error))
             attempt.message, attempt.status = str(outcome)[:500], getattr(outcome, "status", None)
-        with transaction.atomic():
-            # A gist that is being deleted gets no attempt.
-            if Gist.objects.select_for_update().filter(pk=self.gist.pk).exists():
-                attempt.save()
+        return attempt
+
+
+def existing_gists(keys: Iterable[int]) -> set[int]:
+    """Those of these gists that exist, locked: one that is being deleted gets no attempt."""
+    rows = Gist.objects.select_for_update().filter(pk__in=list(keys)).order_by("pk")
+    return set(rows.values_list("pk", flat=True))
 
 
 def record_found(gist: Gist, activity_id: int, now: datetime) -> None:
@@ -59,8 +61,7 @@ def record_found(gist: Gist, activity_id: int, now: datetime) -> None:
     )
 
 
-@retried
-def count_failed_in_a_row(gist: Gist, kind: PushAttempt.Kind) -> int:
+def count_failed_in_a_row(gist: int, kind: PushAttempt.Kind) -> int:
     """How many of the gist's last attempts were refused or got no clear response, up to 20."""
     attempts = PushAttempt.objects.filter(gist=gist, kind=kind).exclude(outcome=Outcome.NOT_SENT)
     failed = itertools.takewhile(
@@ -69,7 +70,6 @@ def count_failed_in_a_row(gist: Gist, kind: PushAttempt.Kind) -> int:
     return len(list(failed))
 
 
-@retried
 def has_succeeded_since(moment: datetime | None) -> bool:
     """Was an activity created by an attempt that began later?"""
     later = PushAttempt.objects.filter(kind=PushAttempt.Kind.CREATE, outcome=Outcome.SUCCEEDED)

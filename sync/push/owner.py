@@ -3,7 +3,7 @@
 import threading
 
 from sync.clients.errors import NotFoundError, RejectedError
-from sync.run.context import RunContext
+from sync.clients.pipedrive import PipedriveClient
 
 TOKEN, PERSON = "token", "person"  # values of PIPEDRIVE_ACTIVITY_OWNER; any other is the id of a Pipedrive user
 
@@ -11,9 +11,8 @@ TOKEN, PERSON = "token", "person"  # values of PIPEDRIVE_ACTIVITY_OWNER; any oth
 class ActivityOwner:
     """The owners in one run. Thread-safe."""
 
-    def __init__(self, context: RunContext) -> None:
-        self._setting = context.options.activity_owner
-        self._context = context
+    def __init__(self, setting: str, pipedrive: PipedriveClient) -> None:
+        self._setting, self._pipedrive = setting, pipedrive
         self._owner_of: dict[int, int | None] = {}  # by Pipedrive person
         self._refused: set[int] = set()
         self._confirmed: set[int] = set()
@@ -29,7 +28,7 @@ class ActivityOwner:
     def _owner_of_person(self, pipedrive_person_id: int) -> int | None:
         if pipedrive_person_id not in self._owner_of:
             try:
-                owner_id = self._context.pipedrive.get_person(pipedrive_person_id).owner_id
+                owner_id = self._pipedrive.get_person(pipedrive_person_id).owner_id
             except RejectedError:
                 owner_id = None  # That the person cannot be used shows when the activity is created.
             self._owner_of[pipedrive_person_id] = owner_id
@@ -43,13 +42,13 @@ class ActivityOwner:
         if owner_id is not None:
             self._confirmed.add(owner_id)
 
-    def refuse(self, owner_id: int | None, error: RejectedError) -> None:
-        """The same activity was created for the token's user: this owner cannot be used."""
+    def refuse(self, owner_id: int | None, error: RejectedError) -> list[str]:
+        """The same activity was created for the token's user: this owner cannot be used. Returns a remark, once."""
         with self._lock:
             if owner_id is None or owner_id in self._refused:
-                return
+                return []
             self._refused.add(owner_id)
-        self._context.summary.problem(
+        return [
             f"Pipedrive refused user {owner_id} as the owner of activities (deactivated, or not visible to the token's "
             f"user?), so they belong to the token's user. See PIPEDRIVE_ACTIVITY_OWNER. {error}"
-        )
+        ]

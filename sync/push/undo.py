@@ -18,9 +18,9 @@ from people.models import Gist
 from sync.clients.errors import InvalidResponseError, NotFoundError, RejectedError, RetryNextRunError
 from sync.clients.pipedrive import PipedriveClient
 from sync.clients.pipedrive_records import Activity
+from sync.clock import Clock
 from sync.models import PushAttempt, SyncRun
 from sync.push.attempts import Attempt
-from sync.run.claims import Clock
 
 BATCH_SIZE = 200  # attempts read at once
 Kind, Outcome = PushAttempt.Kind, PushAttempt.Outcome

@@ -7,16 +7,14 @@ only in several requests. So it clears such a problem only with proof, a success
 import hashlib
 from datetime import timedelta
 
-from django.db import transaction
-
 from gisttracker.common.database import retried
 from sync.clients.boot_clock import boot_clock
 from sync.clients.errors import CapReachedError, CircuitOpenError, ConfigurationError, OutageError
 from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import PipedriveClient
+from sync.clock import Clock
+from sync.context import RunContext
 from sync.models import ApiState, SyncRun
-from sync.run.claims import Clock
-from sync.run.context import RunContext
 
 Problem = ApiState.Problem
 Client = GitHubClient | PipedriveClient
@@ -27,13 +25,12 @@ KINDS: dict[type[CircuitOpenError], Problem] = {  # The first that applies.
     CircuitOpenError: Problem.RATE_LIMITED,
 }
 LASTING = (Problem.REFUSED, Problem.OUTAGE)
-# The other columns have writers of their own, `store_pause` and sync.run.budget.
+# The other columns have writers of their own, `store_pause` and sync.push.budget.
 COLUMNS = ["run_id", "problem", "message", "problem_since", "has_token", "limit", "notice"]
 MAX_PAUSE = timedelta(days=1)  # A longer one is a mistake.
 PROOFS = ("gists_pushed", "gists_found", "activities_edited")  # counters of what Pipedrive has done as requested
 
 
-@retried
 def store_trouble(run: SyncRun, context: RunContext) -> None:
     """Store why the run has stopped calling an API, as soon as it has: it may go on with the other one for hours."""
     for client, error in _errors(context):
@@ -42,13 +39,10 @@ def store_trouble(run: SyncRun, context: RunContext) -> None:
             context.stored_states.add(client.api.name)
 
 
-@retried
 def store_api_states(run: SyncRun, context: RunContext) -> None:
     """Replace the states of the APIs that this run has called, or could not call."""
     for client, error in _errors(context):
-        stored = ApiState.objects.filter(api=client.api.name).first()
-        is_newer = stored is not None and stored.run_id != run.pk and client.api.name in context.stored_states
-        if (client.api.request_count or error) and not is_newer:  # Another run has called it since the error.
+        if client.api.request_count or error:
             _store(run, context, client, error)
 
 
@@ -57,12 +51,10 @@ def _errors(context: RunContext) -> list[tuple[Client, CircuitOpenError | None]]
     return [(github, github.api.circuit.error), (pipedrive, next(iter(context.errors), pipedrive.api.circuit.error))]
 
 
-@transaction.atomic
 def _store(run: SyncRun, context: RunContext, client: Client, error: CircuitOpenError | None) -> None:
     now = context.clock()
     problem = next((problem for kind, problem in KINDS.items() if isinstance(error, kind)), Problem.NONE)
-    # Several runs may be the first to store a state, or decide from the same one what to keep of it.
-    stored, _ = ApiState.objects.select_for_update().get_or_create(api=client.api.name)
+    stored = ApiState.objects.filter(api=client.api.name).first() or ApiState.objects.create(api=client.api.name)
     stored.run_id = run.pk
     needs_proof = stored.problem in LASTING and not context.is_round
     if error or not needs_proof or _has_proof(context, client):
@@ -94,12 +86,6 @@ def describe_limits(client: Client) -> dict[str, object]:
         "stopped": str(error) if error else "",
         "resets_at": error.resets_at.isoformat() if error and error.resets_at else None,
     }
-
-
-@retried
-def is_refused(api: str) -> bool:
-    """Has Pipedrive, or GitHub, refused something for a reason that is about us, and not done it since?"""
-    return ApiState.objects.filter(api=api, problem=Problem.REFUSED).exists()
 
 
 # --- pauses that Pipedrive has ordered and that outlast the run: no process sends a request before they are over ---

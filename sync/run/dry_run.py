@@ -6,18 +6,22 @@ And what its pushes would cost there: activities, API tokens and days. An estima
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 from django.db.models import Count, Q
 from django.utils import timezone
 
 from people.backfill import includes
-from people.models import Gist, Person
+from people.models import Gist, Person, Suppressed
 from sync.clients.errors import CircuitOpenError, RunStoppedError, SyncError
 from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import TOKENS
-from sync.poll.poll import AccountSuppressedError, Poll, poll_person
-from sync.run.workers import map_unordered
+from sync.poll.poll import Poll, Target, is_full_read_due, poll_person
+from sync.poll.polling import find_further_step
+from sync.run.workers import Workers
+from sync.steps import Outcome, Step
 
 # Of a whole run: the activity types, the fields of persons, the newest persons (two pages) and activities.
 RUN_TOKENS = TOKENS["get_activity_types"] + 4 * TOKENS["list"]
@@ -37,30 +41,44 @@ class Forecast:
 
 
 def forecast_run(due: Q, github: GitHubClient, *, backfill: str, concurrency: int, full: bool) -> Iterator[Forecast]:
-    """Poll everyone who is due; yields one forecast for each person, and one for an API that cannot be called."""
-
-    def forecast_person(person: Person) -> Forecast | None:
-        try:
-            poll = poll_person(person, github, now=timezone.now(), full=full)
-        except (CircuitOpenError, RunStoppedError):
-            return None
-        except AccountSuppressedError:
-            return Forecast(f"{person}: asked not to be tracked, so it would be removed", person=person)
-        except SyncError as error:
-            return Forecast(f"{person}: {error}")
-        return _forecast(poll, backfill)
-
-    people = Person.objects.filter(due).order_by("attempted_at", "pk").iterator(chunk_size=100)
-    possible = (person for person in people if not github.api.circuit.error)
-    yield from (row for row in map_unordered("dry-run", concurrency, forecast_person, possible) if row)
+    """Poll everybody who is due; yields one forecast for each person, and one for an API that cannot be called."""
+    outcomes: SimpleQueue[Outcome] = SimpleQueue()
+    waiting = Person.objects.filter(due).order_by("attempted_at", "pk").iterator(chunk_size=100)
+    running: dict[int, tuple[Person, Target]] = {}
+    with Workers("dry-run", concurrency, outcomes) as workers:
+        while True:
+            while workers.free and not github.api.circuit.error and (person := next(waiting, None)):
+                etag = person.etag if person.etag_scope == github.etag_scope else ""
+                read_all = full or is_full_read_due(person, timezone.now())
+                target = Target(person.github_username, person.github_id, etag, read_all)
+                running[person.pk] = person, target
+                workers.begin(Step(partial(poll_person, target, github), person.pk))
+            if not running:
+                break
+            outcome = outcomes.get()
+            workers.free += 1
+            person, target = running[outcome.step.person or 0]
+            further = find_further_step(target, outcome.result, github) if outcome.result else None
+            if further:
+                workers.begin(Step(further, person.pk))
+                continue
+            del running[person.pk]
+            if not isinstance(outcome.error, CircuitOpenError | RunStoppedError):
+                yield _forecast(person, outcome, backfill)
     if github.api.circuit.error:
         yield Forecast(str(github.api.circuit.error))
 
 
-def _forecast(poll: Poll, backfill: str) -> Forecast:
-    person = poll.person
-    if poll.state != Person.State.ACTIVE:
-        return Forecast(f"{person}: {poll.reason}", person=person)
+def _forecast(person: Person, outcome: Outcome, backfill: str) -> Forecast:
+    if outcome.error:
+        if not isinstance(outcome.error, SyncError):
+            raise outcome.error
+        return Forecast(f"{person}: {outcome.error}")
+    poll: Poll = outcome.result
+    if poll.account and Suppressed.objects.has_github_id(poll.account.id):
+        return Forecast(f"{person}: asked not to be tracked, so it would be removed", person=person)
+    if poll.gone_because:
+        return Forecast(f"{person}: {poll.gone_because}", person=person)
     known = set(Gist.objects.filter(person=person).values_list("github_id", flat=True))
     new = [gist for gist in poll.gists if gist.id not in known]
     choice = person.backfill or backfill

@@ -14,11 +14,11 @@ from people.freshness import max_age
 from people.models import Gist, Person
 from sync.admin.charts import chart_gists, chart_runs
 from sync.admin.runs import LEVELS, describe_counts, describe_limit, link_people, summarize_problems
+from sync.clock import database_clock
 from sync.health.problems import HealthProblem, HealthState
 from sync.health.status import Status, get_status
 from sync.models import Alarm, SyncRun
 from sync.reasons import Group
-from sync.run.claims import database_clock
 
 register = template.Library()
 RUNS_CACHE_SECONDS, GISTS_CACHE_SECONDS = 30, 600  # The days of many gists take a second to count.

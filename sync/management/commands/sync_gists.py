@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -20,28 +20,39 @@ from gisttracker.common.database import retried
 from gisttracker.config import logs
 from gisttracker.config.environment import EX_CONFIG, EX_INTERRUPTED, EX_STOPPED, exit_with_config_error
 from people.models import Person
+from people.tracking import sync_soon
 from sync.api.serializers import SyncRunSerializer
-from sync.clients.errors import ConfigurationError
+from sync.clients.errors import ConfigurationError, LeaseLostError
 from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import PipedriveClient
 from sync.clients.transport import Timing
+from sync.clock import Clock, database_clock
+from sync.context import Options, RunContext
 from sync.health.alarms import report_health
 from sync.health.groups import load_groups
 from sync.health.ping import ping
 from sync.models import ROUND_TRIGGERS, SyncRun
-from sync.reasons import cut_lines
-from sync.run import claims
-from sync.run.context import Options, RunContext
+from sync.reasons import cut_lines, format_time
 from sync.run.dry_run import estimate_costs, forecast_run
+from sync.run.due import due_by_login, due_for_poll, due_for_push_since, watched
+from sync.run.lease import Lease, LeaseTakenError
 from sync.run.preconditions import find_setting_problem, format_token_warning
 from sync.run.progress import progress_bar
-from sync.run.records import Outcome, close_run, find_interrupted, open_run, record_refused_start
+from sync.run.records import (
+    Outcome,
+    close_run,
+    find_interrupted,
+    is_last_run_healthy,
+    open_run,
+    record_refused_start,
+)
 from sync.run.run import Run
 from sync.run.stopping import stop_on_signals
-from sync.run.summary import Summary
+from sync.summary import Summary
 
 log = logging.getLogger(__name__)
 EX_FAILED = 3
+WAIT_SECONDS = 1.0  # between two looks at the lease
 EXIT_CODES = {Outcome.MISCONFIGURED: EX_CONFIG, Outcome.FAILED: EX_FAILED}
 
 
@@ -105,7 +116,7 @@ class Command(GisttrackerCommand):
             if trigger in ROUND_TRIGGERS and not options["dry_run"]:
                 self._record_refusal(trigger, problem)
             exit_with_config_error(problem)
-        clock = retried(claims.database_clock)()  # The first statement: the database may just be starting.
+        clock = retried(database_clock)()  # The first statement: the database may just be starting.
         logins = self._check_logins(options["person"])
         due = self._due(logins, options["requested"], clock())
         if not settings.GITHUB_TOKEN:
@@ -116,25 +127,90 @@ class Command(GisttrackerCommand):
         begin()
         if options["dry_run"]:
             self._dry_run(due, github, options)
-        elif options["requested"] and not retried(Person.objects.filter(due | self._interrupted(clock())).exists)():
-            if options["json"]:  # Usual every few minutes; such a run gets no row.
-                nothing = SyncRun(outcome=Outcome.SUCCEEDED, counts=Summary().counts())
-                nothing.groups = []
-                self._print_json(nothing, 0, {"github": 0, "pipedrive": 0})
-            else:
-                self.stdout.write("No new, requested or watched people.")
+            return
+        if options["requested"] and not retried(Person.objects.filter(due | self._interrupted(clock())).exists)():
+            # Usual every few minutes; such a run gets no row, and needs no lease.
+            self._print_nothing("No new, requested or watched people.", options["json"])
             report_health(clock)
-        else:
+            return
+        lease = Lease(clock, stopping)
+        if not self._take(lease, trigger, logins, options, clock, stopping):
+            return
+        try:
             pipedrive = PipedriveClient(settings.PIPEDRIVE_API_URL, settings.PIPEDRIVE_TOKEN, **shared)
-            context = RunContext(build_options(logins, options), github, pipedrive, clock, stopping)
-            self._run(context, trigger, retried(Person.objects.filter(due).count)(), options)
+            for client in (github, pipedrive):
+                client.api.may_send = lambda: not lease.is_over
+            if not is_last_run_healthy(clock()):
+                report_health(clock)  # Before this run hides that none has begun; if it is killed, it has no end.
+            record = open_run(lease, clock, trigger)
+            run_options = build_options(logins, options)
+            context = RunContext(record.pk, run_options, github, pipedrive, clock, lease.writing, stopping)
+            self._run(record, context, due, options)
+        finally:
+            lease.release()
+
+    def _take(
+        self,
+        lease: Lease,
+        trigger: str,
+        logins: tuple[str, ...],
+        options: dict[str, Any],
+        clock: Clock,
+        stopping: threading.Event,
+    ) -> bool:
+        """Take the lease. A run for all waits for a shorter one. Any other leaves what it was asked for to the next."""
+        is_waiting = False
+        while True:
+            try:
+                lease.take()
+                return True
+            except LeaseTakenError as taken:
+                running = retried(SyncRun.objects.filter(pk=taken.lease.run_id).first)()
+                is_round = running is not None and running.trigger in ROUND_TRIGGERS
+                if trigger not in ROUND_TRIGGERS or is_round:
+                    self._leave(describe_running(taken, running), is_round, logins, options, clock)
+                    return False
+                if not is_waiting:
+                    log.info("%s, so this run waits until it has ended.", describe_running(taken, running))
+                is_waiting = True
+            if stopping.wait(WAIT_SECONDS):
+                sys.exit(EX_STOPPED)
+
+    def _leave(
+        self, running: str, is_round: bool, logins: tuple[str, ...], options: dict[str, Any], clock: Clock
+    ) -> None:
+        now = clock()
+        if logins:
+            people = Person.objects.filter(due_by_login(logins, now, now))
+            retried(sync_soon)(people)
+            names = ", ".join(f"@{login}" for login in logins)
+            taker = "It polls them now" if is_round else "The next run polls them first"
+            self._print_nothing(f"{running}. {names}: marked as requested. {taker}.", options["json"])
+        elif options["requested"]:
+            retried(sync_soon)(Person.objects.filter(watched(now, now)))
+            taker = "It polls" if is_round else "The next run polls"
+            self._print_nothing(f"{running}. {taker} new, requested and watched people.", options["json"])
+        else:
+            if options["full"]:
+                retried(Person.objects.update)(full_read_at=None)
+            whole = " The whole list of each person is read with the next poll." if options["full"] else ""
+            self._print_nothing(f"{running}, and polls all people. Nothing to do.{whole}", options["json"])
+
+    def _print_nothing(self, line: str, as_json: bool) -> None:
+        if not as_json:
+            self.stdout.write(line)
+            return
+        log.info("%s", line)
+        nothing = SyncRun(outcome=Outcome.SUCCEEDED, counts=Summary().counts())
+        nothing.groups = []
+        self._print_json(nothing, 0, {"github": 0, "pipedrive": 0})
 
     @staticmethod
     def _record_refusal(trigger: str, problem: str) -> None:
         """Leave a row, so that whoever looks at the service sees why nothing happens."""
         try:
-            clock = claims.database_clock()
-            record_refused_start(clock, settings.LEASE_SECONDS, trigger, problem)
+            clock = database_clock()
+            record_refused_start(clock, trigger, problem)
             report_health(clock)
         except DatabaseError as error:
             log.warning("The run could not be recorded: %s", error)
@@ -154,17 +230,16 @@ class Command(GisttrackerCommand):
     @staticmethod
     def _due(logins: tuple[str, ...], requested: bool, now: datetime) -> Q:
         if logins:
-            return claims.due_by_login(logins, now, now)
+            return due_by_login(logins, now, now)
         if requested:
-            return claims.requested(now) | claims.watched(now, now)
-        return claims.due_for_poll(now, now)
+            return requested(now) | watched(now, now)
+        return due_for_poll(now, now)
 
     @staticmethod
     def _interrupted(now: datetime) -> Q:
         """People whose push a stopped run has left; see sync.run.records.find_interrupted."""
-        run = find_interrupted(now, settings.LEASE_SECONDS)
-        since = run.round_started_at if run else None
-        return claims.due_for_push_since(since, now, edits=settings.PUSH_EDITS) if since else Q(pk__in=[])
+        run = find_interrupted()
+        return due_for_push_since(run.started_at, now, edits=settings.PUSH_EDITS) if run else Q(pk__in=[])
 
     def _dry_run(self, due: Q, github: GitHubClient, options: dict[str, Any]) -> None:
         lines: list[str] = []
@@ -196,15 +271,15 @@ class Command(GisttrackerCommand):
         if problems:
             sys.exit(EX_FAILED)
 
-    def _run(self, context: RunContext, trigger: str, people: int, options: dict[str, Any]) -> None:
-        report_health(context.clock)  # Before this run hides that none has begun; if it is killed, it has no end.
+    def _run(self, record: SyncRun, context: RunContext, due: Q, options: dict[str, Any]) -> None:
         started = time.monotonic()
-        record = open_run(context.clock, context.options.lease_seconds, trigger)
         logs.bind_global(run=record.pk)
-        with progress_bar(min(people, options["max_people"] or people), context.summary) as progress:
+        with progress_bar(Person.objects.filter(due), options["max_people"], context.summary) as progress:
             try:
                 run = Run(record, context, progress)
                 run()
+            except LeaseLostError as error:
+                raise CommandError(f"{error}. Nothing was written since.", returncode=EX_FAILED) from None
             except BaseException as error:
                 context.summary.problem(f"The run ended with {type(error).__name__}")
                 close_run(record, context, Outcome.FAILED)
@@ -249,6 +324,14 @@ class Command(GisttrackerCommand):
         self.stdout.write(json.dumps(content))
 
 
+def describe_running(taken: LeaseTakenError, running: SyncRun | None) -> str:
+    """ "Run 7 (schedule, since 2026-11-30 12:00 UTC, on worker-1) is going on" """
+    if running is None:
+        return "undo_run is going on"
+    since = format_time(running.started_at)
+    return f"Run {running.pk} ({running.trigger}, since {since}, on {running.host}) is going on"
+
+
 def build_options(logins: tuple[str, ...], options: dict[str, Any]) -> Options:
     return Options(
         people=logins,
@@ -265,8 +348,6 @@ def build_options(logins: tuple[str, ...], options: dict[str, Any]) -> Options:
         activity_owner=settings.PIPEDRIVE_ACTIVITY_OWNER,
         github_field=settings.PIPEDRIVE_GITHUB_FIELD,
         push_edits=settings.PUSH_EDITS,
-        settle_delay=timedelta(seconds=settings.SETTLE_SECONDS),
-        lease_seconds=settings.LEASE_SECONDS,
     )
 
 

@@ -15,12 +15,12 @@ from gisttracker.common.commands import GisttrackerCommand
 from people.freshness import MAX_CLOCK_ERROR, max_age
 from people.models import Gist
 from sync.api.serializers import StatusSerializer
+from sync.clock import database_clock
 from sync.health.alarms import report_health
 from sync.health.problems import Health, HealthState
 from sync.health.status import ApiLimit, Status, get_status
 from sync.models import SyncRun
 from sync.reasons import Group, cut_lines, format_duration, format_time
-from sync.run.claims import database_clock
 
 DURATION = re.compile(r"(?:([0-9]{1,4})d)?(?:([0-9]{1,4})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,8})s)?")
 SHOW_KEYS_BEFORE = timedelta(days=14)  # that end until then

@@ -15,11 +15,11 @@ from gisttracker.common.numbers import parse_whole_number
 from gisttracker.config.environment import EX_CONFIG, EX_INTERRUPTED, exit_with_config_error
 from sync.clients.errors import CircuitOpenError, ConfigurationError, RunStoppedError
 from sync.clients.pipedrive import PipedriveClient
+from sync.clock import Clock, database_clock
 from sync.management.commands.sync_gists import EX_FAILED
 from sync.models import SyncRun
 from sync.push.undo import undo
 from sync.run.api_state import keep_pause, store_pause
-from sync.run.claims import Clock, database_clock
 from sync.run.preconditions import find_setting_problem
 from sync.run.stopping import stop_on_signals
 

@@ -1,14 +1,13 @@
 """What a run did and its outcome, in numbers, and the problems that it met."""
 
 import logging
-import threading
 from collections import Counter
 from collections.abc import Mapping
 from typing import Literal
 
 from gisttracker.config.logs import redact
 from people.models import Gist, Person
-from sync.clients.errors import CircuitOpenError, ConfigurationError, OutageError
+from sync.clients.errors import CircuitOpenError, ConfigurationError, OutageError, SyncError
 from sync.few import is_few
 from sync.models import Problem, SyncRun
 
@@ -37,9 +36,9 @@ ProblemKey = tuple[Problem.Code, int | None, int | None, str]  # code, person, g
 
 
 class Summary:
-    """Counters and problems of a run, shared by its threads. The main thread writes the problems (sync.run.records).
+    """Counters and problems of a run. Only its main thread uses it.
 
-    `limit_reached`: one of the run's own limits (--max-people, --max-minutes) ended it, or other runs had all people.
+    `limit_reached`: one of the run's own limits (--max-people, --max-minutes) ended it.
     """
 
     def __init__(self) -> None:
@@ -48,20 +47,17 @@ class Summary:
         self._succeeded: Counter[Work] = Counter()
         self._failed: Counter[Work] = Counter()
         self._problems: Counter[ProblemKey] = Counter()  # that are not written yet
-        self._lock = threading.Lock()
 
     def add(self, counts: Mapping[str, int]) -> None:
-        with self._lock:
-            self._counts.update(counts)
+        self._counts.update(counts)
 
     def count(self, counter: str) -> None:
         self.add({counter: 1})
 
-    def record(self, work: Work, *, succeeded: int = 0, failed: int = 0) -> None:
+    def note(self, work: Work, *, succeeded: int = 0, failed: int = 0) -> None:
         """Count attempts by their result; together they decide whether the run has failed."""
-        with self._lock:
-            self._succeeded[work] += succeeded
-            self._failed[work] += failed
+        self._succeeded[work] += succeeded
+        self._failed[work] += failed
 
     def has_attempted(self, work: Work) -> bool:
         return bool(self._succeeded[work] or self._failed[work])
@@ -69,7 +65,7 @@ class Summary:
     def fail(self, work: Work, person: Person, reason: str) -> None:
         """The poll or the push of a person failed."""
         self.count("people_failed")
-        self.record(work, failed=1)
+        self.note(work, failed=1)
         self.problem(reason, person=person, code=Problem.Code(work))
 
     def problem(
@@ -83,22 +79,18 @@ class Summary:
         reason = redact(reason)[:500]
         line = ": ".join([*([", ".join(subject)] if subject else []), reason])
         log.warning("%s", line, extra={name: value for name, value in extra.items() if value})
-        with self._lock:
-            self._problems[code, person.pk if person else None, gist.pk if gist else None, reason] += 1
+        self._problems[code, person.pk if person else None, gist.pk if gist else None, reason] += 1
 
     def unwritten_problems(self) -> Counter[ProblemKey]:
         """How often each problem was met since it was written last."""
-        with self._lock:
-            return self._problems.copy()
+        return self._problems.copy()
 
     def drop_problems(self, written: Counter[ProblemKey]) -> None:
-        with self._lock:
-            self._problems -= written
+        self._problems -= written
 
     def counts(self) -> dict[str, int]:
         """All counters, including zeros."""
-        with self._lock:
-            return {name: self._counts[name] for name in COUNTERS}
+        return {name: self._counts[name] for name in COUNTERS}
 
     def format_counts(self) -> str:
         """ "1 person polled, 2 new gists": all counters that are not zero."""
@@ -118,14 +110,21 @@ class Summary:
 
     def _has_failed(self) -> bool:
         """Has a kind of work failed for all, or for more than a few? Single people in trouble are not a failed run."""
-        with self._lock:
-            return any(
-                failed and (not self._succeeded[work] or not is_few(failed, failed + self._succeeded[work]))
-                for work, failed in self._failed.items()
-            )
+        return any(
+            failed and (not self._succeeded[work] or not is_few(failed, failed + self._succeeded[work]))
+            for work, failed in self._failed.items()
+        )
 
 
 def format_counts(counts: Mapping[str, int]) -> str:
     """ "1 person polled, 2 new gists": all counters that are not zero."""
     known = [(counts.get(name, 0), words) for name, words in COUNTERS.items()]
     return ", ".join(f"{count} {words[count != 1]}" for count, words in known if count)
+
+
+def describe_error(person: Person | None, error: Exception | None) -> str:
+    """What to write on the row of a person whose poll or push failed."""
+    if isinstance(error, SyncError):
+        return redact(str(error))
+    log.error("%s: unexpected error", person or "a run", exc_info=error)
+    return f"Unexpected {type(error).__name__}; the log has the traceback."

@@ -1,14 +1,17 @@
 """What every step of a run shares: its options, clients, clock and summary."""
 
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import timedelta
+
+from django.db import transaction
 
 from sync.clients.errors import CircuitOpenError
 from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import PipedriveClient
-from sync.run.claims import Clock
-from sync.run.summary import Summary
+from sync.clock import Clock
+from sync.summary import Summary
 
 
 @dataclass(frozen=True)
@@ -29,18 +32,18 @@ class Options:
     activity_owner: str = "token"  # or person, or the id of a Pipedrive user
     github_field: str = ""  # the key or name of the custom field for the GitHub id; see sync.crm.github_field
     push_edits: bool = False
-    settle_delay: timedelta = timedelta(seconds=120)  # after which a push with unknown outcome is looked up
-    lease_seconds: int = 600
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """Shared by all threads of a run; no field is set again. Only the main thread uses `stored_states`."""
+    """What the main thread of a run shares; its threads use the clients only."""
 
+    run_id: int
     options: Options
     github: GitHubClient
     pipedrive: PipedriveClient
     clock: Clock
+    writing: Callable[[], AbstractContextManager[None]] = transaction.atomic  # see sync.run.lease
     stopping: threading.Event = field(default_factory=threading.Event)
     summary: Summary = field(default_factory=Summary)
     errors: list[CircuitOpenError] = field(default_factory=list)  # that ended a part of the work with an API

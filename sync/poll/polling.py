@@ -1,0 +1,157 @@
+"""The polling of a run: who is polled next, and what to do with the outcomes. Called in the main thread."""
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+from django.db.models import Q, QuerySet
+
+from gisttracker.common.database import retried
+from people.models import Gist, Person, Suppressed
+from sync.clients.boot_clock import boot_clock
+from sync.clients.errors import CircuitOpenError, ConfigurationError, OutageError, RunStoppedError
+from sync.clients.github import GitHubClient
+from sync.context import RunContext
+from sync.poll.poll import Poll, Target, confirm_account, is_full_read_due, poll_person, read_on
+from sync.poll.store import Polled, PollStore
+from sync.steps import Outcome, Step
+
+MAX_CHOSEN = 100  # people read at once
+GROUP_SIZE, GROUP_SECONDS = 64, 0.2  # polls written together, and how long one waits for others
+MAX_GROUP_GISTS = 2000  # polled gists kept in memory before they are written
+
+
+class Polling:
+    """Chooses people, and stores their polls in groups. `get_due`: who is due now."""
+
+    def __init__(self, context: RunContext, get_due: Callable[[], Q]) -> None:
+        self.count = 0  # people polled so far
+        self.is_over = False
+        self._context, self._get_due = context, get_due
+        self._chosen: deque[Person] = deque()
+        self._running: dict[int, Polled] = {}
+        self._done: dict[int, Polled] = {}  # not stored yet
+        self._group_began_at = 0.0
+        self._may_find = True  # False after a choice that has found fewer people than it may
+        self._people_left = context.options.max_people or float("inf")
+        self._store = PollStore(context)
+
+    @property
+    def is_open(self) -> bool:
+        return not self._context.github.api.circuit.error and not self._context.stopping.is_set()
+
+    def advance(self, outcomes: list[Outcome], free: int, *, is_tick: bool) -> list[Step]:
+        """Take these outcomes, and return the next steps for this many free threads."""
+        steps = [step for outcome in outcomes for step in self._take(outcome)]
+        if not self.is_open:
+            self._chosen.clear()
+        steps += [self._begin(person) for person in self._next_people(free - len(steps), is_tick=is_tick)]
+        is_last = not self._running and not self._chosen
+        if self._done and (is_last or self._is_group_full()):
+            self._save()
+        self.is_over = is_last and not self._done
+        return steps
+
+    # --- choose ---
+    def _next_people(self, free: int, *, is_tick: bool) -> list[Person]:
+        """Who is polled now. The database is asked when nobody waits: at first, for more, and at a tick."""
+        people: list[Person] = []
+        while len(people) < free and self.is_open and self._people_left > 0:
+            if not self._chosen and (self._may_find or (is_tick and (self._running or self._done))):
+                self._choose()
+            if not self._chosen:
+                break
+            people.append(self._chosen.popleft())
+            self._people_left -= 1
+        return people
+
+    @retried
+    def _choose(self) -> None:
+        """Requested people first, then by the time of the last attempt. Drops logins that were forgotten meanwhile."""
+        due = Person.objects.filter(self._get_due()).exclude(pk__in=[*self._running, *self._done])
+        first = due.filter(sync_requested_at__isnull=False).order_by("sync_requested_at", "pk")
+        found = list(first[:MAX_CHOSEN])
+        if len(found) < MAX_CHOSEN:
+            found += _longest_unpolled(due)[: MAX_CHOSEN - len(found)]
+        self._may_find = len(found) == MAX_CHOSEN
+        new = [person.github_username for person in found if person.github_id is None]
+        suppressed = Suppressed.objects.find_logins(new) if new else set()
+        self._store.erase([person for person in found if person.username_key in suppressed])
+        self._chosen = deque(person for person in found if person.username_key not in suppressed)
+
+    def has_people_left(self) -> bool:
+        """Is anybody due whom --max-people has left out?"""
+        return self._people_left <= 0 and self.count_left() > 0
+
+    @retried
+    def count_left(self) -> int:
+        return Person.objects.filter(self._get_due()).order_by().count()
+
+    def _begin(self, person: Person) -> Step:
+        context, now = self._context, self._context.clock()
+        read_all = context.options.full or is_full_read_due(person, now)
+        etag = person.etag if person.etag_scope == context.github.etag_scope else ""
+        target = Target(person.github_username, person.github_id, etag, read_all)
+        self._running[person.pk] = Polled(person, target, now)
+        return Step(partial(poll_person, target, context.github), person.pk, is_poll=True)
+
+    # --- outcomes ---
+    def _take(self, outcome: Outcome) -> list[Step]:
+        """Keep the outcome of a person for the next group, or return a further step for the person."""
+        polled = self._running.pop(outcome.step.person or 0)
+        if isinstance(outcome.error, CircuitOpenError | RunStoppedError):
+            return []  # The next run polls the person.
+        polled.poll, polled.error = outcome.result, outcome.error
+        further = find_further_step(polled.target, outcome.result, self._context.github) if outcome.result else None
+        if further:
+            self._running[polled.person.pk] = polled
+            return [Step(further, polled.person.pk, is_poll=True)]
+        self.count += 1
+        self._done[polled.person.pk] = polled
+        self._group_began_at = self._group_began_at or boot_clock()
+        return []
+
+    def _is_group_full(self) -> bool:
+        gists = sum(len(polled.poll.gists) for polled in self._done.values() if polled.poll)
+        is_late = boot_clock() - self._group_began_at >= GROUP_SECONDS
+        return is_late or len(self._done) >= GROUP_SIZE or gists >= MAX_GROUP_GISTS
+
+    def _save(self) -> None:
+        done, self._done = list(self._done.values()), {}
+        self._group_began_at = 0.0
+        self._store.save(done)
+
+    @property
+    def stores_at(self) -> float:
+        """A time of boot_clock(): when a group of polls has waited long enough for others."""
+        return self._group_began_at + GROUP_SECONDS if self._done else float("inf")
+
+    def has_news(self) -> bool:
+        """Have gists been stored since the last call?"""
+        has_news, self._store.has_news = self._store.has_news, False
+        return has_news
+
+    def end(self) -> None:
+        """After the last outcome: nobody is judged by a service that is wrong, or refused all."""
+        self._store.end()
+        if isinstance(self._context.github.api.circuit.error, ConfigurationError | OutageError):
+            self._store.take_back_failures()
+
+
+@retried
+def find_further_step(target: Target, poll: Poll, github: GitHubClient) -> Callable[[], Poll] | None:
+    """Read on if the last page had something new; ask again for an account that is to be erased."""
+    if poll.last_page:
+        ids = [gist.id for gist in poll.last_page.gists]
+        is_stored = not poll.last_page.unreadable_gists and Gist.objects.filter(github_id__in=ids).count() == len(ids)
+        if not is_stored:
+            return partial(read_on, target, poll, github)
+        poll.last_page = None
+    is_new = target.github_id is None and poll.account is not None and not poll.is_confirmed
+    if is_new and poll.account and Suppressed.objects.has_github_id(poll.account.id):
+        return partial(confirm_account, target, poll, github)
+    return None
+
+
+def _longest_unpolled(due: QuerySet[Person]) -> QuerySet[Person]:
+    return due.filter(sync_requested_at=None).order_by("attempted_at", "pk")

@@ -1,0 +1,225 @@
+"""What a run asks Pipedrive once, before the people who need it: is it the right Pipedrive, with which persons?
+
+Each is a step about nobody. What failed is not tried again in the run.
+"""
+
+from datetime import datetime, timedelta
+from enum import Enum, auto
+from functools import partial
+from typing import Any
+
+from people.models import Gist, KnownActivity, Person
+from sync.clients.errors import (
+    CircuitOpenError,
+    ConfigurationError,
+    OutageError,
+    RejectedError,
+    RetryNextRunError,
+    RunStoppedError,
+)
+from sync.clients.pipedrive import PipedriveClient
+from sync.clients.pipedrive_records import PipedrivePerson
+from sync.context import RunContext
+from sync.crm import github_field
+from sync.crm.evidence import MAX_CLOCK_DIFFERENCE, known_activities, settled_before
+from sync.crm.lists import scan_activities
+from sync.crm.recognition import Fingerprint
+from sync.crm.restore import NewerActivities, find_newest_known, read_newer, store_newer
+from sync.models import GitHubIdField
+from sync.push.persons import KnownPerson, read_newest_persons
+from sync.push.push import LookUp, Next
+from sync.push.store import Notes
+from sync.steps import Outcome, Step
+from sync.summary import describe_error
+
+NEEDS_KEY = (Next.FIND, Next.FIND_CREATED, Next.CREATE_PERSON, Next.WRITE_ID)
+
+
+class Part(Enum):
+    CHECK = auto()  # the activity type, and whether the database was restored
+    FIELD = auto()  # the key of the custom field for the GitHub id
+    CREATE_FIELD = auto()
+    PERSONS = auto()  # the newest persons
+    SCAN = auto()  # the activities of all persons
+
+
+class Preparation:
+    """The answers of one run. Called in the main thread."""
+
+    def __init__(self, context: RunContext) -> None:
+        self.key = ""  # of the custom field; empty if there is none
+        self.newest: list[PipedrivePerson] = []
+        self.scanned: list[Fingerprint] = []
+        self.has_known = False  # Are there activities of gists that are not stored, or not pushed?
+        self._context, self._pipedrive = context, context.pipedrive
+        self._done: set[Part] = set()
+        self._failed: dict[Part, str] = {}
+        self._running: Part | None = None
+        self._newest_known = 0
+        self._scan_covers: datetime | None = None  # POSTs that had settled when the list was read
+        self._row: GitHubIdField | None = None
+        self._must_create_field = False
+
+    @property
+    def is_running(self) -> bool:
+        return self._running is not None
+
+    def is_id_written(self, person: Person) -> bool:
+        self._row = self._row or github_field.get_row()
+        return github_field.is_written(person.pipedrive_field_key, self._row, self._context.options.github_field)
+
+    def step_before(self, step: Next, look_up: LookUp | None, notes: Notes) -> list[Step] | str | None:
+        """What must be asked before this step: steps, none while one is running; or why it cannot be done.
+
+        None: nothing. Which one begins is in `notes`, until their transaction is committed; see `begun`.
+        """
+        part = self._needed(step, look_up)
+        if part is None:
+            return None
+        if part in self._failed:
+            return self._failed[part]
+        if self._running or notes.preparing:
+            return []
+        ask = self._begin(part)
+        if ask is None:
+            return self.step_before(step, look_up, notes)
+        notes.preparing = part.name
+        return [Step(ask, None)]
+
+    def commit(self, notes: Notes) -> None:
+        """The transaction of these notes was committed."""
+        if notes.has_prepared:
+            self._running = None
+        if notes.preparing:
+            self._running = Part[notes.preparing]
+
+    def _needed(self, step: Next, look_up: LookUp | None) -> Part | None:
+        if Part.CHECK not in self._done:
+            return Part.CHECK
+        if step in NEEDS_KEY and Part.FIELD not in self._done:
+            return Part.CREATE_FIELD if self._must_create_field else Part.FIELD
+        if step == Next.FIND and Part.PERSONS not in self._done:
+            return Part.PERSONS
+        if step == Next.SCAN and look_up and look_up.missing and not self._covers(look_up):
+            return Part.SCAN
+        return None
+
+    def _covers(self, look_up: LookUp) -> bool:
+        started = [gist.push_started_at for gist in look_up.gists if gist.push_started_at]
+        return self._scan_covers is not None and all(moment <= self._scan_covers for moment in started)
+
+    # --- asking ---
+    def _begin(self, part: Part) -> Any:
+        """The step to hand out. None if it is answered without one."""
+        now, options = self._context.clock(), self._context.options
+        ask: Any
+        if part == Part.CHECK:
+            self._newest_known = find_newest_known()
+            ask = partial(check, self._pipedrive, options.activity_type, self._newest_known, known_activities(now))
+        elif part == Part.FIELD:
+            self._row = github_field.get_row()
+            known = github_field.known_field(self._row, options.github_field, now)
+            if known:
+                self._store_field(known, now, is_new=known.problem != self._row.problem)
+                return None
+            ask = partial(github_field.look_up_field, self._pipedrive, self._row.key, options.github_field)
+        elif part == Part.CREATE_FIELD:
+            if not github_field.begin_to_create(self._row or github_field.get_row(), now):
+                self._done.add(Part.FIELD)
+                return None
+            ask = partial(github_field.create_field, self._pipedrive)
+        elif part == Part.PERSONS:
+            ask = partial(read_newest_persons, self._pipedrive, self.key, self._find_known_person(now), now)
+        else:
+            ask = self._begin_scan(now)
+        return ask
+
+    def _begin_scan(self, now: datetime) -> Any:
+        started = Gist.objects.filter(push_state=Gist.PushState.STARTED, push_started_at__isnull=False)
+        oldest = started.order_by("push_started_at").values_list("push_started_at", flat=True).first() or now
+        since = oldest - MAX_CLOCK_DIFFERENCE
+        self._scan_covers = settled_before(now)
+        return partial(scan_activities, self._pipedrive, since, known_activities(now, since + 2 * MAX_CLOCK_DIFFERENCE))
+
+    def _find_known_person(self, now: datetime) -> KnownPerson | None:
+        before = now - timedelta(days=1)
+        linked = Person.objects.filter(pipedrive_field_key=self.key, pipedrive_linked_at__lt=before)
+        known = linked.filter(github_id__isnull=False).order_by("-pipedrive_linked_at").first() if self.key else None
+        return KnownPerson(known.pipedrive_id or 0, str(known.github_id)) if known else None
+
+    # --- storing: in the transaction of the outcomes ---
+    def store(self, outcome: Outcome, notes: Notes) -> None:
+        part = self._running
+        if part is None:
+            raise ValueError("no preparation is running")
+        notes.has_prepared = True
+        now = self._context.clock()
+        if outcome.error:
+            self._fail(part, outcome.error, now, notes)
+        elif part == Part.CHECK:
+            problem, read = outcome.result
+            for reason in (problem, store_newer(read, self._newest_known)):
+                if reason:
+                    notes.problem(reason)
+            self.has_known = KnownActivity.objects.exists()
+            self._done.add(part)
+        elif part in (Part.FIELD, Part.CREATE_FIELD):
+            if outcome.result.must_be_created:
+                self._must_create_field = True
+            else:
+                self._store_field(outcome.result, now)
+        elif part == Part.PERSONS:
+            self.newest = outcome.result
+            self._done.add(part)
+        else:
+            self.scanned = outcome.result
+
+    def _store_field(self, field: github_field.Field, now: datetime, *, is_new: bool = True) -> None:
+        if is_new:
+            github_field.store_field(field, now)
+        self.key = field.key
+        self._row = github_field.get_row()
+        self._done.add(Part.FIELD)
+
+    def _fail(self, part: Part, error: Exception, now: datetime, notes: Notes) -> None:
+        if part == Part.CREATE_FIELD:
+            problem = github_field.store_failure(error, now)
+            if problem:
+                notes.problem(problem)
+            self._done.add(Part.FIELD)
+            return
+        if part == Part.SCAN:
+            self._scan_covers = None
+        if isinstance(error, CircuitOpenError | RunStoppedError):
+            return
+        reason = describe_error(None, error)
+        if part == Part.CHECK:
+            kind = ConfigurationError if isinstance(error, RejectedError) else OutageError
+            self._pipedrive.api.circuit.open(
+                kind(f"Pipedrive's list of activities cannot be read, so nothing is pushed: {reason}")
+            )
+        words = {Part.SCAN: "list activities"}.get(part, "look up persons")
+        self._failed[part] = f"Pipedrive refused to {words}: {reason}"
+
+
+def check(
+    pipedrive: PipedriveClient, activity_type: str, newest_known: int, known: list[int]
+) -> tuple[str, NewerActivities]:
+    """A step. Opens the circuit when there is no such activity type, before every gist is refused for it.
+
+    Returns why the type could not be checked, if so, and the activities after the newest one that is known.
+    """
+    problem = ""
+    try:
+        types = pipedrive.get_activity_types()
+    except (RejectedError, RetryNextRunError) as error:
+        problem = f"The activity type could not be checked: {error}"
+    else:
+        if activity_type not in types:
+            pipedrive.api.open_circuit(
+                ConfigurationError(
+                    f"PIPEDRIVE_ACTIVITY_TYPE is {activity_type!r}, which does not exist at Pipedrive. "
+                    f"Available: {', '.join(sorted(types))}"
+                )
+            )
+    return problem, read_newer(pipedrive, newest_known, known)

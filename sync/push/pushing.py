@@ -1,0 +1,543 @@
+"""The pushing of a run: who is pushed next, and what to do with the outcomes. Called in the main thread.
+
+A person is in the hand of the run from its choice to its end, with one step at a time. In one transaction the outcomes
+of a group are stored, and the next steps are prepared: gists whose activity will be created are written as started,
+with the moment until which that may be sent.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError
+from django.db.models import Case, Q, Value, When
+
+from gisttracker.common.database import retried
+from people.models import Gist, KnownActivity, Person
+from sync.backoff import is_over
+from sync.clients.boot_clock import boot_clock
+from sync.clients.errors import (
+    CapReachedError,
+    CircuitOpenError,
+    ConfigurationError,
+    InvalidResponseError,
+    LeaseLostError,
+    OutageError,
+    RejectedError,
+    RunStoppedError,
+)
+from sync.clients.pipedrive_records import Activity
+from sync.context import RunContext
+from sync.crm.activity import new_activity, note, person_name, subject
+from sync.crm.evidence import MAX_CLOCK_DIFFERENCE, known_of_person, settled_before, unlisted_ids
+from sync.crm.lists import get_activities, list_activities, list_recent_activities
+from sync.push.activities import CreateActivities, Created, Post
+from sync.push.budget import Budget
+from sync.push.edits import Edit, EditedAll, update_activities
+from sync.push.owner import ActivityOwner
+from sync.push.persons import (
+    NO_PERSONS,
+    SentPerson,
+    Sought,
+    check_person,
+    create_person,
+    find_created_person,
+    find_person,
+    write_github_id,
+)
+from sync.push.preparation import Preparation
+from sync.push.push import MAX_POSTS, Gists, LookUp, Next, Progress, next_step
+from sync.push.store import Notes, PushStore, update
+from sync.push.streaks import Part, Streaks
+from sync.steps import Outcome, Step
+from sync.summary import describe_error
+
+log = logging.getLogger(__name__)
+MAX_CHOSEN = 32  # people read at once
+BATCH_SIZE = 50  # started or outdated gists of a person read at once
+MAX_KNOWN_ACTIVITIES = 3  # that are read to find where a merge has moved them
+State = Gist.PushState
+PARTS = {
+    Next.CONFIRM: Part.CONFIRM,
+    Next.FIND: Part.LOOK_UP,
+    Next.FIND_CREATED: Part.LOOK_UP,
+    Next.CREATE_PERSON: Part.CREATE_PERSON,
+    Next.COMPARE: Part.LIST,
+    Next.LOOK_UP: Part.LIST,
+    Next.SCAN: Part.LIST,
+    Next.CREATE: Part.CREATE,
+    Next.UPDATE: Part.UPDATE,
+}
+NOT_CREATED_YET = "Whether the Pipedrive person was created is checked in the next run."
+
+
+@dataclass(frozen=True)
+class InHand:
+    """A person that the run works on. `link`: the Pipedrive person as the step in `next` has it."""
+
+    progress: Progress = Progress()
+    next: Next | None = None  # the step in a thread
+    link: tuple[int | None, datetime | None] = (None, None)
+
+
+@dataclass
+class Turn(Notes):
+    """One transaction: what it has decided. Applied after its commit."""
+
+    in_hand: dict[int, InHand | None] = field(default_factory=dict)  # None: the run has ended with this person
+    steps: list[Step] = field(default_factory=list)
+    waiting: list[int] = field(default_factory=list)  # for a preparation, or a thread
+    capped: CapReachedError | None = None
+
+
+class Pushing:
+    """Chooses people, and takes them from step to step. `get_due`: who is due now."""
+
+    def __init__(self, context: RunContext, get_due: Callable[[], Q]) -> None:
+        self.is_over = False
+        self.may_find = True  # False after a choice that has found fewer people than it may, until polls were stored
+        self.streaks = Streaks()
+        self._context, self._get_due, self._pipedrive = context, get_due, context.pipedrive
+        options = context.options
+        self._budget = Budget(per_run=options.max_activities, per_day=options.max_activities_per_day)
+        self._store: PushStore | None = None
+        self._preparation = Preparation(context)
+        self._owner = ActivityOwner(options.activity_owner, context.pipedrive)
+        self._in_hand: dict[int, InHand] = {}
+        self._queue: deque[int] = deque()  # of them, those without a step
+        self._cannot_write_id = False
+
+    @property
+    def is_open(self) -> bool:
+        return not self._pipedrive.api.circuit.error and not self._context.stopping.is_set()
+
+    def advance(self, outcomes: list[Outcome], free: int) -> list[Step]:
+        """Store these outcomes, and return the next steps for this many free threads."""
+        self._note_answers(outcomes)
+        if self.is_open and self.may_find and free > 0 and len(self._queue) < free:
+            self._choose()
+        if not self.is_open:
+            self._drop_waiting()
+        turn = Turn()
+        if outcomes or (self._queue and free > 0):
+            turn = self._take_turn(outcomes, free)
+            self._apply(turn)
+        self.is_over = not self._in_hand and not self._preparation.is_running
+        return turn.steps
+
+    # --- choose ---
+    @retried
+    def _choose(self) -> None:
+        due = Person.objects.filter(self._get_due()).exclude(pk__in=list(self._in_hand))
+        keys = list(due.order_by("push_attempted_at", "pk").values_list("pk", flat=True)[:MAX_CHOSEN])
+        self.may_find = len(keys) == MAX_CHOSEN
+        self._queue.extend(keys)
+        self._in_hand.update((key, InHand()) for key in keys)
+
+    @retried
+    def count_left(self) -> int:
+        return Person.objects.filter(self._get_due()).order_by().count()
+
+    def _drop_waiting(self) -> None:
+        """Who is not pushed any more in this run stays due."""
+        for key in self._queue:
+            self._in_hand.pop(key, None)
+        self._queue.clear()
+
+    # --- what outcomes say about Pipedrive, before they are stored ---
+    def _note_answers(self, outcomes: list[Outcome]) -> None:
+        for outcome in outcomes:
+            hand = self._in_hand.get(outcome.step.person or 0)
+            if hand is None or hand.next is None:
+                continue
+            part = PARTS.get(hand.next)
+            if part and isinstance(outcome.error, RejectedError | InvalidResponseError):
+                self._refused(part, outcome, outcome.error)
+            elif part and outcome.error is None:
+                self._note_result(part, outcome)
+
+    def _note_result(self, part: Part, outcome: Outcome) -> None:
+        result = outcome.result
+        if isinstance(result, Created):
+            answers = [posted.outcome for posted in result.posted if posted.is_tried]
+        elif isinstance(result, EditedAll):
+            answers = [edited.outcome for edited in result.edited if not edited.is_deleted]
+        elif part == Part.CONFIRM and result is not None:
+            self._refused(part, outcome, result.reason)
+            return
+        else:
+            self.streaks.succeed(part)
+            return
+        for answer in answers:
+            if isinstance(answer, Activity):
+                self.streaks.succeed(part)
+            elif isinstance(answer, RejectedError) and not (part == Part.UPDATE and answer.status == 404):
+                self._refused(part, outcome, answer)
+
+    def _refused(self, part: Part, outcome: Outcome, error: Exception | str) -> None:
+        person = Person.objects.filter(pk=outcome.step.person).first()
+        if person:
+            self.streaks.refuse(part, person, error)
+        self._stop_blocked()
+
+    def _stop_blocked(self) -> None:
+        """Linked people need no new person, so they go on when none can be created."""
+        for part, error in self.streaks.blocked.items():
+            if part is not Part.CREATE_PERSON:
+                self._pipedrive.api.circuit.open(error)
+            elif error not in self._context.errors:
+                self._context.errors.append(error)
+
+    # --- one transaction ---
+    def _take_turn(self, outcomes: list[Outcome], free: int) -> Turn:
+        """If the group cannot be stored, each person is stored alone, so that an odd one affects nobody else."""
+        try:
+            return self._try_turn(outcomes, free)
+        except (LeaseLostError, OperationalError, InterfaceError):
+            raise
+        except Exception:
+            if not outcomes:
+                raise
+            log.exception("A group of pushes could not be stored")
+        for outcome in outcomes:
+            self._store_alone(outcome)
+        return Turn()
+
+    def _store_alone(self, outcome: Outcome) -> None:
+        try:
+            self._apply(self._try_turn([outcome], 0))
+        except (LeaseLostError, OperationalError, InterfaceError):
+            raise
+        except Exception as error:
+            if outcome.step.person is None:
+                raise
+            log.exception("The push of person %s could not be stored", outcome.step.person)
+            self._in_hand.pop(outcome.step.person, None)
+            self._context.summary.note("push", failed=1)
+            reason = f"The push could not be stored ({type(error).__name__}); the log has the traceback."
+            self._context.summary.problem(reason, person=Person.objects.filter(pk=outcome.step.person).first())
+
+    @retried
+    def _try_turn(self, outcomes: list[Outcome], free: int) -> Turn:
+        turn = Turn()
+        with self._context.writing():
+            store = self._store = self._store or PushStore(self._context, self._budget)
+            for outcome in outcomes:
+                if outcome.step.person is None:
+                    self._preparation.store(outcome, turn)
+            of_people = {outcome.step.person: outcome for outcome in outcomes if outcome.step.person}
+            begins = list(self._queue)[: max(free, 0)] if self.is_open else []
+            people = Person.objects.select_for_update().order_by("pk").in_bulk([*of_people, *begins])
+            for key, outcome in of_people.items():
+                person = people.get(key or 0)
+                self._take(key or 0, person, outcome, turn, store)
+            for key in [*(key or 0 for key in of_people), *begins]:
+                if key in people and turn.in_hand.get(key, self._in_hand.get(key)) is not None:
+                    self._continue(people[key], turn, store, free)
+                elif key not in people:
+                    turn.in_hand[key] = None  # It was deleted.
+        return turn
+
+    def _apply(self, turn: Turn) -> None:
+        summary = self._context.summary
+        summary.add(turn.counts)
+        for (work, has_succeeded), number in turn.work.items():
+            summary.note(work, **{"succeeded" if has_succeeded else "failed": number})  # type: ignore[arg-type]
+        for reason, person, gist, code in turn.problems:
+            summary.problem(reason, person=person, gist=gist, code=code)
+        self._budget.booked += turn.booked
+        self._preparation.commit(turn)
+        done = set(turn.in_hand) - set(turn.waiting)
+        self._queue = deque(key for key in [*turn.waiting, *self._queue] if key not in done)
+        self._queue = deque(dict.fromkeys(self._queue))
+        for key, hand in turn.in_hand.items():
+            if hand is None:
+                self._in_hand.pop(key, None)
+            else:
+                self._in_hand[key] = hand
+        if turn.capped:
+            self._pipedrive.api.circuit.open(turn.capped)
+
+    # --- outcomes ---
+    def _take(self, key: int, person: Person | None, outcome: Outcome, turn: Turn, store: PushStore) -> None:
+        """Store what a step of this person has found out."""
+        hand = self._in_hand[key]
+        if person is None:
+            person = Person(pk=key)  # It was deleted; what Pipedrive has done is stored for its gists.
+            if isinstance(outcome.result, Created):
+                store.create(person, outcome.result, hand.progress, turn, is_about_us=True)
+            return
+        progress = self._store_outcome(person, hand, outcome, turn, store)
+        turn.in_hand[key] = None if progress is None else InHand(progress)
+
+    def _store_outcome(
+        self, person: Person, hand: InHand, outcome: Outcome, turn: Turn, store: PushStore
+    ) -> Progress | None:
+        """The person's progress. None: this run does no more for the person, who stays due."""
+        step, progress, error = hand.next, hand.progress, outcome.error
+        if step == Next.CREATE_PERSON and error:
+            store.person_not_created(person, error)
+        if isinstance(error, CircuitOpenError | RunStoppedError):
+            return None
+        if step == Next.CREATE:
+            if error is None:
+                is_about_us = self._is_about_us()
+                return store.create(person, outcome.result, progress, turn, is_about_us=is_about_us)
+        elif step == Next.UPDATE and error is None:
+            return store.edit(person, outcome.result, progress, turn)
+        elif hand.link != _link(person):
+            return Progress()  # A user has relinked it meanwhile: begin again.
+        if error:
+            return self._fail(person, step, progress, error, turn)
+        return self._store_result(person, step, progress, outcome.result, turn, store)
+
+    def _store_result(
+        self, person: Person, step: Next | None, progress: Progress, result: Any, turn: Turn, store: PushStore
+    ) -> Progress:
+        if step == Next.CONFIRM:
+            return store.confirm(person, result, progress)
+        if step in (Next.FIND, Next.FIND_CREATED):
+            return store.find(person, result, progress)
+        if step == Next.CREATE_PERSON:
+            key = self._preparation.key if person.github_id else ""
+            store.link(person, result, pipedrive_matched_at=self._context.clock(), pipedrive_field_key=key)
+            return progress
+        if step == Next.WRITE_ID:
+            update(person, pipedrive_field_key=self._preparation.key)
+            if result:
+                turn.problem(result, person)
+            return progress
+        if step == Next.COMPARE:
+            return store.compare(person, result, progress, turn)
+        if progress.look_up is None:
+            raise ValueError(f"{step} without a look-up")
+        if step == Next.LOOK_UP:
+            return replace(progress, look_up=replace(store.match(progress.look_up, result), next=Next.SCAN))
+        return store.resolve(person, store.match_unlisted(progress.look_up, result), progress, turn)
+
+    def _fail(self, person: Person, step: Next | None, progress: Progress, error: Exception, turn: Turn) -> Progress:
+        if step == Next.WRITE_ID:  # A failure is reported, and tried again later.
+            self._cannot_write_id |= isinstance(error, RejectedError)
+            turn.problem(f"The GitHub id could not be written to Pipedrive: {describe_error(person, error)}", person)
+            return progress
+        reason = describe_error(person, error)
+        part = PARTS.get(step) if step else None
+        if part and isinstance(error, RejectedError | InvalidResponseError):
+            reason = f"Pipedrive refused to {part}: {reason}"
+        return replace(progress, failure=reason)
+
+    # --- what is next ---
+    def _continue(self, person: Person, turn: Turn, store: PushStore, free: int) -> None:
+        """Hand out the person's next step, let it wait, or end its push."""
+        hand = turn.in_hand.get(person.pk) or self._in_hand[person.pk]
+        progress = hand.progress
+        while True:
+            gists = self._read_gists(person, progress, turn)
+            step = next_step(person, gists, progress, is_id_written=self._is_id_written(person))
+            if not self.is_open and step != Next.DONE:
+                turn.in_hand[person.pk] = None  # It stays due.
+                return
+            if step == Next.DONE:
+                is_about_us = bool(progress.failure) and self._is_about_us()
+                store.finish(person, progress, turn, is_about_us=is_about_us)
+                turn.in_hand[person.pk] = None
+                return
+            blocked = self.streaks.blocked.get(PARTS[step]) if step in PARTS else None
+            if blocked and not progress.failure:
+                progress = replace(progress, failure=str(blocked))
+                continue
+            preparation = self._preparation.step_before(step, progress.look_up, turn)
+            if isinstance(preparation, str):
+                progress = replace(progress, failure=preparation)
+                continue
+            has_room = len(turn.steps) < free
+            if preparation is not None or not has_room:
+                if preparation is not None and has_room:
+                    turn.steps += preparation
+                turn.in_hand[person.pk] = InHand(progress)
+                turn.waiting.append(person.pk)
+                return
+            begun = self._begin(person, step, progress, gists, turn, store)
+            if isinstance(begun, Progress):
+                progress = begun
+                continue
+            if begun is None:
+                turn.in_hand[person.pk] = None
+                return
+            progress, ask = begun
+            turn.steps.append(Step(ask, person.pk))
+            turn.in_hand[person.pk] = InHand(progress, step, _link(person))
+            return
+
+    def _is_about_us(self) -> bool:
+        return isinstance(self._pipedrive.api.circuit.error, ConfigurationError | OutageError)
+
+    def _is_id_written(self, person: Person) -> bool:
+        return self._cannot_write_id or not person.github_id or self._preparation.is_id_written(person)
+
+    def _read_gists(self, person: Person, progress: Progress, turn: Turn) -> Gists:
+        """What the next step may be about; read only when it may come to that."""
+        if progress.failure or progress.look_up or person.pipedrive_id is None or person.pipedrive_matched_at is None:
+            return Gists()
+        gists = Gist.objects.filter(person=person)
+        if not progress.has_looked_up:
+            settled = Q(push_started_at=None) | Q(push_started_at__lte=settled_before(self._context.clock()))
+            started = tuple(gists.filter(settled, push_state=State.STARTED).order_by("pk")[:BATCH_SIZE])
+            if started:
+                return Gists(started=started)
+        # Those that have failed before come last.
+        order = Case(When(push_attempts=0, then=Value(0)), default=Value(1))
+        pending = gists.filter(push_state=State.PENDING).exclude(pk__in=progress.tried).order_by(order, "pk")
+        found = tuple(pending[:MAX_POSTS])
+        if found or not self._context.options.push_edits:
+            return Gists(pending=found)
+        is_due = is_over("next_edit_at", self._context.clock())
+        outdated = gists.filter(is_due, push_state=State.PUSHED, activity_outdated=True, pk__gt=progress.edited_up_to)
+        return Gists(outdated=tuple(outdated.order_by("pk")[:BATCH_SIZE]))
+
+    def _begin(
+        self, person: Person, step: Next, progress: Progress, gists: Gists, turn: Turn, store: PushStore
+    ) -> tuple[Progress, Callable[[], Any]] | Progress | None:
+        """What to ask. Or the progress, if the main thread has done the step; None: nothing more in this run."""
+        pipedrive = self._pipedrive
+        if step in (Next.FIND, Next.FIND_CREATED, Next.CREATE_PERSON):
+            return self._begin_person(person, step, progress)
+        pipedrive_id = person.pipedrive_id or 0
+        if step == Next.CONFIRM:
+            return progress, partial(check_person, pipedrive, pipedrive_id)
+        if step == Next.WRITE_ID:
+            progress = replace(progress, has_written_id=True)
+            key = self._preparation.key
+            if not key or person.pipedrive_field_key == key:
+                return progress
+            return progress, partial(write_github_id, pipedrive, pipedrive_id, key, person.github_id or 0)
+        if step == Next.COMPARE:
+            return progress, partial(list_activities, pipedrive, pipedrive_id, known_of_person(person))
+        if step in (Next.LOOK_UP, Next.SCAN, Next.LOOK_UP_IDS):
+            return self._begin_look_up(person, progress, gists, turn, store)
+        if step == Next.CREATE:
+            return self._begin_create(person, progress, gists, turn)
+        edits = tuple(
+            Edit(gist.pk, gist.pipedrive_activity_id or 0, subject(gist), note(gist), gist.github_updated_at)
+            for gist in gists.outdated
+        )
+        return progress, partial(update_activities, pipedrive, edits)
+
+    def _begin_person(
+        self, person: Person, step: Next, progress: Progress
+    ) -> tuple[Progress, Callable[[], Any]] | Progress:
+        pipedrive, now = self._pipedrive, self._context.clock()
+        sought = Sought(person.github_username, person.github_id, person.email, self._preparation.key)
+        if step == Next.FIND:
+            return progress, partial(find_person, pipedrive, sought, self._preparation.newest)
+        if step == Next.CREATE_PERSON:
+            name = person_name(person)
+            until = now + timedelta(seconds=settings.SEND_SECONDS)
+            update(person, pipedrive_create_started_at=until, pipedrive_create_name=name)
+            not_after = boot_clock() + settings.SEND_SECONDS
+            return replace(progress, nobody_found=False), partial(create_person, pipedrive, sought, name, not_after)
+        started_at = person.pipedrive_create_started_at or now
+        if started_at > settled_before(now):
+            return replace(progress, failure=NOT_CREATED_YET)
+        must_list = Person.objects.filter(pipedrive_confirmed_at__isnull=False).exists()
+        was_empty = person.push_error == NO_PERSONS
+        sent = SentPerson(sought, person.pipedrive_create_name, started_at, must_list, was_empty)
+        return progress, partial(find_created_person, pipedrive, sent)
+
+    def _begin_look_up(
+        self, person: Person, progress: Progress, gists: Gists, turn: Turn, store: PushStore
+    ) -> tuple[Progress, Callable[[], Any]] | Progress:
+        """The list of the person, then that of all, then the ids in between, as far as something is missing."""
+        pipedrive, look_up = self._pipedrive, progress.look_up
+        if look_up is None:
+            filed_under = gists.started[0].pipedrive_person_id or person.pipedrive_id or 0
+            same = tuple(gist for gist in gists.started if gist.pipedrive_person_id in (None, filed_under))
+            look_up = LookUp(filed_under, same)
+            since = min(gist.push_started_at or self._context.clock() for gist in same) - MAX_CLOCK_DIFFERENCE
+            known = known_of_person(person, since, filed_under)
+            progress = replace(progress, look_up=look_up)
+            return progress, partial(list_recent_activities, pipedrive, filed_under, known, since)
+        if look_up.next == Next.SCAN:  # The list was read by a preparation.
+            if look_up.missing:
+                look_up = store.match(look_up, self._preparation.scanned, by_ids_only=True)
+            look_up = replace(look_up, next=Next.LOOK_UP_IDS)
+        ids = unlisted_ids(look_up.missing, set(look_up.listed)) if look_up.missing else set()
+        if ids:
+            return replace(progress, look_up=look_up), partial(get_activities, pipedrive, ids)
+        return store.resolve(person, look_up, progress, turn)
+
+    def _begin_create(
+        self, person: Person, progress: Progress, gists: Gists, turn: Turn
+    ) -> tuple[Progress, Callable[[], Any]] | Progress | None:
+        """Write that the POSTs may be sent until then: before they are."""
+        now, options = self._context.clock(), self._context.options
+        pending = self._without_known(person, list(gists.pending), turn)
+        if not pending:
+            return progress
+        try:
+            number = self._budget.book(len(pending), self._budget.booked + turn.booked, now)
+        except CapReachedError as error:
+            turn.capped = error
+            return None
+        pending = pending[:number]
+        until = now + timedelta(seconds=settings.SEND_SECONDS)
+        for gist in pending:
+            Gist.objects.filter(pk=gist.pk).update(push_attempts=gist.push_attempts + 1)
+        Gist.objects.filter(pk__in=[gist.pk for gist in pending]).update(
+            push_state=State.STARTED,
+            push_started_at=until,
+            activity_outdated=False,  # An edit from now on sets it (see sync.poll.store).
+            push_error="",
+            pipedrive_person_id=person.pipedrive_id,
+            push_run_id=self._context.run_id,
+        )
+        turn.booked += number
+        posts = tuple(
+            Post(
+                gist.pk,
+                gist.github_id,
+                until,
+                new_activity(gist, type=options.activity_type, done=options.activity_done),
+            )
+            for gist in pending
+        )
+        of_person = Gist.objects.filter(person=person, pipedrive_person_id=person.pipedrive_id)
+        known = tuple(of_person.filter(pipedrive_activity_id__isnull=False).activity_ids()[:MAX_KNOWN_ACTIVITIES])
+        create = CreateActivities(self._pipedrive, self._owner, person.pipedrive_id or 0, known)
+        return progress, partial(create, posts, boot_clock() + settings.SEND_SECONDS)
+
+    def _without_known(self, person: Person, gists: list[Gist], turn: Turn) -> list[Gist]:
+        """Those of these pending gists that have an activity become pushed."""
+        if not self._preparation.has_known:
+            return gists
+        known = KnownActivity.objects.find(gist.github_id for gist in gists)
+        adopted = [gist for gist in gists if gist.github_id in known and known[gist.github_id].activity_id]
+        for gist in adopted:
+            Gist.objects.filter(pk=gist.pk).update(**known[gist.github_id].gist_columns(self._context.clock()))
+        KnownActivity.objects.drop(known[gist.github_id] for gist in adopted)
+        turn.counts["gists_found"] += len(adopted)
+        return [gist for gist in gists if gist not in adopted]
+
+    # --- the end ---
+    def end(self) -> None:
+        """After the last outcome: what was refused for more than a few people does not count against them."""
+        self.streaks.end()
+        self._stop_blocked()
+        columns = self.streaks.take_back()
+        if columns:
+            self._take_back(columns)
+
+    @retried
+    def _take_back(self, columns: dict[int, dict[str, Any]]) -> None:
+        with self._context.writing():
+            for key, before in columns.items():
+                Person.objects.filter(pk=key).update(**before, push_attempted_at=self._context.clock())
+
+
+def _link(person: Person) -> tuple[int | None, datetime | None]:
+    return person.pipedrive_id, person.pipedrive_linked_at

@@ -1,0 +1,116 @@
+"""The lease: exactly one run works at a time.
+
+It is one row. A run takes it with a conditional write, and its main thread renews it. It is over after LEASE_SECONDS,
+or at once if its process died on this machine; then the next run takes it over. Each transaction in which a run writes
+begins with `writing`: it locks the row and checks that the token is still this run's. So a process that was suspended
+or cut off writes nothing after its successor has begun, and its threads, which look at `is_over`, send nothing.
+"""
+
+import os
+import platform
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from threading import Event
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+
+from gisttracker.common.database import retried
+from people.freshness import MAX_CLOCK_ERROR
+from sync.clients.boot_clock import boot_clock
+from sync.clients.errors import LeaseLostError
+from sync.clock import Clock
+from sync.models import RunLease
+
+ROW = 1
+_own: set[str] = set()  # the tokens of this process
+
+
+class LeaseTakenError(Exception):
+    """Another process works. `lease` is its row, which may have a run."""
+
+    def __init__(self, lease: RunLease) -> None:
+        super().__init__(f"{lease} is going on")
+        self.lease = lease
+
+
+class Lease:
+    """The lease of this process. `stopping` is set when it is lost, so that the threads send no more requests."""
+
+    def __init__(self, clock: Clock, stopping: Event) -> None:
+        self.token = uuid.uuid4().hex
+        self._clock, self._stopping = clock, stopping
+        self._ends_at = 0.0  # a time of boot_clock()
+
+    @property
+    def is_over(self) -> bool:
+        """Could another run have taken it over? Without a request, by a clock that counts while suspended."""
+        return boot_clock() >= self._ends_at
+
+    @retried
+    def take(self) -> None:
+        """Take the lease if it is free. LeaseTakenError if another process has it."""
+        now, begun = self._clock(), boot_clock()
+        rows = RunLease.objects.filter(pk=ROW)
+        lease = rows.first()
+        if lease is None:
+            lease = RunLease.objects.get_or_create(pk=ROW, defaults={"expires_at": now})[0]
+        is_free = Q(token__in=["", self.token]) | Q(expires_at__lte=now) | Q(expires_at__gt=_end(now) + MAX_CLOCK_ERROR)
+        if is_dead_here(lease):
+            is_free |= Q(token=lease.token)
+        # This one statement decides: of several processes, one finds the row still free.
+        taken = {"token": self.token, "run_id": None, "expires_at": _end(now)}
+        if not rows.filter(is_free).update(**taken, host=platform.node()[:255], pid=os.getpid()):
+            raise LeaseTakenError(rows.get())
+        _own.add(self.token)
+        self._ends_at = begun + settings.LEASE_SECONDS
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """A transaction in which this process may write; it renews the lease. LeaseLostError if another one has it.
+
+        The row stays locked until the commit, so a successor begins after it.
+        """
+        begun = boot_clock()
+        with transaction.atomic():
+            if not RunLease.objects.filter(pk=ROW, token=self.token).update(expires_at=_end(self._clock())):
+                self._ends_at = 0.0
+                self._stopping.set()
+                raise LeaseLostError("Another run has taken over, because this process was silent for too long")
+            yield
+        self._ends_at = begun + settings.LEASE_SECONDS
+
+    @retried
+    def release(self) -> None:
+        _own.discard(self.token)
+        RunLease.objects.filter(pk=ROW, token=self.token).update(token="", run_id=None, expires_at=self._clock())
+        self._ends_at = 0.0
+
+
+def find_holder(now: datetime) -> RunLease | None:
+    """The lease, if a process has it that may be alive."""
+    is_valid = Q(expires_at__range=(now, _end(now) + MAX_CLOCK_ERROR)) & ~Q(token="")
+    lease = RunLease.objects.filter(is_valid, pk=ROW).first()
+    return None if lease is None or is_dead_here(lease) else lease
+
+
+def is_dead_here(lease: RunLease) -> bool:
+    """Was it a process of this machine that does not exist any more?"""
+    if lease.pid is None or lease.host != platform.node()[:255]:
+        return False
+    if lease.pid == os.getpid():
+        return lease.token not in _own  # In containers, each process has the same id as the one before.
+    try:
+        os.kill(lease.pid, 0)  # Signal 0 only checks that the process exists.
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False  # It exists, and belongs to another user.
+    return False
+
+
+def _end(now: datetime) -> datetime:
+    return now + timedelta(seconds=settings.LEASE_SECONDS)

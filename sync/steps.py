@@ -1,0 +1,23 @@
+"""A step asks one API about one person, in a thread, and returns an outcome. It gets values and writes nothing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Step:
+    """One request, or a short series of them. `ask` returns its result, or raises; it uses no database."""
+
+    ask: Callable[[], Any]
+    person: int | None  # the key of the person that it is about; None: it is about the API as a whole
+    is_poll: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a step has found out: its result, or why there is none."""
+
+    step: Step
+    result: Any = None
+    error: Exception | None = None

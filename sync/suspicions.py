@@ -1,0 +1,61 @@
+"""Absence and refusal are not facts: what one run has seen is believed when a later run sees it again.
+
+A suspicion is a row. It is believed after at least an hour, and never while more than a few rows have the same one:
+then it is an outage, or a mistake of ours, and nothing changes. The step that has seen it has also seen that the API
+tells the truth about something that exists.
+"""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from people.models import Person
+from sync.few import is_few
+from sync.models import PushAttempt, Suspicion
+
+MIN_AGE = timedelta(hours=1)
+Kind = Suspicion.Kind
+OF_ACCOUNT = (Kind.GONE, Kind.CONFLICT)
+
+
+class Suspicions:
+    """The suspicions, for one run. To be called in the transaction in which what follows from them is written."""
+
+    def __init__(self, run_id: int) -> None:
+        self._run_id = run_id
+        self._exist = Suspicion.objects.exists()
+
+    def see(self, kind: Kind, person_id: int, reason: str, now: datetime, *, gist_id: int | None = None) -> bool:
+        """Store that this run has seen it. Returns whether it is believed now."""
+        self._exist = True
+        reason = reason[:500]
+        row = Suspicion.objects.filter(kind=kind, person_id=person_id, gist_id=gist_id).first()
+        if row is None or row.reason != reason:  # For another reason it is another suspicion.
+            row = row or Suspicion(kind=kind, person_id=person_id, gist_id=gist_id)
+            row.since, row.reason, row.runs, row.run_id = now, reason, 1, self._run_id
+            row.save()
+            return False
+        if row.run_id != self._run_id:
+            row.runs += 1
+            row.run_id = self._run_id
+            row.save(update_fields=["runs", "run_id"])
+        return row.runs > 1 and row.since <= now - MIN_AGE and self.are_few(kind, reason)
+
+    def are_few(self, kind: Kind, reason: str) -> bool:
+        """May the rows with this suspicion have reasons of their own?"""
+        if kind != Kind.REFUSED:
+            tracked = Person.objects.filter(state__in=[Person.State.NEW, Person.State.ACTIVE])
+            return is_few(Suspicion.objects.filter(kind=kind).count(), tracked.count())
+        same = Suspicion.objects.filter(kind=kind, reason=reason).order_by("since")
+        count, first = same.count(), same.first()
+        created = PushAttempt.objects.filter(kind=PushAttempt.Kind.CREATE, outcome=PushAttempt.Outcome.SUCCEEDED)
+        since = created.filter(attempted_at__gte=first.since) if first else created.none()
+        return is_few(count, count + since.count())
+
+    def drop(self, kinds: Collection[Kind], *, people: Collection[int] = (), gists: Collection[int] = ()) -> None:
+        """The contrary was seen."""
+        if not self._exist:
+            return
+        if people:
+            Suspicion.objects.filter(kind__in=kinds, person__in=people).delete()
+        if gists:
+            Suspicion.objects.filter(kind__in=kinds, gist__in=gists).delete()
