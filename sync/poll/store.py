@@ -10,7 +10,6 @@ from typing import Any
 
 from gisttracker.common.database import retried
 from people.backfill import includes
-from people.feed import number_gists
 from people.forget import forget
 from people.github_names import login_key
 from people.models import Gist, Person
@@ -235,12 +234,9 @@ class Store:
 
 
 def _insert(gists: list[Gist], now: datetime) -> None:
-    """The last step of storing, because the counter of the feed stays locked until the commit."""
-    if not gists:
-        return
+    """In the order in which consumers receive them; see Gist."""
     for gist in gists:
         gist.pending_since = now
-    number_gists(gists)
     for batch in _batches(gists):
         Gist.objects.bulk_create(batch)
 
