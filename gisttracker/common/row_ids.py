@@ -21,7 +21,10 @@ def last_id(model: type[models.Model]) -> int:
 
 
 def set_next_id(model: type[models.Model], number: int) -> None:
-    """Let the next row of this table get this id, or a greater one. MySQL commits the current transaction."""
+    """Let the next row of this table get this id; MySQL rounds it up to its auto_increment_increment.
+
+    MySQL also commits the current transaction.
+    """
     table = model._meta.db_table
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
