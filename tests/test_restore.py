@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 from django.utils import timezone
 from rest_framework.test import APIClient
 
@@ -197,3 +198,12 @@ def test_the_last_id_is_that_of_the_newest_row_also_when_it_is_deleted() -> None
     Gist.objects.all().delete()
 
     assert last_id(Gist) == gists[-1].pk
+
+
+def test_an_empty_database_leaves_the_gap_too() -> None:
+    if connection.vendor == "sqlite":
+        connection.cursor().execute("DELETE FROM sqlite_sequence")  # as after `migrate`
+
+    call_command("after_restore")
+
+    assert create_gist(create_person("ada")).pk >= 10_000_000

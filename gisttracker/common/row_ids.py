@@ -28,7 +28,8 @@ def set_next_id(model: type[models.Model], number: int) -> None:
     table = model._meta.db_table
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
-            cursor.execute("DELETE FROM sqlite_sequence WHERE name = %s", [table])
-            cursor.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (%s, %s)", [table, number - 1])
+            cursor.execute("UPDATE sqlite_sequence SET seq = %s WHERE name = %s", [number - 1, table])
+            if not cursor.rowcount:  # The table has not had a row yet.
+                cursor.execute("INSERT INTO sqlite_sequence (seq, name) VALUES (%s, %s)", [number - 1, table])
         else:
             cursor.execute(f"ALTER TABLE {connection.ops.quote_name(table)} AUTO_INCREMENT = %s", [number])
