@@ -44,7 +44,7 @@ class ErrorCode(StrEnum):
     INVALID_BACKFILL = "invalid_backfill", ErrorType.VALIDATION, 400, "not `all`, `none` or a date"
     ALREADY_TRACKED = "already_tracked", ErrorType.VALIDATION, 400, "the person is tracked; see `person_url`"
     SUPPRESSED = "suppressed", ErrorType.VALIDATION, 400, "the owner of the account asked not to be tracked"
-    CURSOR_BEYOND_END = "cursor_beyond_end", ErrorType.VALIDATION, 400, "the feed has no such cursor yet"
+    CURSOR_BEYOND_END = "cursor_beyond_end", ErrorType.VALIDATION, 400, "no gist has had this id yet"
     NOTHING_TO_CHANGE = "nothing_to_change", ErrorType.VALIDATION, 400, "the body has no field to change"
 
     # --- the request ---

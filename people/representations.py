@@ -37,7 +37,6 @@ GIST_COLUMNS = (
     "push_state",
     "push_error",
     "pipedrive_activity_id",
-    "feed_position",
 )
 _REASONS = ("push_started_at", "pushed_at", "activity_outdated")  # what else explain_push needs
 COUNTS = {

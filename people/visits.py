@@ -40,8 +40,8 @@ def visit(login: str, consumer: Consumer, limit: int) -> GistSlice:
     """Return the gists that are new to this consumer and move its marker past them.
 
     Raises Person.DoesNotExist. The marker is moved only if it is still where it was read. So each gist is returned by
-    one of several concurrent visits, and the others read again. The gists of one person become visible in the order of
-    their ids, because storing them locks the person's row.
+    one of several concurrent visits, and the others read again. Gists become visible in the order of their ids: see
+    Gist.
     """
     while True:
         gist_slice = preview_visit(login, consumer, limit)

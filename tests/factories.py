@@ -10,7 +10,7 @@ from django.db.models import DateTimeField, F
 from django.utils import timezone
 
 from people.keys import create_key as create_api_key
-from people.models import ApiKey, FeedCounter, Gist, Person
+from people.models import ApiKey, Gist, Person
 from sync.models import Alarm, ApiState, FoundActivity, GitHubIdField, Problem, PushAttempt, SyncRun
 from tests.standins import GitHubStandIn
 
@@ -53,7 +53,6 @@ def create_gist(person: Person, **fields: Any) -> Gist:
         github_updated_at=datetime(2026, 1, 1, tzinfo=UTC),
         **{
             "github_id": gist_id,
-            "feed_position": FeedCounter.take(1)[0],
             "github_created_at": datetime(2026, 1, 1, tzinfo=UTC),
             **fields,
         },

@@ -11,7 +11,7 @@ from django.db.backends.utils import CursorWrapper
 from django.test import Client
 from rest_framework.test import APIClient
 
-from people.models import FeedCounter, Gist, Person
+from people.models import Gist, Person
 from tests.conftest import wait_until
 from tests.described import Operation, list_operations
 from tests.factories import create_gist, create_people, create_person
@@ -59,8 +59,7 @@ def fail_writes(monkeypatch: pytest.MonkeyPatch, times: int) -> list[str]:
 
 @pytest.fixture
 def names() -> dict[str, Any]:
-    gist = create_gist(create_person("ada", github_id=1, state="active"), push_state="rejected", feed_position=1)
-    FeedCounter.objects.update_or_create(pk=1, defaults={"value": 1})
+    gist = create_gist(create_person("ada", github_id=1, state="active"), push_state="rejected")
     return {"person": gist.person_id, "gist": gist.github_id, "gist_key": gist.pk}
 
 

@@ -1,18 +1,15 @@
 """The feed: the gists of all people, each exactly once, whatever is lost or happens at the same time."""
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.core.management import call_command
 from django.db import connection, transaction
 from django.utils import timezone
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
-from people.feed import number_gists
-from people.models import FeedCounter, Gist, Person
+from people.models import Gist, Person
 from tests.conftest import Sync
 from tests.factories import create_gist, create_gists, create_key, create_people, create_person, track
 from tests.standins import GitHubStandIn
@@ -52,7 +49,7 @@ def test_the_feed_has_the_gists_of_all_people_in_the_order_of_storing(consumer: 
     assert [(row["github_id"], row["person"]) for row in page["results"]] == [
         (gist.github_id, gist.person.github_username) for gist in stored
     ]
-    assert (page["cursor"], page["next"]) == (stored[-1].feed_position, None)
+    assert (page["cursor"], page["next"]) == (stored[-1].pk, None)
 
 
 def test_a_response_that_is_lost_loses_nothing(consumer: APIClient) -> None:
@@ -81,8 +78,7 @@ def test_a_response_that_is_lost_loses_nothing(consumer: APIClient) -> None:
 def test_the_marker_moves_backwards_only_by_force(
     cursors: list[int], force: bool, marker: int, consumer: APIClient
 ) -> None:
-    create_gists(create_person("ada"), 4)
-    first = FeedCounter.newest() - 4
+    first = create_gists(create_person("ada"), 4)[0].pk - 1
 
     for cursor in cursors:
         response = acknowledge(consumer, first + cursor, force=force)
@@ -113,9 +109,9 @@ def test_each_consumer_has_its_own_marker(consumer: APIClient) -> None:
 
 def test_after_a_cursor_the_marker_does_not_matter(consumer: APIClient) -> None:
     gists = create_gists(create_person("ada"), 3)
-    acknowledge(consumer, gists[-1].feed_position)
+    acknowledge(consumer, gists[-1].pk)
 
-    assert read_ids(consumer, f"?after={gists[0].feed_position}") == [gist.github_id for gist in gists[1:]]
+    assert read_ids(consumer, f"?after={gists[0].pk}") == [gist.github_id for gist in gists[1:]]
     assert len(read_ids(consumer, "?after=0")) == 3
 
 
@@ -164,14 +160,17 @@ def test_twenty_new_gists_among_a_thousand_people_take_two_requests(consumer: AP
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_run_stores_gists_with_positions(github: GitHubStandIn, sync: Sync, api: APIClient, db: None) -> None:
-    track(github, "ada", gists=3)
-    track(github, "ben", gists=2)
+def test_a_run_stores_the_gists_of_a_person_oldest_first(github: GitHubStandIn, sync: Sync, api: APIClient) -> None:
+    track(github, "ben")
+    track(github, "ada")
+    published = [github.publish("ada", f"Gist {number}") for number in range(3)]
+    github.publish("ben")
 
     sync()
 
-    assert set(Gist.objects.values_list("feed_position", flat=True)) == {1, 2, 3, 4, 5}
-    assert FeedCounter.newest() == 5
+    rows = read(api)["results"]
+    assert [row["github_id"] for row in rows if row["person"] == "ada"] == published
+    assert [row["id"] for row in rows] == list(Gist.objects.order_by("id").values_list("id", flat=True))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -186,56 +185,74 @@ def test_an_edit_does_not_bring_a_gist_again(github: GitHubStandIn, sync: Sync, 
     assert read_ids(api, f"?after={cursor}") == []
 
 
-def test_a_lost_counter_continues_after_the_newest_gist() -> None:
-    gist = create_gist(create_person("ada"))
-    FeedCounter.objects.all().delete()
-
-    assert FeedCounter.take(2)[0] == (gist.feed_position or 0) + 1
+# --- one cursor for visits and the feed ---
 
 
-def test_a_cursor_that_a_consumer_kept_does_not_miss_what_is_stored_after_a_restored_backup(api: APIClient) -> None:
-    person = create_person("ada")
-    create_gists(person, 2)
-    kept = read(api)["cursor"] + 1000  # of gists that were stored after the backup
+def test_the_cursor_of_a_visit_is_valid_for_the_feed(api: APIClient) -> None:
+    ada, ben = create_person("ada"), create_person("ben")
+    create_gists(ada, 2)
+    later = [create_gist(person).github_id for person in (ben, ada)]
 
-    call_command("after_restore")
-    gist = create_gist(person)
+    cursor = api.get("/api/v1/people/ada?page_size=2").json()["cursor"]
 
-    assert read_ids(api, f"?after={kept}") == [gist.github_id]
-
-
-# --- a reader beside writers ---
+    assert read_ids(api, f"?after={cursor}") == later
+    assert acknowledge(api, cursor).json() == {"cursor": cursor}
+    assert read_ids(api) == later
 
 
-def store(person: Person, number: int, before_commit: Callable[[], None] = lambda: None) -> None:
-    """Store three gists of the person, as a run does."""
+def test_the_cursor_of_the_feed_is_valid_for_a_visit(api: APIClient) -> None:
+    ada, ben = create_person("ada"), create_person("ben")
+    (_, _, third) = [create_gist(person) for person in (ada, ben, ada)]
+
+    cursor = read(api, "?page_size=2")["cursor"]
+
+    assert [row["id"] for row in api.get(f"/api/v1/people/ada?since={cursor}").json()["gists"]] == [third.pk]
+
+
+def test_the_cursor_of_a_gist_that_was_deleted_can_be_acknowledged(api: APIClient) -> None:
+    ada, ben = create_person("ada"), create_person("ben")
+    create_gist(ada)
+    create_gist(ben)
+    cursor = read(api)["cursor"]
+    api.delete("/api/v1/people/ben")
+
+    assert acknowledge(api, cursor).json() == {"cursor": cursor}
+    assert acknowledge(api, cursor + 1).status_code == 400
+    later = create_gist(ada)
+    assert read_ids(api) == [later.github_id]
+
+
+def test_the_end_of_the_feed_is_the_newest_gist(api: APIClient) -> None:
+    assert api.get("/api/v1/me").json()["feed_end"] == 0
+    gists = create_gists(create_person("ada"), 2)
+    create_gist(create_person("ben"))
+    api.delete("/api/v1/people/ben")
+
+    assert api.get("/api/v1/me").json()["feed_end"] == gists[-1].pk
+
+
+# --- a reader beside a run ---
+
+
+def store(person: Person, number: int) -> None:
+    """Store three gists of the person, with two statements in one transaction, as a run does."""
+    now = timezone.now()
+    gists = [
+        Gist(person=person, github_id=f"{person.pk:x}b{number:x}c{index}", github_created_at=now, github_updated_at=now)
+        for index in range(3)
+    ]
     with transaction.atomic():
-        Person.objects.select_for_update().get(pk=person.pk)
-        gists = [
-            Gist(
-                person=person,
-                github_id=f"{person.pk:x}b{number:x}c{index}",
-                github_created_at=timezone.now(),
-                github_updated_at=timezone.now(),
-            )
-            for index in range(3)
-        ]
-        number_gists(gists)
-        Gist.objects.bulk_create(gists)
-        before_commit()
+        Gist.objects.bulk_create(gists, batch_size=2)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_reader_beside_three_writers_sees_each_gist_once(db: None) -> None:
-    people = create_people(3)
-    FeedCounter.take(0)  # The row exists in each migrated database.
-    reader, seen = APIClient(), []
-    writers = [threading.Thread(target=write, args=(person,)) for person in people]
-    for writer in writers:
-        writer.start()
+def test_a_reader_beside_a_run_sees_each_gist_once(db: None) -> None:
+    people, reader, seen = create_people(3), APIClient(), []
+    writer = threading.Thread(target=write, args=(people,))
+    writer.start()
 
     while True:
-        is_last = not any(writer.is_alive() for writer in writers)
+        is_last = not writer.is_alive()
         page = read(reader, "?page_size=7")
         seen += [gist["github_id"] for gist in page["results"]]
         acknowledge(reader, page["cursor"])
@@ -246,42 +263,10 @@ def test_a_reader_beside_three_writers_sees_each_gist_once(db: None) -> None:
     assert len(seen) == 3 * 3 * 20
 
 
-def write(person: Person) -> None:
+def write(people: list[Person]) -> None:
     try:
         for number in range(20):
-            store(person, number)
+            for person in people:
+                store(person, number)
     finally:
         connection.close()
-
-
-@pytest.mark.server
-@pytest.mark.django_db(transaction=True)
-def test_no_position_becomes_visible_before_a_smaller_one(db: None) -> None:
-    """A writer that took its positions first commits last: the second one waits for it. SQLite has one writer."""
-    slow, fast = create_people(2)
-    took, go_on = threading.Event(), threading.Event()
-
-    def store_slowly() -> None:
-        def wait() -> None:
-            took.set()
-            go_on.wait(60)
-
-        store(slow, 0, wait)
-        connection.close()
-
-    def store_fast() -> None:
-        store(fast, 0)
-        connection.close()
-
-    threads = [threading.Thread(target=store_slowly), threading.Thread(target=store_fast)]
-    threads[0].start()
-    took.wait(60)
-    threads[1].start()
-    threads[1].join(1)
-    during = read_ids(APIClient())
-    go_on.set()
-    for thread in threads:
-        thread.join(60)
-
-    assert during == []
-    assert [row["person"] for row in read(APIClient())["results"]] == ["person-0"] * 3 + ["person-1"] * 3

@@ -293,6 +293,7 @@ def test_prune_keeps_suppressions() -> None:
 
 # --- after a backup was restored ---
 @pytest.mark.both
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("login", "github_id"), [("ada", GITHUB_ID), ("countess", GITHUB_ID), ("ada", None)])
 def test_a_restored_person_is_erased_again(
     login: str, github_id: int | None, known: Person, capsys: pytest.CaptureFixture[str]
@@ -307,6 +308,7 @@ def test_a_restored_person_is_erased_again(
 
 
 @pytest.mark.both
+@pytest.mark.django_db(transaction=True)
 def test_suppressions_are_carried_over_a_restore_as_documented(known: Person, tmp_path: Path) -> None:
     forget_login("ada", by="test")
     file = str(tmp_path / "forgotten.json")
@@ -322,6 +324,7 @@ def test_suppressions_are_carried_over_a_restore_as_documented(known: Person, tm
 
 
 @pytest.mark.both
+@pytest.mark.django_db(transaction=True)
 def test_another_account_that_has_the_login_now_is_kept(known: Person) -> None:
     forget_login("ada", by="test")
     create_person("ada", github_id=2002)

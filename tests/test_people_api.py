@@ -213,7 +213,6 @@ def test_a_visit_has_the_fields_of_the_contract(api: APIClient, tracked: Person)
         "push_error",
         "push_explanation",
         "pipedrive_activity_id",
-        "feed_position",
     }
     assert set(response["gists"][0]["files"][0]) == {"name", "raw_url", "language", "size"}
 

@@ -1,33 +1,41 @@
-"""A restored backup: the database is older than what it has made. Nothing may be doubled, whatever was forgotten."""
+"""A restored backup: the database is older than what it has made.
+
+Nothing may be doubled, whatever was forgotten, and consumers that keep cursors miss nothing.
+"""
 
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 from django.utils import timezone
+from rest_framework.test import APIClient
 
+from gisttracker.common.row_ids import last_id, set_next_id
 from people import tracking
 from people.models import Gist, Person
 from sync.models import FoundActivity, SyncRun
 from tests.conftest import Sync
-from tests.factories import create_run, track
+from tests.factories import create_gist, create_gists, create_person, create_run, track
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
 
 
 class Backup:
-    """The rows of people, gists and runs at one moment."""
+    """The rows of people, gists and runs at one moment, and the next gist's id."""
 
     def __init__(self) -> None:
         self.rows: list[list[Any]] = [list(Person.objects.all()), list(Gist.objects.all()), list(SyncRun.objects.all())]
+        self.last_id = last_id(Gist)
 
     def restore(self) -> None:
         for table in (SyncRun.objects, Gist.objects, Person.objects, FoundActivity.objects):
             table.all().delete()
-        for rows in self.rows:
+        for rows in filter(None, self.rows):
             type(rows[0]).objects.bulk_create(rows)
+        set_next_id(Gist, self.last_id + 1)
 
 
 @pytest.fixture
@@ -147,3 +155,55 @@ def test_after_restore_frees_the_people_of_runs_in_the_backup(capsys: pytest.Cap
     ada = Person.objects.get()
     assert (ada.pipedrive_matched_at, ada.lease_holder, SyncRun.objects.get().outcome) == (None, "", "crashed")
     assert "the gists of 1 person are compared" in capsys.readouterr().out
+
+
+# --- consumers ---
+@pytest.mark.parametrize("gists_in_backup", [0, 2])
+def test_a_consumer_that_kept_its_cursor_gets_each_gist_that_is_stored_after_a_restore(
+    gists_in_backup: int, api: APIClient
+) -> None:
+    ada = create_person("ada")
+    create_gists(ada, gists_in_backup)
+    backup = Backup()
+    create_gists(ada, 3)  # They are lost, and stored again.
+    visited = api.get("/api/v1/people/ada").json()["cursor"]
+    received = api.get("/api/v1/gists").json()["cursor"]
+
+    backup.restore()
+    call_command("after_restore")
+    acknowledged = api.post("/api/v1/feed/ack", {"cursor": received})
+    later = [gist.pk for gist in create_gists(ada, 4)]
+
+    since = api.get(f"/api/v1/people/ada?since={visited}").json()["gists"]
+    assert [row["id"] for row in since] == later
+    assert [row["id"] for row in api.get(f"/api/v1/gists?after={received}").json()["results"]] == later
+    assert acknowledged.json() == {"cursor": received}
+    assert [row["id"] for row in api.get("/api/v1/gists").json()["results"]] == later
+
+
+def test_after_restore_leaves_a_gap_of_ten_million_ids() -> None:
+    ada = create_person("ada")
+    before = create_gist(ada).pk
+
+    call_command("after_restore")
+
+    assert last_id(Gist) >= before + 9_999_999
+    assert create_gist(ada).pk >= before + 10_000_000
+
+
+def test_the_last_id_is_that_of_the_newest_row_also_when_it_is_deleted() -> None:
+    gists = create_gists(create_person("ada"), 3)
+    assert last_id(Gist) == gists[-1].pk
+
+    Gist.objects.all().delete()
+
+    assert last_id(Gist) == gists[-1].pk
+
+
+def test_an_empty_database_leaves_the_gap_too() -> None:
+    if connection.vendor == "sqlite":
+        connection.cursor().execute("DELETE FROM sqlite_sequence")  # as after `migrate`
+
+    call_command("after_restore")
+
+    assert create_gist(create_person("ada")).pk >= 10_000_000

@@ -20,8 +20,9 @@ from django.utils.safestring import SafeString
 from people.admin.actions import log_rows
 from people.admin.base import DeskAdmin, Facts
 from people.admin.markup import badge, in_words, time_in_words
+from people.feed import find_newest
 from people.keys import CreatedKey, create_key, parse_consumer_name, revoke, rotate_key
-from people.models import ApiKey, Consumer, FeedCounter
+from people.models import ApiKey, Consumer
 
 OVERLAPS = {"7": "7 days", "1": "1 day", "30": "30 days", "0": "none: the old keys end now"}  # days
 
@@ -107,7 +108,7 @@ class ConsumerAdmin(DeskAdmin):
         return time_in_words(consumer.created_at)
 
     def prepare_rows(self, rows: list[Any]) -> None:
-        keys, feed_end = list(ApiKey.objects.filter(consumer__in=rows)), FeedCounter.newest()
+        keys, feed_end = list(ApiKey.objects.filter(consumer__in=rows)), find_newest()
         for consumer in rows:
             consumer.shown_keys = [key for key in keys if key.consumer_id == consumer.pk]
             consumer.feed_end = feed_end
@@ -257,7 +258,7 @@ def describe_feed(consumer: Consumer, feed_end: int) -> str:
 
 def get_facts(consumer: Consumer) -> Facts:
     return [
-        ("Feed", describe_feed(consumer, FeedCounter.newest())),
+        ("Feed", describe_feed(consumer, find_newest())),
         ("People visited", str(consumer.visits.count())),
         ("Added", time_in_words(consumer.created_at)),
     ]

@@ -40,7 +40,7 @@ class FeedViewSet(viewsets.GenericViewSet[Gist], ApiView):
         is_filtered = not FILTERS.isdisjoint(request.query_params)
         filtered = cast(GistQuerySet, self.filter_queryset(self.get_queryset())) if is_filtered else None
         rows, has_more = read_feed(after, query["page_size"], filtered)
-        cursor = rows[-1]["feed_position"] if rows else after
+        cursor = rows[-1]["id"] if rows else after
         url = replace_query_param(request.build_absolute_uri(), "after", cursor) if has_more else None
         return Response({"results": rows, "cursor": cursor, "next": url})
 

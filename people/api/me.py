@@ -10,7 +10,8 @@ from people.api.permissions import may_write
 from people.api.serializers import Access, MeSerializer
 from people.api.throttling import get_limit
 from people.api.validation import validate_query
-from people.models import ApiKey, FeedCounter
+from people.feed import find_newest
+from people.models import ApiKey
 
 
 class MeView(ApiView):
@@ -27,7 +28,7 @@ class MeView(ApiView):
             "access": Access.READ_WRITE if may_write(request) else Access.READ,
             "key": request.auth if isinstance(request.auth, ApiKey) else None,
             "feed_cursor": consumer.feed_cursor,
-            "feed_end": FeedCounter.newest(),
+            "feed_end": find_newest(),
             "requests_per_minute": get_limit(request),
         }
         return Response(MeSerializer(body).data)

@@ -132,6 +132,7 @@ visit_person = extend_schema(
         "last one. The first visit returns all gists. With `getAllGists=true`, with `since`, and for HEAD, the marker "
         "does not move. Each consumer has its own markers. Store the `cursor` of each visit that you have processed. "
         "If `previous_cursor` of a response is greater, a response was lost: send your stored cursor as `since`. "
+        "A cursor is the `id` of a gist: those of visits and of the feed are valid for each other. "
         "To read a person without a visit, use `GET /api/v1/people?username=...`."
     ),
     parameters=[USERNAME, VisitQuerySerializer],
@@ -206,7 +207,8 @@ read_feed = extend_schema(
     description=(
         "Returns the gists after a cursor, in the order in which they were stored. Without `after` it begins at your "
         "feed marker, which moves when you acknowledge a cursor: a lost response loses nothing. Each gist comes once, "
-        "when it is stored; edits do not bring it again."
+        "when it is stored; edits do not bring it again. A cursor is the `id` of a gist: those of the feed and of "
+        "visits are valid for each other."
     ),
     parameters=[FeedQuerySerializer],
     filters=True,

@@ -28,7 +28,6 @@ GIST: dict[str, Any] = {
     "push_error": "",
     "push_explanation": "It is in Pipedrive as activity 9001 since 2026-11-20 09:00 UTC.",
     "pipedrive_activity_id": 9001,
-    "feed_position": 42,
 }
 PENDING_GIST = {
     **GIST,

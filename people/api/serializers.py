@@ -70,10 +70,8 @@ class GistSerializer(serializers.ModelSerializer[Gist]):
             "push_error",
             "push_explanation",
             "pipedrive_activity_id",
-            "feed_position",
         ]
         read_only_fields = fields
-        extra_kwargs = {"feed_position": {"help_text": "place in the feed of all people"}}
 
 
 class FeedGistSerializer(GistSerializer):
@@ -102,7 +100,7 @@ class FeedQuerySerializer(serializers.Serializer[dict[str, Any]]):
         required=False,
         min_value=0,
         max_value=MAX_BIGINT,
-        help_text="return the gists after this cursor; by default after your feed marker",
+        help_text="return the gists after this cursor, of the feed or of a visit; by default after your feed marker",
     )
     page_size = WholeNumberField(
         default=DEFAULT_PAGE_SIZE, min_value=1, max_value=MAX_FEED_PAGE_SIZE, help_text="maximum number of gists"
@@ -141,7 +139,7 @@ class MeSerializer(serializers.Serializer[dict[str, Any]]):
     access = serializers.ChoiceField(choices=[(access.value, access.name) for access in Access])
     key = OwnKeySerializer(allow_null=True, help_text="null for staff, and if the API needs no key")
     feed_cursor = serializers.IntegerField(help_text="your feed marker")
-    feed_end = serializers.IntegerField(help_text="the position of the newest gist of the feed")
+    feed_end = serializers.IntegerField(help_text="the id of the newest gist")
     requests_per_minute = serializers.IntegerField(help_text="your limit")
 
 
@@ -347,7 +345,7 @@ class VisitQuerySerializer(serializers.Serializer[dict[str, Any]]):
         required=False,
         min_value=0,
         max_value=MAX_BIGINT,
-        help_text="return all gists after this cursor; does not move the visit marker",
+        help_text="return all gists after this cursor, of a visit or of the feed; does not move the visit marker",
     )
     page_size = WholeNumberField(
         required=False,

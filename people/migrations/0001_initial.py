@@ -15,13 +15,6 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name="FeedCounter",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("value", models.PositiveBigIntegerField(default=0)),
-            ],
-        ),
-        migrations.CreateModel(
             name="Suppressed",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -68,9 +61,7 @@ class Migration(migrations.Migration):
                 (
                     "feed_cursor",
                     models.PositiveBigIntegerField(
-                        default=0,
-                        editable=False,
-                        help_text="position of the last gist of the feed that was acknowledged",
+                        default=0, editable=False, help_text="id of the last gist of the feed that was acknowledged"
                     ),
                 ),
                 ("created_at", models.DateTimeField(auto_now_add=True, help_text="when the consumer was added")),
@@ -409,12 +400,6 @@ class Migration(migrations.Migration):
                 ),
                 ("github_created_at", models.DateTimeField()),
                 ("github_updated_at", models.DateTimeField()),
-                (
-                    "feed_position",
-                    models.PositiveBigIntegerField(
-                        editable=False, help_text="place in the feed of all people; see FeedCounter", unique=True
-                    ),
-                ),
                 ("removed_at", models.DateTimeField(blank=True, null=True)),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
                 ("updated_at", models.DateTimeField(auto_now=True)),

@@ -1,7 +1,6 @@
 """People, their gists, and the consumers of the API."""
 
 from people.models.consumer import ANONYMOUS, ApiKey, Consumer, Visit
-from people.models.feed_counter import FeedCounter
 from people.models.gist import Gist, GistQuerySet
 from people.models.person import Person, PersonQuerySet
 from people.models.suppressed import Suppressed, SuppressedQuerySet, SuppressionSalt
@@ -10,7 +9,6 @@ __all__ = [
     "ANONYMOUS",
     "ApiKey",
     "Consumer",
-    "FeedCounter",
     "Gist",
     "GistQuerySet",
     "Person",

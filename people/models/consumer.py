@@ -26,7 +26,7 @@ class Consumer(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, editable=False, on_delete=models.CASCADE
     )
     feed_cursor = models.PositiveBigIntegerField(
-        default=0, editable=False, help_text="position of the last gist of the feed that was acknowledged"
+        default=0, editable=False, help_text="id of the last gist of the feed that was acknowledged"
     )
     created_at = models.DateTimeField(auto_now_add=True, help_text="when the consumer was added")
 

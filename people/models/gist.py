@@ -51,8 +51,8 @@ class GistQuerySet(BatchQuerySet["Gist"]):
 class Gist(models.Model):
     """A public gist, and the outbox entry of its Pipedrive activity.
 
-    `id` is the cursor of visits: a person's gists are inserted in one transaction that locks the person's row, so a
-    smaller id never becomes visible after a larger one. `feed_position` is the cursor of the feed of all people.
+    `id` is the time order, and the only cursor: of visits and of the feed of all people. One run at a time inserts
+    gists, and the lock on its lease covers the commit, so a smaller id never becomes visible after a greater one.
     """
 
     class PushState(models.TextChoices):
@@ -71,9 +71,6 @@ class Gist(models.Model):
     files = models.JSONField(default=list, help_text="A list of {name, raw_url, language, size in bytes}.")
     github_created_at = models.DateTimeField()
     github_updated_at = models.DateTimeField()
-    feed_position = models.PositiveBigIntegerField(
-        unique=True, editable=False, help_text="place in the feed of all people; see FeedCounter"
-    )
     removed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)

@@ -12,7 +12,6 @@ from django.db.models import Q
 
 from gisttracker.common.database import retried
 from people.backfill import includes
-from people.feed import number_gists
 from people.forget import forget
 from people.github_names import login_key
 from people.models import Gist, Person, Suppressed
@@ -368,12 +367,9 @@ def _find_second_row(person: Person, account_id: int, login: str) -> Person | No
 
 
 def _insert(gists: list[Gist], now: datetime) -> None:
-    """The last step of storing, because the counter of the feed stays locked until the commit."""
-    if not gists:
-        return
+    """In the order in which consumers receive them; see Gist."""
     for gist in gists:
         gist.pending_since = now
-    number_gists(gists)
     for batch in _batches(gists):
         Gist.objects.bulk_create(batch)
 

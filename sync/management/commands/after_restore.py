@@ -5,18 +5,20 @@ from typing import Any
 from django.utils.translation import ngettext
 
 from gisttracker.common.commands import GisttrackerCommand
-from people.feed import leave_gap_in_feed
+from gisttracker.common.row_ids import last_id, set_next_id
 from people.forget import forget_suppressed
-from people.models import Person
+from people.models import Gist, Person
 from people.tracking import compare_again
 from sync.models import SyncRun
+
+ID_GAP = 10_000_000  # gists; many times what can have been stored after a backup
 
 
 class Command(GisttrackerCommand):
     help = (
         "Run it once after a backup was restored: the gists of all people are compared with the activities in "
         "Pipedrive before the next push, people that a run had claimed when the backup was made are free, those who "
-        "asked not to be tracked are removed again, and the feed continues after the cursors that consumers may keep."
+        "asked not to be tracked are removed again, and new gists get ids after the cursors that consumers may keep."
     )
     examples = ("",)
 
@@ -25,7 +27,7 @@ class Command(GisttrackerCommand):
         people = compare_again(Person.objects.all())
         Person.objects.exclude(lease_holder="").update(lease_holder="", leased_until=None)
         SyncRun.objects.filter(outcome=SyncRun.Outcome.RUNNING).update(outcome=SyncRun.Outcome.CRASHED)
-        leave_gap_in_feed()
+        set_next_id(Gist, last_id(Gist) + ID_GAP)  # Consumers may keep cursors that the backup does not know.
         number = ngettext("%d person", "%d people", people) % people
         if forgotten:
             removed = ngettext("%d person who", "%d people who", forgotten) % forgotten
