@@ -122,6 +122,17 @@ class Gist(models.Model):
         )
 
 
+def pushed_columns(activity_id: int, now: datetime) -> dict[str, Any]:
+    """The columns of a gist that has its activity."""
+    return {
+        "push_state": Gist.PushState.PUSHED,
+        "pipedrive_activity_id": activity_id,
+        "pushed_at": now,
+        "updated_at": now,
+        "push_error": "",
+    }
+
+
 def explain_push(
     state: str,
     reason: str,

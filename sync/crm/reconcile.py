@@ -13,6 +13,7 @@ from typing import Any
 
 from gisttracker.common.database import retried
 from people.models import Gist, Person
+from people.models.gist import pushed_columns
 from sync.clients.errors import NotFoundError, RejectedError
 from sync.clients.pipedrive_records import Activity
 from sync.crm.activity import note
@@ -238,17 +239,6 @@ def _without(gists: list[Gist], found: "dict[int, _Found]") -> list[Gist]:
 
 def _ids_of(listed: list[Fingerprint]) -> set[int]:
     return {fingerprint.activity_id for fingerprint in listed}
-
-
-def pushed_columns(activity_id: int, now: datetime) -> dict[str, Any]:
-    """The columns of a gist that has its activity."""
-    return {
-        "push_state": State.PUSHED,
-        "pipedrive_activity_id": activity_id,
-        "pushed_at": now,
-        "updated_at": now,
-        "push_error": "",
-    }
 
 
 def _is_current(gist: Gist, activity_id: int, listed: list[Fingerprint]) -> bool:

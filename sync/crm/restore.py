@@ -13,10 +13,11 @@ from django.utils.translation import ngettext
 from gisttracker.common.database import retried
 from people.github_names import login_key
 from people.models import Gist, Person, Suppressed
+from people.models.gist import pushed_columns
 from people.tracking import compare_again
 from sync.crm.evidence import ListingEvidence, known_activities
 from sync.crm.recognition import owner_of_gist_in, page_of_gist_in
-from sync.crm.reconcile import is_current_at_pipedrive, pushed_columns
+from sync.crm.reconcile import is_current_at_pipedrive
 from sync.models import FoundActivity
 from sync.run.claims import Claims
 from sync.run.context import RunContext

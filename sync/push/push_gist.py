@@ -9,6 +9,7 @@ from django.db.models import F
 
 from gisttracker.common.database import retried
 from people.models import Gist, Person
+from people.models.gist import pushed_columns
 from sync.clients.boot_clock import boot_clock
 from sync.clients.errors import (
     CircuitOpenError,
@@ -21,7 +22,6 @@ from sync.clients.errors import (
 )
 from sync.clients.pipedrive_records import Activity, NewActivity
 from sync.crm.activity import new_activity
-from sync.crm.reconcile import pushed_columns
 from sync.push.attempts import Attempt
 from sync.push.owner import ActivityOwner
 from sync.run.budget import Budget
