@@ -8,8 +8,8 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from people import tracking
-from people.models import Gist, Person
-from sync.models import FoundActivity, SyncRun
+from people.models import Gist, KnownActivity, Person
+from sync.models import SyncRun
 from tests.conftest import Sync
 from tests.factories import create_run, track
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
@@ -24,7 +24,7 @@ class Backup:
         self.rows: list[list[Any]] = [list(Person.objects.all()), list(Gist.objects.all()), list(SyncRun.objects.all())]
 
     def restore(self) -> None:
-        for table in (SyncRun.objects, Gist.objects, Person.objects, FoundActivity.objects):
+        for table in (SyncRun.objects, Gist.objects, Person.objects, KnownActivity.objects):
             table.all().delete()
         for rows in self.rows:
             type(rows[0]).objects.bulk_create(rows)
@@ -103,7 +103,7 @@ def test_a_restore_is_reported_once(
         github.publish("ada")
 
         assert sync().problems == []
-    assert not FoundActivity.objects.exists()
+    assert not KnownActivity.objects.exists()
 
 
 NOTES = [

@@ -22,6 +22,18 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name="KnownActivity",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("gist_key", models.CharField(max_length=64, unique=True)),
+                ("activity_id", models.PositiveBigIntegerField(db_index=True, null=True)),
+                ("started_at", models.DateTimeField(null=True)),
+                ("pipedrive_person_id", models.PositiveBigIntegerField(null=True)),
+                ("person_started_at", models.DateTimeField(null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+            ],
+        ),
+        migrations.CreateModel(
             name="Suppressed",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),

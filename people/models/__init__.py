@@ -3,6 +3,7 @@
 from people.models.consumer import ANONYMOUS, ApiKey, Consumer, Visit
 from people.models.feed_counter import FeedCounter
 from people.models.gist import Gist, GistQuerySet
+from people.models.known_activity import KnownActivity
 from people.models.person import Person, PersonQuerySet
 from people.models.suppressed import Suppressed, SuppressedQuerySet, SuppressionSalt
 
@@ -13,6 +14,7 @@ __all__ = [
     "FeedCounter",
     "Gist",
     "GistQuerySet",
+    "KnownActivity",
     "Person",
     "PersonQuerySet",
     "Suppressed",

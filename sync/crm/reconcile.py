@@ -12,14 +12,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from gisttracker.common.database import retried
-from people.models import Gist, Person
+from people.models import Gist, KnownActivity, Person
 from people.models.gist import pushed_columns
 from sync.clients.errors import NotFoundError, RejectedError
 from sync.clients.pipedrive_records import Activity
 from sync.crm.activity import note
 from sync.crm.evidence import ListingEvidence, known_activities, known_ids
 from sync.crm.recognition import Fingerprint, fingerprint_of, match_gists, match_ids, shows
-from sync.models import FoundActivity, PushAttempt
+from sync.models import PushAttempt
 from sync.push.attempts import count_failed_in_a_row, has_succeeded_since, record_found
 from sync.push.find_person import MAX_CLOCK_DIFFERENCE
 from sync.run.claims import Claims
@@ -67,7 +67,7 @@ class Reconciler:
                     columns["activity_outdated"] = not _is_current(gist, matched[gist.pk], listed)
                     Gist.objects.filter(pk=gist.pk).update(**columns, pipedrive_person_id=person.pipedrive_id)
             found = [gist.github_id for gist in gists if gist.pk in matched]
-            FoundActivity.objects.filter(gist_id__in=found).delete()
+            KnownActivity.objects.drop(KnownActivity.objects.find(found).values())
             Person.objects.filter(pk=person.pk).update(pipedrive_matched_at=now)
         person.pipedrive_matched_at = now
         return len(matched)

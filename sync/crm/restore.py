@@ -1,8 +1,8 @@
 """Notice that the database is older than what it has made, as after a restored backup, before anything is pushed.
 
 Once a run, the newest activities of Pipedrive are read back to the newest one that the database knows. An activity of a
-gist that the database would push again shows that the database was restored. Such activities are kept in a table until
-their gist is stored, whichever person they are filed under, and the activities of all people are compared again.
+gist that the database would push again shows that the database was restored. Such activities are kept as KnownActivity
+until their gist is stored, whichever person they are filed under, and the activities of all people are compared again.
 """
 
 import threading
@@ -11,14 +11,10 @@ from dataclasses import dataclass, field
 from django.utils.translation import ngettext
 
 from gisttracker.common.database import retried
-from people.github_names import login_key
-from people.models import Gist, Person, Suppressed
-from people.models.gist import pushed_columns
+from people.models import Gist, KnownActivity, Person
 from people.tracking import compare_again
 from sync.crm.evidence import ListingEvidence, known_activities
-from sync.crm.recognition import owner_of_gist_in, page_of_gist_in
-from sync.crm.reconcile import is_current_at_pipedrive
-from sync.models import FoundActivity
+from sync.crm.recognition import page_of_gist_in
 from sync.run.claims import Claims
 from sync.run.context import RunContext
 
@@ -33,7 +29,6 @@ class _Read:
 
     ids: set[int] = field(default_factory=set)
     found: dict[str, int] = field(default_factory=dict)  # activity ids by gist id, newer than the newest known
-    owners: dict[str, str] = field(default_factory=dict)  # the logins in the URLs of these gists; empty if unknown
     oldest: int = 0  # the id at which reading ended; 0 if the list was read to its end
     has_too_many: bool = False
 
@@ -46,15 +41,14 @@ class RestoreCheck:
         self._lock = threading.Lock()
         self.is_done = False
         self.has_compared = False  # Were all people marked to be compared in this run?
-        self._has_found = False
+        self._has_known = False
 
     def check(self) -> None:
         """Once a run. Raises what the client raises; then nothing may be pushed, and the next call tries again."""
         with self._lock:  # The other threads wait for the result.
             if self.is_done:
                 return
-            found = FoundActivity.objects.order_by("-activity_id").values_list("activity_id", flat=True)
-            newest_known = max(retried(Gist.objects.all().activity_ids().first)() or 0, retried(found.first)() or 0)
+            newest_known = _find_newest_known()
             known = known_activities(self._context)  # Read first: others may push while the list is read.
             read = self._read_newer(newest_known)
             self._evidence.check_all(read.ids, [number for number in known if number >= read.oldest])
@@ -62,33 +56,29 @@ class RestoreCheck:
             if unknown or read.has_too_many:
                 retried(compare_again)(Person.objects.all())  # Before the rows that show how new the database is.
                 self.has_compared = True
-                rows = [FoundActivity(gist_id=gist_id, activity_id=number) for gist_id, number in unknown.items()]
-                retried(FoundActivity.objects.bulk_create)(rows, batch_size=1000, ignore_conflicts=True)
+                retried(KnownActivity.objects.store)(unknown)
                 if newest_known:
                     gists = ngettext("%d gist", "%d gists", len(unknown)) % len(unknown)
                     what = f"more than {MAX_ACTIVITIES} activities" if read.has_too_many else f"activities of {gists}"
                     self._context.summary.problem(
-                        f"Pipedrive has {what} that this database has not pushed (a restored backup, or "
-                        "people who were deleted here): all people are compared with Pipedrive before they are pushed."
+                        f"Pipedrive has {what} that this database has not pushed (a restored backup?): all people are "
+                        "compared with Pipedrive before they are pushed."
                     )
-            self._has_found = retried(FoundActivity.objects.exists)()
+            self._has_known = retried(KnownActivity.objects.exists)()
             self.is_done = True
 
     def match(self, person: Person, gists: list[Gist], claims: Claims) -> None:
         """Those of these pending gists that have an activity become pushed."""
-        if not self._has_found:
+        if not self._has_known:
             return
-        rows = FoundActivity.objects.filter(gist_id__in=[gist.github_id for gist in gists])
-        found = retried(dict)(rows.values_list("gist_id", "activity_id"))
+        known = retried(KnownActivity.objects.find)([gist.github_id for gist in gists])
         for gist in gists:
-            if gist.github_id in found and gist.push_state == State.PENDING:
-                activity_id = found[gist.github_id]
-                columns = pushed_columns(activity_id, self._context.clock())
-                columns["activity_outdated"] = not is_current_at_pipedrive(self._context, gist, activity_id)
-                claims.update_gist(person, gist, **columns)
+            row = known.get(gist.github_id)
+            if row and row.activity_id and gist.push_state == State.PENDING:
+                claims.update_gist(person, gist, **row.gist_columns(self._context.clock()))
                 gist.push_state = State.PUSHED
                 self._context.summary.count("gists_found")
-                FoundActivity.objects.filter(gist_id=gist.github_id).delete()
+                retried(row.delete)()
 
     def _read_newer(self, newest_known: int) -> _Read:
         read = _Read()
@@ -102,17 +92,26 @@ class RestoreCheck:
             gist_id = page_of_gist_in(activity.note)
             if gist_id:
                 read.found[gist_id] = activity.id
-                read.owners[gist_id] = owner_of_gist_in(activity.note)
         return read
+
+
+@retried
+def _find_newest_known() -> int:
+    """The newest activity that this database knows; 0 if it knows none."""
+    known = KnownActivity.objects.filter(activity_id__isnull=False).order_by("-activity_id")
+    newest = known.values_list("activity_id", flat=True).first()
+    return max(Gist.objects.all().activity_ids().first() or 0, newest or 0)
 
 
 @retried
 def _find_unknown(read: _Read) -> dict[str, int]:
     """The activities of gists that are not pushed, nor just being pushed by another run, by the gist's id.
 
-    Those of people who were forgotten are left out: nothing about them is stored again.
+    Those of gists that were deleted while their POST was sent are its outcome.
     """
     known = Gist.objects.filter(push_state__in=[State.PUSHED, State.STARTED], github_id__in=list(read.found))
     unknown = read.found.keys() - set(known.values_list("github_id", flat=True))
-    suppressed = Suppressed.objects.find_logins({read.owners[gist_id] for gist_id in unknown if read.owners[gist_id]})
-    return {gist_id: read.found[gist_id] for gist_id in unknown if login_key(read.owners[gist_id]) not in suppressed}
+    deleted = KnownActivity.objects.find(unknown)
+    for gist_id, row in deleted.items():
+        KnownActivity.objects.filter(pk=row.pk, activity_id=None).settle(read.found[gist_id])
+    return {gist_id: read.found[gist_id] for gist_id in unknown - deleted.keys()}

@@ -13,6 +13,7 @@ from people.backfill import includes
 from people.feed import number_gists
 from people.forget import forget
 from people.github_names import login_key
+from people.known_activities import adopt
 from people.models import Gist, Person
 from sync.clients.errors import LeaseLostError
 from sync.clients.github import PublicGist
@@ -219,6 +220,7 @@ class Store:
         counts["gists_edited"] += len(edited)
         counts["gists_removed"] += _mark_removed(polls, list(known.values()), now)
         counts["gists_new"] += len(new)
+        counts["gists_found"] += adopt(new, now)
         counts["gists_skipped"] += sum(gist.push_state == Gist.PushState.SKIPPED for gist in new)
         return new
 

@@ -8,6 +8,7 @@ from django.db import transaction
 from django.db.models import F
 
 from gisttracker.common.database import retried
+from people.known_activities import settle
 from people.models import Gist, Person
 from people.models.gist import pushed_columns
 from sync.clients.boot_clock import boot_clock
@@ -128,11 +129,15 @@ class GistPusher:
 
     @retried
     def _finish(self, attempt: Attempt, outcome: Activity | SyncError, **columns: object) -> None:
-        """Record the outcome of this attempt, and of no later one.
+        """Record the outcome of this attempt, and of no later one; also if the gist was deleted meanwhile.
 
         No lease is needed: what Pipedrive has done stays true when another run has taken the person over.
         """
+        gist, started_at, now = attempt.gist, attempt.started_at, self._context.clock()
         with transaction.atomic():
-            same = Gist.objects.filter(pk=attempt.gist.pk, push_state=State.STARTED, push_started_at=attempt.started_at)
-            same.update(**columns)
-            attempt.record(outcome, self._context.clock())
+            same = Gist.objects.filter(pk=gist.pk, push_state=State.STARTED, push_started_at=started_at)
+            if not same.update(**columns):
+                activity_id = outcome.id if isinstance(outcome, Activity) else None
+                certain = not isinstance(outcome, OutcomeUnknownError)
+                settle(gist.github_id, started_at, activity_id, certain=certain, now=now)
+            attempt.record(outcome, now)
