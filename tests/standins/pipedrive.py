@@ -105,6 +105,7 @@ class PipedriveStandIn(StandIn):
         self.types = {"call": True, "task": True, "meeting": True, "lunch": False}  # key: active?
         self.spent = 0
         self.search_lags = False  # The search index does not contain yet what the API created.
+        self.lists_until: int | None = None  # Lists and counts lag: they end at this activity.
         self.limits: dict[str, int] = {}  # requests per rolling 2 s, by "general" and "search"
         self._arrivals: dict[str, deque[float]] = {"general": deque(), "search": deque()}
         self.rate_limited_count = 0  # responses with 429
@@ -237,7 +238,7 @@ class PipedriveStandIn(StandIn):
         if person is None:
             return not_found()
         if request.query.get("include_fields") == "activities_count" and self.counts_activities:
-            count = len([row for row in self._not_deleted(self.activities) if row["person_id"] == person["id"]])
+            count = len([row for row in self._listed_activities() if row["person_id"] == person["id"]])
             person = {**person, "activities_count": count}
         return json_response(200, {"success": True, "data": person})
 
@@ -278,12 +279,16 @@ class PipedriveStandIn(StandIn):
         return json_response(201, {"success": True, "data": self.persons[self._new_person(request.json)]})
 
     def _list_activities(self, request: RecordedRequest) -> Response:
-        rows = self._not_deleted(self.activities)
+        rows = self._listed_activities()
         if "person_id" in request.query:
             rows = [row for row in rows if row["person_id"] == int(request.query["person_id"])]
         if "updated_since" in request.query:
             rows = [row for row in rows if row["update_time"] >= request.query["updated_since"]]
         return self._page(self._sorted(rows, request), request)
+
+    def _listed_activities(self) -> list[dict[str, Any]]:
+        rows = self._not_deleted(self.activities)
+        return [row for row in rows if self.lists_until is None or row["id"] <= self.lists_until]
 
     def _create_activity(self, request: RecordedRequest) -> Response:
         body = request.json
