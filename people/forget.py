@@ -1,8 +1,8 @@
 """Forget people: erase all that is held about them, and keep hashes so that they are not tracked again.
 
 One transaction per person: it ends with all of this done, or with nothing. Rows that refer to the person or to a gist
-go with them, and no other row names the person. What sync/ holds by a gist's id on GitHub is erased by the receivers of
-`person_forgotten`. Pipedrive keeps its records.
+go with them, and no other row names the person. Pipedrive keeps its records; which activities the gists have there is
+kept under hashes, as for deleted people.
 """
 
 from collections.abc import Iterator
@@ -12,17 +12,14 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
 from django.db.models import Q, QuerySet
-from django.dispatch import Signal
 
 from gisttracker.common.database import retried
+from people.known_activities import leave
 from people.models import Gist, Person, PersonQuerySet, Suppressed
 from people.tracking import sync_soon
 
 ERASED = "a person who asked not to be tracked"  # the name in the admin's log
 BATCH_SIZE = 500  # keys in one statement
-
-# Sent inside the transaction that erases a person, with `gists`. If a receiver fails, nothing is erased.
-person_forgotten = Signal()
 
 
 def forget(people: PersonQuerySet, *, by: str) -> int:
@@ -67,15 +64,12 @@ def _forget_person(key: int, by: str) -> bool:
         person = Person.objects.select_for_update().filter(pk=key).first()
         if person is None:
             return False
-        # Locked: a push that ends now has recorded its attempt before this, or finds no gist (see sync.push.attempts).
-        locked = Gist.objects.select_for_update().filter(person=person).order_by("pk")
-        gists = list(locked.only("pk", "github_id", "pipedrive_activity_id"))
+        gists = leave([person])
         ids = [person.github_id] if person.github_id else []
         Suppressed.objects.suppress(logins=[person.github_username], github_ids=ids, by=by)
         for entries in find_admin_log(person, gists):
             _erase_admin_log(entries)
         person.delete()
-        person_forgotten.send(sender=Person, gists=gists)
         sync_soon(Person.objects.filter(state=Person.State.CONFLICT))  # One may be the same account's second row.
     return True
 

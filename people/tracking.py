@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from people.error_codes import CodedError, ErrorCode
 from people.github_names import login_key, parse_login
+from people.known_activities import leave
 from people.models import Person, PersonQuerySet, Suppressed
 from people.models.suppressed import suppressed_reason
 
@@ -124,11 +125,13 @@ def compare_again(people: PersonQuerySet) -> int:
 def stop_tracking(people: PersonQuerySet, before: Callable[[list[Person]], None]) -> int:
     """Delete these people with their gists and visits, in one transaction. Returns how many.
 
-    Pipedrive keeps its records. `before` gets the people, locked, and may end the deletion with an exception.
+    Pipedrive keeps its records, and what it has of the gists stays known. `before` gets the people, locked, and may end
+    the deletion with an exception.
     """
     with transaction.atomic():
         # Visits and the sync take the same locks, so none of them adds rows while these are deleted.
         found = list(people.select_for_update().order_by("pk"))
         before(found)
+        leave(found)
         Person.objects.filter(pk__in=[person.pk for person in found]).delete()
     return len(found)

@@ -10,7 +10,3 @@ class SyncConfig(AppConfig):
 
         # Connected after django.contrib.auth's receiver, and for the last app only: the permissions exist by then.
         post_migrate.connect(grant_view_permissions, sender=self)
-        from people.forget import person_forgotten
-        from sync.forget import erase_found_activities
-
-        person_forgotten.connect(erase_found_activities, dispatch_uid="sync.forget")

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from people.forget import find_admin_log
 from people.models import Gist, Person, Suppressed, Visit
-from sync.models import FoundActivity, PushAttempt
+from sync.models import PushAttempt
 
 ABOUT_US = {"etag_scope"}  # a hash of our URL and token
 
@@ -20,7 +20,6 @@ def export_person(person: Person) -> dict[str, Any]:
         "person": _columns(person),
         "gists": _export_gists(gists),
         "visits": [_export_visit(visit) for visit in person.visits.select_related("consumer").order_by("pk")],
-        "found_activities": _export_found(gists),
         "problems": [_columns(problem) for problem in person.problems.order_by("pk")],
         "alarms": [_columns(alarm) for alarm in person.alarms.order_by("pk")],
         "admin_log": [
@@ -44,11 +43,6 @@ def _export_gists(gists: list[Gist]) -> list[dict[str, Any]]:
     for attempt in PushAttempt.objects.filter(gist__person__in={gist.person_id for gist in gists}).order_by("pk"):
         attempts.setdefault(attempt.gist_id, []).append(_columns(attempt))
     return [{**_columns(gist), "attempts": attempts[gist.pk]} for gist in gists]
-
-
-def _export_found(gists: list[Gist]) -> list[dict[str, Any]]:
-    ids = {gist.github_id for gist in gists}
-    return [_columns(row) for row in FoundActivity.objects.order_by("pk").iterator() if row.gist_id in ids]
 
 
 def _columns(row: models.Model) -> dict[str, Any]:

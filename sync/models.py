@@ -108,13 +108,6 @@ ROUND_TRIGGERS = ["schedule", "manual"]  # of runs that cover all people
 COULD_NOT_BEGIN = Q(outcome=SyncRun.Outcome.MISCONFIGURED) & ~Q(limits__has_key="github")
 
 
-class FoundActivity(models.Model):
-    """An activity of a gist that is not stored, or not pushed: the database is older than it (see sync.crm.restore)."""
-
-    gist_id = models.CharField(max_length=64, unique=True)
-    activity_id = models.PositiveBigIntegerField(db_index=True)
-
-
 class PushAttempt(models.Model):
     """One request that should create, update or delete the activity of a gist, and what came of it."""
 

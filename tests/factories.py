@@ -10,8 +10,8 @@ from django.db.models import DateTimeField, F
 from django.utils import timezone
 
 from people.keys import create_key as create_api_key
-from people.models import ApiKey, Gist, Person
-from sync.models import Alarm, ApiState, FoundActivity, GitHubIdField, Problem, PushAttempt, SyncRun
+from people.models import ApiKey, Gist, KnownActivity, Person
+from sync.models import Alarm, ApiState, GitHubIdField, Problem, PushAttempt, SyncRun
 from tests.standins import GitHubStandIn
 
 
@@ -83,7 +83,7 @@ def create_problem(run: SyncRun, reason: str, person: Person | None = None, **fi
 
 def let_time_pass(time: timedelta) -> None:
     """Move all that is stored into the past, as if this time had passed; not the times that GitHub shows."""
-    for table in (Person, Gist, SyncRun, PushAttempt, ApiState, Alarm):
+    for table in (Person, Gist, KnownActivity, SyncRun, PushAttempt, ApiState, Alarm):
         columns = [column.name for column in table._meta.get_fields() if isinstance(column, DateTimeField)]
         times = [name for name in columns if not name.startswith("github_")]
         table.objects.update(**{name: F(name) - time for name in times})
@@ -96,7 +96,7 @@ def end_pauses() -> None:
 
 def lose_database() -> None:
     """Delete what a run has stored, as if the service began with an empty database."""
-    for table in (Person, SyncRun, GitHubIdField, FoundActivity):  # Gists and attempts go with their people.
+    for table in (Person, SyncRun, GitHubIdField, KnownActivity):  # Gists and attempts go with their people.
         table.objects.all().delete()
 
 

@@ -15,7 +15,7 @@ LAYERS = [
     {"reasons", "stopping", "few"},
     {"models"},
     {"clients"},
-    {"run", "poll", "push", "crm", "health", "forget", "export"},
+    {"run", "poll", "push", "crm", "health", "export"},
     {"api", "admin"},
     {"templatetags"},
     {"management"},

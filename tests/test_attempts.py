@@ -131,7 +131,7 @@ EXPLANATIONS: dict[str, tuple[dict[str, object], str]] = {
     ),
     "outdated": (
         {"push_state": "pushed", "pipedrive_activity_id": 7, "activity_outdated": True},
-        "Its last edit is not there yet.",
+        "Its last edit may not be there yet.",
     ),
     "rejected": ({"push_state": "rejected", "push_error": "odd"}, "Pipedrive rejected it."),
     "skipped": ({"push_state": "skipped"}, "the backfill choice is none."),

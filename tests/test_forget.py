@@ -11,13 +11,14 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.db.models.signals import post_delete
 from django.test import Client
 from rest_framework.test import APIClient
 
 from people.bulk import track
-from people.forget import ERASED, forget, forget_login, person_forgotten
+from people.forget import ERASED, forget, forget_login
 from people.models import Consumer, Gist, Person, Suppressed, SuppressionSalt, Visit
-from sync.models import Alarm, FoundActivity, Problem, PushAttempt
+from sync.models import Alarm, Problem, PushAttempt
 from tests.conftest import get_error
 from tests.factories import create_gist, create_key, create_person, create_problem, create_run
 from tests.test_people_api import run_concurrently
@@ -35,7 +36,6 @@ def known(db: None, admin_client: Client) -> Person:
     Gist.objects.filter(pk=gist.pk).update(github_id=GIST)
     gist.refresh_from_db()
     PushAttempt.objects.create(gist=gist, attempted_at=gist.created_at, outcome="succeeded")
-    FoundActivity.objects.create(gist_id=gist.github_id, activity_id=39)
     Visit.objects.create(person=ada, consumer=Consumer.objects.create(name="Sales"))
     user = User.objects.get(username="admin")
     LogEntry.objects.create(user=user, action_flag=1, object_repr="@Ada", object_id="999")
@@ -100,12 +100,12 @@ def test_if_something_cannot_be_erased_nothing_is(known: Person) -> None:
     def fail(**_: Any) -> None:
         raise RuntimeError
 
-    person_forgotten.connect(fail)
+    post_delete.connect(fail, sender=Person)
     try:
         with pytest.raises(RuntimeError):
             forget(Person.objects.filter(pk=known.pk), by="test")
     finally:
-        person_forgotten.disconnect(fail)
+        post_delete.disconnect(fail, sender=Person)
 
     assert (Person.objects.count(), Suppressed.objects.count()) == (2, 0)
 
@@ -425,7 +425,7 @@ def test_everything_about_a_person_is_exported(state: str, name: str, known: Per
     assert (gist["files"][0]["name"], gist["attempts"][0]["outcome"]) == ("notes.md", "succeeded")
     assert [visit["consumer"] for visit in exported["visits"]] == ["Sales"]
     assert [problem["reason"] for problem in exported["problems"]] == ["no", "odd"]
-    assert [len(exported[name]) for name in ("alarms", "admin_log", "found_activities")] == [1, 1, 1]
+    assert [len(exported[name]) for name in ("alarms", "admin_log")] == [1, 1]
     assert exported["suppressed"] == {"login": False, "github_id": False}
     assert exported["person"]["created_at"].endswith("Z")
 

@@ -14,8 +14,8 @@ from rest_framework.test import APIClient
 
 from gisttracker.common.row_ids import last_id, set_next_id
 from people import tracking
-from people.models import Gist, Person
-from sync.models import FoundActivity, SyncRun
+from people.models import Gist, KnownActivity, Person
+from sync.models import SyncRun
 from tests.conftest import Sync
 from tests.factories import create_gist, create_gists, create_person, create_run, track
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
@@ -31,7 +31,7 @@ class Backup:
         self.last_id = last_id(Gist)
 
     def restore(self) -> None:
-        for table in (SyncRun.objects, Gist.objects, Person.objects, FoundActivity.objects):
+        for table in (SyncRun.objects, Gist.objects, Person.objects, KnownActivity.objects):
             table.all().delete()
         for rows in filter(None, self.rows):
             type(rows[0]).objects.bulk_create(rows)
@@ -111,7 +111,7 @@ def test_a_restore_is_reported_once(
         github.publish("ada")
 
         assert sync().problems == []
-    assert not FoundActivity.objects.exists()
+    assert not KnownActivity.objects.exists()
 
 
 NOTES = [

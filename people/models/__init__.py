@@ -2,6 +2,7 @@
 
 from people.models.consumer import ANONYMOUS, ApiKey, Consumer, Visit
 from people.models.gist import Gist, GistQuerySet
+from people.models.known_activity import KnownActivity
 from people.models.person import Person, PersonQuerySet
 from people.models.suppressed import Suppressed, SuppressedQuerySet, SuppressionSalt
 
@@ -11,6 +12,7 @@ __all__ = [
     "Consumer",
     "Gist",
     "GistQuerySet",
+    "KnownActivity",
     "Person",
     "PersonQuerySet",
     "Suppressed",

@@ -120,6 +120,17 @@ class Gist(models.Model):
         )
 
 
+def pushed_columns(activity_id: int, now: datetime) -> dict[str, Any]:
+    """The columns of a gist that has its activity."""
+    return {
+        "push_state": Gist.PushState.PUSHED,
+        "pipedrive_activity_id": activity_id,
+        "pushed_at": now,
+        "updated_at": now,
+        "push_error": "",
+    }
+
+
 def explain_push(
     state: str,
     reason: str,
@@ -136,7 +147,7 @@ def explain_push(
         since = f" since {pushed_at:%Y-%m-%d %H:%M} UTC" if pushed_at else ""
         if reason:
             return f"Its activity in Pipedrive is {activity_id}. {reason}"
-        remark = " Its last edit is not there yet." if activity_outdated else ""
+        remark = " Its last edit may not be there yet." if activity_outdated else ""
         return f"It is in Pipedrive as activity {activity_id}{since}.{remark}"
     if state == Gist.PushState.STARTED:
         since = f" {push_started_at:%Y-%m-%d %H:%M} UTC" if push_started_at else ""

@@ -63,13 +63,6 @@ def page_of_gist_in(note: str | None) -> str:
     return fingerprint.first_id or (page.group(1) if page else "")
 
 
-def owner_of_gist_in(note: str | None) -> str:
-    """The login in the first address of a gist's page in the note; empty if there is none."""
-    page = GIST_PAGE.search(_decode(note or ""))
-    parts = page.group(0).split("/") if page else []
-    return parts[-2] if len(parts) > 2 and "." not in parts[-2] and parts[-2] != "gist" else ""
-
-
 def match_gists(gists: Iterable[Gist], activities: Iterable[Fingerprint]) -> dict[int, int]:
     """Activity ids by the primary keys of these gists. Each activity belongs to one gist at most.
 

@@ -60,14 +60,6 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
-            name="FoundActivity",
-            fields=[
-                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("gist_id", models.CharField(max_length=64, unique=True)),
-                ("activity_id", models.PositiveBigIntegerField(db_index=True)),
-            ],
-        ),
-        migrations.CreateModel(
             name="GitHubIdField",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),

@@ -14,6 +14,7 @@ from gisttracker.common.database import retried
 from people.backfill import includes
 from people.forget import forget
 from people.github_names import login_key
+from people.known_activities import adopt
 from people.models import Gist, Person, Suppressed
 from sync.backoff import next_attempt
 from sync.clients.errors import LeaseLostError, OutageError, RejectedError, SyncError
@@ -309,6 +310,7 @@ class PollStore:
         counts["gists_edited"] += len(edited)
         counts["gists_removed"] += _mark_removed(group, list(known.values()), now)
         counts["gists_new"] += len(new)
+        counts["gists_found"] += adopt(new, now)
         counts["gists_skipped"] += sum(gist.push_state == Gist.PushState.SKIPPED for gist in new)
         return new
 

@@ -15,6 +15,7 @@ from people.models import Person
 from sync.clients.errors import ConfigurationError, RejectedError
 from sync.few import FEW
 
+VALUE = re.compile(r"""\d+|'[^']*'|"[^"]*\"""")
 MAX_PEOPLE = 10  # in a row
 COLUMNS = ["push_attempted_at", "push_failures", "push_failing_since", "push_error", "next_push_at"]
 
@@ -42,7 +43,7 @@ class Streak:
 def same_reason(error: Exception | str) -> str:
     """Equal for refusals with the same status and reason, whatever ids and values they name."""
     status = error.status if isinstance(error, RejectedError) else 0
-    return f"{status} {re.sub(r"\d+|'[^']*'|\"[^\"]*\"", '…', str(error))}"
+    return f"{status} {VALUE.sub('…', str(error))}"
 
 
 class Streaks:

@@ -105,6 +105,7 @@ class PipedriveStandIn(StandIn):
         self.types = {"call": True, "task": True, "meeting": True, "lunch": False}  # key: active?
         self.spent = 0
         self.search_lags = False  # The search index does not contain yet what the API created.
+        self.lists_until: int | None = None  # Lists and counts lag: they end at this id.
         self.limits: dict[str, int] = {}  # requests per rolling 2 s, by "general" and "search"
         self._arrivals: dict[str, deque[float]] = {"general": deque(), "search": deque()}
         self.rate_limited_count = 0  # responses with 429
@@ -217,7 +218,7 @@ class PipedriveStandIn(StandIn):
         return self._page(found, request, wrap=lambda rows: {"items": rows})
 
     def _list_persons(self, request: RecordedRequest) -> Response:
-        return self._page(self._sorted(self._not_deleted(self.persons), request), request)
+        return self._page(self._sorted(self._listed(self.persons), request), request)
 
     def _search_items(self, request: RecordedRequest) -> Response:
         key, term = request.query["field"], request.query["term"]
@@ -237,7 +238,7 @@ class PipedriveStandIn(StandIn):
         if person is None:
             return not_found()
         if request.query.get("include_fields") == "activities_count" and self.counts_activities:
-            count = len([row for row in self._not_deleted(self.activities) if row["person_id"] == person["id"]])
+            count = len([row for row in self._listed(self.activities) if row["person_id"] == person["id"]])
             person = {**person, "activities_count": count}
         return json_response(200, {"success": True, "data": person})
 
@@ -278,7 +279,7 @@ class PipedriveStandIn(StandIn):
         return json_response(201, {"success": True, "data": self.persons[self._new_person(request.json)]})
 
     def _list_activities(self, request: RecordedRequest) -> Response:
-        rows = self._not_deleted(self.activities)
+        rows = self._listed(self.activities)
         if "person_id" in request.query:
             rows = [row for row in rows if row["person_id"] == int(request.query["person_id"])]
         if "updated_since" in request.query:
@@ -349,6 +350,10 @@ class PipedriveStandIn(StandIn):
     @staticmethod
     def _not_deleted(table: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
         return [row for row in table.values() if not row["is_deleted"]]
+
+    def _listed(self, table: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
+        rows = self._not_deleted(table)
+        return [row for row in rows if self.lists_until is None or row["id"] <= self.lists_until]
 
     @staticmethod
     def _sorted(rows: list[dict[str, Any]], request: RecordedRequest) -> list[dict[str, Any]]:
