@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from people.error_codes import CodedError, ErrorCode
+from gisttracker.common.error_codes import CodedError, ErrorCode
 from people.github_names import login_key, parse_login
 from people.models import Person, PersonQuerySet, Suppressed
 from people.models.suppressed import suppressed_reason

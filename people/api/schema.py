@@ -6,6 +6,7 @@ from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 
+from gisttracker.common.error_codes import ErrorCode
 from people.api import schema_examples as examples
 from people.api.authentication import ApiKeyAuthentication, StaffSessionAuthentication
 from people.api.export import FORMATS
@@ -26,7 +27,6 @@ from people.api.serializers import (
     VisitQuerySerializer,
 )
 from people.bulk import MAX_ROWS
-from people.error_codes import ErrorCode
 
 LOGIN_PATTERN = "^[A-Za-z0-9_-]{1,39}$"
 

@@ -2,9 +2,9 @@
 
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 
+from gisttracker.common.error_codes import ErrorCode
 from people.api.schema import GITHUB_ID, UNKNOWN_PARAMETER, USERNAME, describe, page
 from people.api.schema_errors import errors
-from people.error_codes import ErrorCode
 from sync.api import schema_examples as examples
 from sync.api.serializers import PushAttemptSerializer, StatusSerializer, SyncRunSerializer
 

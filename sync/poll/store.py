@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from gisttracker.common.backfill import includes
 from gisttracker.common.database import retried
-from people.backfill import includes
 from people.feed import number_gists
 from people.forget import forget
 from people.github_names import login_key
