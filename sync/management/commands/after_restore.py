@@ -4,7 +4,7 @@ from typing import Any
 
 from django.utils.translation import ngettext
 
-from gisttracker.common.commands import GisttrackerCommand
+from gisttracker.management.command_line import GisttrackerCommand
 from people.feed import leave_gap_in_feed
 from people.forget import forget_suppressed
 from people.models import Person

@@ -11,7 +11,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.utils.translation import ngettext
 
-from gisttracker.common.commands import GisttrackerCommand
+from gisttracker.management.command_line import GisttrackerCommand
 from people.freshness import MAX_CLOCK_ERROR, max_age
 from people.models import Gist
 from sync.api.serializers import StatusSerializer
