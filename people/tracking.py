@@ -8,8 +8,8 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from gisttracker.common.error_codes import CodedError, ErrorCode
-from people.github_names import login_key, parse_login
 from people.models import Person, PersonQuerySet, Suppressed
+from people.models.github_names import login_key, parse_login
 from people.models.suppressed import suppressed_reason
 
 

@@ -23,8 +23,8 @@ from gisttracker.common.texts import show
 from people.api.error_bounds import bound
 from people.api.renderers import JsonRenderer
 from people.api.throttling import RateLimit
-from people.github_names import parse_login
 from people.models import Person
+from people.models.github_names import parse_login
 
 NO_STORE = "private, no-store"
 REVALIDATE = "private, no-cache"

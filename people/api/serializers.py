@@ -20,8 +20,8 @@ from people.api.fields import (
 )
 from people.api.validation import StrictMixin
 from people.bulk import BulkReport, RowOutcome, RowResult
-from people.github_names import parse_login
 from people.models import ApiKey, Gist, Person
+from people.models.github_names import parse_login
 from people.representations import person_etag
 from people.tracking import AlreadyTrackedError, parse_new_login, track
 

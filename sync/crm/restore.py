@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from django.utils.translation import ngettext
 
 from gisttracker.common.database import retried
-from people.github_names import login_key
 from people.models import Gist, Person, Suppressed
+from people.models.github_names import login_key
 from people.tracking import compare_again
 from sync.crm.evidence import ListingEvidence, known_activities
 from sync.crm.recognition import owner_of_gist_in, page_of_gist_in

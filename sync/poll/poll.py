@@ -21,9 +21,9 @@ from datetime import UTC, datetime, timedelta
 from django.db.models import Q
 
 from gisttracker.common.database import retried
-from people.freshness import MAX_CLOCK_ERROR
-from people.github_names import LOGIN, login_key
 from people.models import Gist, Person, Suppressed
+from people.models.freshness import MAX_CLOCK_ERROR
+from people.models.github_names import LOGIN, login_key
 from sync.clients.errors import InvalidResponseError, NotFoundError, RejectedError, RetryNextRunError
 from sync.clients.github import (
     MAX_LISTED_GISTS,

@@ -12,8 +12,8 @@ from gisttracker.common.backfill import includes
 from gisttracker.common.database import retried
 from people.feed import number_gists
 from people.forget import forget
-from people.github_names import login_key
 from people.models import Gist, Person
+from people.models.github_names import login_key
 from sync.clients.errors import LeaseLostError
 from sync.clients.github import PublicGist
 from sync.poll.poll import MAX_ETAG_LENGTH, Poll

@@ -16,9 +16,9 @@ from django.db import OperationalError, connection, transaction
 from django.db.models import F, Q, QuerySet
 
 from gisttracker.common.database import LOCK_TIMEOUT, error_code, retried
-from people.freshness import MAX_CLOCK_ERROR
-from people.github_names import login_key
 from people.models import Gist, GistQuerySet, Person
+from people.models.freshness import MAX_CLOCK_ERROR
+from people.models.github_names import login_key
 from sync.clients.boot_clock import boot_clock
 from sync.clients.errors import LeaseLostError
 

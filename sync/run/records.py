@@ -11,8 +11,8 @@ from django.db.models import Min, Q, QuerySet
 
 from gisttracker import __version__
 from gisttracker.common.database import lock_free, retried
-from people.freshness import MAX_CLOCK_ERROR
 from people.models import Gist, Person
+from people.models.freshness import MAX_CLOCK_ERROR
 from sync.models import COULD_NOT_BEGIN, ROUND_TRIGGERS, Alarm, Problem, SyncRun
 from sync.push.attempts import delete_old_attempts
 from sync.run.api_state import describe_limits, store_api_states, store_pause, store_trouble

@@ -12,8 +12,8 @@ from django.core.management.base import CommandParser
 from django.utils.translation import ngettext
 
 from gisttracker.management.command_line import GisttrackerCommand
-from people.freshness import MAX_CLOCK_ERROR, max_age
 from people.models import Gist
+from people.models.freshness import MAX_CLOCK_ERROR, max_age
 from sync.api.serializers import StatusSerializer
 from sync.health.alarms import report_health
 from sync.health.problems import Health, HealthState
