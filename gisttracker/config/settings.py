@@ -96,7 +96,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "gisttracker.desk.context_processors.frame",
+                "gisttracker.web.context_processors.frame",
             ]
         },
     }
