@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 
 from gisttracker.common.database import retried_on_conflict
 from gisttracker.common.numbers import parse_whole_number
+from gisttracker.desk.logins import LoginForm
 
 APPS = ["people", "sync"]  # Others follow by name.
 MODELS = ["Person", "Gist", "SyncRun", "Alarm", "Consumer", "Visit", "Suppressed"]
@@ -56,6 +57,8 @@ class RobustAdmin:
 
 
 class DeskSite(AdminSite):
+    login_form = LoginForm
+    site_header = site_title = "gisttracker"
     enable_nav_sidebar = False  # The lists need its room; the header leads to the most used ones.
 
     def register(self, model_or_iterable: Any, admin_class: type[Any] | None = None, **options: Any) -> None:

@@ -5,15 +5,12 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from gisttracker.desk.logins import LoginForm
 from sync.api.metrics import MetricsView
 
 handler404 = "gisttracker.web.errors.not_found"
 handler500 = "gisttracker.web.errors.server_error"
 handler403 = "gisttracker.web.errors.permission_denied"
 handler400 = "gisttracker.web.errors.bad_request"
-admin.site.login_form = LoginForm
-admin.site.site_header = admin.site.site_title = "gisttracker"
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="documentation")),
