@@ -1,9 +1,11 @@
-from django.apps import AppConfig
 from django.db.models.signals import post_migrate
 
+from gisttracker.common.apps import ServiceApp
 
-class SyncConfig(AppConfig):
+
+class SyncConfig(ServiceApp):
     name = "sync"
+    default = True
 
     def ready(self) -> None:
         from gisttracker.desk.viewers import grant_view_permissions
