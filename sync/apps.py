@@ -1,5 +1,3 @@
-from django.db.models.signals import post_migrate
-
 from gisttracker.common.apps import ServiceApp
 
 
@@ -8,10 +6,6 @@ class SyncConfig(ServiceApp):
     default = True
 
     def ready(self) -> None:
-        from gisttracker.desk.viewers import grant_view_permissions
-
-        # Connected after django.contrib.auth's receiver, and for the last app only: the permissions exist by then.
-        post_migrate.connect(grant_view_permissions, sender=self)
         from people.forget import person_forgotten
         from sync.forget import erase_found_activities
 

@@ -50,8 +50,8 @@ ROOT_URLCONF = "gisttracker.web.urls"
 WSGI_APPLICATION = "gisttracker.web.wsgi.application"
 INSTALLED_APPS = [
     "gisttracker",  # before the admin, whose templates it overrides
-    "gisttracker.apps.DeskConfig",
     "django.contrib.auth",
+    "gisttracker.apps.DeskConfig",  # after auth, which creates the permissions that DeskConfig gives to viewers
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
