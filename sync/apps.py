@@ -4,6 +4,7 @@ from gisttracker.common.apps import ServiceApp
 class SyncConfig(ServiceApp):
     name = "sync"
     default = True
+    header = {"SyncRun": "Runs", "Alarm": "Alarms"}
 
     def ready(self) -> None:
         from people.forget import person_forgotten
