@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The command line: gisttracker's and Django's commands. Settings are also flags: gisttracker/common/commands.py."""
+"""The command line: gisttracker's and Django's commands. See gisttracker/management/command_line.py."""
 
 import sys
 
-from gisttracker.common.commands import main
+from gisttracker.management.command_line import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv))

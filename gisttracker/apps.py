@@ -2,6 +2,9 @@ from importlib import import_module
 
 from django.apps import AppConfig
 from django.contrib.admin.apps import SimpleAdminConfig
+from django.db.models.signals import post_migrate
+
+from gisttracker.common.apps import service_apps
 
 
 class GisttrackerConfig(AppConfig):
@@ -13,12 +16,19 @@ class GisttrackerConfig(AppConfig):
 
 
 class DeskConfig(SimpleAdminConfig):
-    """Has pages for these apps only. Those of rest_framework_api_key show keys that have no consumers."""
+    """The admin: pages for these apps only, and the group `viewer`.
+
+    Those of rest_framework_api_key would show keys that have no consumers.
+    """
 
     default = False
     default_site = "gisttracker.desk.site.DeskSite"
 
     def ready(self) -> None:
         super().ready()
-        for app in ("django.contrib.auth", "axes", "people", "sync"):
+        from gisttracker.desk.viewers import grant_view_permissions
+
+        for app in ["django.contrib.auth", "axes", *(app.name for app in service_apps())]:
             import_module(f"{app}.admin")
+        for service_app in service_apps():
+            post_migrate.connect(grant_view_permissions, sender=service_app)

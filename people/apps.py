@@ -1,5 +1,7 @@
-from django.apps import AppConfig
+from gisttracker.common.apps import ServiceApp
 
 
-class PeopleConfig(AppConfig):
+class PeopleConfig(ServiceApp):
     name = "people"
+    default = True
+    header = {"Person": "People", "Gist": "Gists"}

@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 
 from gisttracker.common.database import retried_on_conflict
+from gisttracker.common.error_codes import CodedError, ErrorCode
 from gisttracker.common.strict_json import load_json
 from gisttracker.common.texts import show, to_sentence
-from people.error_codes import CodedError, ErrorCode
-from people.github_names import login_key
 from people.models import Person, Suppressed
+from people.models.github_names import login_key
 from people.models.suppressed import suppressed_reason
 from people.person_fields import parse_backfill, parse_pipedrive_id, parse_username
 from people.spreadsheets import unescape_formula

@@ -5,9 +5,9 @@ Each parser takes any JSON value, and raises ValueError with a sentence, or with
 
 from typing import Any
 
+from gisttracker.common import backfill
 from gisttracker.common.numbers import MAX_BIGINT, parse_whole_number
-from people import backfill
-from people.github_names import parse_login
+from people.models.github_names import parse_login
 
 NOT_TEXT = "must be a string"
 

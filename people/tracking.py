@@ -7,10 +7,10 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from people.error_codes import CodedError, ErrorCode
-from people.github_names import login_key, parse_login
+from gisttracker.common.error_codes import CodedError, ErrorCode
 from people.known_activities import leave
 from people.models import Person, PersonQuerySet, Suppressed
+from people.models.github_names import login_key, parse_login
 from people.models.suppressed import suppressed_reason
 
 

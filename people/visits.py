@@ -13,8 +13,8 @@ from django.db.models import F, FilteredRelation, Q
 from django.utils import timezone
 
 from gisttracker.common.prepared import Parameter, PreparedQuery
-from people.github_names import login_key, parse_login
 from people.models import Consumer, Gist, Person, Visit
+from people.models.github_names import login_key, parse_login
 from people.representations import VISITED_COLUMNS, Row, represent_gists, select_gists
 
 

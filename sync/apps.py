@@ -1,12 +1,7 @@
-from django.apps import AppConfig
-from django.db.models.signals import post_migrate
+from gisttracker.common.apps import ServiceApp
 
 
-class SyncConfig(AppConfig):
+class SyncConfig(ServiceApp):
     name = "sync"
-
-    def ready(self) -> None:
-        from gisttracker.desk.viewers import grant_view_permissions
-
-        # Connected after django.contrib.auth's receiver, and for the last app only: the permissions exist by then.
-        post_migrate.connect(grant_view_permissions, sender=self)
+    default = True
+    header = {"SyncRun": "Runs", "Alarm": "Alarms"}

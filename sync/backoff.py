@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Q
 
-from people.freshness import MAX_CLOCK_ERROR
+from people.models.freshness import MAX_CLOCK_ERROR
 
 MIN_FAILURES_TO_PAUSE = 3  # in a row; before, it is tried again in the next run
 FIRST_PAUSE, MAX_PAUSE = timedelta(hours=6), timedelta(days=1)  # doubled with each failure

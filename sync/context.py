@@ -26,7 +26,7 @@ class Options:
     max_activities_per_day: int = 0
     max_seconds: float = 0
     concurrency: int = 8
-    backfill: str = "all"  # of people without a choice of their own; see people.backfill
+    backfill: str = "all"  # of people without a choice of their own; see gisttracker.common.backfill
     activity_type: str = "task"
     activity_done: bool = True
     activity_owner: str = "token"  # or person, or the id of a Pipedrive user

@@ -26,6 +26,7 @@ from django.test import TransactionTestCase
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
+from gisttracker.common.apps import service_apps
 from gisttracker.desk.viewers import grant_view_permissions
 from people.api.throttling import request_counts
 from people.models import Person
@@ -91,7 +92,8 @@ def _delete_rows(_: TransactionTestCase) -> None:
     kept = {ContentType._meta.db_table, Permission._meta.db_table}
     tables = set(connection.introspection.django_table_names(only_existing=True)) - kept
     connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), sorted(tables)))
-    grant_view_permissions()
+    for app in service_apps():
+        grant_view_permissions(app)
 
 
 @pytest.fixture(autouse=True)

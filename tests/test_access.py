@@ -141,7 +141,7 @@ def test_staff_need_the_one_permission_of_an_act(act: str, client: Client) -> No
 
 
 def test_each_act_of_the_api_has_a_permission() -> None:
-    patterns = [*people_urls.urlpatterns, *sync_urls.urlpatterns]
+    patterns = [*people_urls.v1, *sync_urls.v1]
     views: list[Any] = [pattern.callback for pattern in patterns]
     acts = {(view.cls, act) for view in views for act in getattr(view, "actions", {"get": "get"}).values()}
 

@@ -90,6 +90,27 @@ def test_what_others_write_is_escaped_on_each_page(admin_client: Client) -> None
         assert "<script>alert" not in response.content.decode(), url
 
 
+@pytest.mark.parametrize(
+    ("permissions", "links"),
+    [
+        (["view_person", "view_gist", "view_syncrun", "view_alarm"], ["People", "Gists", "Runs", "Alarms"]),
+        (["view_gist", "view_alarm", "view_visit"], ["Gists", "Alarms"]),
+        ([], []),
+    ],
+    ids=["all", "some", "none"],
+)
+def test_the_header_leads_to_the_lists_that_a_user_may_see(
+    permissions: list[str], links: list[str], client: Client
+) -> None:
+    client.force_login(create_staff(*permissions))
+
+    (header,) = re.findall(r'<ul class="nav-desk">.*?</ul>', client.get("/admin/").content.decode(), re.DOTALL)
+
+    found = dict(re.findall(r'<a href="([^"]*)">(\w+)</a>', header))
+    assert [*found.values()] == links
+    assert {client.get(url).status_code for url in found} <= {200}
+
+
 def test_a_viewer_sees_each_page_without_buttons_and_actions(viewer: Client) -> None:
     create_rows(1)
 

@@ -10,9 +10,9 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from people.github_names import parse_login
 from people.keys import get_anonymous_consumer, get_user_consumer
 from people.models import Consumer, Gist, Person, Visit
+from people.models.github_names import parse_login
 from people.tracking import parse_new_login
 from sync.models import PushAttempt
 from tests.factories import create_gist, create_key, create_person

@@ -15,7 +15,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
-from people.error_codes import CODES
+from gisttracker.common.error_codes import CODES
 from people.models import Gist, Person
 from tests.conftest import get_error
 from tests.factories import create_gist, create_gists, create_person

@@ -2,6 +2,9 @@
 
 import ast
 import io
+import re
+from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -10,35 +13,49 @@ from django.core.management import call_command
 from gisttracker.config.environment import VARIABLES
 from tests.conftest import ROOT
 
-# A folder of sync/, or a module beside them, imports only from those above its own line in this list.
-LAYERS = [
-    {"reasons", "stopping", "few"},
-    {"models"},
-    {"clients"},
-    {"run", "poll", "push", "crm", "health", "export"},
-    {"api", "admin"},
-    {"templatetags"},
-    {"management"},
-]
-LAYER_OF = {module: number for number, modules in enumerate(LAYERS) for module in modules}
-CLIENT_LAYERS = [
-    {"errors", "boot_clock", "pipedrive_records"},
-    {"rate_limit", "circuit", "session", "network_errors"},
-    {"transport"},
-    {"github", "pipedrive_limits", "webhook"},
-    {"pipedrive"},
-]
-
-
-def imported(file: Path) -> set[str]:
-    """The modules that a file imports, anywhere in it."""
-    names = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
+PACKAGES = ["gisttracker", "people", "sync"]
+GROUND = {"gisttracker/common", "gisttracker/config"}
+DOMAIN = GROUND | {"people", "people/models"}
+JOB = DOMAIN | {"sync", "sync/clients"}
+# Each folder, with the folders that its modules may import. A folder that is not here belongs to the one that it is in.
+MAY_IMPORT = {
+    "gisttracker/common": set(),
+    "gisttracker/config": {"gisttracker/common"},
+    "gisttracker/management": GROUND,
+    "gisttracker/web": GROUND,
+    "gisttracker/desk": GROUND | {"gisttracker/web"},
+    "gisttracker": GROUND | {"gisttracker/desk"},
+    "people/models": GROUND,
+    "people": GROUND | {"people/models"},
+    "people/api": DOMAIN | {"gisttracker/web"},
+    "people/admin": DOMAIN,
+    "people/management": DOMAIN | {"gisttracker/management"},
+    "sync/clients": set(),
+    "sync": DOMAIN,
+    "sync/crm": JOB,
+    "sync/poll": JOB,
+    "sync/push": JOB | {"sync/crm"},
+    "sync/health": JOB,
+    "sync/run": JOB | {"sync/poll", "sync/push", "sync/crm", "sync/health"},
+    "sync/api": DOMAIN | {"people/api", "sync", "sync/health"},
+    "sync/admin": DOMAIN | {"people/admin", "sync", "sync/health"},
+    "sync/templatetags": DOMAIN | {"people/admin", "sync", "sync/health", "sync/admin"},
+    "sync/management": JOB | {"gisttracker/management", "sync/run", "sync/push", "sync/crm", "sync/health", "sync/api"},
+}
+# The only names of people/ and sync/ in gisttracker/, all in settings.py: libraries have no other place for them.
+WIRING = {
+    *["people", "sync"],  # Django's INSTALLED_APPS; the tags of the OpenAPI document have the same names
+    "people.api.authentication.ApiKeyAuthentication",  # Django REST Framework's defaults, for library views, too
+    "people.api.authentication.StaffSessionAuthentication",
+    "people.api.permissions.HasApiAccess",
+    "people.api.throttling.MinuteThrottle",
+    "people.api.parsers.JsonParser",
+    "people.api.renderers.JsonRenderer",
+    "people.api.errors.ApiExceptionHandler",  # drf-standardized-errors
+    "people.api.errors.ApiExceptionFormatter",
+    "people.api.openapi.normalize_paths",  # drf-spectacular's hooks
+    "people.api.openapi.complete",
+}
 
 
 def files_of(package: str) -> list[Path]:
@@ -46,35 +63,81 @@ def files_of(package: str) -> list[Path]:
     return [file for file in files if "migrations" not in file.parts]
 
 
+def name_of(file: Path) -> str:
+    """As it is imported. A package is a module, too."""
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {name_of(file): file for package in PACKAGES for file in files_of(package)}
+
+
+def imported(file: Path) -> set[str]:
+    """The modules, and members of modules, that a file imports, anywhere in it.
+
+    An import of modules from their package is none of the package.
+    """
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module, f"{file} has a relative import"
+            members = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= members if members <= {*MODULES} else {node.module} | members
+    return names
+
+
+def folder_of(module: str) -> str:
+    folders = [str(folder) for folder in MODULES[module].relative_to(ROOT).parents]
+    return next(folder for folder in folders if folder in MAY_IMPORT)
+
+
 def packages_imported(file: Path) -> set[str]:
     return {name.split(".")[0] for name in imported(file)}
 
 
-def test_sync_imports_point_one_way() -> None:
-    for file in files_of("sync"):
-        module = file.relative_to(ROOT / "sync").with_suffix("").parts[0]
-        if module in ("__init__", "apps"):
-            continue
-        for other in {name.split(".")[1] for name in imported(file) if name.startswith("sync.")}:
-            assert other == module or LAYER_OF[other] <= LAYER_OF[module], f"{file}: {module} imports {other}"
+def find_circle(graph: Mapping[str, set[str]]) -> list[str]:
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        circle: list[str] = error.args[1]
+        return circle
+    return []
 
 
-def test_the_clients_imports_point_one_way() -> None:
-    layer_of = {module: number for number, modules in enumerate(CLIENT_LAYERS) for module in modules}
-    for module, layer in layer_of.items():
-        names = imported(ROOT / "sync/clients" / f"{module}.py")
-        for other in {name.split(".")[2] for name in names if name.startswith("sync.clients.")}:
-            assert layer_of[other] < layer, f"{module} imports {other}"
+def test_the_folder_alone_says_who_may_import_whom() -> None:
+    arrows = {
+        (folder_of(module), folder_of(other)): f"{module} imports {other}"
+        for module, file in MODULES.items()
+        for other in imported(file) & {*MODULES} - {"gisttracker"}  # it has the version, which is everybody's
+    }
+    allowed = {(folder, other) for folder, others in MAY_IMPORT.items() for other in {folder, *others}}
+
+    assert {text for arrow, text in arrows.items() if arrow not in allowed | FOR_NOW} == set()
+
+
+def test_no_folders_and_no_modules_import_each_other_in_a_circle() -> None:
+    assert find_circle(MAY_IMPORT) == []
+    assert find_circle({module: imported(file) & {*MODULES} for module, file in MODULES.items()}) == []
+
+
+def test_gisttracker_names_the_apps_only_where_a_library_needs_it() -> None:
+    constants = {
+        node.value
+        for file in files_of("gisttracker")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    pages = {file: file.read_text() for file in (ROOT / "gisttracker").rglob("*.html")}
+
+    assert {text for text in constants if re.fullmatch(r"(people|sync)(\.\w+)*", text)} == WIRING
+    assert pages
+    assert [file for file, text in pages.items() if re.search(r"\b(people|sync)[._:/]", text)] == []
 
 
 def test_clients_are_free_of_django() -> None:
     for file in files_of("sync/clients"):
-        assert not packages_imported(file) & {"django", "rest_framework", "people", "gisttracker"}, file
-
-
-def test_people_never_imports_sync() -> None:
-    for file in files_of("people"):
-        assert "sync" not in packages_imported(file), file
+        assert not packages_imported(file) & {"django", "rest_framework"}, file
 
 
 def test_only_the_api_imports_rest_framework() -> None:

@@ -6,7 +6,7 @@ import pytest
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
-from people.backfill import includes, parse
+from gisttracker.common.backfill import includes, parse
 from people.models import Gist, Person
 from tests.conftest import Sync
 from tests.factories import create_person

@@ -15,9 +15,9 @@ from django.db import IntegrityError, InterfaceError, OperationalError, Programm
 from django.db.migrations.exceptions import MigrationSchemaMissing
 
 from gisttracker import __version__
-from gisttracker.common import commands, database_errors
-from gisttracker.common.commands import COMMON_SETTINGS, CommandLine, GisttrackerCommand
+from gisttracker.common import database_errors
 from gisttracker.config.environment import VARIABLES
+from gisttracker.management.command_line import COMMON_EXIT_CODES, COMMON_SETTINGS, CommandLine, GisttrackerCommand
 from tests.conftest import ROOT, manage
 
 OURS = sorted(name for name, app in get_commands().items() if app in ("gisttracker", "people", "sync"))
@@ -86,7 +86,7 @@ def run_here(capsys: pytest.CaptureFixture[str]) -> RunHere:
     def run(*arguments: str) -> tuple[int, str, str]:
         code = 0
         try:
-            commands.CommandLine(["manage.py", *arguments]).execute()
+            CommandLine(["manage.py", *arguments]).execute()
         except SystemExit as stopped:
             code = int(stopped.code or 0)
         return code, *capsys.readouterr()
@@ -130,7 +130,7 @@ def test_the_exit_codes_of_the_help_are_documented() -> None:
     table = (ROOT / "docs/operations.md").read_text().split("| code | meaning |")[1].split("\n\n")[0]
     documented = {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)}
 
-    assert documented == {code for name in OURS for code in [*commands.COMMON_EXIT_CODES, *load(name).exit_codes]}
+    assert documented == {code for name in OURS for code in [*COMMON_EXIT_CODES, *load(name).exit_codes]}
 
 
 @pytest.mark.slow("starts manage.py as a process")

@@ -13,8 +13,8 @@ import pytest
 import yaml
 from pytest_django import Settings
 
-from gisttracker.common.commands import CommandLine
 from gisttracker.config.environment import VARIABLES
+from gisttracker.management.command_line import CommandLine
 from people.models import Person
 from sync.health.problems import TICKETS, Code
 from tests import settings_table

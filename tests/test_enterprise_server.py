@@ -6,8 +6,8 @@ import pytest
 from pytest_django import Settings
 
 from gisttracker.config.parsers import is_plain_http
-from people.github_names import parse_login
 from people.models import Gist, Person
+from people.models.github_names import parse_login
 from tests.conftest import GITHUB_TOKEN, Sync
 from tests.factories import create_person
 from tests.standins import GitHubStandIn, PipedriveStandIn

@@ -14,9 +14,9 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from gisttracker import __version__
+from gisttracker.common.error_codes import ErrorCode
 from gisttracker.web import urls
 from gisttracker.web.urls import handler400, handler403, handler404, handler500  # noqa: F401  # found by Django
-from people.error_codes import ErrorCode
 from tests.conftest import fail_statements, get_error
 
 ERRORS = {

@@ -12,10 +12,10 @@ from pytest_django import Settings
 from rest_framework import serializers
 from rest_framework.test import APIClient
 
+from gisttracker.common.error_codes import ErrorCode, ErrorType
 from gisttracker.web.middleware import BODY_PROBLEM
 from people.api.errors import to_code
 from people.api.serializers import NewPersonSerializer, PersonChangesSerializer, VisitQuerySerializer
-from people.error_codes import ErrorCode, ErrorType
 from people.models import Person
 from tests.conftest import ROOT, get_error
 from tests.factories import create_gist, create_key, create_person, create_run

@@ -2,7 +2,7 @@
 
 import pytest
 
-from people.github_names import parse_login
+from people.models.github_names import parse_login
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from people import tracking
-from people.freshness import max_age
 from people.models import Gist, Person
+from people.models.freshness import max_age
 from sync.health.judge import judge
 from sync.health.problems import Code, Health, HealthState
 from sync.models import ApiState, PushAttempt, SyncRun

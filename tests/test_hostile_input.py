@@ -10,8 +10,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from rest_framework.test import APIClient
 
-from gisttracker.common.commands import whole_number
 from gisttracker.common.strict_json import load_json
+from gisttracker.management.command_line import whole_number
 from people.models import Person
 from sync.management.commands.undo_run import run_id
 from sync.models import SyncRun

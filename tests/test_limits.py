@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from django.db import connection
 from pytest_django import Settings
+from sync.run.budget import Budget
 
 from people.models import Gist, Person
 from sync.clients.errors import CapReachedError
 from sync.clients.pipedrive import WINDOW_SECONDS
 from sync.clients.rate_limit import Hit, Pause, RateLimiter, SlidingWindow
 from sync.models import ApiState
-from sync.run.budget import Budget
 from tests.conftest import Sync, run_concurrently
 from tests.factories import create_gist, create_person, create_run, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond

@@ -15,8 +15,8 @@ from django.test import Client
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
+from gisttracker.common.error_codes import ROW_CODES, ErrorCode, ErrorType
 from people.api.schema_errors import BODIES
-from people.error_codes import ROW_CODES, ErrorCode, ErrorType
 from tests.described import (
     ROOT,
     Conformance,

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from dotenv import dotenv_values
 
+from gisttracker.common import backfill
 from gisttracker.config.parsers import (
     WholeNumber,
     boolean,
@@ -29,7 +30,6 @@ from gisttracker.config.parsers import (
     url_with_path,
     webhook_url,
 )
-from people import backfill
 
 # Exit codes: argparse's, some of sysexits.h, and a shell's.
 EX_USAGE = 2

@@ -52,8 +52,8 @@ ROOT_URLCONF = "gisttracker.web.urls"
 WSGI_APPLICATION = "gisttracker.web.wsgi.application"
 INSTALLED_APPS = [
     "gisttracker",  # before the admin, whose templates it overrides
-    "gisttracker.apps.DeskConfig",
     "django.contrib.auth",
+    "gisttracker.apps.DeskConfig",  # after auth, which creates the permissions that DeskConfig gives to viewers
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
@@ -98,7 +98,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "gisttracker.desk.context_processors.frame",
+                "gisttracker.web.context_processors.frame",
             ]
         },
     }
@@ -260,20 +260,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "people", "description": "Who is tracked; a visit shows a person's new gists."},
         {"name": "sync", "description": "The state of the sync, and its runs."},
     ],
-    "ENUM_NAME_OVERRIDES": {
-        "PersonState": "people.models.Person.State",
-        "PushState": "people.models.Gist.PushState",
-        "RunOutcome": "sync.models.SyncRun.Outcome",
-        "AttemptKind": "sync.models.PushAttempt.Kind",
-        "AttemptOutcome": "sync.models.PushAttempt.Outcome",
-        "Severity": "sync.models.Alarm.Severity",
-        "HealthProblemCode": "sync.health.problems.Code",
-        "ProblemCode": "sync.models.Problem.Code",
-        "HealthState": "sync.health.problems.HealthState",
-        "RowOutcome": "people.bulk.RowOutcome",
-        "Access": "people.api.serializers.Access",
-        "ChosenState": "people.api.serializers.CHOSEN_STATES",
-    },
+    "ENUM_NAME_OVERRIDES": {},  # api/schema.py of each app adds its own
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {"deepLinking": True},

@@ -1,4 +1,4 @@
-"""The admin site: its models in the order of their use."""
+"""The admin site: the apps of the service first, and the most used models."""
 
 from typing import Any
 
@@ -8,11 +8,10 @@ from django.core.exceptions import BadRequest
 from django.db.models import IntegerField
 from django.http import HttpRequest, HttpResponse
 
+from gisttracker.common.apps import service_apps
 from gisttracker.common.database import retried_on_conflict
 from gisttracker.common.numbers import parse_whole_number
-
-APPS = ["people", "sync"]  # Others follow by name.
-MODELS = ["Person", "Gist", "SyncRun", "Alarm", "Consumer", "Visit", "Suppressed"]
+from gisttracker.desk.logins import LoginForm
 
 
 class RobustAdmin:
@@ -56,6 +55,8 @@ class RobustAdmin:
 
 
 class DeskSite(AdminSite):
+    login_form = LoginForm
+    site_header = site_title = "gisttracker"
     enable_nav_sidebar = False  # The lists need its room; the header leads to the most used ones.
 
     def register(self, model_or_iterable: Any, admin_class: type[Any] | None = None, **options: Any) -> None:
@@ -64,10 +65,15 @@ class DeskSite(AdminSite):
         super().register(model_or_iterable, robust, **options)
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """The others follow by name. A model to which the header leads has the text of that link as `header`."""
+        headers = {app.label: app.header for app in service_apps()}
         apps = super().get_app_list(request, app_label)
         for app in apps:
-            app["models"].sort(key=lambda model: _position(model["object_name"], MODELS))
-        return sorted(apps, key=lambda app: _position(app["app_label"], APPS))
+            header = headers.get(app["app_label"], {})
+            for model in app["models"]:
+                model["header"] = header.get(model["object_name"])
+            app["models"].sort(key=lambda model: _position(model["object_name"], [*header]))
+        return sorted(apps, key=lambda app: _position(app["app_label"], [*headers]))
 
 
 def _position(name: str, order: list[str]) -> int:

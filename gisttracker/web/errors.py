@@ -12,8 +12,8 @@ from django.views import csrf, defaults
 
 from gisttracker.common.database import is_transient
 from gisttracker.common.database_errors import NOT_MIGRATED, find_cause
-from gisttracker.desk.context_processors import frame
-from people.error_codes import ErrorCode
+from gisttracker.common.error_codes import ErrorCode
+from gisttracker.web.context_processors import frame
 
 RETRY_AFTER_SECONDS = 5
 BAD_REQUEST = "The request is not valid."

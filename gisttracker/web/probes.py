@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 
+from django.contrib.sessions.models import Session
 from django.db import Error, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
@@ -11,7 +12,6 @@ from django.utils.translation import ngettext
 
 from gisttracker.common.database import error_code, is_read_only
 from gisttracker.config import checks
-from people.models import Consumer
 
 
 class HealthMiddleware:
@@ -49,7 +49,7 @@ def find_problem() -> str:
         unapplied = len(_known_migrations() - MigrationRecorder(connection).applied_migrations().keys())
         errors = checks.check_character_set(None, databases=["default"])
         if not unapplied:  # Changes nothing, and fails when the database is read-only or the user may not write.
-            Consumer.objects.filter(pk=0).update(feed_cursor=0)
+            Session.objects.filter(pk="").update(session_data="")
     except Error as error:
         return f"The database cannot be used: {_describe(error)}."
     if errors:

@@ -18,8 +18,8 @@ from people import bulk
 from people.admin.actions import in_number, log_rows
 from people.admin.forms import ImportForm
 from people.bulk import BulkReport, RowOutcome, RowResult
-from people.github_names import login_key
 from people.models import Person
+from people.models.github_names import login_key
 
 MAX_AGE_SECONDS = 3600  # of a preview
 MAX_SHOWN = 200  # rows of each kind in a preview

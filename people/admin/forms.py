@@ -8,8 +8,8 @@ from django.contrib.admin.widgets import AdminIntegerFieldWidget, AdminTextInput
 
 from gisttracker.common.texts import to_sentence
 from people.bulk import MAX_ROWS
-from people.github_names import MAX_LENGTH
 from people.models import Person
+from people.models.github_names import MAX_LENGTH
 from people.person_fields import parse_backfill, parse_pipedrive_id
 from people.tracking import parse_new_login
 

@@ -16,8 +16,8 @@ from people.admin.actions import in_number
 from people.admin.base import Facts
 from people.admin.markup import badge, external_link, in_words, is_web_url, shorten, time_in_words, with_reason
 from people.admin.pipedrive_links import activity_link, person_link
-from people.github_names import web_host
 from people.models import Gist, Person
+from people.models.github_names import web_host
 
 GISTS_PER_PAGE = 50
 MAX_VISITS = 100

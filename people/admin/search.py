@@ -3,8 +3,8 @@
 import re
 from typing import Any
 
-from people.github_names import login_key, parse_login
 from people.models import GistQuerySet, Person
+from people.models.github_names import login_key, parse_login
 
 GIST_ID = re.compile(r"[0-9a-f]{20,64}")
 

@@ -5,7 +5,7 @@ from rest_framework.authentication import BaseAuthentication, SessionAuthenticat
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
-from people.error_codes import ErrorCode
+from gisttracker.common.error_codes import ErrorCode
 from people.keys import find_key, get_anonymous_consumer, get_user_consumer
 from people.models import ApiKey, Consumer
 

@@ -18,13 +18,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from gisttracker.common.error_codes import ErrorCode
 from gisttracker.common.texts import show
 from people.api.error_bounds import bound
 from people.api.renderers import JsonRenderer
 from people.api.throttling import RateLimit
-from people.error_codes import ErrorCode
-from people.github_names import parse_login
 from people.models import Person
+from people.models.github_names import parse_login
 
 NO_STORE = "private, no-store"
 REVALIDATE = "private, no-cache"

@@ -13,6 +13,7 @@ from drf_standardized_errors.types import Error, ErrorResponse
 from rest_framework import status
 from rest_framework.exceptions import APIException, ValidationError
 
+from gisttracker.common.error_codes import CODES, ErrorCode
 from gisttracker.web.errors import (
     BAD_REQUEST,
     DATABASE_UNAVAILABLE,
@@ -22,7 +23,6 @@ from gisttracker.web.errors import (
     is_database_unavailable,
 )
 from people.api.error_bounds import NON_FIELD_ERRORS_KEY
-from people.error_codes import CODES, ErrorCode
 
 # Codes of the libraries for which ours has another name. One that is not here and not ours becomes `invalid`.
 RENAMED = {

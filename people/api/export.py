@@ -12,8 +12,8 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
+from gisttracker.common.error_codes import ErrorCode
 from people.api.renderers import JsonRenderer
-from people.error_codes import ErrorCode
 from people.models import Person
 from people.spreadsheets import escape_formulas
 

@@ -9,13 +9,13 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
 from gisttracker.common.database import retried_on_conflict
+from gisttracker.common.error_codes import ErrorCode
 from people.api import schema
 from people.api.authentication import get_consumer
 from people.api.base import ApiView
 from people.api.filters import GistFilter, QueryFilterBackend
 from people.api.serializers import AcknowledgementSerializer, FeedGistSerializer, FeedQuerySerializer
 from people.api.validation import filter_names, parse_query, validate_query
-from people.error_codes import ErrorCode
 from people.feed import acknowledge, read_feed
 from people.models import Gist, GistQuerySet
 

@@ -6,10 +6,10 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.utils import html
 
+from gisttracker.common.error_codes import ErrorCode
 from gisttracker.common.numbers import MAX_BIGINT, parse_whole_number, whole_number_rule
 from gisttracker.common.texts import show, to_sentence
-from people.error_codes import ErrorCode
-from people.github_names import MAX_LENGTH
+from people.models.github_names import MAX_LENGTH
 from people.person_fields import NOT_TEXT, parse_backfill, parse_username
 
 NOT_BOOLEAN = "Must be true or false."

@@ -15,11 +15,11 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.filters import OrderingFilter, SearchFilter
 from rest_framework.request import Request
 
+from gisttracker.common.error_codes import CodedError, ErrorCode
 from people.api.authentication import get_consumer
 from people.api.validation import filter_names
-from people.error_codes import CodedError, ErrorCode
-from people.github_names import login_key, parse_login
 from people.models import Gist, Person, Visit
+from people.models.github_names import login_key, parse_login
 from people.search import MAX_WORDS
 
 

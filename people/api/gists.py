@@ -9,13 +9,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from gisttracker.common.database import retried_on_conflict
+from gisttracker.common.error_codes import ErrorCode
 from people.api import schema
 from people.api.base import ApiView, GistNotFoundError, get_tracked_person
 from people.api.filters import GistFilter, QueryFilterBackend, StrictOrdering
 from people.api.pagination import Pagination
 from people.api.serializers import GistSerializer
 from people.api.validation import PAGING, filter_names, reject_body, validate_query
-from people.error_codes import ErrorCode
 from people.models import Gist, GistQuerySet
 from people.representations import represent_gists, select_gists
 

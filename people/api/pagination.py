@@ -13,9 +13,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
+from gisttracker.common.error_codes import ErrorCode
 from gisttracker.common.numbers import MAX_BIGINT
 from people.api.validation import parse_number_parameter
-from people.error_codes import ErrorCode
 
 MAX_EXACT_COUNT = 10_000  # rows
 MAX_COUNT_AGE_SECONDS = 30

@@ -5,9 +5,9 @@ from typing import Any
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser, JSONParser
 
+from gisttracker.common.error_codes import CodedError
 from gisttracker.common.strict_json import load_json
 from people.bulk import read_csv
-from people.error_codes import CodedError
 
 
 class JsonParser(JSONParser):

@@ -14,6 +14,7 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
 from gisttracker.common.database import retried_on_conflict
+from gisttracker.common.error_codes import CodedError
 from people import bulk, search, visits
 from people.api import schema
 from people.api.authentication import get_consumer
@@ -44,7 +45,6 @@ from people.api.serializers import (
     VisitQuerySerializer,
 )
 from people.api.validation import PAGING, filter_names, parse_query, reject_body, validate_query
-from people.error_codes import CodedError
 from people.forget import forget_login
 from people.models import Person, PersonQuerySet
 from people.representations import person_etag, read_people

@@ -8,8 +8,8 @@ from rest_framework.exceptions import NotAuthenticated
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
+from gisttracker.common.error_codes import ErrorCode
 from people.api.authentication import SCHEME
-from people.error_codes import ErrorCode
 from people.models import ApiKey
 
 if TYPE_CHECKING:  # rest_framework.views imports the permissions, so importing it here would be a cycle.

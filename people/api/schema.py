@@ -4,14 +4,18 @@ from typing import Any
 
 from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.settings import spectacular_settings
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 
+from gisttracker.common.error_codes import ErrorCode
 from people.api import schema_examples as examples
 from people.api.authentication import ApiKeyAuthentication, StaffSessionAuthentication
 from people.api.export import FORMATS
 from people.api.openapi import PAGE_EXAMPLE
 from people.api.schema_errors import errors
 from people.api.serializers import (
+    CHOSEN_STATES,
+    Access,
     AcknowledgementSerializer,
     BulkReportSerializer,
     FeedMarkerSerializer,
@@ -25,9 +29,18 @@ from people.api.serializers import (
     PersonWithGistsSerializer,
     VisitQuerySerializer,
 )
-from people.bulk import MAX_ROWS
-from people.error_codes import ErrorCode
+from people.bulk import MAX_ROWS, RowOutcome
+from people.models import Gist, Person
 
+spectacular_settings.ENUM_NAME_OVERRIDES.update(
+    {
+        "PersonState": Person.State,
+        "PushState": Gist.PushState,
+        "RowOutcome": RowOutcome,
+        "Access": Access,
+        "ChosenState": CHOSEN_STATES,
+    }
+)
 LOGIN_PATTERN = "^[A-Za-z0-9_-]{1,39}$"
 
 

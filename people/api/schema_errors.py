@@ -5,8 +5,8 @@ from typing import Any
 
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 
+from gisttracker.common.error_codes import ROW_CODES, ErrorCode, ErrorType
 from people.api.schema_examples import ERROR_DETAILS, PERSON_URL
-from people.error_codes import ROW_CODES, ErrorCode, ErrorType
 
 NAMES = {
     ErrorType.VALIDATION: "ValidationError",

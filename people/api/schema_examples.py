@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from people.error_codes import ErrorCode
+from gisttracker.common.error_codes import ErrorCode
 
 GIST: dict[str, Any] = {
     "id": 42,

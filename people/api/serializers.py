@@ -7,6 +7,7 @@ from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.utils import html
 
+from gisttracker.common.error_codes import CodedError, ErrorCode
 from gisttracker.common.numbers import MAX_BIGINT
 from people.api.fields import (
     NOT_BOOLEAN,
@@ -19,9 +20,8 @@ from people.api.fields import (
 )
 from people.api.validation import StrictMixin
 from people.bulk import BulkReport, RowOutcome, RowResult
-from people.error_codes import CodedError, ErrorCode
-from people.github_names import parse_login
 from people.models import ApiKey, Gist, Person
+from people.models.github_names import parse_login
 from people.representations import person_etag
 from people.tracking import AlreadyTrackedError, parse_new_login, track
 

@@ -5,7 +5,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from rest_framework.request import Request
@@ -17,8 +17,6 @@ from people.api.authentication import get_consumer, is_anonymous
 
 if TYPE_CHECKING:  # rest_framework.views imports the throttles, so importing it here would be a cycle.
     from rest_framework.views import APIView
-
-    from people.api.base import ApiView
 
 WINDOW_SECONDS = 60
 POLICY = "default"  # its name in the headers
@@ -74,7 +72,8 @@ class MinuteThrottle(BaseThrottle):
         else:
             client = f"consumer:{get_consumer(request).pk}"
         limit, count = get_limit(request), request_counts.hit(client)
-        cast("ApiView", view).rate_limit = RateLimit(limit, count, math.ceil(self.wait()))
+        # An ApiView shows it in its response.
+        view.rate_limit = RateLimit(limit, count, math.ceil(self.wait()))  # type: ignore[attr-defined]
         return count <= limit
 
     def wait(self) -> float:

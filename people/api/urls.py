@@ -1,11 +1,11 @@
-"""URLs of people and gists in API v1.
+"""URLs of people and gists: API v1.
 
 Each path is routed with and without the trailing slash, because a redirect would lose the body of a POST.
 """
 
 from typing import Any
 
-from django.urls import re_path
+from django.urls import include, path, re_path
 
 from people.api.feed import FeedViewSet
 from people.api.gists import GistViewSet
@@ -15,7 +15,7 @@ from people.api.people import BulkViewSet, PersonViewSet
 DETAIL_ACTIONS: dict[str, Any] = {"get": "retrieve", "patch": "partial_update", "delete": "destroy"}
 PERSON = r"^people/(?P<username>[^/]+)"
 
-urlpatterns = [
+v1 = [
     re_path(r"^people/?$", PersonViewSet.as_view({"get": "list", "post": "create"}), name="person-list"),
     # `bulk` is also a valid GitHub login, so only POST tracks many people.
     re_path(
@@ -29,3 +29,4 @@ urlpatterns = [
     re_path(r"^me/?$", MeView.as_view(), name="me"),
     re_path(rf"{PERSON}/gists/(?P<github_id>[^/]+)/push/?$", GistViewSet.as_view({"post": "push"}), name="gist-push"),
 ]
+urlpatterns = [path("api/v1/", include(v1))]

@@ -12,10 +12,10 @@ from rest_framework.fields import Field, empty
 from rest_framework.request import Request
 from rest_framework.serializers import Serializer
 
+from gisttracker.common.error_codes import CODES, ErrorCode
 from gisttracker.common.numbers import parse_whole_number
 from gisttracker.common.texts import show, to_sentence
 from people.api.error_bounds import MAX_ERRORS, NON_FIELD_ERRORS_KEY
-from people.error_codes import CODES, ErrorCode
 
 PAGING = {"page", "page_size", "after", "ordering"}
 REPEATABLE = {"state", "push_state"}

@@ -6,7 +6,7 @@ from typing import Any
 from django.db import models
 from django.utils import timezone
 
-from people.backfill import exported_since
+from gisttracker.common.backfill import exported_since
 from people.models.batches import BatchQuerySet
 from people.models.person import Person
 

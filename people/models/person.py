@@ -6,9 +6,9 @@ from django.db import models
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from people.freshness import is_stale, max_age
-from people.github_names import login_key, parse_login
 from people.models.batches import BatchQuerySet
+from people.models.freshness import is_stale, max_age
+from people.models.github_names import login_key, parse_login
 
 
 class PersonQuerySet(BatchQuerySet["Person"]):

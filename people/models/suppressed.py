@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from django.db import models
 
-from people.github_names import LOGIN, login_key
+from people.models.github_names import LOGIN, login_key
 
 SCRYPT_COST, SCRYPT_BLOCK_SIZE = 256, 8  # 0.25 MiB and 0.7 ms for a hash
 BATCH_SIZE = 500  # digests in one statement

@@ -7,13 +7,13 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from gisttracker.common.error_codes import ErrorCode
 from gisttracker.common.numbers import parse_whole_number
 from gisttracker.common.texts import show
 from people.api.base import ApiView
 from people.api.filters import StrictOrdering
 from people.api.pagination import Pagination
 from people.api.validation import PAGING, validate_query
-from people.error_codes import ErrorCode
 from sync.api import schema
 from sync.api.serializers import SyncRunSerializer
 from sync.health.groups import load_groups

@@ -1,12 +1,27 @@
 """The OpenAPI description of the sync's operations: one decorator each."""
 
+from drf_spectacular.settings import spectacular_settings
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 
+from gisttracker.common.error_codes import ErrorCode
 from people.api.schema import GITHUB_ID, UNKNOWN_PARAMETER, USERNAME, describe, page
 from people.api.schema_errors import errors
-from people.error_codes import ErrorCode
 from sync.api import schema_examples as examples
 from sync.api.serializers import PushAttemptSerializer, StatusSerializer, SyncRunSerializer
+from sync.health.problems import Code, HealthState
+from sync.models import Alarm, Problem, PushAttempt, SyncRun
+
+spectacular_settings.ENUM_NAME_OVERRIDES.update(
+    {
+        "RunOutcome": SyncRun.Outcome,
+        "AttemptKind": PushAttempt.Kind,
+        "AttemptOutcome": PushAttempt.Outcome,
+        "Severity": Alarm.Severity,
+        "HealthProblemCode": Code,
+        "ProblemCode": Problem.Code,
+        "HealthState": HealthState,
+    }
+)
 
 RUN_ID = OpenApiParameter("id", {"type": "integer", "minimum": 1}, OpenApiParameter.PATH, description="the run")
 

@@ -1,8 +1,8 @@
 """Is the service healthy? One judgement for sync_status, the API, the metrics, the admin, alerts and notifications.
 
 Health is freshness: each tracked person was polled, and each gist has its activity, within two intervals of the
-schedule (people.freshness). What a run thinks of itself does not matter: a run that did nothing, was limited or was
-stopped makes nothing fresher. Each problem has one cause, so that one breakage raises one alarm.
+schedule (people.models.freshness). What a run thinks of itself does not matter: a run that did nothing, was limited or
+was stopped makes nothing fresher. Each problem has one cause, so that one breakage raises one alarm.
 """
 
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ from django.conf import settings
 from django.db.models import Count, Min, Q, QuerySet
 from django.utils.translation import ngettext
 
-from people.freshness import MAX_CLOCK_ERROR, RUN_TIME, is_stale, max_age, set_up_at
 from people.models import Gist, Person
+from people.models.freshness import MAX_CLOCK_ERROR, RUN_TIME, is_stale, max_age, set_up_at
 from sync.clients.github import ANONYMOUS_REQUESTS_PER_HOUR
 from sync.few import FEW, is_few
 from sync.health.groups import group_gone, group_polls, group_pushes, load_groups

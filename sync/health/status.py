@@ -9,8 +9,8 @@ from django.conf import settings
 from django.core.cache import cache
 from django.db.models import Count, Min
 
-from people.freshness import set_up_at
 from people.models import ApiKey, Gist, Person
+from people.models.freshness import set_up_at
 from sync.clock import Clock
 from sync.health.groups import group_pushes, group_trouble, load_groups
 from sync.health.judge import judge

@@ -19,9 +19,9 @@ same run, one that does.
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from people.freshness import MAX_CLOCK_ERROR
-from people.github_names import LOGIN, login_key
 from people.models import Person
+from people.models.freshness import MAX_CLOCK_ERROR
+from people.models.github_names import LOGIN, login_key
 from sync.clients.errors import InvalidResponseError, NotFoundError, RejectedError, RetryNextRunError
 from sync.clients.github import (
     MAX_LISTED_GISTS,

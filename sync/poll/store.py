@@ -10,12 +10,12 @@ from typing import Any
 
 from django.db.models import Q
 
+from gisttracker.common.backfill import includes
 from gisttracker.common.database import retried
-from people.backfill import includes
 from people.forget import forget
-from people.github_names import login_key
 from people.known_activities import adopt
 from people.models import Gist, Person, Suppressed
+from people.models.github_names import login_key
 from sync.backoff import next_attempt
 from sync.clients.errors import LeaseLostError, OutageError, RejectedError, SyncError
 from sync.clients.github import PublicGist

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import F
-from people.known_activities import settle
 
+from people.known_activities import settle
 from people.models import Gist, KnownActivity, Person
 from people.models.gist import pushed_columns
 from sync.backoff import next_attempt

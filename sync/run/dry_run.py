@@ -13,7 +13,7 @@ from typing import Any
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from people.backfill import includes
+from gisttracker.common.backfill import includes
 from people.models import Gist, Person, Suppressed
 from sync.clients.errors import CircuitOpenError, RunStoppedError, SyncError
 from sync.clients.github import GitHubClient

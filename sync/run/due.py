@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 
 from django.db.models import F, Q
 
-from people.freshness import MAX_CLOCK_ERROR
-from people.github_names import login_key
 from people.models import Gist, GistQuerySet, Person
+from people.models.freshness import MAX_CLOCK_ERROR
+from people.models.github_names import login_key
 from sync.backoff import is_over
 
 UNAVAILABLE_RECHECK_EVERY = timedelta(days=1)

@@ -19,7 +19,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from gisttracker.common.database import retried
-from people.freshness import MAX_CLOCK_ERROR
+from people.models.freshness import MAX_CLOCK_ERROR
 from sync.clients.boot_clock import boot_clock
 from sync.clients.errors import LeaseLostError
 from sync.clock import Clock

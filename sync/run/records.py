@@ -9,8 +9,8 @@ from django.db.models import Q
 
 from gisttracker import __version__
 from gisttracker.common.database import lock_free, retried
-from people.freshness import MAX_CLOCK_ERROR, max_age
 from people.models import Gist, Person
+from people.models.freshness import MAX_CLOCK_ERROR, max_age
 from sync.clock import Clock
 from sync.context import RunContext
 from sync.models import COULD_NOT_BEGIN, ROUND_TRIGGERS, Alarm, Problem, RunLease, SyncRun

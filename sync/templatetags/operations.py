@@ -10,8 +10,8 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from people.admin.markup import badge, duration_in_words, time_in_words
-from people.freshness import max_age
 from people.models import Gist, Person
+from people.models.freshness import max_age
 from sync.admin.charts import chart_gists, chart_runs
 from sync.admin.runs import LEVELS, describe_counts, describe_limit, link_people, summarize_problems
 from sync.clock import database_clock

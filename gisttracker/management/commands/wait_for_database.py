@@ -9,8 +9,8 @@ from django.core.management.base import CommandParser
 from django.db import connection
 from django.db.utils import DatabaseError, InterfaceError
 
-from gisttracker.common.commands import GisttrackerCommand, whole_number
 from gisttracker.common.database_errors import DENIED, LOST, SHUTDOWN, TOO_MANY, UNKNOWN, UNREACHABLE, Cause, find_cause
+from gisttracker.management.command_line import GisttrackerCommand, whole_number
 
 log = logging.getLogger(__name__)
 DEFAULT_TIMEOUT = 300  # seconds

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from gisttracker.common.commands import GisttrackerCommand
+from gisttracker.management.command_line import GisttrackerCommand
 from people.keys import create_key, parse_consumer_name
 from people.management.arguments import add_expires, parse_last_day
 from people.models import ApiKey

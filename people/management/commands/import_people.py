@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from gisttracker.common.commands import GisttrackerCommand
+from gisttracker.management.command_line import GisttrackerCommand
 from people.bulk import MAX_ROWS, RowOutcome, read_csv, read_json, track
 
 EX_ROWS_REJECTED = 3

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from gisttracker.common.commands import GisttrackerCommand
+from gisttracker.management.command_line import GisttrackerCommand
 from people.models import ApiKey
 
 

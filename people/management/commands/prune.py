@@ -10,7 +10,7 @@ from django.contrib.sessions.models import Session
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from gisttracker.common.commands import GisttrackerCommand
+from gisttracker.management.command_line import GisttrackerCommand
 
 KEEP_LOGINS_FOR = timedelta(days=90)
 KEEP_ADMIN_LOG_FOR = timedelta(days=365)

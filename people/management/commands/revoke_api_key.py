@@ -4,8 +4,8 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from gisttracker.common.commands import GisttrackerCommand
 from gisttracker.config import logs
+from gisttracker.management.command_line import GisttrackerCommand
 from people.keys import revoke
 from people.models import ApiKey
 

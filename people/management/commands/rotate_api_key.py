@@ -6,8 +6,8 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from gisttracker.common.commands import GisttrackerCommand
 from gisttracker.config import logs
+from gisttracker.management.command_line import GisttrackerCommand
 from people.keys import DEFAULT_OVERLAP, MAX_OVERLAP, find_consumer, rotate_key
 from people.management.arguments import add_expires, parse_last_day
 

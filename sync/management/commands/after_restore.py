@@ -4,8 +4,8 @@ from typing import Any
 
 from django.utils.translation import ngettext
 
-from gisttracker.common.commands import GisttrackerCommand
 from gisttracker.common.row_ids import last_id, set_next_id
+from gisttracker.management.command_line import GisttrackerCommand
 from people.forget import forget_suppressed
 from people.models import Gist, Person
 from people.tracking import compare_again

@@ -6,9 +6,9 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
 
-from gisttracker.common.commands import GisttrackerCommand
-from people.github_names import parse_login
+from gisttracker.management.command_line import GisttrackerCommand
 from people.models import Person, Suppressed
+from people.models.github_names import parse_login
 from sync.export import export_person
 
 

@@ -15,10 +15,10 @@ from django.db import DatabaseError
 from django.db.models import Q
 from django.utils.translation import ngettext
 
-from gisttracker.common.commands import GisttrackerCommand, whole_number
 from gisttracker.common.database import retried
 from gisttracker.config import logs
 from gisttracker.config.environment import EX_CONFIG, EX_INTERRUPTED, EX_STOPPED, exit_with_config_error
+from gisttracker.management.command_line import GisttrackerCommand, whole_number
 from people.models import Person
 from people.tracking import sync_soon
 from sync.api.serializers import SyncRunSerializer

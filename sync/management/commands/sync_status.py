@@ -11,9 +11,9 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.utils.translation import ngettext
 
-from gisttracker.common.commands import GisttrackerCommand
-from people.freshness import MAX_CLOCK_ERROR, max_age
+from gisttracker.management.command_line import GisttrackerCommand
 from people.models import Gist
+from people.models.freshness import MAX_CLOCK_ERROR, max_age
 from sync.api.serializers import StatusSerializer
 from sync.clock import database_clock
 from sync.health.alarms import report_health

@@ -9,10 +9,10 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.utils.translation import ngettext
 
-from gisttracker.common.commands import GisttrackerCommand
 from gisttracker.common.database import retried
 from gisttracker.common.numbers import parse_whole_number
 from gisttracker.config.environment import EX_CONFIG, EX_INTERRUPTED, exit_with_config_error
+from gisttracker.management.command_line import GisttrackerCommand
 from sync.clients.errors import CircuitOpenError, ConfigurationError, RunStoppedError
 from sync.clients.pipedrive import PipedriveClient
 from sync.clock import Clock, database_clock

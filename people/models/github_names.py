@@ -5,8 +5,8 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
+from gisttracker.common.error_codes import CodedError, ErrorCode
 from gisttracker.common.texts import show
-from people.error_codes import CodedError, ErrorCode
 
 RULE = (
     "A GitHub user name has 1 to 39 characters: letters A-Z, digits, hyphens and underscores. "
