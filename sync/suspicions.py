@@ -8,6 +8,8 @@ tells the truth about something that exists.
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
+from django.db.models import Q
+
 from people.models import Person
 from sync.few import is_few
 from sync.models import PushAttempt, Suspicion
@@ -28,7 +30,7 @@ class Suspicions:
         """Store that this run has seen it. Returns whether it is believed now."""
         self._exist = True
         reason = reason[:500]
-        row = Suspicion.objects.filter(kind=kind, person_id=person_id, gist_id=gist_id).first()
+        row = Suspicion.objects.filter(Q(gist=gist_id) if gist_id else Q(), kind=kind, person_id=person_id).first()
         if row is None or row.reason != reason:  # For another reason it is another suspicion.
             row = row or Suspicion(kind=kind, person_id=person_id, gist_id=gist_id)
             row.since, row.reason, row.runs, row.run_id = now, reason, 1, self._run_id

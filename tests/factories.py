@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from people.keys import create_key as create_api_key
 from people.models import ApiKey, Gist, KnownActivity, Person
-from sync.models import Alarm, ApiState, GitHubIdField, Problem, PushAttempt, SyncRun
+from sync.models import Alarm, ApiState, GitHubIdField, Problem, PushAttempt, Suspicion, SyncRun
 from tests.standins import GitHubStandIn
 
 
@@ -63,9 +63,7 @@ def create_run(problem: str = "", **fields: Any) -> SyncRun:
     """Create the row of a running run, with a problem of the run as a whole if one is given."""
     now = timezone.now()
     defaults = {
-        "token": f"run-{SyncRun.objects.count()}",
         "started_at": now,
-        "round_started_at": now,
         "heartbeat_at": now,
         "host": "test-host",
     }
@@ -83,7 +81,7 @@ def create_problem(run: SyncRun, reason: str, person: Person | None = None, **fi
 
 def let_time_pass(time: timedelta) -> None:
     """Move all that is stored into the past, as if this time had passed; not the times that GitHub shows."""
-    for table in (Person, Gist, KnownActivity, SyncRun, PushAttempt, ApiState, Alarm):
+    for table in (Person, Gist, KnownActivity, SyncRun, PushAttempt, ApiState, Alarm, Suspicion):
         columns = [column.name for column in table._meta.get_fields() if isinstance(column, DateTimeField)]
         times = [name for name in columns if not name.startswith("github_")]
         table.objects.update(**{name: F(name) - time for name in times})

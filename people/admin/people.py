@@ -64,7 +64,6 @@ class PersonAdmin(DeskAdmin):
                     ("pipedrive_create_started_at", "pipedrive_matched_at"),
                     "backfill",
                     ("attempted_at", "polled_at", "full_read_at", "push_attempted_at", "sync_requested_at"),
-                    ("lease_holder", "leased_until"),
                     ("created_at", "updated_at"),
                 ],
             },

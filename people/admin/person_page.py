@@ -89,8 +89,6 @@ def _describe_next_poll(person: Person) -> str:
     now = timezone.now()
     if person.state == Person.State.PAUSED:
         return "None: the person is paused."
-    if person.leased_until and person.leased_until > now:
-        return "A run works on this person now."
     if person.sync_requested_at and (not person.attempted_at or person.attempted_at < person.sync_requested_at):
         return "First in the next run: a sync was requested."
     if person.state in (Person.State.GONE, Person.State.CONFLICT):

@@ -15,6 +15,18 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
+            name="KnownActivity",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("gist_key", models.CharField(max_length=64, unique=True)),
+                ("activity_id", models.PositiveBigIntegerField(db_index=True, null=True)),
+                ("started_at", models.DateTimeField(null=True)),
+                ("pipedrive_person_id", models.PositiveBigIntegerField(null=True)),
+                ("person_started_at", models.DateTimeField(null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+            ],
+        ),
+        migrations.CreateModel(
             name="Suppressed",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -242,7 +254,7 @@ class Migration(migrations.Migration):
                     models.DateTimeField(
                         blank=True,
                         editable=False,
-                        help_text="when the service began to create the Pipedrive person; stays if the outcome is unknown",
+                        help_text="the last moment at which the service may have begun to create the Pipedrive person",
                         null=True,
                     ),
                 ),
@@ -323,18 +335,6 @@ class Migration(migrations.Migration):
                         editable=False,
                         help_text="not pushed before, because of repeated failures",
                         null=True,
-                    ),
-                ),
-                (
-                    "lease_holder",
-                    models.CharField(
-                        blank=True, editable=False, help_text="the run that works on this person", max_length=36
-                    ),
-                ),
-                (
-                    "leased_until",
-                    models.DateTimeField(
-                        blank=True, editable=False, help_text="until when no other run does", null=True
                     ),
                 ),
                 (

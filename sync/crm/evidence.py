@@ -1,4 +1,4 @@
-"""What this database knows of the activities in Pipedrive: what lists must show, and what is not to be matched again."""
+"""What this database knows of the activities in Pipedrive: what lists must show, and what is matched already."""
 
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta

@@ -70,12 +70,26 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name="RunLease",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "token",
+                    models.CharField(
+                        blank=True, help_text="of the process that has it; empty if none has", max_length=36
+                    ),
+                ),
+                ("run_id", models.PositiveBigIntegerField(help_text="its run; none while undo_run has it", null=True)),
+                ("expires_at", models.DateTimeField()),
+                ("host", models.CharField(blank=True, max_length=255)),
+                ("pid", models.PositiveBigIntegerField(help_text="process id on that host", null=True)),
+            ],
+        ),
+        migrations.CreateModel(
             name="SyncRun",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("token", models.CharField(help_text="prefix of its lease holders", max_length=36, unique=True)),
                 ("started_at", models.DateTimeField(db_index=True)),
-                ("round_started_at", models.DateTimeField()),
                 ("heartbeat_at", models.DateTimeField()),
                 ("finished_at", models.DateTimeField(blank=True, null=True)),
                 (
@@ -235,6 +249,41 @@ class Migration(migrations.Migration):
                     models.Index(fields=["gist", "id"], name="push_attempt_gist"),
                     models.Index(fields=["run_id", "id"], name="push_attempt_run"),
                 ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Suspicion",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("gone", "Gone"), ("conflict", "Conflict"), ("lost", "Lost"), ("refused", "Refused")],
+                        max_length=10,
+                    ),
+                ),
+                ("since", models.DateTimeField(help_text="when a run saw it first")),
+                ("reason", models.CharField(help_text="equal for the same cause", max_length=500)),
+                ("runs", models.PositiveIntegerField(default=1, help_text="how many runs have seen it")),
+                ("run_id", models.PositiveBigIntegerField(help_text="the last run that saw it")),
+                (
+                    "gist",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="suspicions",
+                        to="people.gist",
+                    ),
+                ),
+                (
+                    "person",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="suspicions", to="people.person"
+                    ),
+                ),
+            ],
+            options={
+                "indexes": [models.Index(fields=["kind", "reason"], name="suspicion_kind_reason")],
             },
         ),
         migrations.RunPython(cascade_foreign_keys, migrations.RunPython.noop),

@@ -114,10 +114,11 @@ def poll_person(target: Target, github: GitHubClient) -> Poll:
 
 def read_on(target: Target, poll: Poll, github: GitHubClient) -> Poll:
     """The next page of a list whose last page had something new. Raises as `poll_person`."""
-    if poll.last_page is None:
+    page = poll.last_page
+    if page is None:
         raise ValueError("the list has ended")
     poll = replace(poll, gists=list(poll.gists), unreadable_gists=list(poll.unreadable_gists))
-    _read_pages(target, poll, poll.last_page, github)
+    _read_pages(target, poll, page, github)
     return poll
 
 

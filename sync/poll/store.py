@@ -433,7 +433,7 @@ def _update(row: Gist, gist: PublicGist, now: datetime) -> bool:
 def _mark_removed(group: list[Polled], known: list[Gist], now: datetime) -> int:
     """Mark gists that a complete list no longer contains. Returns how many."""
     listed = {
-        polled.person.pk: {gist.id for gist in [*polled.poll.gists, *polled.poll.unreadable_gists]}
+        polled.person.pk: {gist.id for gist in polled.poll.gists} | {gist.id for gist in polled.poll.unreadable_gists}
         for polled in group
         if polled.poll and polled.poll.complete
     }

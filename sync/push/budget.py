@@ -19,7 +19,7 @@ class Budget:
         self.booked = 0  # in this run; kept by the caller, after its commits
 
     def book(self, wanted: int, booked: int, now: datetime) -> int:
-        """Book up to this many, after `booked` others of this run. Returns how many. CapReachedError if none is left."""
+        """Book up to this many, after `booked` of this run. Returns how many; CapReachedError if none is left."""
         if self._per_run:
             wanted = min(wanted, self._per_run - booked)
             if wanted <= 0:

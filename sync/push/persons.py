@@ -22,8 +22,8 @@ from sync.clients.errors import (
 from sync.clients.pipedrive import PipedriveClient
 from sync.clients.pipedrive_records import Activity, PipedrivePerson
 from sync.crm.activity import has_email, has_our_name
+from sync.crm.evidence import MAX_CLOCK_DIFFERENCE
 
-MAX_CLOCK_DIFFERENCE = timedelta(hours=1)  # between Pipedrive's clock and ours
 MAX_CANDIDATES = 10  # found persons that are looked at
 MAX_NEWEST = 1000  # persons, two pages, that are read once a run
 SEARCH_INDEX_DELAY = timedelta(days=1)  # after which the search must find what was written

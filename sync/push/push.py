@@ -71,7 +71,6 @@ class Progress:
     nobody_found: bool = False  # The Pipedrive person is created now.
     has_written_id: bool = False  # or tried to
     look_up: LookUp | None = None
-    has_looked_up: bool = False
     tried: frozenset[int] = frozenset()  # gists whose activity was, or is to be, created
     is_relinked: bool = False  # Its Pipedrive person was replaced; a second time is left to the next run.
     edited_up_to: int = 0  # the last gist whose activity was updated, or could not be
@@ -90,19 +89,25 @@ def next_step(person: Person, gists: Gists, progress: Progress, *, is_id_written
     if progress.failure:
         return Next.DONE
     if person.pipedrive_id is None:
-        if progress.nobody_found:
-            return Next.CREATE_PERSON
-        return Next.FIND_CREATED if person.pipedrive_create_started_at else Next.FIND
+        return _find(person, progress)
     if person.pipedrive_confirmed_at is None:
         return Next.CONFIRM
     if not is_id_written and not progress.has_written_id:
         return Next.WRITE_ID
     if person.pipedrive_matched_at is None:
         return Next.COMPARE
-    if progress.look_up:
-        return progress.look_up.next
-    if gists.started and not progress.has_looked_up:
+    if gists.started and not progress.look_up:
         return Next.LOOK_UP
+    return progress.look_up.next if progress.look_up else _push(gists)
+
+
+def _find(person: Person, progress: Progress) -> Next:
+    if progress.nobody_found:
+        return Next.CREATE_PERSON
+    return Next.FIND_CREATED if person.pipedrive_create_started_at else Next.FIND
+
+
+def _push(gists: Gists) -> Next:
     if gists.pending:
         return Next.CREATE
     return Next.UPDATE if gists.outdated else Next.DONE

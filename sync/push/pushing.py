@@ -80,7 +80,7 @@ NOT_CREATED_YET = "Whether the Pipedrive person was created is checked in the ne
 class InHand:
     """A person that the run works on. `link`: the Pipedrive person as the step in `next` has it."""
 
-    progress: Progress = Progress()
+    progress: Progress = field(default_factory=Progress)
     next: Next | None = None  # the step in a thread
     link: tuple[int | None, datetime | None] = (None, None)
 
@@ -180,7 +180,7 @@ class Pushing:
                 self._refused(part, outcome, answer)
 
     def _refused(self, part: Part, outcome: Outcome, error: Exception | str) -> None:
-        person = Person.objects.filter(pk=outcome.step.person).first()
+        person = Person.objects.filter(pk=outcome.step.person or 0).first()
         if person:
             self.streaks.refuse(part, person, error)
         self._stop_blocked()
@@ -334,45 +334,37 @@ class Pushing:
     # --- what is next ---
     def _continue(self, person: Person, turn: Turn, store: PushStore, free: int) -> None:
         """Hand out the person's next step, let it wait, or end its push."""
-        hand = turn.in_hand.get(person.pk) or self._in_hand[person.pk]
-        progress = hand.progress
-        while True:
-            gists = self._read_gists(person, progress, turn)
+        progress: Progress | None = (turn.in_hand.get(person.pk) or self._in_hand[person.pk]).progress
+        while progress is not None:
+            gists = self._read_gists(person, progress)
             step = next_step(person, gists, progress, is_id_written=self._is_id_written(person))
-            if not self.is_open and step != Next.DONE:
-                turn.in_hand[person.pk] = None  # It stays due.
-                return
             if step == Next.DONE:
-                is_about_us = bool(progress.failure) and self._is_about_us()
-                store.finish(person, progress, turn, is_about_us=is_about_us)
-                turn.in_hand[person.pk] = None
-                return
+                store.finish(person, progress, turn, is_about_us=bool(progress.failure) and self._is_about_us())
+                break
+            if not self.is_open:
+                break  # It stays due.
             blocked = self.streaks.blocked.get(PARTS[step]) if step in PARTS else None
-            if blocked and not progress.failure:
+            if blocked:
                 progress = replace(progress, failure=str(blocked))
                 continue
-            preparation = self._preparation.step_before(step, progress.look_up, turn)
+            preparation: list[Step] | str | None = []
+            if len(turn.steps) < free:
+                preparation = self._preparation.step_before(step, progress.look_up, turn)
             if isinstance(preparation, str):
                 progress = replace(progress, failure=preparation)
-                continue
-            has_room = len(turn.steps) < free
-            if preparation is not None or not has_room:
-                if preparation is not None and has_room:
-                    turn.steps += preparation
+            elif preparation is not None:
+                turn.steps += preparation
                 turn.in_hand[person.pk] = InHand(progress)
                 turn.waiting.append(person.pk)
                 return
-            begun = self._begin(person, step, progress, gists, turn, store)
-            if isinstance(begun, Progress):
+            else:
+                begun = self._begin(person, step, progress, gists, turn, store)
+                if isinstance(begun, tuple):
+                    turn.steps.append(Step(begun[1], person.pk))
+                    turn.in_hand[person.pk] = InHand(begun[0], step, _link(person))
+                    return
                 progress = begun
-                continue
-            if begun is None:
-                turn.in_hand[person.pk] = None
-                return
-            progress, ask = begun
-            turn.steps.append(Step(ask, person.pk))
-            turn.in_hand[person.pk] = InHand(progress, step, _link(person))
-            return
+        turn.in_hand[person.pk] = None
 
     def _is_about_us(self) -> bool:
         return isinstance(self._pipedrive.api.circuit.error, ConfigurationError | OutageError)
@@ -380,12 +372,12 @@ class Pushing:
     def _is_id_written(self, person: Person) -> bool:
         return self._cannot_write_id or not person.github_id or self._preparation.is_id_written(person)
 
-    def _read_gists(self, person: Person, progress: Progress, turn: Turn) -> Gists:
+    def _read_gists(self, person: Person, progress: Progress) -> Gists:
         """What the next step may be about; read only when it may come to that."""
         if progress.failure or progress.look_up or person.pipedrive_id is None or person.pipedrive_matched_at is None:
             return Gists()
         gists = Gist.objects.filter(person=person)
-        if not progress.has_looked_up:
+        if not progress.tried:  # Those that this run has started are looked up in the next one.
             settled = Q(push_started_at=None) | Q(push_started_at__lte=settled_before(self._context.clock()))
             started = tuple(gists.filter(settled, push_state=State.STARTED).order_by("pk")[:BATCH_SIZE])
             if started:

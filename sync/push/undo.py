@@ -4,12 +4,11 @@ An activity is deleted before its gist is written, so that a stopped undo can be
 deleted only needs to be written.
 """
 
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import transaction
 from django.db.models import F
 
 from gisttracker.common.database import retried
@@ -39,27 +38,32 @@ class Undone:
         return f"@{self.gist.person.github_username}, gist {self.gist.github_id}, activity {self.activity_id}"
 
 
-def undo(run: SyncRun, pipedrive: PipedriveClient, clock: Clock, *, dry_run: bool) -> Iterator[Undone]:
+Writing = Callable[[], AbstractContextManager[None]]
+
+
+def undo(
+    run: SyncRun, pipedrive: PipedriveClient, clock: Clock, writing: Writing, *, dry_run: bool
+) -> Iterator[Undone]:
     """Undo the pushes of this run, the newest first. Activities that were undone before are left out.
 
-    Raises CircuitOpenError and RunStoppedError.
+    `writing`: a transaction under the lease. Raises CircuitOpenError, RunStoppedError and LeaseLostError.
     """
     created = PushAttempt.objects.filter(run_id=run.pk, kind=Kind.CREATE, activity_id=F("gist__pipedrive_activity_id"))
     attempts = created.filter(outcome__in=[Outcome.SUCCEEDED, Outcome.FOUND]).select_related("gist__person")
     last = MAX_BIGINT
     while batch := retried(list)(attempts.filter(pk__lt=last).order_by("-pk")[:BATCH_SIZE]):
         for attempt in batch:
-            yield _undo(attempt, pipedrive, clock, dry_run=dry_run)
+            yield _undo(attempt, pipedrive, clock, writing, dry_run=dry_run)
         last = batch[-1].pk
 
 
-def _undo(attempt: PushAttempt, pipedrive: PipedriveClient, clock: Clock, *, dry_run: bool) -> Undone:
+def _undo(attempt: PushAttempt, pipedrive: PipedriveClient, clock: Clock, writing: Writing, *, dry_run: bool) -> Undone:
     gist, activity_id = attempt.gist, attempt.activity_id or 0
     try:
         activity = pipedrive.get_activity(activity_id)
         reason = _find_change(attempt, activity)
         if not reason and not dry_run:
-            _delete(attempt, activity, pipedrive, clock)
+            _delete(attempt, activity, pipedrive, clock, writing)
     except NotFoundError as error:
         return Undone(gist, activity_id, f"it cannot be found at Pipedrive ({error.status})")
     except (RejectedError, RetryNextRunError) as error:
@@ -83,19 +87,21 @@ def _find_change(attempt: PushAttempt, activity: Activity) -> str:
     return ""
 
 
-def _delete(created: PushAttempt, activity: Activity, pipedrive: PipedriveClient, clock: Clock) -> None:
-    attempt = Attempt(created.gist, created.run_id, clock(), Kind.DELETE)
+def _delete(
+    created: PushAttempt, activity: Activity, pipedrive: PipedriveClient, clock: Clock, writing: Writing
+) -> None:
+    attempt = Attempt(created.gist_id, created.run_id, clock(), Kind.DELETE)
     if not activity.is_deleted:
         with suppress(NotFoundError):  # A DELETE whose response was lost is sent again.
             pipedrive.delete_activity(activity.id)
         if not pipedrive.get_activity(activity.id).is_deleted:
             raise InvalidResponseError(f"Pipedrive still shows activity {activity.id} after it was deleted")
-    _store(created.gist, attempt, activity, clock())
+    _store(created.gist, attempt, activity, clock(), writing)
 
 
 @retried
-def _store(gist: Gist, attempt: Attempt, activity: Activity, now: datetime) -> None:
-    with transaction.atomic():
+def _store(gist: Gist, attempt: Attempt, activity: Activity, now: datetime, writing: Writing) -> None:
+    with writing():
         same = Gist.objects.filter(pk=gist.pk, pipedrive_activity_id=activity.id)
         is_stored = same.update(
             push_state=Gist.PushState.SKIPPED,
@@ -106,4 +112,4 @@ def _store(gist: Gist, attempt: Attempt, activity: Activity, now: datetime) -> N
             updated_at=now,
         )
         if is_stored:
-            attempt.record(activity, now)
+            attempt.ended(activity, now).save()

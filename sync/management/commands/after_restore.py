@@ -9,7 +9,7 @@ from gisttracker.management.command_line import GisttrackerCommand
 from people.forget import forget_suppressed
 from people.models import Gist, Person
 from people.tracking import compare_again
-from sync.models import SyncRun
+from sync.models import RunLease, SyncRun
 
 ID_GAP = 10_000_000  # gists; many times what can have been stored after a backup
 
@@ -17,7 +17,7 @@ ID_GAP = 10_000_000  # gists; many times what can have been stored after a backu
 class Command(GisttrackerCommand):
     help = (
         "Run it once after a backup was restored: the gists of all people are compared with the activities in "
-        "Pipedrive before the next push, people that a run had claimed when the backup was made are free, those who "
+        "Pipedrive before the next push, a run that went on when the backup was made is over, those who "
         "asked not to be tracked are removed again, and new gists get ids after the cursors that consumers may keep."
     )
     examples = ("",)
@@ -25,7 +25,7 @@ class Command(GisttrackerCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         forgotten = forget_suppressed(by="after_restore")
         people = compare_again(Person.objects.all())
-        Person.objects.exclude(lease_holder="").update(lease_holder="", leased_until=None)
+        RunLease.objects.all().delete()
         SyncRun.objects.filter(outcome=SyncRun.Outcome.RUNNING).update(outcome=SyncRun.Outcome.CRASHED)
         set_next_id(Gist, last_id(Gist) + ID_GAP)  # Consumers may keep cursors that the backup does not know.
         number = ngettext("%d person", "%d people", people) % people

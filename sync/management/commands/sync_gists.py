@@ -34,7 +34,7 @@ from sync.health.ping import ping
 from sync.models import ROUND_TRIGGERS, SyncRun
 from sync.reasons import cut_lines, format_time
 from sync.run.dry_run import estimate_costs, forecast_run
-from sync.run.due import due_by_login, due_for_poll, due_for_push_since, watched
+from sync.run.due import due_by_login, due_for_poll, due_for_push_since, requested, watched
 from sync.run.lease import Lease, LeaseTakenError
 from sync.run.preconditions import find_setting_problem, format_token_warning
 from sync.run.progress import progress_bar
@@ -165,7 +165,7 @@ class Command(GisttrackerCommand):
                 lease.take()
                 return True
             except LeaseTakenError as taken:
-                running = retried(SyncRun.objects.filter(pk=taken.lease.run_id).first)()
+                running = retried(SyncRun.objects.filter(pk=taken.lease.run_id or 0).first)()
                 is_round = running is not None and running.trigger in ROUND_TRIGGERS
                 if trigger not in ROUND_TRIGGERS or is_round:
                     self._leave(describe_running(taken, running), is_round, logins, options, clock)
@@ -228,10 +228,10 @@ class Command(GisttrackerCommand):
         return tuple(logins)
 
     @staticmethod
-    def _due(logins: tuple[str, ...], requested: bool, now: datetime) -> Q:
+    def _due(logins: tuple[str, ...], is_for_requested: bool, now: datetime) -> Q:
         if logins:
             return due_by_login(logins, now, now)
-        if requested:
+        if is_for_requested:
             return requested(now) | watched(now, now)
         return due_for_poll(now, now)
 

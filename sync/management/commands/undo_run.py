@@ -13,13 +13,14 @@ from gisttracker.common.database import retried
 from gisttracker.common.numbers import parse_whole_number
 from gisttracker.config.environment import EX_CONFIG, EX_INTERRUPTED, exit_with_config_error
 from gisttracker.management.command_line import GisttrackerCommand
-from sync.clients.errors import CircuitOpenError, ConfigurationError, RunStoppedError
+from sync.clients.errors import CircuitOpenError, ConfigurationError, LeaseLostError, RunStoppedError
 from sync.clients.pipedrive import PipedriveClient
 from sync.clock import Clock, database_clock
 from sync.management.commands.sync_gists import EX_FAILED
 from sync.models import SyncRun
 from sync.push.undo import undo
 from sync.run.api_state import keep_pause, store_pause
+from sync.run.lease import Lease, LeaseTakenError
 from sync.run.preconditions import find_setting_problem
 from sync.run.stopping import stop_on_signals
 
@@ -52,20 +53,29 @@ class Command(GisttrackerCommand):
         run = SyncRun.objects.filter(pk=options["run"]).first()
         if run is None:
             raise CommandError(f"Run {options['run']} does not exist. sync_status shows the last one.", returncode=2)
-        if run.outcome == SyncRun.Outcome.RUNNING:
-            raise CommandError(f"Run {run.pk} is still running: stop it first.", returncode=2)
         stopping = threading.Event()
+        lease = Lease(clock, stopping)
+        try:
+            lease.take()
+        except LeaseTakenError as taken:
+            message = f"{taken}. Wait until it has ended, or stop it; then repeat the command."
+            raise CommandError(message, returncode=2) from None
         pipedrive = PipedriveClient(settings.PIPEDRIVE_API_URL, settings.PIPEDRIVE_TOKEN, stopping=stopping)
+        pipedrive.api.may_send = lambda: not lease.is_over
         keep_pause(pipedrive, clock)
-        with stop_on_signals(stopping) as begin:
-            begin()
-            self._undo(run, pipedrive, clock, dry_run=options["dry_run"])
+        try:
+            with stop_on_signals(stopping) as begin:
+                begin()
+                self._undo(run, pipedrive, clock, lease, dry_run=options["dry_run"])
+        finally:
+            lease.release()
 
-    def _undo(self, run: SyncRun, pipedrive: PipedriveClient, clock: Clock, *, dry_run: bool) -> None:
+    def _undo(self, run: SyncRun, pipedrive: PipedriveClient, clock: Clock, lease: Lease, *, dry_run: bool) -> None:
         deleted = kept = failures = 0
         stopped: Exception | None = None
         try:
-            for undone in undo(run, pipedrive, clock, dry_run=dry_run):
+            for undone in undo(run, pipedrive, clock, lease.writing, dry_run=dry_run):
+                lease.renew()
                 if undone.kept_because:
                     self.stdout.write(f"kept: {undone}: {undone.kept_because}")
                 elif dry_run:
@@ -76,7 +86,7 @@ class Command(GisttrackerCommand):
                 if failures == MAX_FAILURES:
                     stopped = CircuitOpenError(f"{MAX_FAILURES} activities in a row could not be read or deleted")
                     break
-        except (CircuitOpenError, RunStoppedError) as error:
+        except (CircuitOpenError, RunStoppedError, LeaseLostError) as error:
             stopped = error
         store_pause(pipedrive, clock)
         activities = ngettext("%d activity", "%d activities", deleted) % deleted
