@@ -291,6 +291,7 @@ def store_again(gist: Gist, person: Person) -> int:
     """As a poll does. The gist has another key then."""
     gist.pk, gist.person, gist.push_state = None, person, Gist.PushState.SKIPPED
     gist.push_started_at = gist.pipedrive_activity_id = gist.pipedrive_person_id = None
+    gist.activity_outdated = False
     count = adopt([gist], timezone.now())
     gist.save(force_insert=True)
     return count
@@ -308,10 +309,24 @@ def test_a_gist_that_is_stored_again_takes_it_over_whatever_the_backfill_choice(
 
     gist.refresh_from_db()
     is_pushed = columns["push_state"] == "pushed"
-    assert (count, gist.activity_outdated, gist.pushed_at is not None) == (is_pushed, is_pushed, is_pushed)
+    assert (count, gist.pushed_at is not None, gist.activity_outdated) == (is_pushed, is_pushed, False)
     assert gist.push_state == (columns["push_state"] if left else "skipped")
     assert (gist.pipedrive_activity_id, gist.push_started_at, gist.pipedrive_person_id) == (left or (None, None, None))
     assert not KnownActivity.objects.exists()
+
+
+@pytest.mark.parametrize("columns", [columns for columns, left in STATES if left])
+@pytest.mark.parametrize("edit", ["none", "before the deletion", "after it"])
+def test_an_activity_is_outdated_if_the_gist_was_edited_since(edit: str, columns: dict[str, Any]) -> None:
+    gist = create_gist(create_person(), **columns, activity_outdated=edit == "before the deletion")
+    delete(gist.person)
+    if edit == "after it":
+        gist.github_updated_at += timedelta(seconds=1)
+
+    with transaction.atomic():
+        store_again(gist, create_person())
+
+    assert Gist.objects.get().activity_outdated == (edit != "none")
 
 
 def test_nothing_known_costs_one_statement(django_assert_num_queries: DjangoAssertNumQueries) -> None:
@@ -342,9 +357,9 @@ def test_the_creation_of_a_pipedrive_person_is_remembered_for_a_day(
 @pytest.mark.parametrize(
     ("activity_id", "certain", "left", "stored"),
     [
-        (7, True, {(7, None, None)}, ("pushed", 7, True)),
-        (None, True, set(), ("pending", None, False)),
-        (None, False, {(None, STARTED_AT, 3)}, ("started", None, False)),
+        (7, True, {(7, None, None)}, ("pushed", 7)),
+        (None, True, set(), ("pending", None)),
+        (None, False, {(None, STARTED_AT, 3)}, ("started", None)),
     ],
     ids=["created", "not created", "unknown"],
 )
@@ -368,8 +383,8 @@ def test_the_outcome_of_a_post_finds_its_gist(
     settle(gist.github_id, began, activity_id, certain=certain, now=timezone.now())
 
     if is_stored:
-        expected = stored if is_same else ("started", None, False)
-        assert Gist.objects.values_list("push_state", "pipedrive_activity_id", "activity_outdated").get() == expected
+        expected = stored if is_same else ("started", None)
+        assert Gist.objects.values_list("push_state", "pipedrive_activity_id").get() == expected
         assert not KnownActivity.objects.exists()
     else:
         rows = KnownActivity.objects.values_list("activity_id", "started_at", "pipedrive_person_id")

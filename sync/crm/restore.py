@@ -75,7 +75,7 @@ class RestoreCheck:
         for gist in gists:
             row = known.get(gist.github_id)
             if row and row.activity_id and gist.push_state == State.PENDING:
-                claims.update_gist(person, gist, **row.gist_columns(self._context.clock()))
+                claims.update_gist(person, gist, **row.gist_columns(gist, self._context.clock()))
                 gist.push_state = State.PUSHED
                 self._context.summary.count("gists_found")
                 retried(row.delete)()
