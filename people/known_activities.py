@@ -12,7 +12,6 @@ from people.models.gist import pushed_columns
 # After that, Pipedrive's search finds a person that was created, so its creation need not be remembered.
 MAX_CREATION_AGE = timedelta(days=1)
 State = Gist.PushState
-DELETED_COLUMNS = ["pk", "github_id", "person_id", "push_state", "push_started_at", "pipedrive_activity_id"]
 
 
 def leave(people: list[Person]) -> list[Gist]:
@@ -21,7 +20,7 @@ def leave(people: list[Person]) -> list[Gist]:
     Returns their gists, locked: a push that ends now has written its outcome before this, or finds no gist.
     """
     locked = Gist.objects.select_for_update().filter(person__in=people).order_by("pk")
-    gists = list(locked.only(*DELETED_COLUMNS, "pipedrive_person_id"))
+    gists = list(locked.defer("description", "files"))
     started = {person.pk: person.pipedrive_create_started_at for person in people}
     KnownActivity.objects.leave(gists, {key: moment for key, moment in started.items() if moment})
     return gists
@@ -33,7 +32,7 @@ def adopt(gists: list[Gist], now: datetime) -> int:
     creating = {}
     for gist in gists:
         if row := known.get(gist.github_id):
-            for name, value in row.gist_columns(now).items():
+            for name, value in row.gist_columns(gist, now).items():
                 setattr(gist, name, value)
             if row.person_started_at and row.person_started_at > now - MAX_CREATION_AGE:
                 creating[gist.person_id] = row.person_started_at
@@ -54,6 +53,6 @@ def settle(github_id: str, started_at: datetime, activity_id: int | None, *, cer
     stored = Gist.objects.filter(github_id=github_id, push_state=State.STARTED, push_started_at=started_at)
     if activity_id:
         if not row.settle(activity_id):
-            stored.update(**pushed_columns(activity_id, now), activity_outdated=True)
+            stored.update(**pushed_columns(activity_id, now))
     elif not row.delete()[0]:
         stored.update(push_state=State.PENDING, updated_at=now)

@@ -1,20 +1,30 @@
 """People are deleted, or forgotten, at the worst moment, and added again: no gist gets a second activity, or none."""
 
+import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.management import call_command
+from django.db import transaction
 from django.test import Client
-from pytest_django import Settings
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries, Settings
 from rest_framework.test import APIClient
 
+from people.forget import forget
+from people.known_activities import adopt, settle
 from people.models import Gist, KnownActivity, Person, Suppressed
+from people.tracking import stop_tracking
+from sync.models import SyncRun
 from tests.conftest import Sync
-from tests.factories import let_time_pass, track
+from tests.factories import create_gist, create_person, let_time_pass, track
 from tests.standins import GitHubStandIn, PipedriveStandIn, reset, respond, respond_after
 from tests.standins.faults import Fault
+from tests.test_forget import dump
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
 PEOPLE = "/admin/people/person/"
@@ -111,6 +121,12 @@ def after_the_first(github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sy
     act()
 
 
+def after_an_undo(github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, act: Callable[[], None]) -> None:
+    sync()
+    call_command("undo_run", str(SyncRun.objects.latest("pk").pk))
+    act()
+
+
 def after_a_merge(github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, act: Callable[[], None]) -> None:
     """Ada has two accounts, and a colleague has merged her contacts."""
     track(github, "countess", gists=2)
@@ -129,6 +145,7 @@ MOMENTS: dict[str, Moment] = {
     "unknown outcome": after_an_unknown_outcome("create_activity"),
     "all are pushed": after_all,
     "one is pushed": after_the_first,
+    "all are undone": after_an_undo,
     "merged contacts": after_a_merge,
     "person's search in flight": in_flight("search_persons"),
     "person's POST in flight": in_flight("create_person"),
@@ -156,7 +173,6 @@ def test_each_gist_of_a_person_who_is_added_again_has_one_activity(
     settings.SETTLE_SECONDS = 120
     for number in range(3):
         github.publish("ada", f"Gist {number}")
-    Person.objects.update(backfill="all")
     if lags:
         pipedrive.lists_until, pipedrive.search_lags = 0, True
 
@@ -175,3 +191,301 @@ def test_each_gist_of_a_person_who_is_added_again_has_one_activity(
     assert not KnownActivity.objects.exists()
     if moment.startswith("person") or not lags:  # What was created just before is found by lists only.
         assert len([row for row in pipedrive.persons.values() if not row["is_deleted"]]) == 1
+
+
+# --- other acts at the same moments ---
+def unlink(users: Users, pipedrive: PipedriveStandIn) -> None:
+    assert users.api.patch("/api/v1/people/ada", {"pipedrive_id": None}, format="json").status_code == 200
+
+
+def relink(users: Users, pipedrive: PipedriveStandIn) -> None:
+    chosen = {"pipedrive_id": pipedrive.add_person("Chosen")}
+    assert users.api.patch("/api/v1/people/ada", chosen, format="json").status_code == 200
+
+
+def pause_and_resume(users: Users, pipedrive: PipedriveStandIn) -> None:
+    for state in ("paused", "active"):
+        assert users.api.patch("/api/v1/people/ada", {"state": state}, format="json").status_code == 200
+
+
+def merge_contacts(users: Users, pipedrive: PipedriveStandIn) -> None:
+    for key in [row["id"] for row in pipedrive.persons.values() if not row["is_deleted"]]:
+        pipedrive.merge_person(key, into=pipedrive.add_person("Contact"))
+
+
+@pytest.mark.slow("several whole runs")
+@pytest.mark.parametrize("lags", [True, False], ids=["lists lag", "lists are right"])
+@pytest.mark.parametrize("act", [unlink, relink, pause_and_resume, merge_contacts])
+@pytest.mark.parametrize("moment", [name for name in MOMENTS if name not in ("merged contacts", "all are undone")])
+def test_each_gist_of_a_person_who_is_changed_meanwhile_has_one_activity(
+    moment: str,
+    act: Callable[[Users, PipedriveStandIn], None],
+    lags: bool,
+    ada: Person,
+    users: Users,
+    github: GitHubStandIn,
+    pipedrive: PipedriveStandIn,
+    sync: Sync,
+    settings: Settings,
+) -> None:
+    settings.SETTLE_SECONDS = 120
+    for number in range(3):
+        github.publish("ada", f"Gist {number}")
+    if lags:
+        pipedrive.lists_until, pipedrive.search_lags = 0, True
+
+    MOMENTS[moment](github, pipedrive, sync, lambda: act(users, pipedrive))
+    pipedrive.heal()
+    sync()
+    pipedrive.lists_until, pipedrive.search_lags = None, False
+    for _ in range(3):
+        let_time_pass(timedelta(hours=4))
+        Person.objects.update(next_push_at=None, next_attempt_at=None)
+        Gist.objects.filter(push_state="rejected").push_again()
+        sync()
+
+    assert Counter(pipedrive.gist_ids()) == Counter(Gist.objects.values_list("github_id", flat=True))
+    assert set(Gist.objects.values_list("push_state", flat=True)) == {"pushed"}
+
+
+# --- what is left, and what becomes of it ---
+def delete(person: Person) -> None:
+    stop_tracking(Person.objects.filter(pk=person.pk), lambda people: None)
+
+
+STARTED_AT = timezone.now().replace(microsecond=1234)
+STATES: list[tuple[dict[str, Any], tuple[Any, ...] | None]] = [
+    ({"push_state": "pushed", "pipedrive_activity_id": 7, "pipedrive_person_id": 3}, (7, None, None)),
+    ({"push_state": "started", "push_started_at": STARTED_AT, "pipedrive_person_id": 3}, (None, STARTED_AT, 3)),
+    ({"push_state": "pending", "push_started_at": STARTED_AT, "pipedrive_person_id": 3}, None),
+    ({"push_state": "rejected"}, None),
+    ({"push_state": "skipped"}, None),
+]
+
+
+@pytest.mark.parametrize(("columns", "left"), STATES)
+def test_a_deleted_gist_leaves_what_pipedrive_may_have_of_it(
+    columns: dict[str, Any], left: tuple[Any, ...] | None
+) -> None:
+    gist = create_gist(create_person(), **columns)
+
+    delete(gist.person)
+
+    rows = KnownActivity.objects.find([gist.github_id, "another"])
+    assert KnownActivity.objects.count() == len(rows) == (left is not None)
+    if left:
+        row = rows[gist.github_id]
+        assert (row.activity_id, row.started_at, row.pipedrive_person_id) == left
+
+
+def test_what_the_gist_has_replaces_what_was_known_of_it() -> None:
+    gist = create_gist(create_person(), push_state="pushed", pipedrive_activity_id=7)
+    KnownActivity.objects.store({gist.github_id: 6, "another": 5})
+
+    delete(gist.person)
+
+    assert set(KnownActivity.objects.values_list("activity_id", flat=True)) == {5, 7}
+
+
+def store_again(gist: Gist, person: Person) -> int:
+    """As a poll does. The gist has another key then."""
+    gist.pk, gist.person, gist.push_state = None, person, Gist.PushState.SKIPPED
+    gist.push_started_at = gist.pipedrive_activity_id = gist.pipedrive_person_id = None
+    gist.activity_outdated = False
+    count = adopt([gist], timezone.now())
+    gist.save(force_insert=True)
+    return count
+
+
+@pytest.mark.parametrize(("columns", "left"), STATES)
+def test_a_gist_that_is_stored_again_takes_it_over_whatever_the_backfill_choice(
+    columns: dict[str, Any], left: tuple[Any, ...] | None
+) -> None:
+    gist = create_gist(create_person(), **columns)
+    delete(gist.person)
+
+    with transaction.atomic():
+        count = store_again(gist, create_person())
+
+    gist.refresh_from_db()
+    is_pushed = columns["push_state"] == "pushed"
+    assert (count, gist.pushed_at is not None, gist.activity_outdated) == (is_pushed, is_pushed, False)
+    assert gist.push_state == (columns["push_state"] if left else "skipped")
+    assert (gist.pipedrive_activity_id, gist.push_started_at, gist.pipedrive_person_id) == (left or (None, None, None))
+    assert not KnownActivity.objects.exists()
+
+
+@pytest.mark.parametrize("columns", [columns for columns, left in STATES if left])
+@pytest.mark.parametrize("edit", ["none", "before the deletion", "after it"])
+def test_an_activity_is_outdated_if_the_gist_was_edited_since(edit: str, columns: dict[str, Any]) -> None:
+    gist = create_gist(create_person(), **columns, activity_outdated=edit == "before the deletion")
+    delete(gist.person)
+    if edit == "after it":
+        gist.github_updated_at += timedelta(seconds=1)
+
+    with transaction.atomic():
+        store_again(gist, create_person())
+
+    assert Gist.objects.get().activity_outdated == (edit != "none")
+
+
+def test_nothing_known_costs_one_statement(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    with django_assert_num_queries(1):
+        assert KnownActivity.objects.find(["a", "b"]) == {}
+    with django_assert_num_queries(0):
+        assert KnownActivity.objects.find([]) == {}
+
+
+@pytest.mark.parametrize(("age", "is_kept"), [(timedelta(hours=23), True), (timedelta(hours=25), False)])
+@pytest.mark.parametrize("pipedrive_id", [None, 3])
+def test_the_creation_of_a_pipedrive_person_is_remembered_for_a_day(
+    age: timedelta, is_kept: bool, pipedrive_id: int | None
+) -> None:
+    began = timezone.now() - age
+    gist = create_gist(create_person(pipedrive_create_started_at=began, pipedrive_create_name="Ada (@ada)"))
+    delete(gist.person)
+
+    with transaction.atomic():
+        store_again(gist, create_person(pipedrive_id=pipedrive_id))
+
+    person = Person.objects.get()
+    assert person.pipedrive_create_started_at == (began if is_kept and not pipedrive_id else None)
+    assert person.pipedrive_create_name == ""
+
+
+# --- the outcome of a POST arrives after the deletion ---
+@pytest.mark.parametrize(
+    ("activity_id", "certain", "left", "stored"),
+    [
+        (7, True, {(7, None, None)}, ("pushed", 7)),
+        (None, True, set(), ("pending", None)),
+        (None, False, {(None, STARTED_AT, 3)}, ("started", None)),
+    ],
+    ids=["created", "not created", "unknown"],
+)
+@pytest.mark.parametrize("is_stored", [False, True], ids=["deleted", "stored again"])
+@pytest.mark.parametrize("is_same", [True, False], ids=["this POST", "an earlier POST"])
+def test_the_outcome_of_a_post_finds_its_gist(
+    activity_id: int | None,
+    certain: bool,
+    left: set[tuple[Any, ...]],
+    stored: tuple[Any, ...],
+    is_stored: bool,
+    is_same: bool,
+) -> None:
+    gist = create_gist(create_person(), push_state="started", push_started_at=STARTED_AT, pipedrive_person_id=3)
+    delete(gist.person)
+    if is_stored:
+        with transaction.atomic():
+            store_again(gist, create_person())
+    began = STARTED_AT if is_same else STARTED_AT - timedelta(minutes=9)
+
+    settle(gist.github_id, began, activity_id, certain=certain, now=timezone.now())
+
+    if is_stored:
+        expected = stored if is_same else ("started", None)
+        assert Gist.objects.values_list("push_state", "pipedrive_activity_id").get() == expected
+        assert not KnownActivity.objects.exists()
+    else:
+        rows = KnownActivity.objects.values_list("activity_id", "started_at", "pipedrive_person_id")
+        assert set(rows) == (left if is_same else {(None, STARTED_AT, 3)})
+
+
+@pytest.mark.parametrize(
+    ("fault", "left"),
+    [(None, True), (reset(after=True), None), (REFUSED, False)],
+    ids=["created", "unknown", "refused"],
+)
+def test_a_run_writes_the_outcome_for_a_deleted_gist(
+    fault: Fault | None, left: bool | None, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    """`left`: the activity is known; None: that there may be one."""
+    github.publish("ada")
+    pipedrive.fail("create_activity", respond_after(lambda: delete(ada), fault))
+
+    sync()
+
+    rows = list(KnownActivity.objects.values_list("activity_id", "started_at", "pipedrive_person_id"))
+    if left:
+        assert rows == [(next(iter(pipedrive.activities)), None, None)]
+    elif left is None:
+        ((activity_id, started_at, filed_under),) = rows
+        assert (activity_id, filed_under, started_at is None) == (None, next(iter(pipedrive.persons)), False)
+    else:
+        assert rows == []
+
+
+# --- restored and forgotten ---
+def test_an_activity_of_a_deleted_gist_with_unknown_outcome_is_no_sign_of_a_restore(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    track(github, "ben", gists=1)
+    sync()
+    gist = github.publish("ada", "The newest at Pipedrive")
+    pipedrive.fail("create_activity", reset(after=True))
+    sync()
+    delete(ada)
+    github.publish("ben", "Next")
+
+    summary = sync()
+
+    row = KnownActivity.objects.find([gist])[gist]
+    (created,) = [key for key, activity in pipedrive.activities.items() if gist in activity["note"]]
+    assert (summary.problems, summary.counts["gists_pushed"]) == ([], 1)
+    assert (row.activity_id, row.started_at) == (created, None)
+
+
+@pytest.mark.parametrize("push_edits", [True, False])
+def test_an_edit_made_while_the_person_was_not_tracked_reaches_the_same_activity(
+    push_edits: bool,
+    ada: Person,
+    users: Users,
+    github: GitHubStandIn,
+    pipedrive: PipedriveStandIn,
+    sync: Sync,
+    settings: Settings,
+) -> None:
+    settings.PUSH_EDITS = push_edits
+    gist = github.publish("ada", "First")
+    sync()
+    is_added_again(users, Users.delete_by_api)()
+    github.edit("ada", gist, description="Second")
+
+    summary = sync()
+
+    subjects = [row["subject"] for row in pipedrive.activities.values()]
+    assert subjects == ["Second" if push_edits else "First"]
+    assert (summary.counts["gists_found"], summary.counts["gists_new"], summary.counts["gists_pushed"]) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["pushed", "unknown outcome"])
+def test_what_a_forgotten_person_leaves_names_nobody(
+    ends: bool, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    gists = [github.publish("ada", "A secret poem") for _ in range(2)]
+    if not ends:
+        pipedrive.fail("create_activity", reset(after=True), times=9)
+    sync()
+    ada.refresh_from_db()
+    personal = ["ada", "lovelace", "poem", str(ada.github_id), *gists]
+    digests = {hashlib.sha256(gist.encode()).hexdigest() for gist in gists}
+
+    forget(Person.objects.all(), by="test")
+
+    left = dump().lower()
+    assert KnownActivity.objects.count() == 2
+    assert [text for text in personal if re.search(rf"\b{text}\b", left)] == []
+    assert not set(KnownActivity.objects.values_list("gist_key", flat=True)) & digests
+
+
+def test_a_person_whom_a_run_erases_leaves_the_same(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
+    gist = github.publish("ada")
+    sync()
+    ada.refresh_from_db()
+    Suppressed.objects.suppress(github_ids=[ada.github_id or 0], by="test")
+    Person.objects.update(full_read_at=None)
+
+    sync("--full")
+
+    assert not Person.objects.exists()
+    assert list(KnownActivity.objects.find([gist])) == [gist]

@@ -178,7 +178,8 @@ untrack_person = extend_schema(
     description=(
         "Deletes the person with all gists and visits. Nothing is deleted in Pipedrive. With `forget=true` all that is "
         "held about the person is erased, and salted hashes of the GitHub id and the login are kept, so that the "
-        "account is not tracked again, also after it was renamed. That works for logins that are not tracked, too."
+        "account is not tracked again, also after it was renamed. That works for logins that are not tracked, too. "
+        "In both cases hashes of the gists' ids are kept, so that no gist gets a second activity if it is stored again."
     ),
     parameters=[USERNAME, FORGET, IF_MATCH],
     responses={

@@ -20,6 +20,7 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("gist_key", models.CharField(max_length=64, unique=True)),
                 ("activity_id", models.PositiveBigIntegerField(db_index=True, null=True)),
+                ("version_key", models.CharField(blank=True, max_length=64)),
                 ("started_at", models.DateTimeField(null=True)),
                 ("pipedrive_person_id", models.PositiveBigIntegerField(null=True)),
                 ("person_started_at", models.DateTimeField(null=True)),

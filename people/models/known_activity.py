@@ -25,11 +25,11 @@ class KnownActivityQuerySet(models.QuerySet["KnownActivity"]):
         ids = list(github_ids)
         if not ids or not KnownActivity.objects.exists():
             return {}
-        id_of = {key: github_id for github_id, key in hash_ids(ids).items()}
+        id_of = {key: github_id for github_id, key in _hash_ids(ids).items()}
         return {id_of[row.gist_key]: row for keys in _batches(list(id_of)) for row in self.filter(gist_key__in=keys)}
 
     def of(self, github_id: str) -> "KnownActivityQuerySet":
-        return self.filter(gist_key__in=hash_ids([github_id]).values())
+        return self.filter(gist_key__in=_hash_ids([github_id]).values())
 
     def settle(self, activity_id: int) -> int:
         """The POSTs of these rows have created this activity. Returns how many rows there were."""
@@ -40,22 +40,24 @@ class KnownActivityQuerySet(models.QuerySet["KnownActivity"]):
         for keys in _batches([row.pk for row in rows]):
             self.filter(pk__in=keys).delete()
 
-    def leave(self, gists: Iterable[Gist], creating: Mapping[int, datetime]) -> None:
+    def leave(self, gists: list[Gist], creating: Mapping[int, datetime]) -> None:
         """Keep what Pipedrive has, or may have, of these gists, which are about to be deleted.
 
         `creating`: since when the Pipedrive persons of people are being created, by the people's primary keys.
         """
         rows = {gist.github_id: row for gist in gists if (row := _row_of(gist, creating.get(gist.person_id)))}
-        key_of = hash_ids(rows)
-        for github_id, row in rows.items():
-            row.gist_key = key_of[github_id]
+        key_of = _hash_ids(rows)
+        for gist in gists:
+            if row := rows.get(gist.github_id):
+                row.gist_key = key_of[gist.github_id]
+                row.version_key = "" if gist.activity_outdated else _hash_version(row.gist_key, gist)
         for keys in _batches(list(key_of.values())):
             self.filter(gist_key__in=keys).delete()  # What the gist had is newer.
         self.bulk_create(rows.values(), batch_size=BATCH_SIZE)
 
     def store(self, found: Mapping[str, int]) -> None:
         """Keep these activities, by the ids of their gists on GitHub."""
-        rows = [KnownActivity(gist_key=key, activity_id=found[one]) for one, key in hash_ids(found).items()]
+        rows = [KnownActivity(gist_key=key, activity_id=found[one]) for one, key in _hash_ids(found).items()]
         self.bulk_create(rows, batch_size=BATCH_SIZE, ignore_conflicts=True)
 
 
@@ -68,6 +70,7 @@ class KnownActivity(models.Model):
 
     gist_key = models.CharField(max_length=64, unique=True)
     activity_id = models.PositiveBigIntegerField(null=True, db_index=True)
+    version_key = models.CharField(max_length=64, blank=True)  # stands for what the activity shows; empty if unknown
     started_at = models.DateTimeField(null=True)
     # Under which the activity would be filed, if the outcome is not known.
     pipedrive_person_id = models.PositiveBigIntegerField(null=True)
@@ -79,21 +82,26 @@ class KnownActivity(models.Model):
     def __str__(self) -> str:
         return f"activity {self.activity_id}" if self.activity_id else f"a POST of {self.started_at}"
 
-    def gist_columns(self, now: datetime) -> dict[str, Any]:
-        """What the gist's row gets. An edit may have been missed, so the activity counts as outdated."""
+    def gist_columns(self, gist: Gist, now: datetime) -> dict[str, Any]:
+        """What the row of this gist gets. Its activity is outdated unless the gist is certainly the same version."""
+        outdated = {"activity_outdated": self.version_key != _hash_version(self.gist_key, gist)}
         if self.activity_id:
-            return pushed_columns(self.activity_id, now) | {"activity_outdated": True}
+            return pushed_columns(self.activity_id, now) | outdated
         if self.started_at:
             started = {"push_started_at": self.started_at, "pipedrive_person_id": self.pipedrive_person_id}
-            return {"push_state": State.STARTED, **started}
+            return {"push_state": State.STARTED, **started, **outdated}
         return {}
 
 
-def hash_ids(github_ids: Iterable[str]) -> dict[str, str]:
+def _hash_ids(github_ids: Iterable[str]) -> dict[str, str]:
     """The keys of gists, by their ids on GitHub."""
     ids = list(github_ids)
     salt = SuppressionSalt.get() if ids else b""
     return {one: hashlib.sha256(salt + one.encode()).hexdigest() for one in ids}
+
+
+def _hash_version(gist_key: str, gist: Gist) -> str:
+    return hashlib.sha256(f"{gist_key} {gist.github_updated_at.timestamp()}".encode()).hexdigest()
 
 
 def _row_of(gist: Gist, person_started_at: datetime | None) -> KnownActivity | None:

@@ -510,7 +510,7 @@ class Pushing:
         known = KnownActivity.objects.find(gist.github_id for gist in gists)
         adopted = [gist for gist in gists if gist.github_id in known and known[gist.github_id].activity_id]
         for gist in adopted:
-            Gist.objects.filter(pk=gist.pk).update(**known[gist.github_id].gist_columns(self._context.clock()))
+            Gist.objects.filter(pk=gist.pk).update(**known[gist.github_id].gist_columns(gist, self._context.clock()))
         KnownActivity.objects.drop(known[gist.github_id] for gist in adopted)
         turn.counts["gists_found"] += len(adopted)
         return [gist for gist in gists if gist not in adopted]
