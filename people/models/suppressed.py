@@ -9,6 +9,7 @@ core: the rows are pseudonyms, not anonymous. A slower hash would make a list of
 import hashlib
 import secrets
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from django.db import models
 
@@ -34,6 +35,18 @@ class SuppressionSalt(models.Model):
         return bytes.fromhex(row.salt)
 
 
+@dataclass(frozen=True)
+class SuppressedAccounts:
+    """The suppressed GitHub ids, for threads that may not use the database."""
+
+    salt: bytes = b""
+    digests: frozenset[str] = frozenset()
+
+    def has_github_id(self, github_id: int) -> bool:
+        """Takes a millisecond if there are any."""
+        return bool(self.digests) and _digest(Suppressed.Kind.GITHUB_ID, str(github_id), self.salt) in self.digests
+
+
 class SuppressedQuerySet(models.QuerySet["Suppressed"]):
     def find_logins(self, logins: Iterable[str]) -> set[str]:
         """Those of these logins that are suppressed, in lower case. Takes a millisecond for each login."""
@@ -48,6 +61,10 @@ class SuppressedQuerySet(models.QuerySet["Suppressed"]):
     def find_github_ids(self, github_ids: Iterable[int]) -> set[int]:
         """Those of these ids that are suppressed. Takes a millisecond for each id."""
         return {int(text) for text in self._find(Suppressed.Kind.GITHUB_ID, {str(number) for number in github_ids})}
+
+    def accounts(self) -> SuppressedAccounts:
+        digests = frozenset(self.filter(kind=Suppressed.Kind.GITHUB_ID).values_list("digest", flat=True))
+        return SuppressedAccounts(SuppressionSalt.get(), digests) if digests else SuppressedAccounts()
 
     def _find(self, kind: "Suppressed.Kind", values: set[str]) -> set[str]:
         if not values or not self.exists():  # Most databases have none, and need no hashes.

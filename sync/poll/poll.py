@@ -22,6 +22,7 @@ from datetime import UTC, datetime, timedelta
 from people.models import Person
 from people.models.freshness import MAX_CLOCK_ERROR
 from people.models.github_names import LOGIN, login_key
+from people.models.suppressed import SuppressedAccounts
 from sync.clients.errors import InvalidResponseError, NotFoundError, RejectedError, RetryNextRunError
 from sync.clients.github import (
     MAX_LISTED_GISTS,
@@ -55,6 +56,7 @@ class Target:
     github_id: int | None
     etag: str = ""
     read_all: bool = True
+    suppressed: SuppressedAccounts = field(default_factory=SuppressedAccounts)
 
 
 @dataclass
@@ -63,7 +65,7 @@ class Poll:
 
     gone_because: str = ""  # why there is no account that can be polled
     account: Account | None = None  # if the profile was requested
-    is_confirmed: bool = False  # the profile, requested by its id, has the same login
+    is_suppressed: bool = False  # The account's owner asked not to be tracked: the person is erased.
     gists: list[PublicGist] = field(default_factory=list)
     unreadable_gists: list[UnreadableGist] = field(default_factory=list)  # listed gists that cannot be read
     etag: str = ""
@@ -79,6 +81,10 @@ class Poll:
 
 class _GoneError(Exception):
     """There is no account that can be polled."""
+
+
+class _SuppressedError(Exception):
+    """The account's owner asked not to be tracked."""
 
 
 def is_full_read_due(person: Person, now: datetime) -> bool:
@@ -105,6 +111,8 @@ def poll_person(target: Target, github: GitHubClient) -> Poll:
     except _GoneError as reason:
         github.check_service()
         return Poll(gone_because=str(reason))
+    except _SuppressedError:
+        return Poll(is_suppressed=True)
     poll.unchanged = page.unchanged
     if not page.unchanged:
         poll.etag = page.etag
@@ -122,19 +130,6 @@ def read_on(target: Target, poll: Poll, github: GitHubClient) -> Poll:
     return poll
 
 
-def confirm_account(target: Target, poll: Poll, github: GitHubClient) -> Poll:
-    """Does GitHub name the same login and id when the account is requested by its id?"""
-    if poll.account is None:
-        raise ValueError("the profile was not requested")
-    try:
-        login = github.get_account_by_id(poll.account.id).login
-    except (RejectedError, RetryNextRunError):
-        login = ""
-    if {login_key(login), login_key(poll.account.login)} != {login_key(target.login)}:
-        raise RetryNextRunError("GitHub did not confirm that the account it returned has this login")
-    return replace(poll, is_confirmed=True)
-
-
 # --- who it is ---
 def _find_account(target: Target, poll: Poll, github: GitHubClient) -> None:
     """The account of a login that was never polled."""
@@ -142,7 +137,7 @@ def _find_account(target: Target, poll: Poll, github: GitHubClient) -> None:
         account = github.get_account(target.login)
     except NotFoundError:
         raise _GoneError(UNKNOWN_LOGIN) from None
-    _set_account(poll, account)
+    _set_account(target, poll, account, github)
 
 
 def _follow_account(target: Target, poll: Poll, github: GitHubClient) -> None:
@@ -151,15 +146,29 @@ def _follow_account(target: Target, poll: Poll, github: GitHubClient) -> None:
     if account_id is None:
         raise _GoneError(UNKNOWN_LOGIN)
     try:
-        _set_account(poll, github.get_account_by_id(account_id))
+        _set_account(target, poll, github.get_account_by_id(account_id), github)
     except NotFoundError:
         raise _GoneError(UNKNOWN_ACCOUNT) from None
 
 
-def _set_account(poll: Poll, account: Account) -> None:
+def _set_account(target: Target, poll: Poll, account: Account, github: GitHubClient) -> None:
+    if target.suppressed.has_github_id(account.id):
+        if target.github_id is None:  # Otherwise it is the row's own id.
+            _confirm(target, account, github)
+        raise _SuppressedError
     if account.type == "Organization":
         raise _GoneError(ORGANISATION)
     poll.account = account
+
+
+def _confirm(target: Target, account: Account, github: GitHubClient) -> None:
+    """Nobody is erased unless GitHub names the same login and id when the account is requested by its id."""
+    try:
+        login = github.get_account_by_id(account.id).login
+    except (RejectedError, RetryNextRunError):
+        login = ""
+    if {login_key(login), login_key(account.login)} != {login_key(target.login)}:
+        raise RetryNextRunError("GitHub did not confirm that the account it returned has this login")
 
 
 def _get_first_page(target: Target, poll: Poll, github: GitHubClient) -> GistPage:

@@ -8,11 +8,12 @@ from django.db.models import Q, QuerySet
 
 from gisttracker.common.database import retried
 from people.models import Gist, Person, Suppressed
+from people.models.suppressed import SuppressedAccounts
 from sync.clients.boot_clock import boot_clock
 from sync.clients.errors import CircuitOpenError, ConfigurationError, OutageError, RunStoppedError
 from sync.clients.github import GitHubClient
 from sync.context import RunContext
-from sync.poll.poll import Poll, Target, confirm_account, is_full_read_due, poll_person, read_on
+from sync.poll.poll import Poll, Target, is_full_read_due, poll_person, read_on
 from sync.poll.store import Polled, PollStore
 from sync.steps import Outcome, Step
 
@@ -34,6 +35,7 @@ class Polling:
         self._group_began_at = 0.0
         self._may_find = True  # False after a choice that has found fewer people than it may
         self._people_left = context.options.max_people or float("inf")
+        self._suppressed = SuppressedAccounts()
         self._store = PollStore(context)
 
     @property
@@ -46,10 +48,12 @@ class Polling:
         if not self.is_open:
             self._chosen.clear()
         steps += [self._begin(person) for person in self._next_people(free - len(steps), is_tick=is_tick)]
+        if self._people_left <= 0:
+            self._chosen.clear()
         is_last = not self._running and not self._chosen
         if self._done and (is_last or self._is_group_full()):
             self._save()
-        self.is_over = is_last and not self._done
+        self.is_over = is_last and not self._done and not (self._may_find and self.is_open and self._people_left > 0)
         return steps
 
     # --- choose ---
@@ -76,6 +80,7 @@ class Polling:
         self._may_find = len(found) == MAX_CHOSEN
         new = [person.github_username for person in found if person.github_id is None]
         suppressed = Suppressed.objects.find_logins(new) if new else set()
+        self._suppressed = Suppressed.objects.accounts()
         self._store.erase([person for person in found if person.username_key in suppressed])
         self._chosen = deque(person for person in found if person.username_key not in suppressed)
 
@@ -91,7 +96,7 @@ class Polling:
         context, now = self._context, self._context.clock()
         read_all = context.options.full or is_full_read_due(person, now)
         etag = person.etag if person.etag_scope == context.github.etag_scope else ""
-        target = Target(person.github_username, person.github_id, etag, read_all)
+        target = Target(person.github_username, person.github_id, etag, read_all, self._suppressed)
         self._running[person.pk] = Polled(person, target, now)
         return Step(partial(poll_person, target, context.github), person.pk, is_poll=True)
 
@@ -120,6 +125,8 @@ class Polling:
         done, self._done = list(self._done.values()), {}
         self._group_began_at = 0.0
         self._store.save(done)
+        self._may_find |= self._store.has_new_requests
+        self._store.has_new_requests = False
 
     @property
     def stores_at(self) -> float:
@@ -140,17 +147,13 @@ class Polling:
 
 @retried
 def find_further_step(target: Target, poll: Poll, github: GitHubClient) -> Callable[[], Poll] | None:
-    """Read on if the last page had something new; ask again for an account that is to be erased."""
-    if poll.last_page:
-        ids = [gist.id for gist in poll.last_page.gists]
-        is_stored = not poll.last_page.unreadable_gists and Gist.objects.filter(github_id__in=ids).count() == len(ids)
-        if not is_stored:
-            return partial(read_on, target, poll, github)
-        poll.last_page = None
-    is_new = target.github_id is None and poll.account is not None and not poll.is_confirmed
-    if is_new and poll.account and Suppressed.objects.has_github_id(poll.account.id):
-        return partial(confirm_account, target, poll, github)
-    return None
+    """Read on if the last page of a list that goes on had something new."""
+    if poll.last_page is None:
+        return None
+    ids = [gist.id for gist in poll.last_page.gists]
+    if not poll.last_page.unreadable_gists and Gist.objects.filter(github_id__in=ids).count() == len(ids):
+        return None
+    return partial(read_on, target, poll, github)
 
 
 def _longest_unpolled(due: QuerySet[Person]) -> QuerySet[Person]:

@@ -61,6 +61,7 @@ class PollStore:
         self._suspected = self._confirmed = 0  # people, in this run
         self._refused: list[Person] = []  # as they were, since the last success
         self.has_news = False  # gists that may have to be pushed
+        self.has_new_requests = False  # syncs that were requested during a poll
 
     def save(self, group: list[Polled]) -> None:
         """All in one transaction; if that fails, one by one, so that an odd poll affects one person."""
@@ -138,8 +139,10 @@ class PollStore:
         suppressed = Suppressed.objects.find_github_ids(accounts) if accounts else set()
         for polled in group:
             poll, row = polled.poll, rows[polled.person.pk]
-            if poll and poll.account and poll.account.id in suppressed and (row.github_id or poll.is_confirmed):
+            if poll and poll.is_suppressed:
                 notes.erased.append(row)
+            elif poll and poll.account and poll.account.id in suppressed:
+                continue  # Since the poll began. The next run erases the person, when GitHub has confirmed the account.
             elif poll and poll.gone_because:
                 yield self._suspect(polled, row, Kind.GONE, poll.gone_because, now, notes)
             elif poll and poll.account and (other := _find_second_row(row, poll.account.id, poll.account.login)):
@@ -196,6 +199,7 @@ class PollStore:
         for row, reason in notes.remarks:
             summary.problem(reason, person=row)
         self.has_news |= notes.has_news
+        self.has_new_requests |= notes.has_new_requests
         self._suspected += notes.suspected
         self._confirmed += notes.succeeded
         self._refused = [] if notes.succeeded else self._refused
@@ -232,6 +236,7 @@ class PollStore:
             # A request made during the poll stays for the next run.
             if row.sync_requested_at and row.sync_requested_at == polled.person.sync_requested_at:
                 columns["sync_requested_at"] = None
+            notes.has_new_requests |= row.sync_requested_at != polled.person.sync_requested_at
             if columns.get("username_key", row.username_key) != row.username_key:
                 _free_login(row, columns["username_key"])
             Person.objects.filter(pk=row.pk).update(**columns)
@@ -333,7 +338,7 @@ class _Notes:
     def __post_init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.succeeded = self.suspected = 0
-        self.has_news = False
+        self.has_news = self.has_new_requests = False
         self.failed: list[tuple[Person, str]] = []
         self.refused: list[Person] = []
         self.remarks: list[tuple[Person, str]] = []

@@ -1,10 +1,10 @@
-"""The step that creates the activities of some of a person's gists, one POST each.
+"""The step that creates the activity of a gist with one POST.
 
-Before it begins, the main thread has written these gists as started. A POST is sent not later than the moment that is
+Before it begins, the main thread has written the gist as started. The POST is sent not later than the moment that is
 written there, also by a process that was suspended meanwhile.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sync.clients.boot_clock import boot_clock
@@ -22,122 +22,91 @@ from sync.clients.pipedrive_records import Activity, NewActivity
 from sync.push.owner import ActivityOwner
 from sync.push.persons import Trouble, find_trouble
 
-MAX_UNKNOWN = 3  # POSTs of one person in a row without a clear response: then it is the next person's turn
-MAX_REFUSED = 5  # of one person in a row for the same reason, and none created: the person fails, not the gists
-
 
 @dataclass(frozen=True)
 class Post:
-    """The activity of a gist that is to be created. `started_at` identifies the attempt."""
+    """The activity of a gist that is to be created. `started_at` identifies the attempt.
+
+    `known`: activities that are filed under the same Pipedrive person. `must_check`: whether that person can be used is
+    asked after a refusal.
+    """
 
     gist: int  # its key
     github_id: str
     started_at: datetime
+    pipedrive_id: int
     activity: NewActivity
+    known: tuple[int, ...] = ()
+    must_check: bool = True
 
 
 @dataclass(frozen=True)
 class Posted:
-    """What came of a POST: the activity, or why there is none. `is_tried`: it was its turn."""
+    """What came of it: the activity, or why there is none. `trouble`: of the Pipedrive person."""
 
     post: Post
     outcome: Activity | SyncError
     seconds: float = 0.0
-    remark: str = ""
-    is_tried: bool = True
-
-
-@dataclass(frozen=True)
-class Created:
-    """What came of all of them. `trouble`: of their Pipedrive person. `failure`: why the person has failed."""
-
-    posted: tuple[Posted, ...]
     trouble: Trouble | None = None
-    failure: str = ""
-    remarks: tuple[str, ...] = ()
+    owner_problems: tuple[str, ...] = ()
+
+    @property
+    def may_exist(self) -> bool:
+        return isinstance(self.outcome, Activity | OutcomeUnknownError)
+
+    @property
+    def remark(self) -> str:
+        """Where Pipedrive has filed it, if not where it was sent."""
+        if not isinstance(self.outcome, Activity) or self.outcome.filed_under == self.post.pipedrive_id:
+            return ""
+        return f"Pipedrive filed the activity under {'another' if self.outcome.filed_under else 'no'} person."
 
 
-class CreateActivities:
-    """Creates activities under one Pipedrive person. `known`: activities that are filed under it."""
-
-    def __init__(
-        self, pipedrive: PipedriveClient, owner: ActivityOwner, pipedrive_id: int, known: tuple[int, ...]
-    ) -> None:
-        self._pipedrive, self._owner, self._pipedrive_id, self._known = pipedrive, owner, pipedrive_id, known
-        self._posted: list[Posted] = []
-        self._remarks: list[str] = []
-        self._trouble: Trouble | None = None
-        self._failure = ""
-        self._is_checked = False
-
-    def __call__(self, posts: tuple[Post, ...], not_after: float) -> Created:
-        """`not_after`: a time of boot_clock() after which nothing is sent."""
-        left = list(posts)
-        while left and not self._failure and not self._trouble:
-            post, began_at = left.pop(0), boot_clock()
-            posted = self._send(post, not_after)
-            self._posted.append(Posted(post, posted.outcome, boot_clock() - began_at, posted.remark))
-            if isinstance(posted.outcome, NotSentError | CircuitOpenError | RunStoppedError):
-                break
-            self._find_failure(posted)
-        self._posted += [Posted(post, NotSentError("It was not its turn."), is_tried=False) for post in left]
-        return Created(tuple(self._posted), self._trouble, self._failure, tuple(self._remarks))
-
-    def _send(self, post: Post, not_after: float) -> Posted:
+def create_activity(pipedrive: PipedriveClient, owner: ActivityOwner, post: Post, not_after: float) -> Posted:
+    """`not_after`: a time of boot_clock() after which it is not sent."""
+    began_at = boot_clock()
+    problems: list[str] = []
+    outcome: Activity | SyncError
+    try:
+        outcome, problems = _create(pipedrive, owner, post, not_after)
+        if outcome.filed_under != post.pipedrive_id:
+            outcome = _read_again(pipedrive, outcome, post.activity)
+    except (OutcomeUnknownError, RejectedError, NotSentError, CircuitOpenError, RunStoppedError) as error:
+        outcome = error
+    posted = Posted(post, outcome, boot_clock() - began_at, owner_problems=tuple(problems))
+    is_elsewhere = bool(posted.remark) and isinstance(outcome, Activity) and outcome.filed_under is not None
+    if post.must_check and (is_elsewhere or isinstance(outcome, RejectedError)):
         try:
-            created = self._create(post.activity, not_after)
-            if created.filed_under != self._pipedrive_id:
-                created = self._read_again(created, post.activity)
-        except (OutcomeUnknownError, RejectedError, NotSentError, CircuitOpenError, RunStoppedError) as error:
-            return Posted(post, error)
-        if created.filed_under == self._pipedrive_id:
-            return Posted(post, created)
-        person = "another" if created.filed_under else "no"
-        return Posted(post, created, remark=f"Pipedrive filed the activity under {person} person.")
+            return replace(posted, trouble=find_trouble(pipedrive, post.pipedrive_id, post.known))
+        except (RetryNextRunError, CircuitOpenError, RunStoppedError) as error:
+            return replace(posted, trouble=Trouble(f"Whether the Pipedrive person exists is not known: {error}"))
+    return posted
 
-    def _create(self, activity: NewActivity, not_after: float) -> Activity:
-        """Create the activity, for the token's user if its owner is refused."""
-        self._pipedrive.api.raise_if_stopping()
-        owner_id = self._owner.find(self._pipedrive_id)
-        create = self._pipedrive.create_activity
-        try:
-            created = create(self._pipedrive_id, activity, owner_id=owner_id, not_after=not_after)
-        except RejectedError as error:
-            if not self._owner.may_be_refused(owner_id, error):
-                raise
-            created = create(self._pipedrive_id, activity, not_after=not_after)
-            self._remarks += self._owner.refuse(owner_id, error)
-        else:
-            self._owner.confirm(owner_id)
-        return created
 
-    def _read_again(self, created: Activity, activity: NewActivity) -> Activity:
-        """OutcomeUnknownError if the response to a POST names an activity that does not exist, or another one."""
-        try:
-            found = self._pipedrive.get_activity(created.id)
-        except (RejectedError, RetryNextRunError, CircuitOpenError, RunStoppedError) as error:
-            raise OutcomeUnknownError(f"Pipedrive returned a new activity that it does not show: {error}") from None
-        if found.subject != activity.subject:
-            raise OutcomeUnknownError(f"Pipedrive returned activity {created.id}, which is another one")
-        return found
+def _create(
+    pipedrive: PipedriveClient, owner: ActivityOwner, post: Post, not_after: float
+) -> tuple[Activity, list[str]]:
+    """Create the activity, for the token's user if its owner is refused."""
+    pipedrive.api.raise_if_stopping()
+    owner_id = owner.find(post.pipedrive_id)
+    create = pipedrive.create_activity
+    try:
+        created = create(post.pipedrive_id, post.activity, owner_id=owner_id, not_after=not_after)
+    except RejectedError as error:
+        if not owner.may_be_refused(owner_id, error):
+            raise
+        created = create(post.pipedrive_id, post.activity, not_after=not_after)
+        return created, owner.refuse(owner_id, error)
+    owner.confirm(owner_id)
+    return created, []
 
-    def _find_failure(self, posted: Posted) -> None:
-        """Is it about the person? A refusal, and an activity under another person, may be. Asked once."""
-        is_elsewhere = isinstance(posted.outcome, Activity) and posted.outcome.filed_under not in (
-            None,
-            self._pipedrive_id,
-        )
-        if not self._is_checked and (is_elsewhere or isinstance(posted.outcome, RejectedError)):
-            self._is_checked = True
-            try:
-                self._trouble = find_trouble(self._pipedrive, self._pipedrive_id, self._known)
-            except (RetryNextRunError, CircuitOpenError, RunStoppedError) as error:
-                self._failure = str(error)
-        last = [posted.outcome for posted in self._posted[-MAX_UNKNOWN:]]
-        if len(last) == MAX_UNKNOWN and all(isinstance(outcome, OutcomeUnknownError) for outcome in last):
-            self._failure = (
-                f"{MAX_UNKNOWN} activities in a row got no clear response. They are looked up in the next run."
-            )
-        refused = [str(posted.outcome) for posted in self._posted if isinstance(posted.outcome, RejectedError)]
-        if len(refused) == len(self._posted) >= MAX_REFUSED and len(set(refused)) == 1:
-            self._failure = f"Pipedrive refused {MAX_REFUSED} gists in a row for the same reason: {refused[0]}"
+
+def _read_again(pipedrive: PipedriveClient, created: Activity, activity: NewActivity) -> Activity:
+    """OutcomeUnknownError if the response to a POST names an activity that does not exist, or another one."""
+    try:
+        found = pipedrive.get_activity(created.id)
+    except (RejectedError, RetryNextRunError, CircuitOpenError, RunStoppedError) as error:
+        raise OutcomeUnknownError(f"Pipedrive returned a new activity that it does not show: {error}") from None
+    if found.subject != activity.subject:
+        raise OutcomeUnknownError(f"Pipedrive returned activity {created.id}, which is another one")
+    return found

@@ -1,7 +1,6 @@
 """The record of each request that creates, updates or deletes an activity; see PushAttempt."""
 
 import itertools
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -41,12 +40,6 @@ class Attempt:
             attempt.outcome = next(kind for error, kind in kinds.items() if isinstance(outcome, error))
             attempt.message, attempt.status = str(outcome)[:500], getattr(outcome, "status", None)
         return attempt
-
-
-def existing_gists(keys: Iterable[int]) -> set[int]:
-    """Those of these gists that exist, locked: one that is being deleted gets no attempt."""
-    rows = Gist.objects.select_for_update().filter(pk__in=list(keys)).order_by("pk")
-    return set(rows.values_list("pk", flat=True))
 
 
 def record_found(gist: Gist, activity_id: int, now: datetime) -> None:

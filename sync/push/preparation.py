@@ -1,8 +1,9 @@
 """What a run asks Pipedrive once, before the people who need it: is it the right Pipedrive, with which persons?
 
-Each is a step about nobody. What failed is not tried again in the run.
+Each is a step about nobody. One that failed fails the person who needed it, and is tried again for the next one.
 """
 
+from collections import Counter
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from functools import partial
@@ -32,6 +33,7 @@ from sync.push.store import Notes
 from sync.steps import Outcome, Step
 from sync.summary import describe_error
 
+MAX_FAILURES = 3  # of one of these
 NEEDS_KEY = (Next.FIND, Next.FIND_CREATED, Next.CREATE_PERSON, Next.WRITE_ID)
 
 
@@ -54,6 +56,7 @@ class Preparation:
         self._context, self._pipedrive = context, context.pipedrive
         self._done: set[Part] = set()
         self._failed: dict[Part, str] = {}
+        self._failures: Counter[Part] = Counter()
         self._running: Part | None = None
         self._newest_known = 0
         self._scan_covers: datetime | None = None  # POSTs that had settled when the list was read
@@ -76,8 +79,11 @@ class Preparation:
         part = self._needed(step, look_up)
         if part is None:
             return None
-        if part in self._failed:
-            return self._failed[part]
+        reason = self._failed.get(part)
+        if reason:
+            if self._failures[part] < MAX_FAILURES:  # It fails one person, and is tried again for the next.
+                del self._failed[part]
+            return reason
         if self._running or notes.preparing:
             return []
         ask = self._begin(part)
@@ -193,12 +199,13 @@ class Preparation:
         if isinstance(error, CircuitOpenError | RunStoppedError):
             return
         reason = describe_error(None, error)
-        if part == Part.CHECK:
+        self._failures[part] += 1
+        if part == Part.CHECK and self._failures[part] >= MAX_FAILURES:
             kind = ConfigurationError if isinstance(error, RejectedError) else OutageError
             self._pipedrive.api.circuit.open(
                 kind(f"Pipedrive's list of activities cannot be read, so nothing is pushed: {reason}")
             )
-        words = {Part.SCAN: "list activities"}.get(part, "look up persons")
+        words = "list activities" if part in (Part.CHECK, Part.SCAN) else "look up persons"
         self._failed[part] = f"Pipedrive refused to {words}: {reason}"
 
 

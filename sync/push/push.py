@@ -7,7 +7,7 @@
 3. COMPARE its activities with the gists, once: a lost database may have created some of them.
 4. LOOK_UP activities whose POST had no clear response, after the settle time: in the person's list, in the list of all
    activities (SCAN), and by their ids (LOOK_UP_IDS). What exists is pushed, what does not is pending again.
-5. CREATE the activities of pending gists. They are written as started first.
+5. CREATE the activities of pending gists, one by one. Each is written as started first.
 6. UPDATE the activities of edited gists, with PUSH_EDITS.
 
 After a crash the next run continues from the rows.
@@ -19,7 +19,8 @@ from enum import Enum, auto
 from people.models import Gist, Person
 from sync.crm.recognition import Fingerprint
 
-MAX_POSTS = 10  # gists of a person in one step
+MAX_UNKNOWN = 3  # POSTs of a person in a row without a clear response: then it is the next person's turn
+MAX_REFUSED = 5  # gists of a person in a row, for the same reason, and none created: then the person fails
 
 
 class Next(Enum):
@@ -71,7 +72,12 @@ class Progress:
     nobody_found: bool = False  # The Pipedrive person is created now.
     has_written_id: bool = False  # or tried to
     look_up: LookUp | None = None
-    tried: frozenset[int] = frozenset()  # gists whose activity was, or is to be, created
+    pending: tuple[int, ...] | None = None  # the next gists to create activities for; None: not read yet
+    has_more: bool = False  # gists after these
+    known: tuple[int, ...] | None = None  # activities under the Pipedrive person; None: not read yet
+    has_created: bool = False
+    unknown: int = 0  # POSTs in a row without a clear response
+    refused: tuple[str, ...] = ()  # why the last gists in a row were refused
     is_relinked: bool = False  # Its Pipedrive person was replaced; a second time is left to the next run.
     edited_up_to: int = 0  # the last gist whose activity was updated, or could not be
 
@@ -81,7 +87,7 @@ class Gists:
     """The gists of the person that need something."""
 
     started: tuple[Gist, ...] = ()  # Their POST is long enough ago.
-    pending: tuple[Gist, ...] = ()
+    pending: tuple[int, ...] = ()  # keys
     outdated: tuple[Gist, ...] = ()
 
 

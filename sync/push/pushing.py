@@ -15,7 +15,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
-from django.db.models import Case, Q, Value, When
+from django.db.models import Case, F, OuterRef, Q, Subquery, Value, When
 
 from gisttracker.common.database import retried
 from people.models import Gist, KnownActivity, Person
@@ -36,7 +36,7 @@ from sync.context import RunContext
 from sync.crm.activity import new_activity, note, person_name, subject
 from sync.crm.evidence import MAX_CLOCK_DIFFERENCE, known_of_person, settled_before, unlisted_ids
 from sync.crm.lists import get_activities, list_activities, list_recent_activities
-from sync.push.activities import CreateActivities, Created, Post
+from sync.push.activities import Post, Posted, create_activity
 from sync.push.budget import Budget
 from sync.push.edits import Edit, EditedAll, update_activities
 from sync.push.owner import ActivityOwner
@@ -51,7 +51,7 @@ from sync.push.persons import (
     write_github_id,
 )
 from sync.push.preparation import Preparation
-from sync.push.push import MAX_POSTS, Gists, LookUp, Next, Progress, next_step
+from sync.push.push import Gists, LookUp, Next, Progress, next_step
 from sync.push.store import Notes, PushStore, update
 from sync.push.streaks import Part, Streaks
 from sync.steps import Outcome, Step
@@ -59,6 +59,7 @@ from sync.summary import describe_error
 
 log = logging.getLogger(__name__)
 MAX_CHOSEN = 32  # people read at once
+MAX_KEYS = 500  # pending gists of a person read at once
 BATCH_SIZE = 50  # started or outdated gists of a person read at once
 MAX_KNOWN_ACTIVITIES = 3  # that are read to find where a merge has moved them
 State = Gist.PushState
@@ -92,6 +93,7 @@ class Turn(Notes):
     in_hand: dict[int, InHand | None] = field(default_factory=dict)  # None: the run has ended with this person
     steps: list[Step] = field(default_factory=list)
     waiting: list[int] = field(default_factory=list)  # for a preparation, or a thread
+    creates: list[tuple[Person, Progress]] = field(default_factory=list)  # whose next gist is written as started
     capped: CapReachedError | None = None
 
 
@@ -163,8 +165,9 @@ class Pushing:
 
     def _note_result(self, part: Part, outcome: Outcome) -> None:
         result = outcome.result
-        if isinstance(result, Created):
-            answers = [posted.outcome for posted in result.posted if posted.is_tried]
+        answers: list[object]
+        if isinstance(result, Posted):
+            answers = [result.outcome]
         elif isinstance(result, EditedAll):
             answers = [edited.outcome for edited in result.edited if not edited.is_deleted]
         elif part == Part.CONFIRM and result is not None:
@@ -233,14 +236,18 @@ class Pushing:
             of_people = {outcome.step.person: outcome for outcome in outcomes if outcome.step.person}
             begins = list(self._queue)[: max(free, 0)] if self.is_open else []
             people = Person.objects.select_for_update().order_by("pk").in_bulk([*of_people, *begins])
+            self._take_posted(outcomes, people, turn, store)
             for key, outcome in of_people.items():
-                person = people.get(key or 0)
-                self._take(key or 0, person, outcome, turn, store)
-            for key in [*(key or 0 for key in of_people), *begins]:
-                if key in people and turn.in_hand.get(key, self._in_hand.get(key)) is not None:
-                    self._continue(people[key], turn, store, free)
-                elif key not in people:
-                    turn.in_hand[key] = None  # It was deleted.
+                if not isinstance(outcome.result, Posted):
+                    self._take(key or 0, people.get(key or 0), outcome, turn, store)
+            following = [key or 0 for key in [*of_people, *begins]]
+            while following:
+                for key in following:
+                    if key not in people:
+                        turn.in_hand[key] = None  # It was deleted.
+                    elif turn.in_hand.get(key, self._in_hand.get(key)) is not None:
+                        self._continue(people[key], turn, store, free)
+                following = self._begin_creates(turn)
         return turn
 
     def _apply(self, turn: Turn) -> None:
@@ -264,14 +271,23 @@ class Pushing:
             self._pipedrive.api.circuit.open(turn.capped)
 
     # --- outcomes ---
+    def _take_posted(self, outcomes: list[Outcome], people: dict[int, Person], turn: Turn, store: PushStore) -> None:
+        """Store the outcomes of POSTs. What Pipedrive has done for a deleted person is stored, too."""
+        group = []
+        for outcome in outcomes:
+            if isinstance(outcome.result, Posted):
+                key = outcome.step.person or 0
+                group.append((people.get(key) or Person(pk=key), outcome.result, self._in_hand[key].progress))
+        if group:
+            progresses = store.create(group, turn, is_about_us=self._is_about_us())
+            for (person, _, _), progress in zip(group, progresses, strict=True):
+                turn.in_hand[person.pk] = InHand(progress)
+
     def _take(self, key: int, person: Person | None, outcome: Outcome, turn: Turn, store: PushStore) -> None:
         """Store what a step of this person has found out."""
         hand = self._in_hand[key]
         if person is None:
-            person = Person(pk=key)  # It was deleted; what Pipedrive has done is stored for its gists.
-            if isinstance(outcome.result, Created):
-                store.create(person, outcome.result, hand.progress, turn, is_about_us=True)
-            return
+            return  # It was deleted.
         progress = self._store_outcome(person, hand, outcome, turn, store)
         turn.in_hand[key] = None if progress is None else InHand(progress)
 
@@ -284,13 +300,9 @@ class Pushing:
             store.person_not_created(person, error)
         if isinstance(error, CircuitOpenError | RunStoppedError):
             return None
-        if step == Next.CREATE:
-            if error is None:
-                is_about_us = self._is_about_us()
-                return store.create(person, outcome.result, progress, turn, is_about_us=is_about_us)
-        elif step == Next.UPDATE and error is None:
+        if step == Next.UPDATE and error is None:
             return store.edit(person, outcome.result, progress, turn)
-        elif hand.link != _link(person):
+        if step != Next.CREATE and hand.link != _link(person):
             return Progress()  # A user has relinked it meanwhile: begin again.
         if error:
             return self._fail(person, step, progress, error, turn)
@@ -336,26 +348,25 @@ class Pushing:
         """Hand out the person's next step, let it wait, or end its push."""
         progress: Progress | None = (turn.in_hand.get(person.pk) or self._in_hand[person.pk]).progress
         while progress is not None:
-            gists = self._read_gists(person, progress)
+            gists, progress = self._read_gists(person, progress)
             step = next_step(person, gists, progress, is_id_written=self._is_id_written(person))
             if step == Next.DONE:
                 store.finish(person, progress, turn, is_about_us=bool(progress.failure) and self._is_about_us())
                 break
             if not self.is_open:
                 break  # It stays due.
-            blocked = self.streaks.blocked.get(PARTS[step]) if step in PARTS else None
-            if blocked:
-                progress = replace(progress, failure=str(blocked))
-                continue
             preparation: list[Step] | str | None = []
-            if len(turn.steps) < free:
-                preparation = self._preparation.step_before(step, progress.look_up, turn)
+            if len(turn.steps) + len(turn.creates) < free:
+                preparation = self._prepare(step, progress, turn)
             if isinstance(preparation, str):
                 progress = replace(progress, failure=preparation)
             elif preparation is not None:
                 turn.steps += preparation
                 turn.in_hand[person.pk] = InHand(progress)
                 turn.waiting.append(person.pk)
+                return
+            elif step == Next.CREATE:
+                turn.creates.append((person, progress))
                 return
             else:
                 begun = self._begin(person, step, progress, gists, turn, store)
@@ -366,31 +377,39 @@ class Pushing:
                 progress = begun
         turn.in_hand[person.pk] = None
 
+    def _prepare(self, step: Next, progress: Progress, turn: Turn) -> list[Step] | str | None:
+        """As Preparation.step_before; or why the step is not possible for anybody."""
+        blocked = self.streaks.blocked.get(PARTS[step]) if step in PARTS else None
+        return str(blocked) if blocked else self._preparation.step_before(step, progress.look_up, turn)
+
     def _is_about_us(self) -> bool:
         return isinstance(self._pipedrive.api.circuit.error, ConfigurationError | OutageError)
 
     def _is_id_written(self, person: Person) -> bool:
         return self._cannot_write_id or not person.github_id or self._preparation.is_id_written(person)
 
-    def _read_gists(self, person: Person, progress: Progress) -> Gists:
+    def _read_gists(self, person: Person, progress: Progress) -> tuple[Gists, Progress]:
         """What the next step may be about; read only when it may come to that."""
         if progress.failure or progress.look_up or person.pipedrive_id is None or person.pipedrive_matched_at is None:
-            return Gists()
+            return Gists(), progress
         gists = Gist.objects.filter(person=person)
-        if not progress.tried:  # Those that this run has started are looked up in the next one.
+        if progress.pending is None:
             settled = Q(push_started_at=None) | Q(push_started_at__lte=settled_before(self._context.clock()))
             started = tuple(gists.filter(settled, push_state=State.STARTED).order_by("pk")[:BATCH_SIZE])
             if started:
-                return Gists(started=started)
-        # Those that have failed before come last.
-        order = Case(When(push_attempts=0, then=Value(0)), default=Value(1))
-        pending = gists.filter(push_state=State.PENDING).exclude(pk__in=progress.tried).order_by(order, "pk")
-        found = tuple(pending[:MAX_POSTS])
-        if found or not self._context.options.push_edits:
-            return Gists(pending=found)
+                return Gists(started=started), progress
+        if progress.pending is None or (not progress.pending and progress.has_more):
+            # Those that have failed before come last, and those that this run has tried not again.
+            order = Case(When(push_attempts=0, then=Value(0)), default=Value(1))
+            is_untried = Q(push_run_id=None) | ~Q(push_run_id=self._context.run_id)
+            pending = gists.filter(is_untried, push_state=State.PENDING).order_by(order, "pk")
+            keys = tuple(pending.values_list("pk", flat=True)[:MAX_KEYS])
+            progress = replace(progress, pending=keys, has_more=len(keys) == MAX_KEYS)
+        if progress.pending or not self._context.options.push_edits:
+            return Gists(pending=progress.pending or ()), progress
         is_due = is_over("next_edit_at", self._context.clock())
         outdated = gists.filter(is_due, push_state=State.PUSHED, activity_outdated=True, pk__gt=progress.edited_up_to)
-        return Gists(outdated=tuple(outdated.order_by("pk")[:BATCH_SIZE]))
+        return Gists(outdated=tuple(outdated.order_by("pk")[:BATCH_SIZE])), progress
 
     def _begin(
         self, person: Person, step: Next, progress: Progress, gists: Gists, turn: Turn, store: PushStore
@@ -412,8 +431,6 @@ class Pushing:
             return progress, partial(list_activities, pipedrive, pipedrive_id, known_of_person(person))
         if step in (Next.LOOK_UP, Next.SCAN, Next.LOOK_UP_IDS):
             return self._begin_look_up(person, progress, gists, turn, store)
-        if step == Next.CREATE:
-            return self._begin_create(person, progress, gists, turn)
         edits = tuple(
             Edit(gist.pk, gist.pipedrive_activity_id or 0, subject(gist), note(gist), gist.github_updated_at)
             for gist in gists.outdated
@@ -423,6 +440,7 @@ class Pushing:
     def _begin_person(
         self, person: Person, step: Next, progress: Progress
     ) -> tuple[Progress, Callable[[], Any]] | Progress:
+        not_after = boot_clock() + settings.SEND_SECONDS  # Before the time that is written, so not later than that.
         pipedrive, now = self._pipedrive, self._context.clock()
         sought = Sought(person.github_username, person.github_id, person.email, self._preparation.key)
         if step == Next.FIND:
@@ -431,7 +449,6 @@ class Pushing:
             name = person_name(person)
             until = now + timedelta(seconds=settings.SEND_SECONDS)
             update(person, pipedrive_create_started_at=until, pipedrive_create_name=name)
-            not_after = boot_clock() + settings.SEND_SECONDS
             return replace(progress, nobody_found=False), partial(create_person, pipedrive, sought, name, not_after)
         started_at = person.pipedrive_create_started_at or now
         if started_at > settled_before(now):
@@ -463,57 +480,79 @@ class Pushing:
             return replace(progress, look_up=look_up), partial(get_activities, pipedrive, ids)
         return store.resolve(person, look_up, progress, turn)
 
-    def _begin_create(
-        self, person: Person, progress: Progress, gists: Gists, turn: Turn
-    ) -> tuple[Progress, Callable[[], Any]] | Progress | None:
-        """Write that the POSTs may be sent until then: before they are."""
+    def _begin_creates(self, turn: Turn) -> list[int]:
+        """Write the next gists of these people as started, with the moment until which their POSTs may be sent.
+
+        Returns the people whose gist needs no POST any more.
+        """
+        creates, turn.creates = turn.creates, []
+        if not creates:
+            return []
+        not_after = boot_clock() + settings.SEND_SECONDS  # Before the time that is written, so not later than that.
         now, options = self._context.clock(), self._context.options
-        pending = self._without_known(person, list(gists.pending), turn)
-        if not pending:
-            return progress
-        try:
-            number = self._budget.book(len(pending), self._budget.booked + turn.booked, now)
-        except CapReachedError as error:
-            turn.capped = error
-            return None
-        pending = pending[:number]
+        keys = [progress.pending[0] for _, progress in creates if progress.pending]
+        rows = Gist.objects.select_for_update().filter(push_state=State.PENDING).order_by("pk").in_bulk(keys)
+        if self._preparation.has_known:
+            self._adopt(rows, turn)
+        ready = [(person, progress) for person, progress in creates if (progress.pending or (0,))[0] in rows]
+        other = [(person, progress) for person, progress in creates if (progress.pending or (0,))[0] not in rows]
+        for person, progress in other:  # It was skipped or deleted meanwhile, or has its activity.
+            turn.in_hand[person.pk] = InHand(replace(progress, pending=(progress.pending or ())[1:]))
+        ready = self._book(ready, turn, now)
         until = now + timedelta(seconds=settings.SEND_SECONDS)
-        for gist in pending:
-            Gist.objects.filter(pk=gist.pk).update(push_attempts=gist.push_attempts + 1)
-        Gist.objects.filter(pk__in=[gist.pk for gist in pending]).update(
+        pipedrive_id = Person.objects.filter(pk=OuterRef("person")).values("pipedrive_id")
+        Gist.objects.filter(pk__in=[(progress.pending or (0,))[0] for _, progress in ready]).update(
             push_state=State.STARTED,
             push_started_at=until,
+            push_attempts=F("push_attempts") + 1,
             activity_outdated=False,  # An edit from now on sets it (see sync.poll.store).
             push_error="",
-            pipedrive_person_id=person.pipedrive_id,
+            pipedrive_person_id=Subquery(pipedrive_id),
             push_run_id=self._context.run_id,
         )
-        turn.booked += number
-        posts = tuple(
-            Post(
-                gist.pk,
-                gist.github_id,
-                until,
-                new_activity(gist, type=options.activity_type, done=options.activity_done),
-            )
-            for gist in pending
-        )
-        of_person = Gist.objects.filter(person=person, pipedrive_person_id=person.pipedrive_id)
-        known = tuple(of_person.filter(pipedrive_activity_id__isnull=False).activity_ids()[:MAX_KNOWN_ACTIVITIES])
-        create = CreateActivities(self._pipedrive, self._owner, person.pipedrive_id or 0, known)
-        return progress, partial(create, posts, boot_clock() + settings.SEND_SECONDS)
+        for person, progress in ready:
+            gist = rows[(progress.pending or (0,))[0]]
+            activity = new_activity(gist, type=options.activity_type, done=options.activity_done)
+            known = self._find_known(person, progress) if progress.known is None else progress.known
+            progress = replace(progress, known=known)
+            is_first = not progress.refused
+            post = Post(gist.pk, gist.github_id, until, person.pipedrive_id or 0, activity, known, is_first)
+            ask = partial(create_activity, self._pipedrive, self._owner, post, not_after)
+            turn.steps.append(Step(ask, person.pk))
+            turn.in_hand[person.pk] = InHand(progress, Next.CREATE, _link(person))
+        return [person.pk for person, _ in other]
 
-    def _without_known(self, person: Person, gists: list[Gist], turn: Turn) -> list[Gist]:
+    def _book(self, ready: list[tuple[Person, Progress]], turn: Turn, now: datetime) -> list[tuple[Person, Progress]]:
+        """Those for whom the limits of activities leave one; the run ends with the others."""
+        if not ready:
+            return ready
+        try:
+            number = self._budget.book(len(ready), self._budget.booked + turn.booked, now)
+        except CapReachedError as error:
+            turn.capped, number = error, 0
+        turn.booked += number
+        for person, _ in ready[number:]:
+            turn.in_hand[person.pk] = None
+        return ready[:number]
+
+    @staticmethod
+    def _find_known(person: Person, progress: Progress) -> tuple[int, ...]:
+        """Some activities under the person's Pipedrive person: they show where a merge has moved them."""
+        if not person.pipedrive_matched_at or person.push_attempted_at is None:
+            return ()
+        of_person = Gist.objects.filter(person=person, pipedrive_person_id=person.pipedrive_id)
+        return tuple(of_person.activity_ids()[:MAX_KNOWN_ACTIVITIES])
+
+    def _adopt(self, rows: dict[int, Gist], turn: Turn) -> None:
         """Those of these pending gists that have an activity become pushed."""
-        if not self._preparation.has_known:
-            return gists
-        known = KnownActivity.objects.find(gist.github_id for gist in gists)
-        adopted = [gist for gist in gists if gist.github_id in known and known[gist.github_id].activity_id]
+        known = KnownActivity.objects.find(gist.github_id for gist in rows.values())
+        adopted = [gist for gist in rows.values() if gist.github_id in known and known[gist.github_id].activity_id]
         for gist in adopted:
-            Gist.objects.filter(pk=gist.pk).update(**known[gist.github_id].gist_columns(gist, self._context.clock()))
+            columns = known[gist.github_id].gist_columns(gist, self._context.clock())
+            Gist.objects.filter(pk=gist.pk).update(**columns)
+            del rows[gist.pk]
         KnownActivity.objects.drop(known[gist.github_id] for gist in adopted)
         turn.counts["gists_found"] += len(adopted)
-        return [gist for gist in gists if gist not in adopted]
 
     # --- the end ---
     def end(self) -> None:
@@ -528,7 +567,8 @@ class Pushing:
     def _take_back(self, columns: dict[int, dict[str, Any]]) -> None:
         with self._context.writing():
             for key, before in columns.items():
-                Person.objects.filter(pk=key).update(**before, push_attempted_at=self._context.clock())
+                now = self._context.clock()  # Not to be attempted again in this run.
+                Person.objects.filter(pk=key).update(**{**before, "push_attempted_at": now})
 
 
 def _link(person: Person) -> tuple[int | None, datetime | None]:

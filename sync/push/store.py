@@ -10,8 +10,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import F
-
 from people.known_activities import settle
 from people.models import Gist, KnownActivity, Person
 from people.models.gist import pushed_columns
@@ -30,18 +28,21 @@ from sync.crm.evidence import without_known
 from sync.crm.lists import Unlisted
 from sync.crm.recognition import Fingerprint, match_gists, match_ids, shows
 from sync.models import Problem, PushAttempt, Suspicion
-from sync.push.activities import Created, Posted
-from sync.push.attempts import Attempt, count_failed_in_a_row, existing_gists, has_succeeded_since, record_found
+from sync.push.activities import Posted
+from sync.push.attempts import Attempt, count_failed_in_a_row, has_succeeded_since, record_found
 from sync.push.budget import Budget
 from sync.push.edits import Edited, EditedAll
 from sync.push.persons import DECIDE, Trouble
-from sync.push.push import Found, LookUp, Progress
+from sync.push.push import MAX_REFUSED, MAX_UNKNOWN, Found, LookUp, Progress
 from sync.push.streaks import same_reason
 from sync.suspicions import Suspicions
 
 DELETED = "The activity was deleted in Pipedrive; it is not created again."
 MAX_ATTEMPTS = 5  # of a gist whose POST never gets a clear response, although others do
 LATER = "Another one replaces it when a run in an hour or later finds the same."
+POSTED_COLUMNS = [
+    "push_state", "push_error", "push_started_at", "pipedrive_activity_id", "pushed_at", "updated_at",
+]  # fmt: skip
 State, Kind = Gist.PushState, Suspicion.Kind
 COUNTERS = {State.PUSHED: "gists_found", State.PENDING: "gists_retried", State.REJECTED: "gists_rejected"}
 
@@ -181,74 +182,102 @@ class PushStore:
 
     # --- activities ---
     def create(
-        self, person: Person, created: Created, progress: Progress, notes: Notes, *, is_about_us: bool
-    ) -> Progress:
-        """`is_about_us`: refusals are for a reason that is not the gists' own."""
-        exists = existing_gists(posted.post.gist for posted in created.posted)
-        attempts: list[PushAttempt] = []
-        has_trouble = created.trouble is not None or bool(created.failure) or is_about_us
-        for posted in created.posted:
-            self._store_posted(person, posted, notes, has_trouble=has_trouble)
-            if posted.is_tried and posted.post.gist in exists:
-                attempts.append(self._attempt(posted).ended(posted.outcome, self._context.clock()))
+        self, group: list[tuple[Person, Posted, Progress]], notes: Notes, *, is_about_us: bool
+    ) -> list[Progress]:
+        """The outcomes of some POSTs. `is_about_us`: refusals are for a reason that is not the gists' own."""
+        keys = [posted.post.gist for _, posted, _ in group]
+        rows = Gist.objects.select_for_update().order_by("pk").in_bulk(keys)  # without those deleted meanwhile
+        now, changed, created = self._context.clock(), [], []
+        for person, posted, progress in group:
+            post, gist = posted.post, rows.get(posted.post.gist)
+            has_own_reason = gist is not None and not posted.trouble and not is_about_us
+            columns = self._columns_of_posted(person, posted, notes, has_own_reason=has_own_reason)
+            if gist and gist.push_state == State.STARTED and gist.push_started_at == post.started_at:
+                for name, value in {**columns, "updated_at": now}.items():
+                    setattr(gist, name, value)
+                changed.append(gist)
+            elif gist is None:
+                number = posted.outcome.id if isinstance(posted.outcome, Activity) else None
+                settle(post.github_id, post.started_at, number, certain=not posted.may_exist, now=now)
+            created += [post.gist] if isinstance(posted.outcome, Activity) else []
+        if changed:
+            Gist.objects.bulk_update(changed, POSTED_COLUMNS)
+        attempts = [self._attempt(posted) for _, posted, _ in group if posted.post.gist in rows]
         PushAttempt.objects.bulk_create(attempts)
-        successes = [posted.post.gist for posted in created.posted if isinstance(posted.outcome, Activity)]
-        if successes:
-            self._suspicions.drop([Kind.REFUSED], gists=successes)
-            self._suspicions.drop([Kind.LOST], people=[person.pk])
-        self._budget.cancel(sum(not _may_exist(posted) for posted in created.posted))
-        for remark in created.remarks:
-            notes.problem(remark)
-        if created.trouble:
-            return self._follow(person, created.trouble, progress, notes)
-        tried = progress.tried | {posted.post.gist for posted in created.posted if posted.is_tried}
-        return replace(progress, failure=created.failure, tried=tried)
+        self._suspicions.drop([Kind.REFUSED], gists=created)
+        self._suspicions.drop([Kind.LOST], people=[one.pk for one, posted, _ in group if posted.post.gist in created])
+        self._budget.cancel(sum(not posted.may_exist for _, posted, _ in group))
+        return [self._progress_after(person, posted, progress, notes) for person, posted, progress in group]
 
-    def _attempt(self, posted: Posted) -> Attempt:
-        return Attempt(
-            posted.post.gist, self._context.run_id, self._context.clock() - timedelta(seconds=posted.seconds)
-        )
+    def _attempt(self, posted: Posted) -> PushAttempt:
+        now = self._context.clock()
+        began_at = now - timedelta(seconds=posted.seconds)
+        return Attempt(posted.post.gist, self._context.run_id, began_at).ended(posted.outcome, now)
 
-    def _store_posted(self, person: Person, posted: Posted, notes: Notes, *, has_trouble: bool) -> None:
-        """The outcome of one POST, written to this attempt of the gist and to no later one."""
-        now, post, outcome = self._context.clock(), posted.post, posted.outcome
-        gist = Gist(pk=post.gist, github_id=post.github_id, person=person)
+    def _columns_of_posted(
+        self, person: Person, posted: Posted, notes: Notes, *, has_own_reason: bool
+    ) -> dict[str, Any]:
+        """`has_own_reason`: a refusal may be about the gist itself."""
+        now, outcome = self._context.clock(), posted.outcome
+        gist = Gist(pk=posted.post.gist, github_id=posted.post.github_id, person=person)
         if isinstance(outcome, Activity):
-            columns = pushed_columns(outcome.id, now) | ({"push_error": posted.remark} if posted.remark else {})
             notes.counts["gists_pushed"] += 1
             notes.work["gist", True] += 1
             if posted.remark:
                 notes.problem(posted.remark, person, gist)
-        elif isinstance(outcome, OutcomeUnknownError):
-            columns = {"push_error": str(outcome)[:500], "push_started_at": now}  # It has left by now.
+            return pushed_columns(outcome.id, now) | ({"push_error": posted.remark} if posted.remark else {})
+        if isinstance(outcome, OutcomeUnknownError):
             notes.counts["gists_unknown"] += 1
             notes.work["gist", False] += 1
             notes.problem(str(outcome), person, gist)
-        else:
-            columns = {"push_state": State.PENDING, "push_error": str(outcome)[:500] if posted.is_tried else ""}
-            if not posted.is_tried:
-                columns["push_attempts"] = F("push_attempts") - 1
-            if isinstance(outcome, RejectedError) and not has_trouble:
-                columns |= self._judge_refusal(person, gist, outcome, notes)
-        same = Gist.objects.filter(pk=post.gist, push_state=State.STARTED, push_started_at=post.started_at)
-        if not same.update(**columns):
-            number = outcome.id if isinstance(outcome, Activity) else None
-            settle(post.github_id, post.started_at, number, certain=not _may_exist(posted), now=now)
+            return {"push_error": str(outcome)[:500], "push_started_at": now}  # It has left by now.
+        columns = {"push_state": State.PENDING, "push_error": str(outcome)[:500]}
+        is_refused = has_own_reason and isinstance(outcome, RejectedError)
+        if is_refused and self._is_rejected(person, gist, outcome, notes):
+            columns["push_state"] = State.REJECTED
+        return columns
 
-    def _judge_refusal(self, person: Person, gist: Gist, error: RejectedError, notes: Notes) -> dict[str, Any]:
+    def _is_rejected(self, person: Person, gist: Gist, error: Exception, notes: Notes) -> bool:
         """The gist is rejected when a later run is refused it for the same reason, and few others are."""
         notes.problem(str(error), person, gist)
         notes.work["gist", False] += 1
-        now = self._context.clock()
-        if not self._suspicions.see(Kind.REFUSED, person.pk, same_reason(error), now, gist_id=gist.pk):
-            return {}
+        now, reason = self._context.clock(), same_reason(error)
+        if not self._suspicions.see(Kind.REFUSED, person.pk, reason, now, gist_id=gist.pk):
+            return False
         self._suspicions.drop([Kind.REFUSED], gists=[gist.pk])
         notes.counts["gists_rejected"] += 1
-        return {"push_state": State.REJECTED, "updated_at": now}
+        return True
+
+    def _progress_after(self, person: Person, posted: Posted, progress: Progress, notes: Notes) -> Progress:
+        outcome = posted.outcome
+        for problem in posted.owner_problems:
+            notes.problem(problem)
+        pending = (progress.pending or ())[1:]
+        progress = replace(progress, pending=pending)
+        if posted.trouble:
+            return self._follow(person, posted.trouble, progress, notes)
+        if isinstance(outcome, Activity):
+            return replace(progress, has_created=True, unknown=0, refused=())
+        if isinstance(outcome, OutcomeUnknownError):
+            progress = replace(progress, unknown=progress.unknown + 1)
+            if progress.unknown < MAX_UNKNOWN:
+                return progress
+            reason = f"{MAX_UNKNOWN} activities in a row got no clear response. They are looked up in the next run."
+            return replace(progress, failure=reason)
+        if not isinstance(outcome, RejectedError):
+            return progress
+        same = [reason for reason in progress.refused if reason == same_reason(outcome)]
+        progress = replace(progress, refused=(*same, same_reason(outcome)))
+        if progress.has_created or len(progress.refused) < MAX_REFUSED:
+            return progress
+        self._suspicions.drop([Kind.REFUSED], people=[person.pk])
+        reason = f"Pipedrive refused {MAX_REFUSED} gists in a row for the same reason: {outcome}"
+        return replace(progress, failure=reason)
 
     def edit(self, person: Person, edited_all: EditedAll, progress: Progress, notes: Notes) -> Progress:
-        exists = existing_gists(edited.edit.gist for edited in edited_all.edited)
-        for edited in edited_all.edited:
+        gists = [edited.edit.gist for edited in edited_all.edited]
+        exists = set(Gist.objects.select_for_update().filter(pk__in=gists).values_list("pk", flat=True))
+        for edited in edited_all.edited:  # A gist that was deleted meanwhile gets no attempt.
             if edited.edit.gist in exists:
                 self._store_edited(person, edited, notes)
         failure = "" if edited_all.failure is None else str(edited_all.failure)
@@ -301,10 +330,6 @@ def update(person: Person, **columns: object) -> None:
     Person.objects.filter(pk=person.pk).update(**columns)
     for name, value in columns.items():
         setattr(person, name, value)
-
-
-def _may_exist(posted: Posted) -> bool:
-    return isinstance(posted.outcome, Activity | OutcomeUnknownError)
 
 
 def _is_current(gist: Gist, activity_id: int, listed: Iterable[Fingerprint]) -> bool:

@@ -45,12 +45,13 @@ def forecast_run(due: Q, github: GitHubClient, *, backfill: str, concurrency: in
     outcomes: SimpleQueue[Outcome] = SimpleQueue()
     waiting = Person.objects.filter(due).order_by("attempted_at", "pk").iterator(chunk_size=100)
     running: dict[int, tuple[Person, Target]] = {}
+    suppressed = Suppressed.objects.accounts()
     with Workers("dry-run", concurrency, outcomes) as workers:
         while True:
             while workers.free and not github.api.circuit.error and (person := next(waiting, None)):
                 etag = person.etag if person.etag_scope == github.etag_scope else ""
                 read_all = full or is_full_read_due(person, timezone.now())
-                target = Target(person.github_username, person.github_id, etag, read_all)
+                target = Target(person.github_username, person.github_id, etag, read_all, suppressed)
                 running[person.pk] = person, target
                 workers.begin(Step(partial(poll_person, target, github), person.pk))
             if not running:
@@ -75,7 +76,7 @@ def _forecast(person: Person, outcome: Outcome, backfill: str) -> Forecast:
             raise outcome.error
         return Forecast(f"{person}: {outcome.error}")
     poll: Poll = outcome.result
-    if poll.account and Suppressed.objects.has_github_id(poll.account.id):
+    if poll.is_suppressed:
         return Forecast(f"{person}: asked not to be tracked, so it would be removed", person=person)
     if poll.gone_because:
         return Forecast(f"{person}: {poll.gone_because}", person=person)

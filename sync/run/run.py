@@ -27,7 +27,7 @@ from sync.run.workers import Workers
 from sync.steps import Outcome
 
 TICK_SECONDS = 0.5  # between two looks at the clock, and for people who became due
-GATHER_SECONDS = 0.02  # for which an outcome waits for others, to be stored with them
+GATHER_SECONDS = 0.1  # for which an outcome waits for others, to be stored with them
 HEARTBEAT_SECONDS = 10.0
 
 
@@ -79,19 +79,20 @@ class Run:
 
     def _wait(self) -> list[Outcome]:
         """The outcomes that have arrived: at least one, unless something else has to be done."""
-        if self._polling.is_over and self._pushing.is_over:
-            return []
         outcomes: list[Outcome] = []
         until = min(self._next_tick, self._polling.stores_at)
-        while True:
+        while self._busy > len(outcomes):
             try:
                 outcomes.append(self._outcomes.get(timeout=max(until - boot_clock(), 0.001)))
             except Empty:
                 return outcomes
-            busy = 2 * self.context.options.concurrency - self._polls.free - self._pushes.free
-            if len(outcomes) >= busy:  # No thread is asking any more.
-                return outcomes
             until = min(until, boot_clock() + GATHER_SECONDS) if len(outcomes) == 1 else until
+        return outcomes
+
+    @property
+    def _busy(self) -> int:
+        """Threads that ask, or whose outcome was not taken yet."""
+        return 2 * self.context.options.concurrency - self._polls.free - self._pushes.free
 
     def _tick(self) -> bool:
         """Twice a second: show the progress, end when the time is over, and keep the lease."""
