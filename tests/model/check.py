@@ -1,9 +1,8 @@
 """Check the model of the outbox protocol: python -m tests.model.check [NAME ...]
 
-SPIN tries every order of events in tests/model/outbox.pml, with the constants of the code: the protocol itself must have
-no error, and each mutation, which removes one of its rules, must have one. NAME selects mutations.
-
-`pan` in a folder of a failed check writes the counterexample; `spin -t -p -g` prints it.
+SPIN tries every order of events in tests/model/outbox.pml, with the constants of the code: the protocol itself must
+have no error, and each mutation, which removes one of its rules, must have one. With a NAME of a mutation: print its
+counterexample, which is the shortest order of events that leads to the error, or events that repeat for ever.
 """
 
 import math
@@ -25,6 +24,7 @@ TICK_SECONDS = 30
 SHOWN_SECONDS = 90
 MAX_MEGABYTES = 4000
 MAX_DEPTH = 2_000_000
+CYCLE = "<<<<<START OF CYCLE>>>>>"
 
 
 class Property(Enum):
@@ -71,6 +71,11 @@ class Mutation:
     name: str
     breaks: Property
     words: str
+    is_found: bool = True  # Without the rule there is an error.
+
+    def verify(self, constants: Constants) -> "Result":
+        is_short = self.is_found and self.breaks is Property.SAFETY
+        return verify(constants, self.breaks, self.name, shortest=is_short)
 
 
 MUTATIONS = [
@@ -92,8 +97,8 @@ MUTATIONS = [
 ]
 # Without these the model has no error either: the code has them as a second line of defence.
 SECOND_LINES = [
-    Mutation("NO_OWN_LEASE", Property.SAFETY, "a step sends although the lease is over by its clock"),
-    Mutation("NO_ATTEMPT_CHECK", Property.SAFETY, "a response is stored whatever push_started_at is now"),
+    Mutation("NO_OWN_LEASE", Property.SAFETY, "a step sends although the lease is over by its clock", is_found=False),
+    Mutation("NO_ATTEMPT_CHECK", Property.SAFETY, "a response is stored for any push_started_at", is_found=False),
 ]
 
 
@@ -104,39 +109,58 @@ class Result:
     states: int
     seconds: float
     megabytes: float
-    cause: str  # of the first error
+    cause: str  # of the error
     unreached: frozenset[str]  # statements of Run and Step
+    story: list[str]  # the counterexample's events, as the model prints them
 
     def __str__(self) -> str:
         outcome = f"error: {self.cause}" if self.errors else "no error" if self.is_complete else "not completed"
         return f"{outcome}; {self.states:,} states, {self.seconds:.1f} s, {self.megabytes:.0f} MB"
 
 
-def verify(constants: Constants, checked: Property, *flags: str) -> Result:
-    """Search all states of the model for an error. `flags`: names of mutations."""
-    if missing := [name for name in ("spin", "gcc") if not shutil.which(name)]:
-        raise RuntimeError(f"{' and '.join(missing)} not found. Install both: apt-get install spin gcc")
+def verify(constants: Constants, checked: Property, *flags: str, shortest: bool = False) -> Result:
+    """Search all states of the model for an error. `flags`: names of mutations.
+
+    `shortest`: find the shortest counterexample, in more memory; without an error there is not enough of it.
+    """
     is_liveness = checked is Property.LIVENESS
+    started_at = time.monotonic()
     defines = [f"-D{name}={ticks}" for name, ticks in constants.in_ticks(checked).items()]
     defines += [f"-D{flag}" for flag in (*flags, *(["LIVENESS"] if is_liveness else []))]
-    options = ["-DNFAIR=3"] if is_liveness else ["-DSAFETY"]
-    started_at = time.monotonic()
+    options = ["-DNFAIR=3"] if is_liveness else ["-DSAFETY", *(["-DBFS"] if shortest else [])]
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(MODEL, folder)
         _run(folder, "spin", "-a", *defines, MODEL.name)
         _run(folder, "gcc", "-O2", "-w", "-DCOLLAPSE", f"-DMEMLIM={MAX_MEGABYTES}", *options, "-o", "pan", "pan.c")
         output = _run(folder, "./pan", f"-m{MAX_DEPTH}", *(["-a", "-f"] if is_liveness else []))
-    return _read(output, time.monotonic() - started_at)
+        has_trail = (Path(folder) / f"{MODEL.name}.trail").exists()
+        story = _events(_run(folder, "spin", "-t", *defines, MODEL.name)) if has_trail else []
+        story = story[story.index(CYCLE) + 1 :] if CYCLE in story else story
+    return _read(output, story, time.monotonic() - started_at)
+
+
+def simulate(constants: Constants, seed: int, steps: int) -> list[str]:
+    """Events of the protocol in a random order."""
+    defines = [f"-D{name}={ticks}" for name, ticks in constants.in_ticks(Property.SAFETY).items()]
+    return _events(_run(str(MODEL.parent), "spin", f"-n{seed}", f"-u{steps}", *defines, MODEL.name))
+
+
+def _events(output: str) -> list[str]:
+    """What the model prints, without SPIN's own lines."""
+    lines = (line.strip() for line in output.split("#processes")[0].splitlines())
+    return [line for line in lines if line == CYCLE or re.fullmatch(r"[a-z_]+( \d( [a-z]+)?)?", line)]
 
 
 def _run(folder: str, *command: str) -> str:
+    if missing := [name for name in ("spin", "gcc") if not shutil.which(name)]:
+        raise RuntimeError(f"The check of the model needs {' and '.join(missing)}: apt-get install spin gcc")
     completed = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if completed.returncode:
         raise RuntimeError(f"{command[0]} failed:\n{completed.stdout}{completed.stderr}")
     return completed.stdout
 
 
-def _read(output: str, seconds: float) -> Result:
+def _read(output: str, story: list[str], seconds: float) -> Result:
     """The report of `pan`."""
 
     def number(pattern: str) -> float:
@@ -155,6 +179,7 @@ def _read(output: str, seconds: float) -> Result:
         megabytes=number(r"([\d.]+)\ttotal actual memory usage"),
         cause=cause[1] if cause else "",
         unreached=frozenset(re.findall(r'state \d+, "(.*)"', "".join(unreached))),
+        story=story,
     )
 
 
@@ -170,9 +195,10 @@ def main(names: list[str]) -> int:
     for mutation in MUTATIONS + SECOND_LINES:
         if names and mutation.name not in names:
             continue
-        result = verify(constants, mutation.breaks, mutation.name)
-        surprises += bool(result.errors) is not (mutation in MUTATIONS)
+        result = mutation.verify(constants)
+        surprises += bool(result.errors) is not mutation.is_found
         print(f"{mutation.name} ({mutation.words}), {mutation.breaks.value}: {result}", flush=True)
+        print(*(f"    {line}" for line in result.story if names), sep="\n", end="\n" if names else "")
     return surprises
 
 

@@ -15,6 +15,8 @@
    Liveness (-DLIVENESS): in whatever state they end, if a live process then does what it can within a tick, the gist
    is pushed in the end.
 
+   Each printf names an event in the words of trace.py; what SPIN prints of a counterexample is these lines.
+
    Each -DNO_... and the like below removes one rule of the protocol; check.py shows that each removal is found. */
 
 #if !defined(SEND) || !defined(SETTLE) || !defined(LEASE) || !defined(SHOWN)
@@ -36,7 +38,7 @@
 #define RUNS 2
 #define POSTS 2   /* in the air at once; the protocol allows one */
 #define NOBODY 0
-#define DEAD 9    /* the token of a process that crashed */
+#define DEAD 9    /* the token of a process that crashed: the lease is over later, unless its machine sees it at once */
 
 /* ADDED: the person was deleted (DELETED) and added again; no run has stored the gist yet. */
 mtype:gist = { PENDING, STARTED, PUSHED, SKIPPED, DELETED, ADDED };
@@ -143,7 +145,7 @@ inline end_process(me) {
 }
 
 inline release(me) {
-  if :: holder == me -> holder = NOBODY; lease = 0 :: else fi;
+  if :: holder == me -> holder = NOBODY; lease = 0; printf("lose_lease %d\n", me) :: else fi;
   end_process(me)
 }
 
@@ -158,15 +160,16 @@ inline start(me) {
   sender = me;
 #else
   set_gist(STARTED); sender = me;
+  printf("started %d\n", me);
 #endif
   step[me] = ASKED; waited[me] = 0
 }
 
-inline store_again() {
+inline store_again(me) {
   if
-  :: known == ACTIVITY -> set_gist(PUSHED)
-  :: known == TIME -> gist = STARTED /* with the old push_started_at */
-  :: known == NOTHING -> set_gist(PENDING)
+  :: known == ACTIVITY -> set_gist(PUSHED); printf("stored %d pushed\n", me)
+  :: known == TIME -> gist = STARTED; printf("stored %d started\n", me) /* with the old push_started_at */
+  :: known == NOTHING -> set_gist(PENDING); printf("stored %d pending\n", me)
   fi;
   known = NOTHING
 }
@@ -181,10 +184,10 @@ inline store_again() {
 
 inline store_step(me) {
   if
-  :: step[me] == CREATED && IS_ITS_ATTEMPT(me) -> set_pushed()
-  :: step[me] == NOT_SENT && IS_ITS_ATTEMPT(me) -> set_gist(PENDING)
+  :: step[me] == CREATED && IS_ITS_ATTEMPT(me) -> printf("outcome %d pushed\n", me); set_pushed()
+  :: step[me] == NOT_SENT && IS_ITS_ATTEMPT(me) -> printf("outcome %d pending\n", me); set_gist(PENDING)
 #ifdef UNKNOWN_IS_FAILED
-  :: step[me] == UNKNOWN && IS_ITS_ATTEMPT(me) -> set_gist(PENDING)
+  :: step[me] == UNKNOWN && IS_ITS_ATTEMPT(me) -> printf("outcome %d pending\n", me); set_gist(PENDING)
 #endif
   :: else
   fi;
@@ -193,8 +196,8 @@ inline store_step(me) {
 
 inline store_look(me) {
   if
-  :: look[me] == FOUND && gist == STARTED -> set_pushed()
-  :: look[me] == MISSING && gist == STARTED -> set_gist(PENDING)
+  :: look[me] == FOUND && gist == STARTED -> printf("looked_up %d found\n", me); set_pushed()
+  :: look[me] == MISSING && gist == STARTED -> printf("looked_up %d missing\n", me); set_gist(PENDING)
   :: else
   fi;
   look[me] = NO_LOOK
@@ -210,18 +213,22 @@ proctype Run(byte me) {
   do
   :: atomic { /* Take the lease: one conditional write. */
        work[me] == NO_RUN && MAY_TAKE(me) && RESTED(me) ->
+       printf("take_lease %d\n", me);
        holder = me; lease = LEASE; own_lease[me] = FULL_LEASE; work[me] = SYNC }
   :: atomic { /* The same for undo_run, which reads what it will undo. */
        work[me] == NO_RUN && gist == PUSHED && TROUBLE && MAY_BEGIN_UNDO(me) ->
 #ifndef UNDO_WITHOUT_LEASE
+       printf("take_lease %d\n", me);
        holder = me; lease = LEASE;
 #endif
        work[me] = UNDO; knows_id[me] = (activities > 0) }
 
   /* A sync. Each write checks the token; without it, nothing is written and the run ends. */
-  :: atomic { IS_SYNC(me) && own_lease[me] < FULL_LEASE && holder == me -> lease = LEASE; own_lease[me] = FULL_LEASE }
+  :: atomic { IS_SYNC(me) && own_lease[me] < FULL_LEASE && holder == me ->
+       printf("renew_lease %d\n", me);
+       lease = LEASE; own_lease[me] = FULL_LEASE }
   :: atomic { IS_SYNC(me) && own_lease[me] < FULL_LEASE && holder != me -> work[me] = ENDING }
-  :: atomic { IS_SYNC(me) && gist == ADDED -> if :: MAY_WRITE(me) -> store_again() :: else -> work[me] = ENDING fi }
+  :: atomic { IS_SYNC(me) && gist == ADDED -> if :: MAY_WRITE(me) -> store_again(me) :: else -> work[me] = ENDING fi }
   :: atomic { IS_SYNC(me) && gist == PENDING && HAS_NO_STEP(me) && RENEWED(me) ->
        if :: MAY_WRITE(me) -> start(me) :: else -> work[me] = ENDING fi }
   :: atomic { /* A run never looks up what its own step still works on. */
@@ -241,6 +248,7 @@ proctype Run(byte me) {
   :: atomic { work[me] == UNDO ->
        if
        :: knows_id[me] ->
+          printf("removed\n");
           activities = 0; is_listed = false; knows_id[1] = false; knows_id[2] = false;
           if :: post[0] == ARRIVED -> land(0) :: else fi;
           if :: post[1] == ARRIVED -> land(1) :: else fi
@@ -255,6 +263,7 @@ proctype Run(byte me) {
 #else
           set_gist(SKIPPED);
 #endif
+          printf("undone %d\n", me);
           is_undone = true; assert(activities == 0)
        :: else
        fi;
@@ -273,6 +282,7 @@ inline not_slow(me) {
 }
 
 inline send(me) {
+  printf("sent %d\n", me);
   byte p = 0;
   if :: post[0] == NO_POST -> p = 0 :: else -> p = 1 fi;
   post[p] = FLYING; flown[p] = 0; sent_by[p] = me; step[me] = SENT; waited[me] = 0; p = 0
@@ -305,6 +315,7 @@ inline respond(p, outcome) {
 }
 
 inline arrive(p) {
+  printf("landed\n");
   activities++;
   assert(activities == 1);      /* never two */
   assert(!is_undone);           /* not pushed again after an undo */
@@ -322,7 +333,7 @@ inline crash(me) {
   if :: sent_by[1] == me -> sent_by[1] = NOBODY :: else fi;
   if
   :: holder == me -> holder = DEAD
-  :: holder == me -> holder = NOBODY; lease = 0 /* A process on the same machine sees that it died. */
+  :: holder == me -> holder = NOBODY; lease = 0; printf("lose_lease %d\n", me) /* A process on the same machine sees that it died. */
   :: holder != me
   fi;
   end_process(me)
@@ -330,6 +341,7 @@ inline crash(me) {
 
 /* A user deletes the person. The rows of its gists go; what is in Pipedrive, or may be, is kept apart from the person. */
 inline delete_person() {
+  printf("deleted\n");
   if
 #ifndef FORGET_ON_DELETE
   :: gist == PUSHED -> known = ACTIVITY; age = 0
@@ -366,6 +378,7 @@ inline tick_process(me) {
 }
 
 inline tick() {
+  printf("tick\n");
   if :: (gist == STARTED || known == TIME) && age < LOOK_UP -> age++ :: else fi;
   if :: lease > 0 -> lease-- :: else fi;
   if :: post[0] != NO_POST -> flown[0]++ :: else fi;
