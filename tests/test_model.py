@@ -23,7 +23,8 @@ from tests.model.check import (
     simulate,
     verify,
 )
-from tests.model.trace import find_violations, read_story
+from tests.model.events import read_story
+from tests.model.trace import find_violations
 
 # The second POST in the air, which the protocol never has.
 UNREACHABLE = {"-end-", "p = 1", "sent_by[1] = 0"}

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.model.check import Constants
-from tests.model.trace import (
+from tests.model.events import (
     Deleted,
     Event,
     Landed,
@@ -18,8 +18,8 @@ from tests.model.trace import (
     Stored,
     TakeLease,
     Undone,
-    find_violations,
 )
+from tests.model.trace import find_violations
 
 LIMITS = Constants(send=60, settle=120, lease=120)
 STORED: list[Event] = [TakeLease(0, "a"), Stored(0, "a", "g", "ada")]
