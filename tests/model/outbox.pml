@@ -6,16 +6,16 @@
      Step   a thread of that process: sends the POST, or reads Pipedrive's lists
      World  time, the network, Pipedrive, crashes, and users who delete a person and add it again
 
-   Two processes exist at once (RUNS); a process that has ended or crashed is followed by another. Each `atomic` block is
-   one transaction, one request or one tick. Between two of them anything may happen, so each process may be suspended
-   anywhere, for any time, and continue. Times are ticks; check.py says how long a tick is.
+   Two processes exist at once (RUNS); a process that has ended or crashed is followed by another. Each `atomic` block
+   is one transaction, one request or one tick. Between two of them anything may happen, so each process may be
+   suspended anywhere, for any time, and continue. Times are ticks; check.py says how long a tick is.
 
    Safety (assertions): never two activities, none after an undo, and no `pushed` without an activity. Crashes, losses,
    suspensions and users' acts have no limit.
    Liveness (-DLIVENESS): in whatever state they end, if a live process then does what it can within a tick, the gist
    is pushed in the end.
 
-   Each printf names an event in the words of trace.py; what SPIN prints of a counterexample is these lines.
+   Each printf names an event in the words of events.py; SPIN prints them when it replays a counterexample.
 
    Each -DNO_... and the like below removes one rule of the protocol; check.py shows that each removal is found. */
 
@@ -76,6 +76,9 @@ bool is_undone = false;        /* An operator has undone the push of this gist o
 /* The process's clock may run up to one tick behind the database's. */
 #define FULL_LEASE (LEASE + 1)
 
+#define HAS_OUTCOME(me) (step[me] == CREATED || step[me] == NOT_SENT || step[me] == UNKNOWN)
+#define HAS_LOOKED(me) (look[me] == FOUND || look[me] == MISSING)
+
 #ifdef LIVENESS
 bool is_calm = false;          /* Set once, at any moment: from then on nothing fails. */
 bool rested[RUNS + 1];         /* A new process starts a tick after the last one, at the earliest. */
@@ -83,10 +86,12 @@ bool is_slow[RUNS + 1];        /* A step has taken a tick before its request. It
 #define TROUBLE (!is_calm)
 #define RESTED(me) (TROUBLE || rested[me])
 #define RENEWED(me) (TROUBLE || own_lease[me] == FULL_LEASE) /* The main loop renews before it hands out steps. */
-#define WORKING(me) (step[me] == ASKED || step[me] == HANDED_OUT || look[me] == ASKED_TO_LOOK)
-#define RETURNED(me) (step[me] == CREATED || step[me] == NOT_SENT || step[me] == UNKNOWN || look[me] == FOUND || look[me] == MISSING)
-#define WAITS(me) (work[me] == NO_RUN || (!RETURNED(me) && (WORKING(me) || step[me] == SENT) && !(WORKING(me) && is_slow[me]) \
-    && (work[me] == ENDING || (work[me] == SYNC && own_lease[me] == FULL_LEASE))))
+/* A process that has something to do stops the clock. It waits while its threads do, and these take a tick at most;
+   while a response is on its way; or for the lease. */
+#define WORKS(me) (step[me] == ASKED || step[me] == HANDED_OUT || look[me] == ASKED_TO_LOOK)
+#define IS_WAITING(me) (((WORKS(me) && !is_slow[me]) || (step[me] == SENT && !WORKS(me))) && \
+  !HAS_OUTCOME(me) && !HAS_LOOKED(me) && (work[me] == ENDING || (work[me] == SYNC && own_lease[me] == FULL_LEASE)))
+#define WAITS(me) (work[me] == NO_RUN || IS_WAITING(me))
 #define MAY_TICK (TROUBLE || (WAITS(1) && WAITS(2)))
 #else
 #define TROUBLE true
@@ -234,9 +239,9 @@ proctype Run(byte me) {
   :: atomic { /* A run never looks up what its own step still works on. */
        IS_SYNC(me) && IS_DUE_FOR_LOOK_UP && look[me] == NO_LOOK && !(step[me] != NO_STEP && sender == me) ->
        look[me] = ASKED_TO_LOOK }
-  :: atomic { IS_SYNC(me) && (step[me] == CREATED || step[me] == NOT_SENT || step[me] == UNKNOWN) ->
+  :: atomic { IS_SYNC(me) && HAS_OUTCOME(me) ->
        if :: MAY_WRITE(me) -> store_step(me) :: else -> work[me] = ENDING fi }
-  :: atomic { IS_SYNC(me) && (look[me] == FOUND || look[me] == MISSING) ->
+  :: atomic { IS_SYNC(me) && HAS_LOOKED(me) ->
        if :: MAY_WRITE(me) -> store_look(me) :: else -> work[me] = ENDING fi }
   :: atomic { IS_SYNC(me) && HAS_NO_STEP(me) && !HAS_WORK -> release(me) }
   :: atomic { IS_SYNC(me) && HAS_NO_STEP(me) && HAS_WORK && TROUBLE -> release(me) } /* It is asked to stop. */
@@ -285,7 +290,8 @@ inline send(me) {
   printf("sent %d\n", me);
   byte p = 0;
   if :: post[0] == NO_POST -> p = 0 :: else -> p = 1 fi;
-  post[p] = FLYING; flown[p] = 0; sent_by[p] = me; step[me] = SENT; waited[me] = 0; p = 0
+  post[p] = FLYING; flown[p] = 0; sent_by[p] = me; step[me] = SENT; waited[me] = 0;
+  p = 0 /* A value that nobody needs would double the states. */
 }
 
 #ifdef DEADLINE_FROM_HANDING_OUT
@@ -333,13 +339,14 @@ inline crash(me) {
   if :: sent_by[1] == me -> sent_by[1] = NOBODY :: else fi;
   if
   :: holder == me -> holder = DEAD
-  :: holder == me -> holder = NOBODY; lease = 0; printf("lose_lease %d\n", me) /* A process on the same machine sees that it died. */
+  :: holder == me -> /* A process on the same machine sees that it died. */
+     holder = NOBODY; lease = 0; printf("lose_lease %d\n", me)
   :: holder != me
   fi;
   end_process(me)
 }
 
-/* A user deletes the person. The rows of its gists go; what is in Pipedrive, or may be, is kept apart from the person. */
+/* A user deletes the person, and its gists with it. What is in Pipedrive, or may be, is kept apart from the person. */
 inline delete_person() {
   printf("deleted\n");
   if
@@ -370,7 +377,7 @@ inline tick_process(me) {
   if :: step[me] == ASKED && waited[me] <= SEND -> waited[me]++ :: else fi;
 #endif
 #ifdef LIVENESS
-  is_slow[me] = is_calm && WORKING(me);
+  is_slow[me] = is_calm && WORKS(me);
   rested[me] = is_calm
 #else
   skip
