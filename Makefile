@@ -59,7 +59,8 @@ test: ## run the test suite on SQLite, then what depends on the database on a te
 	@$(BIN)/python tests/with_mysql.py $(PYTEST) -n 4 -m "(both or server) and not proof" $(ARGS)
 
 # One after the other, also with `make -j`. CPU times are exact only on a machine that does nothing else.
-proof: $(TOOLS) ## run what takes hours: whole tables of faults and lies, marks of slow tests, kills, fuzz, attack
+proof: $(TOOLS) ## run what takes hours: the model, whole tables of faults and lies, marks of slow tests, kills, fuzz, attack
+	@sh tests/install-system-packages.sh model
 	@DATABASE_HOST= $(PYTEST) -n 2 -m "not server" --check-slow
 	@$(MAKE) --no-print-directory kills
 	@$(MAKE) --no-print-directory fuzz

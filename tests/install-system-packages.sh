@@ -1,11 +1,12 @@
 #!/bin/sh
-# Installs the system packages that pip cannot install: install-system-packages.sh [build] [server] [tools]
+# Installs the system packages that pip cannot install: install-system-packages.sh [build] [server] [tools] [model]
 #   build   the compiler and headers for mysqlclient
 #   server  a MySQL-compatible server for the tests
 #   tools   a browser, and Prometheus' promtool, for the tests of the admin and of the alert rules
+#   model   SPIN, and the compiler that it needs, for the model of the outbox protocol
 # It prints the command before it runs it. Without root, sudo or apt-get, and with SYSTEM_PACKAGES=no, it only prints it.
-# Packages for the build that stay missing are an error (exit code 1). The others only lead to skipped tests, so they are
-# an error where CI or SYSTEM_PACKAGES is set.
+# Packages for the build that stay missing are an error (exit code 1). Without the others tests are skipped, or fail and
+# say so; they are an error where CI or SYSTEM_PACKAGES is set.
 set -eu
 
 python=${PYTHON:-python3}
@@ -36,6 +37,11 @@ find_missing_for_tools() {
     command -v promtool >/dev/null || missing="$missing prometheus"
 }
 
+find_missing_for_model() {
+    command -v spin >/dev/null || missing="$missing spin"
+    command -v gcc >/dev/null || missing="$missing gcc"
+}
+
 missing=
 is_required=${CI:-}${SYSTEM_PACKAGES:-}
 for group in "$@"; do
@@ -46,8 +52,9 @@ for group in "$@"; do
         ;;
     server) missing="$missing$(find_missing_for_server)" ;;
     tools) find_missing_for_tools ;;
+    model) find_missing_for_model ;;
     *)
-        echo "usage: install-system-packages.sh [build] [server] [tools]" >&2
+        echo "usage: install-system-packages.sh [build] [server] [tools] [model]" >&2
         exit 2
         ;;
     esac

@@ -120,6 +120,15 @@ def test_root_needs_no_sudo(machine: Machine) -> None:
     assert "sudo" not in completed.stderr
 
 
+def test_the_model_needs_spin_and_its_compiler(machine: Machine) -> None:
+    completed = machine.install("model", SYSTEM_PACKAGES="no")
+    planned = subprocess.run([MAKE, "-n", "proof"], cwd=ROOT, capture_output=True, text=True).stdout
+
+    assert completed.returncode == 1
+    assert completed.stderr.endswith("install spin gcc\n")
+    assert 0 <= planned.index("install-system-packages.sh model") < planned.index("--check-slow")
+
+
 @pytest.mark.parametrize(
     ("groups", "environment", "exit_code"),
     [(["tools"], {}, 0), (["tools"], {"CI": "true"}, 1), (["build", "tools"], {}, 1)],

@@ -188,7 +188,7 @@ class PushStore:
         keys = [posted.post.gist for _, posted, _ in group]
         rows = Gist.objects.select_for_update().order_by("pk").in_bulk(keys)  # without those deleted meanwhile
         now, changed, created = self._context.clock(), [], []
-        for person, posted, progress in group:
+        for person, posted, _ in group:
             post, gist = posted.post, rows.get(posted.post.gist)
             has_own_reason = gist is not None and not posted.trouble and not is_about_us
             columns = self._columns_of_posted(person, posted, notes, has_own_reason=has_own_reason)
