@@ -289,7 +289,7 @@ def test_failures_of_few_objects_are_not_an_outage_while_the_probe_succeeds(
     http: requests_mock.Mocker, github: GitHubClient
 ) -> None:
     http.get(requests_mock.ANY, status_code=500)
-    http.get(f"{GITHUB}/user", json={"id": 1, "login": "me"})
+    http.get(f"{GITHUB}/users/ghost", json={"id": 1, "login": "ghost"})
     for number in range(10):
         with pytest.raises(RepeatedServerError):
             github.get_account(f"person-{number}")
