@@ -44,7 +44,7 @@ DELETED = "The activity was deleted in Pipedrive; it is not created again."
 MAX_ATTEMPTS = 5  # of a gist whose POST never gets a clear response, although others do
 LATER = "Another one replaces it when a run in an hour or later finds the same."
 POSTED_COLUMNS = [
-    "push_state", "push_error", "push_started_at", "pipedrive_activity_id", "pushed_at", "updated_at",
+    "push_state", "push_error", "push_started_at", "push_run_id", "pipedrive_activity_id", "pushed_at", "updated_at",
 ]  # fmt: skip
 State, Kind = Gist.PushState, Suspicion.Kind
 COUNTERS = {State.PUSHED: "gists_found", State.PENDING: "gists_retried", State.REJECTED: "gists_rejected"}
@@ -252,6 +252,8 @@ class PushStore:
         is_refused = has_own_reason and isinstance(outcome, RejectedError)
         if is_refused and self._is_rejected(person, gist, outcome, notes):
             columns["push_state"] = State.REJECTED
+        if posted.trouble:
+            columns["push_run_id"] = None  # This run may send it again, to the person that replaces this one.
         return columns
 
     def _is_rejected(self, person: Person, gist: Gist, error: Exception, notes: Notes) -> bool:
