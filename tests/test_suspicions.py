@@ -332,9 +332,8 @@ def test_a_suspicion_of_a_gist_is_dropped_when_it_is_pushed(ada: Person, world: 
 
 def test_a_gist_that_is_refused_for_another_reason_waits_another_hour(ada: Person, world: World) -> None:
     world.github.publish("ada", "Odd")
-    reasons = iter(["subject is odd", "note is odd", "note is odd"])
-    seen = []
-    for reason in reasons:
+    seen: list[str] = []
+    for reason in ("subject is odd", "note is odd", "note is odd"):
         world.pipedrive.fail("create_activity", respond(400, f'{{"success": false, "error": "{reason}"}}'))
         run_an_hour_later(world)
         seen += push_states("Odd")

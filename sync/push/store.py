@@ -248,7 +248,7 @@ class PushStore:
             notes.work["gist", False] += 1
             notes.problem(str(outcome), person, gist)
             return {"push_error": str(outcome)[:500], "push_started_at": now}  # It has left by now.
-        columns = {"push_state": State.PENDING, "push_error": str(outcome)[:500]}
+        columns: dict[str, Any] = {"push_state": State.PENDING, "push_error": str(outcome)[:500]}
         is_refused = has_own_reason and isinstance(outcome, RejectedError)
         if is_refused and self._is_rejected(person, gist, outcome, notes):
             columns["push_state"] = State.REJECTED
