@@ -23,7 +23,7 @@ from sync.clients.errors import (
     RetryNextRunError,
     SyncError,
 )
-from sync.clients.github import Account, GistPage, GitHubClient
+from sync.clients.github import GistPage, GitHubClient
 from sync.clients.pipedrive import PipedriveClient
 from sync.clients.pipedrive_records import Activity, NewActivity, PipedrivePerson
 from sync.clients.transport import Timing

@@ -39,7 +39,7 @@ TABLE: dict[str, tuple[dict[str, Any], Gists, Progress, bool, Next]] = {
     "a POST had no clear response, and nothing was compared yet": (LINKED, STARTED, Progress(), True, Next.COMPARE),
     "the person's list was read": (
         COMPARED,
-        Gists(),
+        STARTED,
         Progress(look_up=LookUp(7, LOOK_UP.gists, Next.SCAN)),
         True,
         Next.SCAN,

@@ -160,13 +160,16 @@ def test_a_known_account_is_believed_to_be_gone_an_hour_later(
     assert Suspicion.objects.exists() is not is_believed  # What is believed counts no more beside other suspicions.
 
 
-def test_a_suspicion_of_an_account_is_dropped_when_it_is_seen_again(ada: Person, world: World) -> None:
+@pytest.mark.parametrize("arguments", [[], ["--full"]], ids=["unchanged", "full"])
+def test_a_suspicion_of_an_account_is_dropped_when_it_is_seen_again(
+    arguments: list[str], ada: Person, world: World
+) -> None:
     world.sync()
     account = world.github.delete_account("ada")
     world.sync()
     let_time_pass(HOUR)
     world.github.restore_account(account)
-    world.sync()
+    world.sync(*arguments)
     after_return = Suspicion.objects.count()
     world.github.delete_account("ada")
 
@@ -328,6 +331,18 @@ def test_a_suspicion_of_a_gist_is_dropped_when_it_is_pushed(ada: Person, world: 
     world.sync()
 
     assert (before, Suspicion.objects.count(), push_states("Odd")) == (1, 0, {"pushed"})
+
+
+def test_five_refused_gists_in_a_row_are_the_trouble_of_their_person(ada: Person, world: World) -> None:
+    track_linked_people(world, 1, 7)
+    world.pipedrive.required_field = "deal_id"
+
+    world.sync()
+
+    person = Person.objects.get(github_username="person-0")
+    assert len(world.pipedrive.requests_to("create_activity")) == 5
+    assert "refused 5 gists in a row for the same reason" in person.push_error
+    assert not Suspicion.objects.exists()
 
 
 def test_a_gist_that_is_refused_for_another_reason_waits_another_hour(ada: Person, world: World) -> None:
