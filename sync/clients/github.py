@@ -171,11 +171,11 @@ class GitHubClient:
     def get_account(self, login: str) -> Account:
         """https://docs.github.com/rest/users/users#get-a-user - NotFoundError if no account has this login.
 
-        InvalidResponseError if the account has another login, and GitHub has not redirected to it.
+        InvalidResponseError if the account has another login, also after a redirect: nobody is taken for somebody else.
         """
         response = self.api.get(f"/users/{login}")
         account = response.parse(ACCOUNT)
-        if account.login.lower() != login.lower() and not response.is_redirected:
+        if account.login.lower() != login.lower():
             raise InvalidResponseError(f"{response.call} returned the account of another login")
         self._has_shown_account = True
         return account
