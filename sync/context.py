@@ -1,7 +1,7 @@
 """What every step of a run shares: its options, clients, clock and summary."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
@@ -11,6 +11,7 @@ from sync.clients.errors import CircuitOpenError
 from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import PipedriveClient
 from sync.clock import Clock
+from sync.models import Problem
 from sync.summary import Summary
 
 
@@ -48,6 +49,11 @@ class RunContext:
     summary: Summary = field(default_factory=Summary)
     errors: list[CircuitOpenError] = field(default_factory=list)  # that ended a part of the work with an API
     stored_states: set[str] = field(default_factory=set)  # APIs whose trouble is stored already; see sync.run.api_state
+
+    def withdraw_problems(self, people: Collection[int], *codes: Problem.Code) -> None:
+        """They were not about these people. To be called in a transaction."""
+        self.summary.withdraw(people, codes)
+        Problem.objects.filter(run=self.run_id, person__in=people, code__in=codes).delete()
 
     @property
     def is_round(self) -> bool:

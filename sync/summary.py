@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 from gisttracker.config.logs import redact
@@ -81,6 +81,12 @@ class Summary:
         log.warning("%s", line, extra={name: value for name, value in extra.items() if value})
         self.has_problems = True
         self._problems[code, person.pk if person else None, gist.pk if gist else None, reason] += 1
+
+    def withdraw(self, people: Collection[int], codes: Collection[Problem.Code]) -> None:
+        """Drop these problems of these people, as far as they are not written."""
+        self._problems = Counter(
+            {key: count for key, count in self._problems.items() if not (key[0] in codes and key[1] in people)}
+        )
 
     def unwritten_problems(self) -> Counter[ProblemKey]:
         """How often each problem was met since it was written last."""

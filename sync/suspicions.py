@@ -26,7 +26,7 @@ class Suspicions:
         self._run_id = run_id
 
     def see(self, kind: Kind, person_id: int, reason: str, now: datetime, *, gist_id: int | None = None) -> bool:
-        """Store that this run has seen it. Returns whether it is believed now."""
+        """Store that this run has seen it. Returns whether it is believed now; then it is no suspicion any more."""
         reason = reason[:500]
         row = Suspicion.objects.filter(Q(gist=gist_id) if gist_id else Q(), kind=kind, person_id=person_id).first()
         if row is None or row.reason != reason:  # For another reason it is another suspicion.
@@ -38,9 +38,12 @@ class Suspicions:
             row.runs += 1
             row.run_id = self._run_id
             row.save(update_fields=["runs", "run_id"])
-        return row.runs > 1 and row.since <= now - MIN_AGE and self.are_few(kind, reason)
+        is_believed = row.runs > 1 and row.since <= now - MIN_AGE and self.are_few(kind, reason)
+        if is_believed:
+            row.delete()
+        return is_believed
 
-    def are_few(self, kind: Kind, reason: str) -> bool:
+    def are_few(self, kind: Kind, reason: str = "") -> bool:
         """May the rows with this suspicion have reasons of their own?"""
         if kind != Kind.REFUSED:
             tracked = Person.objects.filter(state__in=[Person.State.NEW, Person.State.ACTIVE])

@@ -289,7 +289,7 @@ def test_failures_of_few_objects_are_not_an_outage_while_the_probe_succeeds(
     http: requests_mock.Mocker, github: GitHubClient
 ) -> None:
     http.get(requests_mock.ANY, status_code=500)
-    http.get(f"{GITHUB}/user", json={"id": 1, "login": "me"})
+    http.get(f"{GITHUB}/users/ghost", json={"id": 1, "login": "ghost"})
     for number in range(10):
         with pytest.raises(RepeatedServerError):
             github.get_account(f"person-{number}")
@@ -443,10 +443,20 @@ class Waits(threading.Event):
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_each_kind_of_redirect_is_followed(status: int, http: requests_mock.Mocker, github: GitHubClient) -> None:
-    http.get(f"{GITHUB}/users/ada", status_code=status, headers={"location": "/users/countess"})
-    http.get(f"{GITHUB}/users/countess", json={"id": 7, "login": "countess"})
+    http.get(f"{GITHUB}/users/ada", status_code=status, headers={"location": "/user/7"})
+    http.get(f"{GITHUB}/user/7", json={"id": 7, "login": "ada"})
 
-    assert github.get_account("ada").login == "countess"
+    assert github.get_account("ada").id == 7
+
+
+def test_an_account_with_another_login_is_not_taken_for_the_person(
+    http: requests_mock.Mocker, github: GitHubClient
+) -> None:
+    http.get(f"{GITHUB}/users/ada", status_code=301, headers={"location": "/user/7"})
+    http.get(f"{GITHUB}/user/7", json={"id": 7, "login": "countess"})
+
+    with pytest.raises(InvalidResponseError, match="the account of another login"):
+        github.get_account("ada")
 
 
 @pytest.mark.parametrize(("number", "is_read"), [(2, True), (3, False)])

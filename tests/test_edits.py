@@ -153,7 +153,7 @@ def test_a_missing_permission_for_updates_ends_this_part_only(
     github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, configured: Settings
 ) -> None:
     configured.PUSH_EDITS = True
-    ids = {f"person-{number}": track_with_gist(github, f"person-{number}") for number in range(8)}
+    ids = {f"person-{number}": track_with_gist(github, f"person-{number}") for number in range(12)}
     sync()
     for login, gist_id in ids.items():
         github.edit(login, gist_id, description="Final")
@@ -162,7 +162,7 @@ def test_a_missing_permission_for_updates_ends_this_part_only(
     summary = sync("--concurrency", "1")
 
     assert summary.code == 78
-    assert len(pipedrive.requests_to("edit_activity")) == 3
+    assert len(pipedrive.requests_to("edit_activity")) == 10
     pipedrive.forbidden.clear()
     assert sync().code == 0
     assert set(notes(pipedrive)) == {"Final"}

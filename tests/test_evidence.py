@@ -9,10 +9,12 @@ from rest_framework.test import APIClient
 
 from people.models import Gist, Person
 from tests.conftest import Sync
+from tests.factories import let_time_pass
 from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, reset, respond
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NOT_FOUND = '{"message": "Not Found", "status": "404"}'
+HOUR = timedelta(hours=1)  # Then a run believes what an earlier one has seen.
 
 
 def track(github: GitHubStandIn, *logins: str, gists: int = 1) -> None:
@@ -65,6 +67,8 @@ def test_one_account_alone_may_be_gone(others: int, ada: Person, github: GitHubS
     sync()
     github.delete_account("ada")
 
+    sync()
+    let_time_pass(HOUR)
     summary = sync()
 
     assert (summary.code, summary.counts["people_gone"]) == (0, 1)
@@ -81,6 +85,8 @@ def test_five_people_or_a_fifth_may_be_gone_but_not_more(
     for login in logins[:gone]:
         github.delete_account(login)
 
+    sync()
+    let_time_pass(HOUR)
     summary = sync()
 
     assert (summary.code, summary.counts["people_gone"]) == (0 if marked else 3, marked)
@@ -195,6 +201,8 @@ def test_an_account_that_became_an_organisation_is_gone_within_a_day(
     a_week_passes()
 
     sync()
+    let_time_pass(HOUR)
+    sync("--full")
 
     ada.refresh_from_db()
     assert (ada.state, "organisation" in ada.last_error) == ("gone", True)

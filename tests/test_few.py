@@ -33,7 +33,7 @@ def test_another_part_than_a_fifth_changes_nothing_for_five(count: int, total: i
 )
 def test_a_run_with_a_few_failures_has_not_failed(failed: int, succeeded: int, expected: str) -> None:
     summary = Summary()
-    summary.record("push", succeeded=1000)  # Another kind of work is not counted with it.
-    summary.record("poll", failed=failed, succeeded=succeeded)
+    summary.note("push", succeeded=1000)  # Another kind of work is not counted with it.
+    summary.note("poll", failed=failed, succeeded=succeeded)
 
     assert summary.outcome([], was_stopped=False) == expected

@@ -371,7 +371,7 @@ def test_no_log_record_of_a_run_holds_more_than_the_login(
     gist = github.publish("ada", "Zanzibar marginalia")
     if trouble:
         echo = json.dumps({"success": False, "error": f"{ECHOES[trouble]}: invalid"})
-        pipedrive.fail(trouble, respond(400, echo), times=99)
+        pipedrive.fail(trouble, respond(400, echo))
     output, handler = io.StringIO(), logging.StreamHandler()
     handler.setStream(output)
     handler.setFormatter(formatter)

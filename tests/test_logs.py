@@ -139,7 +139,7 @@ def test_an_unexpected_error_of_one_person_does_not_affect_others(
     github.add_account("ben")
     create_person("ben")
     github.publish("ada")
-    monkeypatch.setattr(poll, "_names_only_this_account", lambda poll, page: fails() if page.gists else True)
+    monkeypatch.setattr(poll, "_names_only_this_account", lambda target, poll, page: fails() if page.gists else True)
 
     summary = sync()
 

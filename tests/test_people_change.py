@@ -7,7 +7,7 @@ from pytest_django import Settings
 
 from people.models import Gist, Person
 from tests.conftest import Sync
-from tests.factories import create_person
+from tests.factories import create_person, let_time_pass
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 
 pytestmark = pytest.mark.django_db
@@ -26,6 +26,8 @@ def test_a_gone_account_is_checked_once_a_day_and_can_come_back(ada: Person, git
     github.publish("ada")
     sync()
     account = github.delete_account("ada")
+    sync()
+    let_time_pass(timedelta(hours=1))
     gone = sync()
     github.clear_requests()
     sync()
@@ -50,6 +52,8 @@ def test_an_account_tracked_under_two_logins_is_a_conflict_until_one_is_deleted(
     github.rename("ada", "countess")
     create_person("countess")
 
+    sync()
+    let_time_pass(timedelta(hours=1))
     sync()
     states = dict(Person.objects.values_list("github_username", "state"))
     error = Person.objects.get(github_username="countess").last_error

@@ -8,6 +8,7 @@ from rest_framework.test import APIClient
 
 from people.models import Gist, Person
 from tests.conftest import DuringRequest, Sync
+from tests.factories import let_time_pass
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -49,7 +50,9 @@ def test_attempts_and_the_last_error_are_stored(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     github.publish("ada")
-    pipedrive.fail("create_activity", respond(400, '{"error": "odd"}'))
+    pipedrive.fail("create_activity", respond(400, '{"error": "odd"}'), times=2)
+    sync()
+    let_time_pass(timedelta(hours=1))
     sync()
     rejected = Gist.objects.get()
 
@@ -57,8 +60,8 @@ def test_attempts_and_the_last_error_are_stored(
     sync()
 
     pushed = Gist.objects.get()
-    assert (rejected.push_state, rejected.push_attempts, rejected.push_error[-3:]) == ("rejected", 1, "odd")
-    assert (pushed.push_state, pushed.push_attempts, pushed.push_error) == ("pushed", 2, "")
+    assert (rejected.push_state, rejected.push_attempts, rejected.push_error[-3:]) == ("rejected", 2, "odd")
+    assert (pushed.push_state, pushed.push_attempts, pushed.push_error) == ("pushed", 3, "")
 
 
 def test_a_pipedrive_id_set_during_the_run_is_kept(
@@ -124,7 +127,7 @@ def test_an_edit_stored_after_the_gist_was_read_reaches_the_activity(
     github.publish("ada", "First")
     github.publish("ada", "Draft")
 
-    def store_edit() -> None:  # As the poll of a run would that has claimed Ada meanwhile.
+    def store_edit() -> None:  # As a poll of this run.
         gist = Gist.objects.get(description="Draft")
         gist.description, gist.github_updated_at = "Final", gist.github_updated_at + timedelta(hours=1)
         gist.activity_outdated = gist.push_state == "started"

@@ -38,7 +38,8 @@ API_VERSION, ENTERPRISE_API_VERSION = "2026-03-10", "2022-11-28"
 ANONYMOUS_REQUESTS_PER_HOUR = 60  # from one address without a token
 # The account that GitHub shows in place of deleted ones, on its Enterprise Server, too. Every token may read it, while
 # tokens of GitHub Apps may not call /user.
-CONTROL_PATH = "/users/ghost"
+CONTROL_LOGIN = "ghost"
+CONTROL_PATH = f"/users/{CONTROL_LOGIN}"
 
 HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s\x00-\x1f]+$")]
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
@@ -158,6 +159,7 @@ class GitHubClient:
         )
         self._api_version = api_version
         self._has_shown_account = False  # one that exists, in this run
+        self._control_lock = threading.Lock()
         self._secondary_pause = (timing or Timing()).secondary_pause
         self._has_waited = False  # for the secondary limit
         self.has_token = bool(token)
@@ -169,7 +171,7 @@ class GitHubClient:
     def get_account(self, login: str) -> Account:
         """https://docs.github.com/rest/users/users#get-a-user - NotFoundError if no account has this login.
 
-        InvalidResponseError if the account has another login.
+        InvalidResponseError if the account has another login, also after a redirect: nobody is taken for somebody else.
         """
         response = self.api.get(f"/users/{login}")
         account = response.parse(ACCOUNT)
@@ -195,18 +197,18 @@ class GitHubClient:
 
         Opens the circuit if GitHub does not show it: then nothing is concluded from what it does not show.
         """
-        if self._has_shown_account:
-            return
-        try:
-            self.api.get(CONTROL_PATH).parse(ACCOUNT)
-        except (RejectedError, RetryNextRunError) as error:
-            self.api.open_circuit(
-                OutageError(
-                    f"GitHub does not show {CONTROL_PATH}, which exists, so it is not believed about other accounts. "
-                    f"Check GITHUB_API_URL, GITHUB_TOKEN and GitHub's status page. {error}"
+        with self._control_lock:  # One control is enough.
+            if self._has_shown_account:
+                return
+            try:
+                self.get_account(CONTROL_LOGIN)
+            except (RejectedError, RetryNextRunError) as error:
+                self.api.open_circuit(
+                    OutageError(
+                        f"GitHub does not show {CONTROL_PATH}, which exists, so it is not believed about other "
+                        f"accounts. Check GITHUB_API_URL, GITHUB_TOKEN and GitHub's status page. {error}"
+                    )
                 )
-            )
-        self._has_shown_account = True
 
     def get_first_page(self, login: str, etag: str = "") -> GistPage:
         """https://docs.github.com/rest/gists/gists#list-gists-for-a-user - `unchanged` if the ETag still matches.

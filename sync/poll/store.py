@@ -21,7 +21,7 @@ from sync.clients.errors import LeaseLostError, OutageError, RejectedError, Sync
 from sync.clients.github import PublicGist
 from sync.context import RunContext
 from sync.few import is_few
-from sync.models import Suspicion
+from sync.models import Problem, Suspicion
 from sync.poll.poll import MAX_ETAG_LENGTH, Poll, Target
 from sync.summary import describe_error
 from sync.suspicions import OF_ACCOUNT, Suspicions
@@ -60,6 +60,7 @@ class PollStore:
         self._context = context
         self._suspicions = Suspicions(context.run_id)
         self._suspected = self._confirmed = 0  # people, in this run
+        self._suspects: list[Person] = []  # of them, those about whom it is not believed, as they were
         self._refused: list[Person] = []  # as they were, since the last success
         self.has_news = False  # gists that may have to be pushed
         self.has_new_requests = False  # syncs that were requested during a poll
@@ -163,6 +164,7 @@ class PollStore:
         is_believed = not is_known or self._suspicions.see(kind, row.pk, reason, now)
         notes.suspected += is_known
         state = State.GONE if kind == Kind.GONE else State.CONFLICT
+        notes.suspects += [] if is_believed else [row]
         notes.verdicts[row.pk] = (state if is_believed else "", reason if is_believed else f"{reason} {LATER}")
         return polled
 
@@ -202,6 +204,7 @@ class PollStore:
         self.has_news |= notes.has_news
         self.has_new_requests |= notes.has_new_requests
         self._suspected += notes.suspected
+        self._suspects += notes.suspects
         self._confirmed += notes.succeeded
         self._refused = [] if notes.succeeded else self._refused
         self._refused += notes.refused
@@ -217,12 +220,15 @@ class PollStore:
 
     @retried
     def take_back_failures(self) -> None:
-        """GitHub refused one person after another, for a reason that is not about them."""
+        """What GitHub refused, or did not show, for a reason that is not about the people, was not their failure."""
         with self._context.writing():
-            for person in self._refused:
+            for person in [*self._refused, *self._suspects]:
                 columns = {name: getattr(person, name) for name in FAILURE_COLUMNS}
                 Person.objects.filter(pk=person.pk).update(**columns)
-        self._refused = []
+            self._context.withdraw_problems([person.pk for person in self._refused], Problem.Code.POLL)
+            self._context.withdraw_problems([person.pk for person in self._suspects], Problem.Code.PERSON)
+        self._context.summary.add({"people_failed": -len(self._refused)})
+        self._refused, self._suspects = [], []
 
     def _write_people(self, group: list[Polled], rows: dict[int, Person], now: datetime, notes: "_Notes") -> None:
         """One UPDATE a person: Django's bulk_update() costs more CPU for so many columns."""
@@ -342,6 +348,7 @@ class _Notes:
         self.has_news = self.has_new_requests = False
         self.failed: list[tuple[Person, str]] = []
         self.refused: list[Person] = []
+        self.suspects: list[Person] = []
         self.remarks: list[tuple[Person, str]] = []
         self.erased: list[Person] = []
         self.verdicts: dict[int, tuple[str, str]] = {}  # state and reason by person; an empty state is a suspicion

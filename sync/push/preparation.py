@@ -229,12 +229,14 @@ class Preparation:
             return
         reason = describe_error(None, error)
         self._failures[part] += 1
-        if part == Part.CHECK and self._failures[part] >= MAX_FAILURES:
-            kind = ConfigurationError if isinstance(error, RejectedError) else OutageError
-            self._pipedrive.api.circuit.open(
-                kind(f"Pipedrive's list of activities cannot be read, so nothing is pushed: {reason}")
-            )
         words = "list activities" if part in (Part.CHECK, Part.SCAN) else "look up persons"
+        is_refused = isinstance(error, RejectedError)
+        if self._failures[part] >= MAX_FAILURES and (part == Part.CHECK or is_refused):
+            kind = ConfigurationError if is_refused else OutageError
+            advice = "Check the permissions of PIPEDRIVE_TOKEN's user, and PIPEDRIVE_API_URL."
+            self._pipedrive.api.circuit.open(
+                kind(f"Pipedrive did not {words}, so nothing is pushed. {advice} {reason}")
+            )
         self._failed[part] = f"Pipedrive refused to {words}: {reason}"
 
 

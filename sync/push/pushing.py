@@ -36,6 +36,7 @@ from sync.context import RunContext
 from sync.crm.activity import new_activity, note, person_name, subject
 from sync.crm.evidence import MAX_CLOCK_DIFFERENCE, known_of_person, settled_before, unlisted_ids
 from sync.crm.lists import get_activities, list_activities, list_recent_activities
+from sync.models import Problem
 from sync.push.activities import Post, Posted, create_activity
 from sync.push.budget import Budget
 from sync.push.edits import Edit, EditedAll, update_activities
@@ -175,7 +176,8 @@ class Pushing:
         result = outcome.result
         answers: list[object]
         if isinstance(result, Posted):
-            answers = [result.outcome]
+            is_lost = result.trouble is not None and result.trouble.is_deleted
+            answers = [] if is_lost else [result.outcome]
         elif isinstance(result, EditedAll):
             answers = [edited.outcome for edited in result.edited if not edited.is_deleted]
         elif part == Part.CONFIRM and result is not None:
@@ -359,15 +361,18 @@ class Pushing:
         while progress is not None:
             gists, progress = self._read_gists(person, progress)
             step = next_step(person, gists, progress, is_id_written=self._is_id_written(person))
-            if step == Next.DONE:
-                store.finish(person, progress, turn, is_about_us=bool(progress.failure) and self._is_about_us())
+            is_blocked = PARTS.get(step) in self.streaks.blocked
+            if step == Next.DONE or is_blocked:
+                is_about_us = is_blocked or (bool(progress.failure) and self._is_about_us())
+                store.finish(person, progress, turn, is_about_us=is_about_us)
                 break
             if not self.is_open:
                 break  # It stays due.
             preparation: list[Step] | str | None = []
             if len(turn.steps) + len(turn.creates) < free:
-                preparation = self._prepare(step, progress, turn)
+                preparation = self._preparation.step_before(step, progress.look_up, turn)
             if isinstance(preparation, str):
+                self.streaks.refuse(PARTS.get(step, Part.LOOK_UP), person, preparation)
                 progress = replace(progress, failure=preparation)
             elif preparation is not None:
                 turn.steps += preparation
@@ -385,11 +390,6 @@ class Pushing:
                     return
                 progress = begun
         turn.in_hand[person.pk] = None
-
-    def _prepare(self, step: Next, progress: Progress, turn: Turn) -> list[Step] | str | None:
-        """As Preparation.step_before; or why the step is not possible for anybody."""
-        blocked = self.streaks.blocked.get(PARTS[step]) if step in PARTS else None
-        return str(blocked) if blocked else self._preparation.step_before(step, progress.look_up, turn)
 
     def _is_about_us(self) -> bool:
         return isinstance(self._pipedrive.api.circuit.error, ConfigurationError | OutageError)
@@ -571,13 +571,17 @@ class Pushing:
         """After the last outcome: what was refused for more than a few people does not count against them."""
         self.streaks.end()
         self._stop_blocked()
-        columns = self.streaks.take_back()
-        if columns:
-            self._take_back(columns)
+        columns = self.streaks.take_back(everybody=self._is_about_us())
+        outage, lost = retried(self._store.find_outage)() if self._store else (None, {})
+        if outage:
+            self._context.errors.append(outage)
+        if columns or lost:
+            self._take_back({**columns, **lost})
 
     @retried
     def _take_back(self, columns: dict[int, dict[str, Any]]) -> None:
         with self._context.writing():
+            self._context.withdraw_problems(list(columns), Problem.Code.PUSH, Problem.Code.GIST)
             for key, before in columns.items():
                 now = self._context.clock()  # Not to be attempted again in this run.
                 Person.objects.filter(pk=key).update(**{**before, "push_attempted_at": now})

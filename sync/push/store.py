@@ -19,6 +19,7 @@ from sync.backoff import next_attempt
 from sync.clients.errors import (
     CircuitOpenError,
     NotSentError,
+    OutageError,
     OutcomeUnknownError,
     RejectedError,
     RunStoppedError,
@@ -36,7 +37,7 @@ from sync.push.budget import Budget
 from sync.push.edits import Edited, EditedAll
 from sync.push.persons import DECIDE, Trouble
 from sync.push.push import MAX_REFUSED, MAX_UNKNOWN, Found, LookUp, Progress
-from sync.push.streaks import same_reason
+from sync.push.streaks import COLUMNS, same_reason
 from sync.suspicions import Suspicions
 
 DELETED = "The activity was deleted in Pipedrive; it is not created again."
@@ -67,6 +68,7 @@ class PushStore:
     def __init__(self, context: RunContext, budget: Budget) -> None:
         self._context, self._budget = context, budget
         self._suspicions = Suspicions(context.run_id)
+        self._lost: dict[int, dict[str, Any]] = {}  # who lost their Pipedrive person in this run, as they were
 
     # --- the Pipedrive person ---
     def confirm(self, person: Person, trouble: Trouble | None, progress: Progress) -> Progress:
@@ -111,9 +113,9 @@ class PushStore:
             reason = f"{trouble.reason}: was it deleted, or may the token's user see it? {DECIDE}"
             return replace(progress, failure=reason)
         elif not self._suspicions.see(Kind.LOST, person.pk, trouble.reason, self._context.clock()):
+            self._lost[person.pk] = {name: getattr(person, name) for name in COLUMNS}
             return replace(progress, failure=f"{trouble.reason}. {LATER}")
         else:
-            self._suspicions.drop([Kind.LOST], people=[person.pk])
             update(
                 person,
                 pipedrive_id=None,
@@ -124,6 +126,16 @@ class PushStore:
             )
             notes.problem("The Pipedrive person was deleted or merged; another one replaces it.", person)
         return Progress(is_relinked=True)
+
+    def find_outage(self) -> tuple[OutageError | None, dict[int, dict[str, Any]]]:
+        """Have more people lost their Pipedrive person than may have, in this run? With them, as they were."""
+        if not self._lost or self._suspicions.are_few(Kind.LOST):
+            return None, {}
+        total = Person.objects.filter(pipedrive_id__isnull=False).count()
+        return OutageError(
+            f"Pipedrive shows the persons of {len(self._lost)} of {total} people as deleted, so no link was changed. "
+            "Check PIPEDRIVE_API_URL and PIPEDRIVE_TOKEN."
+        ), self._lost
 
     # --- what exists ---
     def compare(self, person: Person, listed: list[Fingerprint], progress: Progress, notes: Notes) -> Progress:
@@ -234,10 +246,12 @@ class PushStore:
             notes.work["gist", False] += 1
             notes.problem(str(outcome), person, gist)
             return {"push_error": str(outcome)[:500], "push_started_at": now}  # It has left by now.
-        columns = {"push_state": State.PENDING, "push_error": str(outcome)[:500]}
+        columns: dict[str, Any] = {"push_state": State.PENDING, "push_error": str(outcome)[:500]}
         is_refused = has_own_reason and isinstance(outcome, RejectedError)
         if is_refused and self._is_rejected(person, gist, outcome, notes):
             columns["push_state"] = State.REJECTED
+        if posted.trouble:
+            columns["push_run_id"] = None  # This run may send it again, to the person that replaces this one.
         return columns
 
     def _is_rejected(self, person: Person, gist: Gist, error: Exception, notes: Notes) -> bool:
@@ -247,7 +261,6 @@ class PushStore:
         now, reason = self._context.clock(), same_reason(error)
         if not self._suspicions.see(Kind.REFUSED, person.pk, reason, now, gist_id=gist.pk):
             return False
-        self._suspicions.drop([Kind.REFUSED], gists=[gist.pk])
         notes.counts["gists_rejected"] += 1
         return True
 
@@ -274,6 +287,8 @@ class PushStore:
         if progress.has_created or len(progress.refused) < MAX_REFUSED:
             return progress
         self._suspicions.drop([Kind.REFUSED], people=[person.pk])
+        self._context.withdraw_problems([person.pk], Problem.Code.GIST)
+        notes.problems = [one for one in notes.problems if one[1] != person or one[2] is None]
         reason = f"Pipedrive refused {MAX_REFUSED} gists in a row for the same reason: {outcome}"
         return replace(progress, failure=reason)
 

@@ -69,12 +69,12 @@ class Streaks:
             if len(streak.people) > FEW:
                 self._block(streak)
 
-    def take_back(self) -> dict[int, dict[str, Any]]:
+    def take_back(self, *, everybody: bool) -> dict[int, dict[str, Any]]:
         """The columns of people against whom nothing counts, as they were before."""
         return {
             key: columns
             for streak in self._streaks.values()
-            if streak.part in self.blocked
+            if everybody or streak.part in self.blocked
             for key, columns in streak.people.items()
         }
 
