@@ -12,6 +12,7 @@ written as started is looked up in Pipedrive before it is sent again.
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
+from django.conf import settings
 from django.db.models import Q
 from django.utils.translation import ngettext
 
@@ -28,7 +29,7 @@ from sync.steps import Outcome
 
 TICK_SECONDS = 0.5  # between two looks at the clock, and for people who became due
 GATHER_SECONDS = 0.1  # for which an outcome waits for others, to be stored with them
-HEARTBEAT_SECONDS = 10.0
+HEARTBEATS = 12  # in the time of a lease
 
 
 class Run:
@@ -107,7 +108,7 @@ class Run:
         if now >= self._next_heartbeat and self._next_heartbeat:
             write_heartbeat(self.record, self.context)
         if now >= self._next_heartbeat:
-            self._next_heartbeat = now + HEARTBEAT_SECONDS
+            self._next_heartbeat = now + settings.LEASE_SECONDS / HEARTBEATS
         return True
 
     def _end(self) -> None:
