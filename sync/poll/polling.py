@@ -47,7 +47,7 @@ class Polling:
         steps = [step for outcome in outcomes for step in self._take(outcome)]
         if not self.is_open:
             self._chosen.clear()
-        steps += [self._begin(person) for person in self._next_people(free - len(steps), is_tick=is_tick)]
+        steps += self._begin_next(free - len(steps), is_tick=is_tick)
         if self._people_left <= 0:
             self._chosen.clear()
         is_last = not self._running and not self._chosen
@@ -57,17 +57,17 @@ class Polling:
         return steps
 
     # --- choose ---
-    def _next_people(self, free: int, *, is_tick: bool) -> list[Person]:
+    def _begin_next(self, free: int, *, is_tick: bool) -> list[Step]:
         """Who is polled now. The database is asked when nobody waits: at first, for more, and at a tick."""
-        people: list[Person] = []
-        while len(people) < free and self.is_open and self._people_left > 0:
+        steps: list[Step] = []
+        while len(steps) < free and self.is_open and self._people_left > 0:
             if not self._chosen and (self._may_find or (is_tick and (self._running or self._done))):
                 self._choose()
             if not self._chosen:
                 break
-            people.append(self._chosen.popleft())
+            steps.append(self._begin(self._chosen.popleft()))
             self._people_left -= 1
-        return people
+        return steps
 
     @retried
     def _choose(self) -> None:

@@ -280,8 +280,9 @@ class Pushing:
                 group.append((people.get(key) or Person(pk=key), outcome.result, self._in_hand[key].progress))
         if group:
             progresses = store.create(group, turn, is_about_us=self._is_about_us())
-            for (person, _, _), progress in zip(group, progresses, strict=True):
-                turn.in_hand[person.pk] = InHand(progress)
+            for (person, posted, _), progress in zip(group, progresses, strict=True):
+                was_stopped = isinstance(posted.outcome, CircuitOpenError | RunStoppedError)
+                turn.in_hand[person.pk] = None if was_stopped else InHand(progress)  # Who is stopped stays due.
 
     def _take(self, key: int, person: Person | None, outcome: Outcome, turn: Turn, store: PushStore) -> None:
         """Store what a step of this person has found out."""
