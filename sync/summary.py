@@ -42,7 +42,7 @@ class Summary:
     """
 
     def __init__(self) -> None:
-        self.limit_reached = False
+        self.limit_reached = self.has_problems = False
         self._counts: Counter[str] = Counter()
         self._succeeded: Counter[Work] = Counter()
         self._failed: Counter[Work] = Counter()
@@ -79,6 +79,7 @@ class Summary:
         reason = redact(reason)[:500]
         line = ": ".join([*([", ".join(subject)] if subject else []), reason])
         log.warning("%s", line, extra={name: value for name, value in extra.items() if value})
+        self.has_problems = True
         self._problems[code, person.pk if person else None, gist.pk if gist else None, reason] += 1
 
     def unwritten_problems(self) -> Counter[ProblemKey]:

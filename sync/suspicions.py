@@ -24,11 +24,9 @@ class Suspicions:
 
     def __init__(self, run_id: int) -> None:
         self._run_id = run_id
-        self._exist = Suspicion.objects.exists()
 
     def see(self, kind: Kind, person_id: int, reason: str, now: datetime, *, gist_id: int | None = None) -> bool:
         """Store that this run has seen it. Returns whether it is believed now."""
-        self._exist = True
         reason = reason[:500]
         row = Suspicion.objects.filter(Q(gist=gist_id) if gist_id else Q(), kind=kind, person_id=person_id).first()
         if row is None or row.reason != reason:  # For another reason it is another suspicion.
@@ -55,8 +53,6 @@ class Suspicions:
 
     def drop(self, kinds: Collection[Kind], *, people: Collection[int] = (), gists: Collection[int] = ()) -> None:
         """The contrary was seen."""
-        if not self._exist:
-            return
         if people:
             Suspicion.objects.filter(kind__in=kinds, person__in=people).delete()
         if gists:

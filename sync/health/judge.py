@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Count, Min, Q, QuerySet
+from django.db.models import Count, Min, QuerySet
 from django.utils.translation import ngettext
 
 from people.models import Gist, Person
@@ -18,7 +18,7 @@ from sync.clients.github import ANONYMOUS_REQUESTS_PER_HOUR
 from sync.few import FEW, is_few
 from sync.health.groups import group_gone, group_polls, group_pushes, load_groups
 from sync.health.problems import EXPLAINS, Code, Health, HealthProblem, Severity
-from sync.models import COULD_NOT_BEGIN, ROUND_TRIGGERS, ApiState, PushAttempt, SyncRun
+from sync.models import ROUND_TRIGGERS, ApiState, PushAttempt, SyncRun
 from sync.poll.poll import FULL_READ_EVERY
 from sync.reasons import format_duration, format_time
 
@@ -26,6 +26,7 @@ Outcome = SyncRun.Outcome
 MAX_SINGLE = 100  # Trouble of more people is not that of single people, whatever part of all they are.
 JUMP_PART = 0.05  # More in one day, unless they are five or less, are a jump.
 MAX_CRASHES = 2  # runs in a row
+MAX_ROUNDS = 50  # that are read: more manual runs in a row that could not begin hide the schedule's
 SILENT_FOR = timedelta(minutes=10)  # A run without a heartbeat for so long has died.
 DAY, LONG = timedelta(days=1), timedelta(days=30)
 
@@ -65,11 +66,11 @@ class _Judgement:
 
     # --- the runs ---
     def _check_runs(self) -> Iterator[HealthProblem]:
-        rounds = SyncRun.objects.filter(trigger__in=ROUND_TRIGGERS).order_by("-id")
-        is_alive = Q(outcome=Outcome.RUNNING, heartbeat_at__gte=self.now - SILENT_FOR)
-        alive = rounds.filter(is_alive).last()  # the oldest of them
-        ended = list(rounds.exclude(is_alive).exclude(COULD_NOT_BEGIN, trigger="manual")[:MAX_CRASHES])
-        last = self._choose_last(ended[0] if ended else None, rounds.exclude(is_alive).first())
+        rounds = list(SyncRun.objects.filter(trigger__in=ROUND_TRIGGERS).order_by("-id")[:MAX_ROUNDS])
+        alive = next((run for run in reversed(rounds) if self._is_alive(run)), None)  # the oldest of them
+        over = [run for run in rounds if not self._is_alive(run)]
+        ended = [run for run in over if not (_could_not_begin(run) and run.trigger == "manual")][:MAX_CRASHES]
+        last = self._choose_last(ended[0] if ended else None, over[0] if over else None)
         if self._is_not_running(last, alive):
             yield self._describe_not_running(last, alive)
         elif last and _could_not_begin(last):
@@ -84,6 +85,9 @@ class _Judgement:
                 "Check the log, and that the host or pod has enough memory and time (OOMKilled, DeadlineExceeded).",
                 ended[-1].started_at,
             )
+
+    def _is_alive(self, run: SyncRun) -> bool:
+        return run.outcome == Outcome.RUNNING and run.heartbeat_at >= self.now - SILENT_FOR
 
     def _is_not_running(self, last: SyncRun | None, alive: SyncRun | None) -> bool:
         """Has no run begun for too long? A run that goes on ends this only with its own end, or when it is old, too.

@@ -3,8 +3,9 @@
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from gisttracker.common.database import retried
 from people.models import Gist, Person, Suppressed
@@ -13,9 +14,11 @@ from sync.clients.boot_clock import boot_clock
 from sync.clients.errors import CircuitOpenError, ConfigurationError, OutageError, RunStoppedError
 from sync.clients.github import GitHubClient
 from sync.context import RunContext
+from sync.models import Suspicion
 from sync.poll.poll import Poll, Target, is_full_read_due, poll_person, read_on
 from sync.poll.store import Polled, PollStore
 from sync.steps import Outcome, Step
+from sync.suspicions import OF_ACCOUNT
 
 MAX_CHOSEN = 100  # people read at once
 GROUP_SIZE, GROUP_SECONDS = 64, 0.2  # polls written together, and how long one waits for others
@@ -29,7 +32,7 @@ class Polling:
         self.count = 0  # people polled so far
         self.is_over = False
         self._context, self._get_due = context, get_due
-        self._chosen: deque[Person] = deque()
+        self._chosen: deque[Any] = deque()  # people, with what was annotated
         self._running: dict[int, Polled] = {}
         self._done: dict[int, Polled] = {}  # not stored yet
         self._group_began_at = 0.0
@@ -72,15 +75,18 @@ class Polling:
     @retried
     def _choose(self) -> None:
         """Requested people first, then by the time of the last attempt. Drops logins that were forgotten meanwhile."""
-        due = Person.objects.filter(self._get_due()).exclude(pk__in=[*self._running, *self._done])
+        suspicions = Suspicion.objects.filter(person=OuterRef("pk"), kind__in=OF_ACCOUNT)
+        due: QuerySet[Any] = Person.objects.filter(self._get_due()).exclude(pk__in=[*self._running, *self._done])
+        due = due.annotate(is_suspected=Exists(suspicions), some_are_suppressed=Exists(Suppressed.objects.all()))
         first = due.filter(sync_requested_at__isnull=False).order_by("sync_requested_at", "pk")
         found = list(first[:MAX_CHOSEN])
         if len(found) < MAX_CHOSEN:
             found += _longest_unpolled(due)[: MAX_CHOSEN - len(found)]
         self._may_find = len(found) == MAX_CHOSEN
-        new = [person.github_username for person in found if person.github_id is None]
-        suppressed = Suppressed.objects.find_logins(new) if new else set()
-        self._suppressed = Suppressed.objects.accounts()
+        suppressed: set[str] = set()
+        if found and found[0].some_are_suppressed:
+            new = [person.github_username for person in found if person.github_id is None]
+            suppressed, self._suppressed = Suppressed.objects.find_logins(new), Suppressed.objects.accounts()
         self._store.erase([person for person in found if person.username_key in suppressed])
         self._chosen = deque(person for person in found if person.username_key not in suppressed)
 
@@ -92,12 +98,12 @@ class Polling:
     def count_left(self) -> int:
         return Person.objects.filter(self._get_due()).order_by().count()
 
-    def _begin(self, person: Person) -> Step:
+    def _begin(self, person: Any) -> Step:
         context, now = self._context, self._context.clock()
         read_all = context.options.full or is_full_read_due(person, now)
         etag = person.etag if person.etag_scope == context.github.etag_scope else ""
         target = Target(person.github_username, person.github_id, etag, read_all, self._suppressed)
-        self._running[person.pk] = Polled(person, target, now)
+        self._running[person.pk] = Polled(person, target, now, is_suspected=person.is_suspected)
         return Step(partial(poll_person, target, context.github), person.pk, is_poll=True)
 
     # --- outcomes ---
@@ -156,5 +162,5 @@ def find_further_step(target: Target, poll: Poll, github: GitHubClient) -> Calla
     return partial(read_on, target, poll, github)
 
 
-def _longest_unpolled(due: QuerySet[Person]) -> QuerySet[Person]:
+def _longest_unpolled(due: QuerySet[Any]) -> QuerySet[Any]:
     return due.filter(sync_requested_at=None).order_by("attempted_at", "pk")

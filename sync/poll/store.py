@@ -50,6 +50,7 @@ class Polled:
     attempted_at: datetime  # when the poll began; a sync requested later is still due
     poll: Poll | None = None
     error: Exception | None = None
+    is_suspected: bool = False  # to be gone, or in conflict
 
 
 class PollStore:
@@ -57,7 +58,7 @@ class PollStore:
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
-        self._suspicions = retried(Suspicions)(context.run_id)
+        self._suspicions = Suspicions(context.run_id)
         self._suspected = self._confirmed = 0  # people, in this run
         self._refused: list[Person] = []  # as they were, since the last success
         self.has_news = False  # gists that may have to be pushed
@@ -109,7 +110,7 @@ class PollStore:
             last_error="",
             next_attempt_at=None,
         )
-        self._suspicions.drop(OF_ACCOUNT, people=keys)
+        self._suspicions.drop(OF_ACCOUNT, people=[polled.person.pk for polled in group if polled.is_suspected])
         notes.counts.update({"people_polled": saved, "people_unchanged": saved})
         notes.succeeded += saved
 
@@ -241,8 +242,8 @@ class PollStore:
                 _free_login(row, columns["username_key"])
             Person.objects.filter(pk=row.pk).update(**columns)
             notes.add(row, poll, state, reason)
-        healthy = [polled.person.pk for polled in group if polled.person.pk not in notes.verdicts]
-        self._suspicions.drop(OF_ACCOUNT, people=healthy)
+        suspected = [polled.person.pk for polled in group if polled.is_suspected]
+        self._suspicions.drop(OF_ACCOUNT, people=[key for key in suspected if key not in notes.verdicts])
 
     @staticmethod
     def _columns_of_suspect(polled: Polled, row: Person, reason: str, now: datetime) -> dict[str, Any]:

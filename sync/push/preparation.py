@@ -67,6 +67,11 @@ class Preparation:
     def is_running(self) -> bool:
         return self._running is not None
 
+    @property
+    def needs_check(self) -> bool:
+        """Nothing else is asked before. False while an answer is to be stored, or has to fail somebody."""
+        return Part.CHECK not in self._done and Part.CHECK not in self._failed and not self._running
+
     def is_id_written(self, person: Person) -> bool:
         self._row = self._row or github_field.get_row()
         return github_field.is_written(person.pipedrive_field_key, self._row, self._context.options.github_field)

@@ -40,6 +40,7 @@ from sync.push.activities import Post, Posted, create_activity
 from sync.push.budget import Budget
 from sync.push.edits import Edit, EditedAll, update_activities
 from sync.push.owner import ActivityOwner
+from sync.push.pauses import keep_pause
 from sync.push.persons import (
     NO_PERSONS,
     SentPerson,
@@ -102,7 +103,7 @@ class Pushing:
 
     def __init__(self, context: RunContext, get_due: Callable[[], Q]) -> None:
         self.is_over = False
-        self.may_find = True  # False after a choice that has found fewer people than it may, until polls were stored
+        self.may_find = False  # True when people may have become due: at the beginning only those of an earlier run
         self.streaks = Streaks()
         self._context, self._get_due, self._pipedrive = context, get_due, context.pipedrive
         options = context.options
@@ -112,7 +113,7 @@ class Pushing:
         self._owner = ActivityOwner(options.activity_owner, context.pipedrive)
         self._in_hand: dict[int, InHand] = {}
         self._queue: deque[int] = deque()  # of them, those without a step
-        self._cannot_write_id = False
+        self._cannot_write_id = self._has_checked_pause = False
 
     @property
     def is_open(self) -> bool:
@@ -126,7 +127,11 @@ class Pushing:
         if not self.is_open:
             self._drop_waiting()
         turn = Turn()
-        if outcomes or (self._queue and free > 0):
+        if self._queue and free > 0 and self._preparation.needs_check:  # Without a transaction.
+            steps = self._preparation.step_before(Next.FIND, None, turn)
+            turn.steps += steps if isinstance(steps, list) else []
+            self._apply(turn)
+        elif outcomes or (self._queue and free > 0):
             turn = self._take_turn(outcomes, free)
             self._apply(turn)
         self.is_over = not self._in_hand and not self._preparation.is_running
@@ -138,6 +143,9 @@ class Pushing:
         due = Person.objects.filter(self._get_due()).exclude(pk__in=list(self._in_hand))
         keys = list(due.order_by("push_attempted_at", "pk").values_list("pk", flat=True)[:MAX_CHOSEN])
         self.may_find = len(keys) == MAX_CHOSEN
+        if keys and not self._has_checked_pause:
+            self._has_checked_pause = True
+            keep_pause(self._pipedrive, self._context.clock)
         self._queue.extend(keys)
         self._in_hand.update((key, InHand()) for key in keys)
 

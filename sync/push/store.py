@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import Exists, OuterRef
+
 from people.known_activities import settle
 from people.models import Gist, KnownActivity, Person
 from people.models.gist import pushed_columns
@@ -186,7 +188,10 @@ class PushStore:
     ) -> list[Progress]:
         """The outcomes of some POSTs. `is_about_us`: refusals are for a reason that is not the gists' own."""
         keys = [posted.post.gist for _, posted, _ in group]
-        rows = Gist.objects.select_for_update().order_by("pk").in_bulk(keys)  # without those deleted meanwhile
+        is_refused = Exists(Suspicion.objects.filter(kind=Kind.REFUSED, gist=OuterRef("pk")))
+        is_lost = Exists(Suspicion.objects.filter(kind=Kind.LOST, person=OuterRef("person")))
+        gists: Any = Gist.objects.select_for_update().annotate(is_refused=is_refused, is_lost=is_lost).order_by("pk")
+        rows = gists.in_bulk(keys)  # without those deleted meanwhile
         now, changed, created = self._context.clock(), [], []
         for person, posted, _ in group:
             post, gist = posted.post, rows.get(posted.post.gist)
@@ -199,13 +204,13 @@ class PushStore:
             elif gist is None:
                 number = posted.outcome.id if isinstance(posted.outcome, Activity) else None
                 settle(post.github_id, post.started_at, number, certain=not posted.may_exist, now=now)
-            created += [post.gist] if isinstance(posted.outcome, Activity) else []
+            created += [gist] if gist and isinstance(posted.outcome, Activity) else []
         if changed:
             Gist.objects.bulk_update(changed, POSTED_COLUMNS)
         attempts = [self._attempt(posted) for _, posted, _ in group if posted.post.gist in rows]
         PushAttempt.objects.bulk_create(attempts)
-        self._suspicions.drop([Kind.REFUSED], gists=created)
-        self._suspicions.drop([Kind.LOST], people=[one.pk for one, posted, _ in group if posted.post.gist in created])
+        self._suspicions.drop([Kind.REFUSED], gists=[gist.pk for gist in created if gist.is_refused])
+        self._suspicions.drop([Kind.LOST], people=[gist.person_id for gist in created if gist.is_lost])
         self._budget.cancel(sum(not posted.may_exist for _, posted, _ in group))
         return [self._progress_after(person, posted, progress, notes) for person, posted, progress in group]
 

@@ -4,15 +4,9 @@ A run for a few people cannot find out as much as one for all: that a refusal is
 only in several requests. So it clears such a problem only with proof, a success of what had failed.
 """
 
-import hashlib
-from datetime import timedelta
-
-from gisttracker.common.database import retried
-from sync.clients.boot_clock import boot_clock
 from sync.clients.errors import CapReachedError, CircuitOpenError, ConfigurationError, OutageError
 from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import PipedriveClient
-from sync.clock import Clock
 from sync.context import RunContext
 from sync.models import ApiState, SyncRun
 
@@ -27,7 +21,6 @@ KINDS: dict[type[CircuitOpenError], Problem] = {  # The first that applies.
 LASTING = (Problem.REFUSED, Problem.OUTAGE)
 # The other columns have writers of their own, `store_pause` and sync.push.budget.
 COLUMNS = ["run_id", "problem", "message", "problem_since", "has_token", "limit", "notice"]
-MAX_PAUSE = timedelta(days=1)  # A longer one is a mistake.
 PROOFS = ("gists_pushed", "gists_found", "activities_edited")  # counters of what Pipedrive has done as requested
 
 
@@ -86,31 +79,3 @@ def describe_limits(client: Client) -> dict[str, object]:
         "stopped": str(error) if error else "",
         "resets_at": error.resets_at.isoformat() if error and error.resets_at else None,
     }
-
-
-# --- pauses that Pipedrive has ordered and that outlast the run: no process sends a request before they are over ---
-@retried
-def store_pause(pipedrive: PipedriveClient, clock: Clock) -> None:
-    pause = pipedrive.long_pause
-    if pause is None:
-        return
-    until = clock() + timedelta(seconds=max(pause.until - boot_clock(), 0))
-    columns = {"pause_scope": _scope(pipedrive), "paused_until": until, "pause_reason": pause.reason[:200]}
-    ApiState.objects.update_or_create(api=pipedrive.api.name, defaults=columns)
-
-
-@retried
-def keep_pause(pipedrive: PipedriveClient, clock: Clock) -> None:
-    """Open the circuit if a pause of an earlier process, for the same address and token, is not over."""
-    api, now = pipedrive.api, clock()
-    paused = ApiState.objects.filter(
-        api=api.name, pause_scope=_scope(pipedrive), paused_until__range=(now, now + MAX_PAUSE)
-    )
-    for until, reason in paused.values_list("paused_until", "pause_reason"):
-        message = f"{api.name} is not called before {until:%Y-%m-%d %H:%M} UTC ({reason})"
-        api.circuit.open(CircuitOpenError(message, until))
-
-
-def _scope(pipedrive: PipedriveClient) -> str:
-    """Another address or token is not paused."""
-    return hashlib.sha256("\n".join(pipedrive.api.identity).encode()).hexdigest()

@@ -12,7 +12,9 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from threading import Event
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -51,22 +53,28 @@ class Lease:
         return boot_clock() >= self._ends_at
 
     @retried
-    def take(self) -> None:
-        """Take the lease if it is free. LeaseTakenError if another process has it."""
+    def take(self) -> bool:
+        """Take the lease if it is free. LeaseTakenError if another process has it.
+
+        Returns whether it was taken over, from a process that has died or was silent for too long.
+        """
         now, begun = self._clock(), boot_clock()
         rows = RunLease.objects.filter(pk=ROW)
-        lease = rows.first()
-        if lease is None:
-            lease = RunLease.objects.get_or_create(pk=ROW, defaults={"expires_at": now})[0]
-        is_free = Q(token__in=["", self.token]) | Q(expires_at__lte=now) | Q(expires_at__gt=_end(now) + MAX_CLOCK_ERROR)
-        if is_dead_here(lease):
-            is_free |= Q(token=lease.token)
+        taken: dict[str, Any] = {"token": self.token, "run_id": None, "expires_at": _end(now)}
+        taken |= {"host": platform.node()[:255], "pid": os.getpid()}
+        is_taken_over = False
         # This one statement decides: of several processes, one finds the row still free.
-        taken = {"token": self.token, "run_id": None, "expires_at": _end(now)}
-        if not rows.filter(is_free).update(**taken, host=platform.node()[:255], pid=os.getpid()):
-            raise LeaseTakenError(rows.get())
+        if not rows.filter(token__in=["", self.token]).update(**taken):
+            lease, is_new = RunLease.objects.get_or_create(pk=ROW, defaults=taken)
+            is_over = Q(expires_at__lte=now) | Q(expires_at__gt=_end(now) + MAX_CLOCK_ERROR)
+            if is_dead_here(lease):
+                is_over |= Q(token=lease.token)
+            is_taken_over = not is_new
+            if not is_new and not rows.filter(is_over | Q(token="")).update(**taken):
+                raise LeaseTakenError(rows.get())
         _own.add(self.token)
         self._ends_at = begun + settings.LEASE_SECONDS
+        return is_taken_over
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -92,11 +100,24 @@ class Lease:
         with self.writing():
             pass
 
+    @contextmanager
+    def ending(self) -> Iterator[None]:
+        """As `writing`, for the last time: the lease is free after the commit."""
+        with self.writing():
+            yield
+            self._free()
+        self._ends_at = 0.0
+
     @retried
     def release(self) -> None:
-        _own.discard(self.token)
-        RunLease.objects.filter(pk=ROW, token=self.token).update(token="", run_id=None, expires_at=self._clock())
+        """Free the lease, if this process still has it."""
+        if self.token in _own:
+            self._free()
         self._ends_at = 0.0
+
+    def _free(self) -> None:
+        RunLease.objects.filter(pk=ROW, token=self.token).update(token="", run_id=None, expires_at=self._clock())
+        transaction.on_commit(partial(_own.discard, self.token))
 
 
 def find_holder(now: datetime) -> RunLease | None:

@@ -5,7 +5,7 @@ import platform
 from collections import Counter
 from datetime import datetime, timedelta
 
-from django.db.models import Q
+from django.db import transaction
 
 from gisttracker import __version__
 from gisttracker.common.database import lock_free, retried
@@ -15,7 +15,8 @@ from sync.clock import Clock
 from sync.context import RunContext
 from sync.models import COULD_NOT_BEGIN, ROUND_TRIGGERS, Alarm, Problem, RunLease, SyncRun
 from sync.push.attempts import delete_old_attempts
-from sync.run.api_state import describe_limits, store_api_states, store_pause, store_trouble
+from sync.push.pauses import store_pause
+from sync.run.api_state import describe_limits, store_api_states, store_trouble
 from sync.run.lease import ROW, Lease
 
 Outcome = SyncRun.Outcome
@@ -24,13 +25,14 @@ KEEP_FOR = timedelta(days=90)
 
 @retried
 def open_run(lease: Lease, clock: Clock, trigger: str) -> SyncRun:
-    """Create the run's row. A run without an end has crashed, because this one has its lease.
+    """Take the lease, and create the run's row. LeaseTakenError if another process has it.
 
     A run for requested people continues the pushes of an interrupted one.
     """
     now = clock()
-    with lease.writing():
-        SyncRun.objects.filter(outcome=Outcome.RUNNING).update(outcome=Outcome.CRASHED, finished_at=now)
+    with transaction.atomic():
+        if lease.take():  # From a run that has crashed.
+            SyncRun.objects.filter(outcome=Outcome.RUNNING).update(outcome=Outcome.CRASHED, finished_at=now)
         interrupted = find_interrupted() if trigger == "requested" else None
         run = SyncRun.objects.create(
             started_at=now,
@@ -65,12 +67,15 @@ def find_interrupted() -> SyncRun | None:
 
 
 @retried
-def is_last_run_healthy(now: datetime) -> bool:
-    """Has the last run for all people ended, and not long ago? Else its trouble is reported before the next one."""
-    last = SyncRun.objects.filter(trigger__in=ROUND_TRIGGERS).order_by("-id").first()
+def find_last_round() -> SyncRun | None:
+    """The last run for all people."""
+    return SyncRun.objects.filter(trigger__in=ROUND_TRIGGERS).order_by("-id").first()
+
+
+def is_healthy(last: SyncRun | None, now: datetime) -> bool:
+    """Has this run ended, and not begun long ago? Else its trouble is reported before the next one."""
     ended = (Outcome.SUCCEEDED, Outcome.RATE_LIMITED, Outcome.FAILED, Outcome.STOPPED)
-    recent = now - max_age(), now + MAX_CLOCK_ERROR
-    return last is not None and last.outcome in ended and recent[0] <= last.started_at <= recent[1]
+    return last is not None and last.outcome in ended and now - max_age() <= last.started_at <= now + MAX_CLOCK_ERROR
 
 
 @retried
@@ -101,26 +106,24 @@ def write_heartbeat(run: SyncRun, context: RunContext) -> None:
 
 
 @retried
-def close_run(run: SyncRun, context: RunContext, outcome: Outcome) -> None:
-    """Write the run's outcome, counters, limits and problems. Then delete the oldest runs."""
+def close_run(run: SyncRun, context: RunContext, lease: Lease, outcome: Outcome, *, cleans_up: bool) -> None:
+    """Write the run's outcome, counters, limits and problems, and free the lease. `cleans_up`: delete what is old."""
     run.outcome, run.finished_at = outcome, context.clock()
     run.heartbeat_at, run.counts = run.finished_at, context.summary.counts()
     run.limits = {client.api.name.lower(): describe_limits(client) for client in (context.github, context.pipedrive)}
-    with context.writing():
+    with lease.ending():
         written = _store_problems(run, context)
         run.save()
         store_pause(context.pipedrive, context.clock)
         store_api_states(run, context)
-        _delete_old(context.clock() - KEEP_FOR)
+        if cleans_up:
+            _delete_old(context.clock() - KEEP_FOR)
     context.summary.drop_problems(written)
 
 
 def _delete_old(before: datetime) -> None:
-    """Each is one statement if there is nothing to delete."""
-    old = Q(started_at__lt=before) & ~Q(outcome=Outcome.RUNNING)
-    if SyncRun.objects.filter(old).exists():
-        SyncRun.objects.filter(old).delete()
-        Alarm.objects.filter(resolved_at__lt=before).delete()
+    SyncRun.objects.filter(started_at__lt=before).exclude(outcome=Outcome.RUNNING).delete()
+    Alarm.objects.filter(resolved_at__lt=before).delete()
     delete_old_attempts(before)
 
 

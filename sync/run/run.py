@@ -21,7 +21,6 @@ from sync.context import RunContext
 from sync.models import SyncRun
 from sync.poll.polling import Polling
 from sync.push.pushing import Pushing
-from sync.run.api_state import keep_pause
 from sync.run.due import due_by_login, due_for_poll, due_for_push, due_for_push_since, has_login, requested, watched
 from sync.run.records import write_heartbeat
 from sync.run.workers import Workers
@@ -45,12 +44,12 @@ class Run:
         count = context.options.concurrency
         self._polling, self._polls = Polling(context, self._due_for_poll), Workers("poll", count, self._outcomes)
         self._pushing, self._pushes = Pushing(context, self._due_for_push), Workers("push", count, self._outcomes)
+        self._pushing.may_find = record.continues_from < record.started_at
         self._next_tick = self._next_heartbeat = 0.0
         self._deadline = boot_clock() + (context.options.max_seconds or float("inf"))
 
     def __call__(self) -> None:
         """Work until nobody is due. Errors of people and gists are in the summary and on their rows."""
-        keep_pause(self.context.pipedrive, self.context.clock)
         outcomes: list[Outcome] = []
         with self._polls, self._pushes:
             try:

@@ -42,7 +42,8 @@ from sync.run.records import (
     Outcome,
     close_run,
     find_interrupted,
-    is_last_run_healthy,
+    find_last_round,
+    is_healthy,
     open_run,
     record_refused_start,
 )
@@ -133,23 +134,26 @@ class Command(GisttrackerCommand):
             self._print_nothing("No new, requested or watched people.", options["json"])
             report_health(clock)
             return
+        last = find_last_round()
+        if not is_healthy(last, clock()):
+            report_health(clock)  # Before this run hides that none has begun; if it is killed, it has no end.
         lease = Lease(clock, stopping)
-        if not self._take(lease, trigger, logins, options, clock, stopping):
-            return
         try:
+            record = self._open(lease, trigger, logins, options, clock, stopping)
+            if record is None:
+                return
             pipedrive = PipedriveClient(settings.PIPEDRIVE_API_URL, settings.PIPEDRIVE_TOKEN, **shared)
             for client in (github, pipedrive):
                 client.api.may_send = lambda: not lease.is_over
-            if not is_last_run_healthy(clock()):
-                report_health(clock)  # Before this run hides that none has begun; if it is killed, it has no end.
-            record = open_run(lease, clock, trigger)
             run_options = build_options(logins, options)
             context = RunContext(record.pk, run_options, github, pipedrive, clock, lease.writing, stopping)
-            self._run(record, context, due, options)
+            # What is old is deleted by the first run of a day.
+            cleans_up = last is None or last.started_at.date() < record.started_at.date()
+            self._run(record, context, lease, due, options, cleans_up=cleans_up)
         finally:
             lease.release()
 
-    def _take(
+    def _open(
         self,
         lease: Lease,
         trigger: str,
@@ -157,19 +161,18 @@ class Command(GisttrackerCommand):
         options: dict[str, Any],
         clock: Clock,
         stopping: threading.Event,
-    ) -> bool:
-        """Take the lease. A run for all waits for a shorter one. Any other leaves what it was asked for to the next."""
+    ) -> SyncRun | None:
+        """A run for all waits for a shorter one. Any other leaves what it was asked for to the one that goes on."""
         is_waiting = False
         while True:
             try:
-                lease.take()
-                return True
+                return open_run(lease, clock, trigger)
             except LeaseTakenError as taken:
                 running = retried(SyncRun.objects.filter(pk=taken.lease.run_id or 0).first)()
                 is_round = running is not None and running.trigger in ROUND_TRIGGERS
                 if trigger not in ROUND_TRIGGERS or is_round:
                     self._leave(describe_running(taken, running), is_round, logins, options, clock)
-                    return False
+                    return None
                 if not is_waiting:
                     log.info("%s, so this run waits until it has ended.", describe_running(taken, running))
                 is_waiting = True
@@ -271,7 +274,9 @@ class Command(GisttrackerCommand):
         if problems:
             sys.exit(EX_FAILED)
 
-    def _run(self, record: SyncRun, context: RunContext, due: Q, options: dict[str, Any]) -> None:
+    def _run(
+        self, record: SyncRun, context: RunContext, lease: Lease, due: Q, options: dict[str, Any], *, cleans_up: bool
+    ) -> None:
         started = time.monotonic()
         logs.bind_global(run=record.pk)
         with progress_bar(Person.objects.filter(due), options["max_people"], context.summary) as progress:
@@ -282,14 +287,15 @@ class Command(GisttrackerCommand):
                 raise CommandError(f"{error}. Nothing was written since.", returncode=EX_FAILED) from None
             except BaseException as error:
                 context.summary.problem(f"The run ended with {type(error).__name__}")
-                close_run(record, context, Outcome.FAILED)
+                close_run(record, context, lease, Outcome.FAILED, cleans_up=False)
                 report_health(context.clock)
                 raise
         was_stopped = context.stopping.is_set() and not run.is_time_over
         work_left = run.describe_work_left() if was_stopped else ""
         if work_left:
             context.summary.problem(f"Stopped by a signal with work left: {work_left}. The next run continues.")
-        close_run(record, context, context.summary.outcome(context.circuit_errors, was_stopped=was_stopped))
+        outcome = context.summary.outcome(context.circuit_errors, was_stopped=was_stopped)
+        close_run(record, context, lease, outcome, cleans_up=cleans_up)
         report_health(context.clock)
         self._print_summary(record, context, time.monotonic() - started, options["json"])
         is_interrupted = work_left and record.outcome == Outcome.STOPPED
@@ -299,7 +305,9 @@ class Command(GisttrackerCommand):
     def _print_summary(self, record: SyncRun, context: RunContext, seconds: float, as_json: bool) -> None:
         clients = context.github, context.pipedrive
         requests = {client.api.name.lower(): client.api.request_count for client in clients}
-        retried(load_groups)(record)
+        record.groups = []
+        if context.summary.has_problems:
+            retried(load_groups)(record)
         if as_json:
             self._print_json(record, round(seconds, 3), requests)
             return

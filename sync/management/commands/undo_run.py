@@ -18,8 +18,8 @@ from sync.clients.pipedrive import PipedriveClient
 from sync.clock import Clock, database_clock
 from sync.management.commands.sync_gists import EX_FAILED
 from sync.models import SyncRun
+from sync.push.pauses import keep_pause, store_pause
 from sync.push.undo import undo
-from sync.run.api_state import keep_pause, store_pause
 from sync.run.lease import Lease, LeaseTakenError
 from sync.run.preconditions import find_setting_problem
 from sync.run.stopping import stop_on_signals

@@ -1,0 +1,46 @@
+"""How many statements a run sends to the database server, as the server counts them."""
+
+from collections.abc import Callable
+
+import pytest
+from django.db import connection
+
+from people.models import Gist, Person
+from tests.conftest import Sync
+from tests.standins import GitHubStandIn
+
+pytestmark = [pytest.mark.server, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("judging")]
+
+
+def count_questions(action: Callable[[], object]) -> int:
+    def questions() -> int:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW GLOBAL STATUS LIKE 'Questions'")
+            return int(cursor.fetchone()[1])
+
+    before = questions()
+    action()
+    return questions() - before - 1
+
+
+def test_a_run_that_finds_nothing(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
+    github.publish("ada")
+    sync()
+    sync()
+
+    assert count_questions(lambda: sync("--trigger", "schedule")) <= 40
+
+
+def test_a_run_that_finds_a_gist(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
+    github.publish("ada")
+    sync()
+    github.publish("ada")
+
+    assert count_questions(lambda: sync("--trigger", "schedule")) <= 70
+    assert Gist.objects.filter(push_state="pushed").count() == 2
+
+
+def test_a_requested_run_without_work(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
+    sync()
+
+    assert count_questions(lambda: sync("--requested")) <= 24
