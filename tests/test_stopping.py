@@ -17,7 +17,7 @@ from sync.models import RunLease, SyncRun
 from sync.run.run import Run
 from sync.run.stopping import stop_on_signals
 from tests.conftest import DuringRequest, Sync, Worker, wait_until
-from tests.factories import create_run, track_people
+from tests.factories import track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 from tests.with_mysql import free_port
 

@@ -1,8 +1,10 @@
 """Threads that ask: what becomes of their steps; and that only the main thread of a run uses the database."""
 
+import operator
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
@@ -30,7 +32,7 @@ def test_a_failed_step_does_not_end_its_thread() -> None:
     outcomes: SimpleQueue[Outcome] = SimpleQueue()
     with Workers("test", 1, outcomes) as workers:
         for number in (0, 1):
-            workers.begin(step(lambda number=number: 1 // number))
+            workers.begin(step(partial(operator.floordiv, 1, number)))
         failed, succeeded = outcomes.get(), outcomes.get()
 
     assert (type(failed.error), failed.result) == (ZeroDivisionError, None)

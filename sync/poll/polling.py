@@ -64,7 +64,7 @@ class Polling:
         """Who is polled now. The database is asked when nobody waits: at first, for more, and at a tick."""
         steps: list[Step] = []
         while len(steps) < free and self.is_open and self._people_left > 0:
-            if not self._chosen and (self._may_find or (is_tick and (self._running or self._done))):
+            if not self._chosen and (self._may_find or is_tick):
                 self._choose()
             if not self._chosen:
                 break

@@ -31,8 +31,7 @@ def open_run(lease: Lease, clock: Clock, trigger: str) -> SyncRun:
     """
     now = clock()
     with transaction.atomic():
-        if lease.take():  # From a run that has crashed.
-            SyncRun.objects.filter(outcome=Outcome.RUNNING).update(outcome=Outcome.CRASHED, finished_at=now)
+        lease.take()
         interrupted = find_interrupted() if trigger == "requested" else None
         run = SyncRun.objects.create(
             started_at=now,
