@@ -35,13 +35,8 @@ LOST = "Another run has taken over, because this process was silent for too long
 
 def hold_lease(run: SyncRun | None = None, *, ends_in: timedelta = timedelta(minutes=1), **columns: Any) -> None:
     """As if a process on another machine had the lease; without a run, undo_run."""
-    row: dict[str, Any] = {
-        "token": "other",
-        "host": "other",
-        "pid": 1,
-        "expires_at": timezone.now() + ends_in,
-        **columns,
-    }
+    row: dict[str, Any] = {"token": "other", "host": "other", "pid": 1, "run_id": run.pk if run else None}
+    row |= {"expires_at": timezone.now() + ends_in, **columns}
     RunLease.objects.update_or_create(pk=ROW, defaults=row)
 
 
@@ -205,10 +200,10 @@ def is_waiting_for_the_lease() -> bool:
 
 
 # --- a process that was suspended for longer than its lease ---
-LATER = {"Retry-After": "25"}
+LATER = {"Retry-After": "3"}  # seconds; they are over before the lease
 WAIT_AND_RESEND = respond(429, '{"success": false, "error": "request over limit"}', LATER)
 PREPARED: dict[str, tuple[str, Fault]] = {
-    # The request was refused for the rate limit, and is sent again in 25 s.
+    # The request was refused for the rate limit, and would be sent again while the process is suspended.
     "gists": ("a poll", respond(403, '{"message": "You have exceeded a secondary rate limit."}', LATER)),
     "search_items": ("a search", WAIT_AND_RESEND),
     "create_person": ("a person's POST", WAIT_AND_RESEND),
@@ -238,7 +233,7 @@ class Silent:
         standin = next(one for one in self._standins if operation in {name for name, _, _ in one.operations})
         before, began_at = standin.counts[operation], timezone.now()
         standin.fail(operation, fault)
-        self.process = self._worker("--concurrency", "1", TEST_LEASE_SECONDS="3", PUSH_EDITS="true")
+        self.process = self._worker("--concurrency", "1", TEST_LEASE_SECONDS="4", PUSH_EDITS="true")
         wait_until(lambda: standin.counts[operation] > before)
         if isinstance(standin, PipedriveStandIn):  # Nothing else goes on.
             wait_until(lambda: not Person.objects.exclude(polled_at__gt=began_at).exists())
