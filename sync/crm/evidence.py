@@ -1,15 +1,17 @@
 """What this database knows of the activities in Pipedrive: what lists must show, and what is matched already."""
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
 
-from people.models import Gist, Person
+from people.models import Gist, KnownActivity, Person
 from sync.crm.lists import MAX_KNOWN
 from sync.crm.recognition import Fingerprint
 
 MAX_CLOCK_DIFFERENCE = timedelta(hours=1)  # between Pipedrive's clock and ours
+MAX_NEWEST = 50  # activities, of which some must have settled
 MAX_LOOKUPS = 30  # ids between known activities that are requested, because they may be deleted
 IDS_AFTER_NEWEST = 10  # that are requested, too: the newest activities may be deleted
 MAX_POST_SECONDS = 300  # from "started" until Pipedrive has certainly processed a POST
@@ -27,6 +29,26 @@ def known_activities(now: datetime, since: datetime | None = None) -> list[int]:
     if since:
         known = known.filter(push_started_at__gte=since)
     return list(known.activity_ids()[:MAX_KNOWN])
+
+
+@dataclass(frozen=True)
+class NewestActivities:
+    """What this database knows of the newest activities. `found` is the newest of gists that are not stored, or 0.
+
+    `newest`: the newest of all, or 0; `settled`: some that lists must show by now.
+    """
+
+    newest: int
+    found: int
+    settled: tuple[int, ...]
+
+
+def read_newest_activities(now: datetime) -> NewestActivities:
+    rows = list(Gist.objects.all().activity_ids().values_list("pipedrive_activity_id", "pushed_at")[:MAX_NEWEST])
+    known = KnownActivity.objects.filter(activity_id__isnull=False).order_by("-activity_id")
+    found = known.values_list("activity_id", flat=True).first() or 0
+    settled = [number for number, pushed_at in rows if number and pushed_at and pushed_at <= settled_before(now)]
+    return NewestActivities(max([found, *(number or 0 for number, _ in rows[:1])]), found, tuple(settled[:MAX_KNOWN]))
 
 
 def known_of_person(person: Person, since: datetime | None = None, filed_under: int | None = None) -> int | None:

@@ -48,26 +48,18 @@ def read_newer(pipedrive: PipedriveClient, newest_known: int, known: Collection[
     return read
 
 
-def find_newest_known() -> int:
-    """The newest activity that this database knows; 0 if it knows none."""
-    known = KnownActivity.objects.filter(activity_id__isnull=False).order_by("-activity_id")
-    newest = known.values_list("activity_id", flat=True).first()
-    return max(Gist.objects.all().activity_ids().first() or 0, newest or 0)
+def store_newer(read: NewerActivities) -> int:
+    """Keep the activities that the database does not know, in a transaction. Returns how many there are."""
+    unknown = _find_unknown(read) if read.found else {}
+    if unknown or read.has_too_many:
+        compare_again(Person.objects.all())
+        KnownActivity.objects.store(unknown)
+    return len(unknown)
 
 
-def store_newer(read: NewerActivities, newest_known: int) -> str:
-    """Keep the activities that the database does not know. Returns a problem, if the database is older than they are.
-
-    To be called in a transaction.
-    """
-    unknown = _find_unknown(read)
-    if not unknown and not read.has_too_many:
-        return ""
-    compare_again(Person.objects.all())
-    KnownActivity.objects.store(unknown)
-    if not newest_known:
-        return ""
-    gists = ngettext("%d gist", "%d gists", len(unknown)) % len(unknown)
+def describe_newer(read: NewerActivities, unknown: int) -> str:
+    """The problem: the database is older than what Pipedrive has."""
+    gists = ngettext("%d gist", "%d gists", unknown) % unknown
     what = f"more than {MAX_ACTIVITIES} activities" if read.has_too_many else f"activities of {gists}"
     return (
         f"Pipedrive has {what} that this database has not pushed (a restored backup?): all people are compared with "

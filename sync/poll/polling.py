@@ -61,7 +61,7 @@ class Polling:
 
     # --- choose ---
     def _begin_next(self, free: int, *, is_tick: bool) -> list[Step]:
-        """Who is polled now. The database is asked when nobody waits: at first, for more, and at a tick."""
+        """Begin with the next people. The database is asked when nobody waits: at first, for more, and at a tick."""
         steps: list[Step] = []
         while len(steps) < free and self.is_open and self._people_left > 0:
             if not self._chosen and (self._may_find or is_tick):

@@ -7,8 +7,7 @@ A link changes only with proof: Pipedrive shows the person as deleted, or an act
 into another one. An id given by a user is never changed here.
 """
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -25,7 +24,6 @@ from sync.crm.activity import has_email, has_our_name
 from sync.crm.evidence import MAX_CLOCK_DIFFERENCE
 
 MAX_CANDIDATES = 10  # found persons that are looked at
-MAX_NEWEST = 1000  # persons, two pages, that are read once a run
 SEARCH_INDEX_DELAY = timedelta(days=1)  # after which the search must find what was written
 NO_PERSONS = "Pipedrive lists no persons at all. Whether one was created is checked again in the next run."
 DECIDE = "Set another pipedrive_id, or clear it, so that a person is found or created."
@@ -100,19 +98,8 @@ def _existing_activities(pipedrive: PipedriveClient, activities: tuple[int, ...]
 
 
 # --- find ---
-def read_newest_persons(
-    pipedrive: PipedriveClient, key: str, known: KnownPerson | None, now: datetime
-) -> list[PipedrivePerson]:
-    """The newest persons. InvalidResponseError if the search does not find what they show."""
-    rows = itertools.islice(pipedrive.iter_newest_persons(), MAX_NEWEST)
-    newest = [replace(row, custom_fields={key: github_id_of(row, key)}) for row in rows]
-    if key:
-        check_search(pipedrive, key, newest, known, now)
-    return newest
-
-
 def check_search(
-    pipedrive: PipedriveClient, key: str, newest: list[PipedrivePerson], known: KnownPerson | None, now: datetime
+    pipedrive: PipedriveClient, key: str, newest: Sequence[PipedrivePerson], known: KnownPerson | None, now: datetime
 ) -> None:
     """InvalidResponseError if the search lacks a person whose GitHub id was written long ago."""
     before = now - SEARCH_INDEX_DELAY
@@ -135,7 +122,7 @@ def _has_github_id(pipedrive: PipedriveClient, known: KnownPerson, key: str) -> 
     return not found.is_deleted and github_id_of(found, key) == known.github_id
 
 
-def find_person(pipedrive: PipedriveClient, sought: Sought, newest: list[PipedrivePerson]) -> int | None:
+def find_person(pipedrive: PipedriveClient, sought: Sought, newest: Sequence[PipedrivePerson]) -> int | None:
     """The id of an existing Pipedrive person, the oldest if there are several. None if there is certainly none."""
     for is_same, search in _criteria(pipedrive, sought):
         found = search() + [row.id for row in newest if is_same(row)]

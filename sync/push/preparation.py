@@ -9,7 +9,9 @@ from enum import Enum, auto
 from functools import partial
 from typing import Any
 
-from people.models import Gist, KnownActivity, Person
+from django.db.models import Q
+
+from people.models import Gist, Person
 from sync.clients.errors import (
     CircuitOpenError,
     ConfigurationError,
@@ -22,12 +24,20 @@ from sync.clients.pipedrive import PipedriveClient
 from sync.clients.pipedrive_records import PipedrivePerson
 from sync.context import RunContext
 from sync.crm import github_field
-from sync.crm.evidence import MAX_CLOCK_DIFFERENCE, known_activities, settled_before
-from sync.crm.lists import scan_activities
+from sync.crm.activity import person_name
+from sync.crm.evidence import (
+    MAX_CLOCK_DIFFERENCE,
+    NewestActivities,
+    known_activities,
+    read_newest_activities,
+    settled_before,
+)
+from sync.crm.lists import MAX_KNOWN, scan_activities
 from sync.crm.recognition import Fingerprint
-from sync.crm.restore import NewerActivities, find_newest_known, read_newer, store_newer
+from sync.crm.restore import NewerActivities, describe_newer, read_newer, store_newer
 from sync.models import GitHubIdField
-from sync.push.persons import KnownPerson, read_newest_persons
+from sync.push.directory import Persons, prepare_persons
+from sync.push.persons import KnownPerson
 from sync.push.push import LookUp, Next
 from sync.push.store import Notes
 from sync.steps import Outcome, Step
@@ -41,7 +51,7 @@ class Part(Enum):
     CHECK = auto()  # the activity type, and whether the database was restored
     FIELD = auto()  # the key of the custom field for the GitHub id
     CREATE_FIELD = auto()
-    PERSONS = auto()  # the newest persons
+    PERSONS = auto()  # the newest persons, or all
     SCAN = auto()  # the activities of all persons
 
 
@@ -50,7 +60,7 @@ class Preparation:
 
     def __init__(self, context: RunContext) -> None:
         self.key = ""  # of the custom field; empty if there is none
-        self.newest: list[PipedrivePerson] = []
+        self.persons = Persons()
         self.scanned: list[Fingerprint] = []
         self.has_known = False  # Are there activities of gists that are not stored, or not pushed?
         self._context, self._pipedrive = context, context.pipedrive
@@ -58,7 +68,7 @@ class Preparation:
         self._failed: dict[Part, str] = {}
         self._failures: Counter[Part] = Counter()
         self._running: Part | None = None
-        self._newest_known = 0
+        self._known = NewestActivities(0, 0, ())
         self._scan_covers: datetime | None = None  # POSTs that had settled when the list was read
         self._row: GitHubIdField | None = None
         self._must_create_field = False
@@ -119,19 +129,28 @@ class Preparation:
         started = [gist.push_started_at for gist in look_up.gists if gist.push_started_at]
         return self._scan_covers is not None and all(moment <= self._scan_covers for moment in started)
 
+    def add_person(self, person: Person, pipedrive_id: int) -> None:
+        """One that was created since the persons were read."""
+        if self.persons.directory:
+            fields = {self.key: str(person.github_id)} if self.key and person.github_id else None
+            emails = [person.email] if person.email else []
+            created = PipedrivePerson(pipedrive_id, person_name(person), emails, custom_fields=fields)
+            self.persons.directory.add(created)
+
     # --- asking ---
     def _begin(self, part: Part) -> Any:
         """The step to hand out. None if it is answered without one."""
         now, options = self._context.clock(), self._context.options
         ask: Any
         if part == Part.CHECK:
-            self._newest_known = find_newest_known()
-            ask = partial(check, self._pipedrive, options.activity_type, self._newest_known, known_activities(now))
+            self._known = read_newest_activities(now)
+            known = self._known
+            ask = partial(check, self._pipedrive, options.activity_type, known.newest, known.settled)
         elif part == Part.FIELD:
             self._row = github_field.get_row()
-            known = github_field.known_field(self._row, options.github_field, now)
-            if known:
-                self._store_field(known, now, is_new=known.problem != self._row.problem)
+            field = github_field.known_field(self._row, options.github_field, now)
+            if field:
+                self._store_field(field, now, is_new=field.problem != self._row.problem)
                 return None
             ask = partial(github_field.look_up_field, self._pipedrive, self._row.key, options.github_field)
         elif part == Part.CREATE_FIELD:
@@ -140,7 +159,10 @@ class Preparation:
                 return None
             ask = partial(github_field.create_field, self._pipedrive)
         elif part == Part.PERSONS:
-            ask = partial(read_newest_persons, self._pipedrive, self.key, self._find_known_person(now), now)
+            written, waiting = self._find_known_person(now), count_unlinked()
+            linked = Person.objects.filter(pipedrive_confirmed_at__isnull=False).order_by("-pipedrive_confirmed_at")
+            exist = tuple(number or 0 for number in linked.values_list("pipedrive_id", flat=True)[:MAX_KNOWN])
+            ask = partial(prepare_persons, self._pipedrive, self.key, waiting, exist, written, now)
         else:
             ask = self._begin_scan(now)
         return ask
@@ -169,10 +191,12 @@ class Preparation:
             self._fail(part, outcome.error, now, notes)
         elif part == Part.CHECK:
             problem, read = outcome.result
-            for reason in (problem, store_newer(read, self._newest_known)):
-                if reason:
-                    notes.problem(reason)
-            self.has_known = KnownActivity.objects.exists()
+            unknown = store_newer(read)
+            if problem:
+                notes.problem(problem)
+            if self._known.newest and (unknown or read.has_too_many):
+                notes.problem(describe_newer(read, unknown))
+            self.has_known = bool(self._known.found or unknown)
             self._done.add(part)
         elif part in (Part.FIELD, Part.CREATE_FIELD):
             if outcome.result.must_be_created:
@@ -180,7 +204,7 @@ class Preparation:
             else:
                 self._store_field(outcome.result, now)
         elif part == Part.PERSONS:
-            self.newest = outcome.result
+            self.persons = outcome.result
             self._done.add(part)
         else:
             self.scanned = outcome.result
@@ -214,8 +238,15 @@ class Preparation:
         self._failed[part] = f"Pipedrive refused to {words}: {reason}"
 
 
+def count_unlinked() -> int:
+    """How many people wait for a Pipedrive person, or may once they were polled."""
+    unlinked = Person.objects.filter(pipedrive_id=None, state__in=[Person.State.NEW, Person.State.ACTIVE])
+    with_gists = Q(pk__in=Gist.objects.unfinished().order_by().values("person"))
+    return unlinked.filter(with_gists | Q(polled_at=None)).count()
+
+
 def check(
-    pipedrive: PipedriveClient, activity_type: str, newest_known: int, known: list[int]
+    pipedrive: PipedriveClient, activity_type: str, newest_known: int, known: tuple[int, ...]
 ) -> tuple[str, NewerActivities]:
     """A step. Opens the circuit when there is no such activity type, before every gist is refused for it.
 

@@ -128,7 +128,7 @@ class Pushing:
             self._drop_waiting()
         turn = Turn()
         if self._queue and free > 0 and self._preparation.needs_check:  # Without a transaction.
-            steps = self._preparation.step_before(Next.FIND, None, turn)
+            steps = retried(self._preparation.step_before)(Next.FIND, None, turn)
             turn.steps += steps if isinstance(steps, list) else []
             self._apply(turn)
         elif outcomes or (self._queue and free > 0):
@@ -326,6 +326,7 @@ class Pushing:
             return store.find(person, result, progress)
         if step == Next.CREATE_PERSON:
             key = self._preparation.key if person.github_id else ""
+            self._preparation.add_person(person, result)
             store.link(person, result, pipedrive_matched_at=self._context.clock(), pipedrive_field_key=key)
             return progress
         if step == Next.WRITE_ID:
@@ -426,7 +427,7 @@ class Pushing:
         """What to ask. Or the progress, if the main thread has done the step; None: nothing more in this run."""
         pipedrive = self._pipedrive
         if step in (Next.FIND, Next.FIND_CREATED, Next.CREATE_PERSON):
-            return self._begin_person(person, step, progress)
+            return self._begin_person(person, step, progress, store)
         pipedrive_id = person.pipedrive_id or 0
         if step == Next.CONFIRM:
             return progress, partial(check_person, pipedrive, pipedrive_id)
@@ -447,13 +448,16 @@ class Pushing:
         return progress, partial(update_activities, pipedrive, edits)
 
     def _begin_person(
-        self, person: Person, step: Next, progress: Progress
+        self, person: Person, step: Next, progress: Progress, store: PushStore
     ) -> tuple[Progress, Callable[[], Any]] | Progress:
         not_after = boot_clock() + settings.SEND_SECONDS  # Before the time that is written, so not later than that.
         pipedrive, now = self._pipedrive, self._context.clock()
         sought = Sought(person.github_username, person.github_id, person.email, self._preparation.key)
         if step == Next.FIND:
-            return progress, partial(find_person, pipedrive, sought, self._preparation.newest)
+            persons = self._preparation.persons
+            if persons.directory:  # Answered without a request.
+                return store.find(person, persons.directory.find(sought), progress)
+            return progress, partial(find_person, pipedrive, sought, persons.newest)
         if step == Next.CREATE_PERSON:
             name = person_name(person)
             until = now + timedelta(seconds=settings.SEND_SECONDS)

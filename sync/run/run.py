@@ -75,7 +75,7 @@ class Run:
 
     def _advance_pushing(self, outcomes: list[Outcome], *, is_tick: bool) -> None:
         self._pushes.free += len(outcomes)
-        self._pushing.may_find |= is_tick and not self._polling.is_over
+        self._pushing.may_find |= is_tick and self._polling.count > 0 and not self._polling.is_over
         for step in self._pushing.advance(outcomes, self._pushes.free):
             self._pushes.begin(step)
 
@@ -83,18 +83,13 @@ class Run:
         """The outcomes that have arrived: at least one, unless something else has to be done."""
         outcomes: list[Outcome] = []
         until = min(self._next_tick, self._polling.stores_at)
-        while self._busy > len(outcomes):
+        while self._polls.busy + self._pushes.busy > len(outcomes):
             try:
                 outcomes.append(self._outcomes.get(timeout=max(until - boot_clock(), 0.001)))
             except Empty:
-                return outcomes
+                break
             until = min(until, boot_clock() + GATHER_SECONDS) if len(outcomes) == 1 else until
         return outcomes
-
-    @property
-    def _busy(self) -> int:
-        """Threads that ask, or whose outcome was not taken yet."""
-        return 2 * self.context.options.concurrency - self._polls.free - self._pushes.free
 
     def _tick(self) -> bool:
         """Twice a second: show the progress, end when the time is over, and keep the lease."""

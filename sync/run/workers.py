@@ -10,6 +10,8 @@ from sync.steps import Outcome, Step
 class Workers:
     """`count` threads that take steps and put the outcomes into `outcomes`.
 
+    As many steps again may wait, so that no thread waits while the main thread stores outcomes in groups.
+
     Use it as a context manager: leaving it waits for the steps that have begun.
     """
 
@@ -19,7 +21,7 @@ class Workers:
         self._threads = [
             threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True) for number in range(count)
         ]
-        self.free = count  # threads without a step; the main thread counts
+        self.free = self._room = 2 * count  # for further steps; the main thread counts
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -32,8 +34,12 @@ class Workers:
         for thread in self._threads:
             thread.join()
 
+    @property
+    def busy(self) -> int:
+        """Steps whose outcomes were not taken yet."""
+        return self._room - self.free
+
     def begin(self, step: Step) -> None:
-        """Hand a step to a free thread."""
         self.free -= 1
         self._steps.put(step)
 

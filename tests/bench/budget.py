@@ -44,13 +44,14 @@ class DirectApi:
 def simulate_day(people: int, changing: float) -> Iterator[tuple[str, str, str]]:
     """Rows (case, measured value, limit) for a day in which this share of the people publishes a gist."""
     from sync.clients.github import GitHubClient
-    from sync.poll.store import Store
+    from sync.poll.store import PollStore
 
     standin = GitHubStandIn(tokens=(TOKEN,), hourly=10**9)
     client: Any = GitHubClient("http://standin", TOKEN)
     client.api = DirectApi(standin)
     now = datetime(2026, 6, 1, tzinfo=UTC)
-    store: Any = Store(SimpleNamespace(github=client), None)  # type: ignore[arg-type]
+    context: Any = SimpleNamespace(github=client, run_id=1)
+    store: Any = PollStore(context)
     tracked = [_new_person(standin, number, now) for number in range(1, people + 1)]
     for person in tracked:
         _poll(person, client, store, now)
@@ -76,10 +77,14 @@ def simulate_day(people: int, changing: float) -> Iterator[tuple[str, str, str]]
 
 def _poll(person: Any, client: Any, store: Any, now: datetime) -> None:
     """Poll a person and keep what the job would store."""
-    from sync.poll.poll import poll_person
+    from people.models import Person
+    from sync.poll.poll import Target, is_full_read_due, poll_person
+    from sync.poll.store import Polled
 
-    poll = poll_person(person, client, now=now, full=False)
-    for name, value in store.columns(poll, person, now).items():
+    target = Target(person.github_username, person.github_id, person.etag, is_full_read_due(person, now))
+    poll = poll_person(target, client)
+    columns = store._columns(Polled(person, target, now), person, poll, Person.State.ACTIVE, "", now)
+    for name, value in columns.items():
         setattr(person, name, value)
 
 
