@@ -128,13 +128,6 @@ def _close_crashed(now: datetime) -> None:
     running.update(outcome=SyncRun.Outcome.CRASHED, finished_at=now)
 
 
-def find_holder(now: datetime) -> RunLease | None:
-    """The lease, if a process has it that may be alive."""
-    is_valid = Q(expires_at__range=(now, _end(now) + MAX_CLOCK_ERROR)) & ~Q(token="")
-    lease = RunLease.objects.filter(is_valid, pk=ROW).first()
-    return None if lease is None or is_dead_here(lease) else lease
-
-
 def is_dead_here(lease: RunLease) -> bool:
     """Was it a process of this machine that does not exist any more?"""
     if lease.pid is None or lease.host != platform.node()[:255]:
