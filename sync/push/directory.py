@@ -115,8 +115,12 @@ def pays(waiting: int, persons: int) -> bool:
 
     The greatest id is at least the number of persons.
     """
-    pages = -(-persons // PAGE_SIZE)
-    return waiting > FEW and pages * TOKENS["list"] <= waiting * SEARCH_TOKENS
+    return waiting > FEW and persons <= max_persons(waiting)
+
+
+def max_persons(waiting: int) -> int:
+    """Up to how many persons cost no more than the searches for those who wait."""
+    return waiting * SEARCH_TOKENS // TOKENS["list"] * PAGE_SIZE
 
 
 def _shorten(row: PipedrivePerson, key: str) -> PipedrivePerson:

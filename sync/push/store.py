@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Case, Exists, OuterRef, Value, When
 
 from people.known_activities import settle
 from people.models import Gist, KnownActivity, Person
@@ -42,9 +42,6 @@ from sync.suspicions import Suspicions
 DELETED = "The activity was deleted in Pipedrive; it is not created again."
 MAX_ATTEMPTS = 5  # of a gist whose POST never gets a clear response, although others do
 LATER = "Another one replaces it when a run in an hour or later finds the same."
-POSTED_COLUMNS = [
-    "push_state", "push_error", "push_started_at", "pipedrive_activity_id", "pushed_at", "updated_at",
-]  # fmt: skip
 State, Kind = Gist.PushState, Suspicion.Kind
 COUNTERS = {State.PUSHED: "gists_found", State.PENDING: "gists_retried", State.REJECTED: "gists_rejected"}
 
@@ -192,21 +189,22 @@ class PushStore:
         is_lost = Exists(Suspicion.objects.filter(kind=Kind.LOST, person=OuterRef("person")))
         gists: Any = Gist.objects.select_for_update().annotate(is_refused=is_refused, is_lost=is_lost).order_by("pk")
         rows = gists.in_bulk(keys)  # without those deleted meanwhile
-        now, changed, created = self._context.clock(), [], []
+        now, created = self._context.clock(), []
+        pushed: dict[int, int] = {}  # activities by gist
         for person, posted, _ in group:
             post, gist = posted.post, rows.get(posted.post.gist)
             has_own_reason = gist is not None and not posted.trouble and not is_about_us
             columns = self._columns_of_posted(person, posted, notes, has_own_reason=has_own_reason)
-            if gist and gist.push_state == State.STARTED and gist.push_started_at == post.started_at:
-                for name, value in {**columns, "updated_at": now}.items():
-                    setattr(gist, name, value)
-                changed.append(gist)
-            elif gist is None:
-                number = posted.outcome.id if isinstance(posted.outcome, Activity) else None
+            number = posted.outcome.id if isinstance(posted.outcome, Activity) else None
+            if gist is None:
                 settle(post.github_id, post.started_at, number, certain=not posted.may_exist, now=now)
-            created += [gist] if gist and isinstance(posted.outcome, Activity) else []
-        if changed:
-            Gist.objects.bulk_update(changed, POSTED_COLUMNS)
+            elif gist.push_state == State.STARTED and gist.push_started_at == post.started_at:
+                if number and not posted.remark:
+                    pushed[gist.pk] = number
+                else:
+                    Gist.objects.filter(pk=gist.pk).update(**columns)
+            created += [gist] if gist and number else []
+        _store_pushed(pushed, now)
         attempts = [self._attempt(posted) for _, posted, _ in group if posted.post.gist in rows]
         PushAttempt.objects.bulk_create(attempts)
         self._suspicions.drop([Kind.REFUSED], gists=[gist.pk for gist in created if gist.is_refused])
@@ -335,6 +333,14 @@ def update(person: Person, **columns: object) -> None:
     Person.objects.filter(pk=person.pk).update(**columns)
     for name, value in columns.items():
         setattr(person, name, value)
+
+
+def _store_pushed(activities: dict[int, int], now: datetime) -> None:
+    """Gists that have these activities now, in one statement."""
+    if activities:
+        of_gist = Case(*(When(pk=gist, then=Value(number)) for gist, number in activities.items()))
+        columns = pushed_columns(0, now) | {"pipedrive_activity_id": of_gist}
+        Gist.objects.filter(pk__in=activities).update(**columns)
 
 
 def _is_current(gist: Gist, activity_id: int, listed: Iterable[Fingerprint]) -> bool:

@@ -5,7 +5,7 @@ And what its pushes would cost there: activities, API tokens and days. An estima
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from queue import SimpleQueue
 from typing import Any
@@ -17,16 +17,15 @@ from gisttracker.common.backfill import includes
 from people.models import Gist, Person, Suppressed
 from sync.clients.errors import CircuitOpenError, RunStoppedError, SyncError
 from sync.clients.github import GitHubClient
-from sync.clients.pipedrive import TOKENS
+from sync.clients.pipedrive import PAGE_SIZE, TOKENS
 from sync.poll.poll import Poll, Target, is_full_read_due, poll_person
 from sync.poll.polling import find_further_step
+from sync.push.directory import max_persons, pays
 from sync.run.workers import Workers
 from sync.steps import Outcome, Step
 
 # Of a whole run: the activity types, the fields of persons, the newest persons (two pages) and activities.
 RUN_TOKENS = TOKENS["get_activity_types"] + 4 * TOKENS["list"]
-# To find or create the Pipedrive person of a new person: by GitHub id, e-mail and name.
-LINK_TOKENS = 3 * TOKENS["search"] + TOKENS["create"]
 # To compare the activities of a given Pipedrive person with its gists.
 MATCH_TOKENS = TOKENS["list"] + 2 * TOKENS["get"]
 
@@ -94,15 +93,55 @@ def _forecast(person: Person, outcome: Outcome, backfill: str) -> Forecast:
 
 # --- the cost ---
 @dataclass(frozen=True)
+class Linking:
+    """How `people` get their Pipedrive persons. `persons`: how many the CRM has at least, as far as is known."""
+
+    people: int = 0
+    persons: int = 0
+
+    @property
+    def max_persons(self) -> int:
+        """Up to how many all persons are read once. More cost more than the searches."""
+        return max_persons(self.people)
+
+    @property
+    def reads_all(self) -> bool:
+        return pays(self.people, self.persons)
+
+    @property
+    def api_tokens(self) -> int:
+        created = self.people * TOKENS["create"]
+        if self.reads_all:
+            return created + -(-max(self.persons, 1) // PAGE_SIZE) * TOKENS["list"]
+        return created + self.people * 3 * TOKENS["search"]  # by GitHub id, e-mail and name
+
+    def __str__(self) -> str:
+        """Which way they are linked; empty if nobody needs a link."""
+        if not self.people:
+            return ""
+        people = "1 person needs" if self.people == 1 else f"{self.people} people need"
+        searched = f"up to {3 * TOKENS['search']} tokens each"
+        if not self.reads_all:
+            return f"{people} a Pipedrive person: each is searched for, {searched}."
+        return (
+            f"{people} a Pipedrive person: all persons are read once, {TOKENS['list']} tokens for each {PAGE_SIZE}. "
+            f"With more than {self.max_persons} persons in Pipedrive each is searched for, {searched}."
+        )
+
+
+@dataclass(frozen=True)
 class Cost:
     """`days` at most PIPEDRIVE_DAILY_ACTIVITIES a day; 1 if that is unlimited, 0 if there is nothing to create."""
 
     activities: int
     api_tokens: int
     days: int
+    linking: Linking = field(default_factory=Linking)
 
-    def as_dict(self) -> dict[str, int]:
-        return dict(vars(self))
+    def as_dict(self) -> dict[str, Any]:
+        """`linking`: how many people need a Pipedrive person, and whether all persons are read for them."""
+        linking = {"people": self.linking.people, "reads_all_persons": self.linking.reads_all}
+        return {"activities": self.activities, "api_tokens": self.api_tokens, "days": self.days, "linking": linking}
 
     def __str__(self) -> str:
         activities = "1 activity" if self.activities == 1 else f"{self.activities} activities"
@@ -123,11 +162,14 @@ def estimate(activities: Mapping[int, int], daily_limit: int) -> Cost:
     total = sum(people.values())
     if not total:
         return Cost(0, 0, 0)
-    rows = Person.objects.filter(pipedrive_id__isnull=False).values_list("pk", "pipedrive_matched_at")
-    linked = [matched_at for pk, matched_at in rows.iterator() if pk in people]
-    tokens = RUN_TOKENS + total * TOKENS["create"]
-    tokens += (len(people) - len(linked)) * LINK_TOKENS + linked.count(None) * MATCH_TOKENS
-    return Cost(total, tokens, -(-total // daily_limit) if daily_limit else 1)
+    rows = Person.objects.filter(pipedrive_id__isnull=False).values_list("pk", "pipedrive_id", "pipedrive_matched_at")
+    linked, greatest = [], 0
+    for pk, pipedrive_id, matched_at in rows.iterator():
+        greatest = max(greatest, pipedrive_id or 0)
+        linked += [matched_at] if pk in people else []
+    linking = Linking(len(people) - len(linked), greatest)
+    tokens = RUN_TOKENS + total * TOKENS["create"] + linking.api_tokens + linked.count(None) * MATCH_TOKENS
+    return Cost(total, tokens, -(-total // daily_limit) if daily_limit else 1, linking)
 
 
 def count_backlog(people: Q) -> dict[int, int]:

@@ -333,10 +333,12 @@ def push(bench: Bench, people: int = 100, gists: int = 10) -> None:
     bench.track(ids, backfill="none")
     bench.run()
     for person, pipedrive_id in zip(Person.objects.order_by("id"), bench.remote.call(add_persons, people), strict=True):
-        Person.objects.filter(pk=person.pk).update(pipedrive_id=pipedrive_id, pipedrive_matched_at=datetime.now(UTC))
+        now = datetime.now(UTC)
+        linked = {"pipedrive_id": pipedrive_id, "pipedrive_matched_at": now, "pipedrive_confirmed_at": now}
+        Person.objects.filter(pk=person.pk).update(**linked)
     Gist.objects.all().push_again()
     bench.remote.call(set_limits, 20, 10)
-    bench.run()
+    bench.run(PIPEDRIVE_GITHUB_FIELD="none")  # All requests are activities.
     stats = bench.remote.call(get_stats)
     assert stats["gists"] == stats["activities"] == people * gists, stats
     rate = (people * gists - 20) / stats["push_seconds"]  # The first window is full at once.

@@ -268,7 +268,8 @@ class Command(GisttrackerCommand):
             cost = {name: cost.as_dict() for name, cost in costs.items()}
             self.stdout.write(json.dumps({"dry_run": True, "forecast": lines, "problems": problems, "cost": cost}))
         else:
-            self.stdout.write("\n".join(f"{name}: {cost}" for name, cost in costs.items()))
+            lines = [f"{name}: {cost}" for name, cost in costs.items()] + [str(costs["total"].linking)]
+            self.stdout.write("\n".join(line for line in lines if line))
             if problems:
                 self.stdout.write("Incomplete: not every person could be read, so a run may create more activities.")
         for problem in problems:
