@@ -30,7 +30,7 @@ from people.models import ApiKey, Consumer, Gist, Person, Visit
 from sync.clock import database_clock
 from sync.models import PushAttempt
 from tests.conftest import DuringRequest, Sync, Worker, fail_statements
-from tests.factories import create_gist, create_key, create_person, create_run, track_people
+from tests.factories import create_gist, create_key, create_person, create_run, let_time_pass, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
@@ -268,6 +268,27 @@ def test_a_row_locked_during_the_poll_stops_no_other_person(
 
     assert (summary.code, summary.counts["people_polled"]) == (0, 20)
     assert Gist.objects.count() == 19
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("moment", ["search_items", "create_person", "create_activity"])
+def test_a_row_locked_during_the_push_stops_no_other_person(
+    moment: str, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, during_request: DuringRequest
+) -> None:
+    people = track_people(github, 4, gists=2)
+    with connection.cursor() as cursor:
+        cursor.execute("SET SESSION innodb_lock_wait_timeout = 1")
+    lock = locked(people[0])
+    during_request(pipedrive, moment, lock.__enter__)
+
+    summary = sync()
+    lock.__exit__(None, None, None)
+    pushed = Gist.objects.filter(push_state="pushed").exclude(person=people[0]).count()
+    let_time_pass(timedelta(minutes=5))
+    after = sync()
+
+    assert (summary.json["outcome"], pushed, after.json["outcome"]) == ("succeeded", 6, "succeeded")
+    assert len(pipedrive.gist_ids()) == len(set(pipedrive.gist_ids())) == 8
 
 
 # --- clocks ---
