@@ -65,6 +65,7 @@ class Polling:
         steps: list[Step] = []
         while len(steps) < free and self.is_open and self._people_left > 0:
             if not self._chosen and (self._may_find or is_tick):
+                is_tick = False
                 self._choose()
             if not self._chosen:
                 break
