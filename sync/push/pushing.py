@@ -192,7 +192,7 @@ class Pushing:
                 self._refused(part, outcome, answer)
 
     def _refused(self, part: Part, outcome: Outcome, error: Exception | str) -> None:
-        person = Person.objects.filter(pk=outcome.step.person or 0).first()
+        person = retried(Person.objects.filter(pk=outcome.step.person or 0).first)()
         if person:
             self.streaks.refuse(part, person, error)
         self._stop_blocked()
