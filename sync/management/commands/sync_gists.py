@@ -73,7 +73,7 @@ class Command(GisttrackerCommand):
         ),
         EX_FAILED: (
             "an API is down, more than five people or gists failed and more than a fifth of all, or all polls, or all "
-            "pushes, of the run failed"
+            "pushes, of the run failed; or another run has taken over, because this process was silent for two minutes"
         ),
         EX_STOPPED: (
             "stopped by SIGTERM or Ctrl-C, after its current requests, with people to poll or gists to push left; or "
