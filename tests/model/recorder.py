@@ -125,7 +125,7 @@ class Recorder:
             old = before.get(gist)
             if old is None or old.person != row.person:
                 self._emit(Stored(self._clock(), self.run, gist, row.person, row.state, row.started_at))
-            elif (old.state, old.started_at) != (row.state, row.started_at):
+            elif old.state != row.state or (row.state == "started" and old.started_at != row.started_at):
                 for event in self._events(gist, old, row):
                     self._emit(event)
 
@@ -179,18 +179,18 @@ class TraceFile:
     """Events of several processes, one a line, in the order in which they were written."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._read = path, 0
+        self.path, self._read = path, 0
         self._started_by: dict[str, str] = {}
         path.touch()
 
     def append(self, event: Event) -> None:
         line = json.dumps({"event": type(event).__name__, **asdict(event)})
-        with self._path.open("a") as file:
+        with self.path.open("a") as file:
             file.write(f"{line}\n")
 
     def read(self) -> list[Event]:
         """Those that were not read yet. A stand-in does not know which run has sent a POST: the one that started it."""
-        lines = self._path.read_text().splitlines()
+        lines = self.path.read_text().splitlines()
         found = []
         for line in lines[self._read :]:
             fields = json.loads(line)
