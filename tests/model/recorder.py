@@ -113,11 +113,14 @@ class Recorder:
 
     def compare(self) -> None:
         """Emit what has changed. What was there before a run began is not new."""
-        has_begun = self._compare_lease()
+        if self._compare_lease():
+            self._rows = read_rows()
+        elif self.run:
+            self._compare_gists()
+
+    def _compare_gists(self) -> None:
         rows, before = read_rows(), self._rows
         self._rows = rows
-        if has_begun:
-            return
         gone = [row.person for gist, row in before.items() if gist not in rows or rows[gist].person != row.person]
         for person in dict.fromkeys(gone):
             self._emit(Deleted(self._clock(), person))
