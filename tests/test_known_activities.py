@@ -365,6 +365,8 @@ def test_each_gist_of_a_person_who_is_changed_meanwhile_has_one_activity(
     assert {gist for gist, state in states.items() if state != "pushed"} == kept_out
     assert len(states) == 3
     assert Counter(pipedrive.gist_ids()) == Counter(set(states) - kept_out)
+    if act is relink:
+        assert pipedrive.persons[Person.objects.get().pipedrive_id or 0]["name"] == "Chosen"
 
 
 # --- what is left, and what becomes of it ---
