@@ -10,7 +10,7 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from people.models import Gist, Person
-from sync.models import PushAttempt
+from sync.models import PushAttempt, SyncRun
 from tests.conftest import Sync
 from tests.factories import create_gist, create_gists, create_person
 from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, reset, respond
@@ -79,11 +79,14 @@ def test_a_push_costs_at_most_one_more_insert(
     assert PushAttempt.objects.count() == 5
 
 
-def test_old_attempts_are_deleted_at_the_end_of_a_run(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
+def test_old_attempts_are_deleted_at_the_end_of_the_first_run_of_a_day(
+    ada: Person, github: GitHubStandIn, sync: Sync
+) -> None:
     github.publish("ada")
     sync()
     for days in (89, 91):
         PushAttempt.objects.create(gist=Gist.objects.get(), attempted_at=timezone.now() - timedelta(days=days))
+    SyncRun.objects.update(started_at=timezone.now() - timedelta(days=1))  # The first run of a day deletes them.
 
     sync()
 

@@ -487,7 +487,7 @@ class OutboxMachine(RuleBasedStateMachine):
                 record.pk, options, github, pipedrive, self.clock, partial(self.writing, lease), threading.Event()
             )
             Run(record, context)()
-            close_run(record, context, SyncRun.Outcome.SUCCEEDED)
+            close_run(record, context, lease, SyncRun.Outcome.SUCCEEDED, cleans_up=False)
             lease.release()
         except KilledError:
             github.api.is_killed = pipedrive.api.is_killed = False

@@ -28,7 +28,7 @@ from sync.run.workers import Workers
 from sync.steps import Outcome
 
 TICK_SECONDS = 0.5  # between two looks at the clock, and for people who became due
-GATHER_SECONDS = 0.1  # for which an outcome waits for others, to be stored with them
+GATHER_SECONDS = 0.03  # for which an outcome waits for others, to be stored with them
 HEARTBEATS = 12  # in the time of a lease
 
 
@@ -43,8 +43,9 @@ class Run:
         self.is_time_over = False  # max_seconds have passed
         self._outcomes: SimpleQueue[Outcome] = SimpleQueue()
         count = context.options.concurrency
-        self._polling, self._polls = Polling(context, self._due_for_poll), Workers("poll", count, self._outcomes)
-        self._pushing, self._pushes = Pushing(context, self._due_for_push), Workers("push", count, self._outcomes)
+        self._polling, self._pushing = Polling(context, self._due_for_poll), Pushing(context, self._due_for_push)
+        self._polls = Workers("poll", count, self._outcomes, ahead=count)
+        self._pushes = Workers("push", count, self._outcomes)  # A POST that is handed out is sent at once.
         self._pushing.may_find = record.continues_from < record.started_at
         self._next_tick = self._next_heartbeat = 0.0
         self._deadline = boot_clock() + (context.options.max_seconds or float("inf"))

@@ -10,18 +10,18 @@ from sync.steps import Outcome, Step
 class Workers:
     """`count` threads that take steps and put the outcomes into `outcomes`.
 
-    As many steps again may wait, so that no thread waits while the main thread stores outcomes in groups.
+    `ahead` more steps may wait, so that no thread waits while the main thread stores outcomes.
 
     Use it as a context manager: leaving it waits for the steps that have begun.
     """
 
-    def __init__(self, name: str, count: int, outcomes: "SimpleQueue[Outcome]") -> None:
+    def __init__(self, name: str, count: int, outcomes: "SimpleQueue[Outcome]", *, ahead: int = 0) -> None:
         self._outcomes = outcomes
         self._steps: SimpleQueue[Step | None] = SimpleQueue()
         self._threads = [
             threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True) for number in range(count)
         ]
-        self.free = self._room = 2 * count  # for further steps; the main thread counts
+        self.free = self._room = count + ahead  # for further steps; the main thread counts
 
     def __enter__(self) -> Self:
         for thread in self._threads:
