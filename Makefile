@@ -62,7 +62,7 @@ test: ## run the test suite on SQLite, then what depends on the database on a te
 proof: $(TOOLS) ## run what takes hours: the model, whole tables of faults and lies, marks of slow tests, kills, fuzz, attack
 	@sh tests/install-system-packages.sh model
 	@DATABASE_HOST= $(PYTEST) -n 2 -m "not server" --check-slow
-	@$(MAKE) --no-print-directory kills
+	@$(MAKE) --no-print-directory kills KILLS=$(or $(KILLS),1000)
 	@$(MAKE) --no-print-directory fuzz
 	@$(MAKE) --no-print-directory attack
 

@@ -10,4 +10,4 @@ from gisttracker.config.settings import *  # noqa: F403
 
 GITHUB_REQUESTS_PER_MINUTE = 1_000_000
 SETTLE_SECONDS = int(os.environ.get("TEST_SETTLE_SECONDS", "0"))
-LEASE_SECONDS = int(os.environ.get("TEST_LEASE_SECONDS", "5"))
+LEASE_SECONDS = int(os.environ.get("TEST_LEASE_SECONDS", "30"))

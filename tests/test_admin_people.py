@@ -451,7 +451,6 @@ def test_the_page_says_how_a_person_is_and_what_happens_next(admin_client: Clien
 
 NEXT_POLL: dict[str, dict[str, Any]] = {
     "None: the person is paused.": {"state": "paused"},
-    "A run works on this person now.": {"leased_until": NOW() + timedelta(hours=1)},
     "First in the next run: a sync was requested.": {"sync_requested_at": NOW()},
     "The account is checked again once a day.": {"state": "gone"},
     "every few minutes.": {"watched": True},

@@ -27,12 +27,10 @@ from gisttracker.common.database import Retry, retried, retried_on_conflict
 from gisttracker.config import checks
 from people.keys import get_user_consumer
 from people.models import ApiKey, Consumer, Gist, Person, Visit
-from sync.models import PushAttempt, SyncRun
-from sync.run import claims
-from sync.run.records import open_run
-from sync.run.run import Run
+from sync.clock import database_clock
+from sync.models import PushAttempt
 from tests.conftest import DuringRequest, Sync, Worker, fail_statements
-from tests.factories import create_gist, create_key, create_person, create_run, track_people
+from tests.factories import create_gist, create_key, create_person, create_run, let_time_pass, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
@@ -113,7 +111,7 @@ def test_a_run_survives_a_restart_of_the_database(
     _, errors = process.communicate(timeout=120)
 
     assert process.returncode == 0, errors
-    assert Person.objects.filter(state="active", failures=0, lease_holder="").count() == 20
+    assert Person.objects.filter(state="active", failures=0).count() == 20
     assert Gist.objects.exclude(push_state="pushed").count() == 0
     assert len(pipedrive.activities) == len(set(pipedrive.gist_ids())) == 20
 
@@ -253,7 +251,6 @@ def test_a_locked_row_stops_no_other_person(ada: Person, github: GitHubStandIn, 
     after = sync()
 
     assert (summary.code, summary.counts["people_polled"], after.counts["people_polled"]) == (0, 20, 21)
-    assert not Person.objects.exclude(lease_holder="").exists()
 
 
 @pytest.mark.server
@@ -273,98 +270,25 @@ def test_a_row_locked_during_the_poll_stops_no_other_person(
     assert Gist.objects.count() == 19
 
 
-# --- runs that died ---
-def lease_all_people(holder: str) -> None:
-    Person.objects.update(lease_holder=holder, leased_until=timezone.now() + timedelta(minutes=9))
-
-
-@pytest.mark.slow("starts sync_gists as a process")
-@pytest.mark.parametrize("lane", ["poll", "push"])
-def test_a_killed_run_of_this_machine_frees_its_people_at_once(
-    lane: str, ada: Person, github: GitHubStandIn, sync: Sync, worker: Worker, during_request: DuringRequest
+@pytest.mark.server
+@pytest.mark.parametrize("moment", ["search_items", "create_person", "create_activity"])
+def test_a_row_locked_during_the_push_stops_no_other_person(
+    moment: str, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, during_request: DuringRequest
 ) -> None:
-    track_people(github, 5, gists=1)
-    process: list[subprocess.Popen[str]] = []
-    during_request(github, "gists", lambda: process[0].kill(), nth=3)
-    process.append(worker(TEST_LEASE_SECONDS="600"))
-    process[0].wait(timeout=60)
-    leased = Person.objects.exclude(lease_holder="").count()
+    people = track_people(github, 4, gists=2)
+    with connection.cursor() as cursor:
+        cursor.execute("SET SESSION innodb_lock_wait_timeout = 1")
+    lock = locked(people[0])
+    during_request(pipedrive, moment, lock.__enter__)
 
     summary = sync()
+    lock.__exit__(None, None, None)
+    pushed = Gist.objects.filter(push_state="pushed").exclude(person=people[0]).count()
+    let_time_pass(timedelta(minutes=5))
+    after = sync()
 
-    assert leased > 0
-    assert (summary.code, summary.json["outcome"]) == (0, "succeeded")
-    assert not Person.objects.filter(polled_at=None).exists()
-
-
-def test_a_run_without_a_heartbeat_for_two_minutes_frees_its_people(
-    ada: Person, github: GitHubStandIn, sync: Sync
-) -> None:
-    run = create_run(heartbeat_at=timezone.now() - timedelta(minutes=3))
-    lease_all_people(f"{run.token}-poll")
-
-    assert sync().counts["people_polled"] == 1
-    run.refresh_from_db()
-    assert run.outcome == "crashed"
-
-
-def test_a_run_that_begins_while_another_one_looks_for_dead_runs_is_not_closed(
-    ada: Person, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The other run appears between the moment when the runs are read and the moment when dead ones are closed."""
-    create_run(heartbeat_at=timezone.now() - timedelta(minutes=3))
-    began: list[SyncRun] = []
-
-    def begin_another_run(run: SyncRun) -> bool:
-        began.append(create_run(token=f"begins-{len(began)}"))
-        return False
-
-    create_run()
-    monkeypatch.setattr("sync.run.records._is_dead_here", begin_another_run)
-
-    open_run(claims.database_clock(), 600, "schedule")
-
-    assert began
-    assert set(SyncRun.objects.filter(token__startswith="begins").values_list("outcome", flat=True)) == {"running"}
-    assert SyncRun.objects.filter(outcome="crashed").count() == 1
-
-
-def test_a_lease_of_a_run_that_does_not_exist_is_freed(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
-    lease_all_people("a run whose row was deleted")
-
-    assert sync().counts["people_polled"] == 1
-
-
-@pytest.mark.parametrize(("seconds", "expected"), [(5, (0, "stopped")), (60, (3, "failed"))])
-def test_a_run_that_finds_all_people_claimed_has_not_succeeded(
-    seconds: int,
-    expected: tuple[int, str],
-    ada: Person,
-    github: GitHubStandIn,
-    sync: Sync,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("sync.run.run.GIVE_UP_SECONDS", 0.1)
-    run = create_run(heartbeat_at=timezone.now() - timedelta(seconds=seconds))
-    lease_all_people(f"{run.token}-poll")
-
-    summary = sync()
-
-    assert (summary.code, summary.json["outcome"]) == expected
-    assert summary.problems[0].startswith("1 due person is claimed by other runs.")
-
-
-def test_people_who_stay_claimed_until_the_end_of_the_wait_are_reported(
-    ada: Person, sync: Sync, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = create_run(heartbeat_at=timezone.now() - timedelta(seconds=60))
-    lease_all_people(f"{run.token}-poll")
-    answers = iter([True])  # The wait ends after the claim, before the run decides whether it goes on.
-    monkeypatch.setattr(Run, "_expects_people", lambda _: next(answers, False))
-
-    summary = sync()
-
-    assert (summary.code, summary.json["outcome"]) == (3, "failed")
+    assert (summary.json["outcome"], pushed, after.json["outcome"]) == ("succeeded", 6, "succeeded")
+    assert len(pipedrive.gist_ids()) == len(set(pipedrive.gist_ids())) == 8
 
 
 # --- clocks ---
@@ -409,7 +333,7 @@ def test_a_run_in_the_future_is_not_healthy(ada: Person, capsys: pytest.CaptureF
 
 
 def test_a_step_of_this_machine_s_clock_does_not_move_the_clock_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = claims.database_clock()
+    clock = database_clock()
     before = clock()
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + 86400)

@@ -2,7 +2,8 @@
 
 `make kills` does it 200 times; the suite does it a few times. The processes and the database are real, the APIs are the
 stand-ins, which lie in 5% of their responses. People and gists are added in the meantime. At the end, kills and lies
-stop, unknown outcomes are resolved, and every gist must have exactly one activity.
+stop, unknown outcomes are resolved, and every gist must have exactly one activity. What the workers commit is recorded,
+and the model must allow all of it.
 """
 
 import os
@@ -10,19 +11,25 @@ import random
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
 
 import pytest
 from django.db import connection
-from django.db.models import Exists, OuterRef
-from django.utils import timezone
+from pytest_django import Settings
 
+from gisttracker.config.settings import SEND_SECONDS
 from people.models import Gist, Person
-from sync.models import GitHubIdField, PushAttempt, SyncRun
-from tests.conftest import Worker
+from sync.models import GitHubIdField
+from tests.conftest import PIPEDRIVE_TOKEN, Worker
 from tests.factories import end_pauses, track
 from tests.faults import GITHUB_LIES, PIPEDRIVE_LIES
+from tests.model.check import Constants
+from tests.model.events import Event, Started
+from tests.model.recorder import TRACE_FILE, RecordedPipedrive, Recorder, TraceFile
+from tests.model.trace import find_violations
 from tests.standins import GitHubStandIn, PipedriveStandIn
 
 DEFAULT_KILLS = 6
@@ -31,15 +38,24 @@ LIE_RATE = 0.05  # of all responses
 MAX_LIFETIME = 1.2  # seconds from a worker's start to its kill; starting takes about half of them
 
 
+SETTLE_SECONDS = -60  # So a POST is looked up as soon as its process was killed, and not two minutes later.
+LEASE_SECONDS = 5
+
+
 @dataclass
 class KillStats:
-    """The kills, the pushes that they interrupted, the published gists, and how many activities each gist has."""
+    """The kills, the pushes that they interrupted, the published gists, and how many activities each gist has.
+
+    `violations`: what the model does not allow.
+    """
 
     kills: int
     gists: int
     interrupted_pushes: int
     lies: int
+    events: int
     activities_by_gist: Counter[str]
+    violations: list[str]
 
     @property
     def lost(self) -> int:
@@ -51,27 +67,52 @@ class KillStats:
 
     @property
     def is_clean(self) -> bool:
-        return not self.lost and not self.doubled
+        return not self.lost and not self.doubled and not self.violations
 
     def __str__(self) -> str:
         return (
             f"{self.kills} kills, which interrupted {self.interrupted_pushes} pushes; {self.lies} lies; "
-            f"{self.gists} gists: {self.lost} lost, {self.doubled} doubled."
+            f"{self.gists} gists: {self.lost} lost, {self.doubled} doubled; "
+            f"{self.events} events: {len(self.violations)} forbidden. {' '.join(self.violations[:5])}"
         )
+
+
+class Trace:
+    """What the workers and the stand-in record, and what a killed worker has committed without recording it."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = TraceFile(path)
+        self.events: list[Event] = []
+        self._recorder = Recorder(self.events.append)
+
+    def continue_after_kill(self) -> int:
+        """Returns how many pushes the kill has interrupted."""
+        before = len(self.events)
+        for event in self.file.read():
+            self.events.append(event)
+            self._recorder.follow(event)
+        self._recorder.lose_lease()
+        return count_interrupted_pushes(self.events[before:])
+
+
+def count_interrupted_pushes(events: list[Event]) -> int:
+    """Gists that were written as started, without an outcome."""
+    begun = Counter(type(event).__name__ for event in events)
+    return begun["Started"] - begun["Outcome"]
 
 
 def kill_workers(
     start: Worker,
     github: GitHubStandIn,
     pipedrive: PipedriveStandIn,
+    trace: Trace,
     *,
     kills: int,
     worker_count: int,
     rng: random.Random,
 ) -> KillStats:
     """Start workers and kill them at random moments, until so many were killed while they ran."""
-    killed = 0
-    interrupted: set[tuple[int, datetime | None]] = set()
+    killed = interrupted = 0
     for standin, lies in ((github, GITHUB_LIES), (pipedrive, PIPEDRIVE_LIES)):
         standin.lies, standin.lie_rate = list(lies.values()), LIE_RATE
     while killed < kills:
@@ -85,31 +126,29 @@ def kill_workers(
             killed += worker.poll() is None
             worker.kill()
             worker.communicate()
-        interrupted |= find_interrupted_pushes()
-        expire_leases_and_pauses()
+        interrupted += trace.continue_after_kill()
+        end_all_pauses()
     github.lie_rate = pipedrive.lie_rate = 0
     sync_until_done(start)
-    gists = sum(len(account.gists) for account in github.accounts.values())
+    trace.continue_after_kill()
     return KillStats(
-        killed, gists, len(interrupted), github.lie_count + pipedrive.lie_count, Counter(pipedrive.gist_ids())
+        kills=killed,
+        gists=sum(len(account.gists) for account in github.accounts.values()),
+        interrupted_pushes=interrupted,
+        lies=github.lie_count + pipedrive.lie_count,
+        events=len(trace.events),
+        activities_by_gist=Counter(pipedrive.gist_ids()),
+        violations=find_violations(trace.events, Constants(SEND_SECONDS, SETTLE_SECONDS, LEASE_SECONDS)),
     )
 
 
-def find_interrupted_pushes() -> set[tuple[int, datetime | None]]:
-    """Pushes whose process was killed, by gist and time. Those without a clear response have their attempt recorded."""
-    recorded = PushAttempt.objects.filter(gist=OuterRef("pk"), attempted_at=OuterRef("push_started_at"))
-    started = Gist.objects.filter(~Exists(recorded), push_state="started")
-    return set(started.values_list("pk", "push_started_at"))
-
-
-def expire_leases_and_pauses() -> None:
+def end_all_pauses() -> None:
     """What would happen later by itself, and what an operator does: push rejected gists again."""
-    Person.objects.update(leased_until=None, next_attempt_at=None, next_push_at=None)
+    Person.objects.update(next_attempt_at=None, next_push_at=None)
     Person.objects.filter(state__in=["gone", "conflict"]).update(attempted_at=None)  # They are checked once a day.
     end_pauses()
     GitHubIdField.objects.update(checked_at=None, create_started_at=None)
     Gist.objects.push_again()
-    SyncRun.objects.update(heartbeat_at=timezone.now() - timedelta(hours=1))
 
 
 def publish_some_gists(github: GitHubStandIn, rng: random.Random) -> None:
@@ -131,7 +170,7 @@ def wait_for_post(pipedrive: PipedriveStandIn, workers: list[subprocess.Popen[st
 def sync_until_done(start: Worker) -> None:
     """Let runs finish until no person and no gist is left to do."""
     for _ in range(10):
-        expire_leases_and_pauses()
+        end_all_pauses()
         output, errors = start().communicate(timeout=600)
         has_unfinished_gists = Gist.objects.filter(push_state__in=["pending", "started"]).exists()
         is_anyone_unavailable = Person.objects.filter(state__in=["gone", "conflict"]).exists()
@@ -144,6 +183,17 @@ def sync_until_done(start: Worker) -> None:
     raise AssertionError(f"Work is left after ten runs: {output} {errors}")
 
 
+@pytest.fixture
+def trace(tmp_path: Path) -> Trace:
+    return Trace(tmp_path / "trace.jsonl")
+
+
+@pytest.fixture
+def pipedrive(trace: Trace) -> Iterator[PipedriveStandIn]:
+    with RecordedPipedrive(trace.file.append, tokens=(PIPEDRIVE_TOKEN,)) as standin:
+        yield standin
+
+
 @pytest.mark.proof
 @pytest.mark.parametrize(
     "worker_count", [pytest.param(1, marks=pytest.mark.both), pytest.param(3, marks=pytest.mark.server)]
@@ -154,14 +204,25 @@ def test_no_gist_is_lost_or_doubled_when_workers_are_killed(
     worker: Worker,
     github: GitHubStandIn,
     pipedrive: PipedriveStandIn,
+    trace: Trace,
+    settings: Settings,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    settings.LEASE_SECONDS = LEASE_SECONDS
     github.hourly[True] = 10**9
     rng = random.Random()  # noqa: S311  # not used for secrets
+    start = partial(
+        worker,
+        DJANGO_SETTINGS_MODULE="tests.recorded_settings",
+        TEST_SETTLE_SECONDS=str(SETTLE_SECONDS),
+        TEST_LEASE_SECONDS=str(LEASE_SECONDS),
+        **{TRACE_FILE: str(trace.file.path)},
+    )
 
-    stats = kill_workers(worker, github, pipedrive, kills=KILLS, worker_count=worker_count, rng=rng)
+    stats = kill_workers(start, github, pipedrive, trace, kills=KILLS, worker_count=worker_count, rng=rng)
 
     with capsys.disabled():
         if KILLS > DEFAULT_KILLS:
             print(f"\n{connection.vendor}, {worker_count} at once: {stats}")
+    assert any(isinstance(event, Started) for event in trace.events)
     assert stats.is_clean, stats

@@ -1,22 +1,20 @@
 """Rate limits, daily budgets, outages and rejected tokens."""
 
 import time
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
-from django.db import connection
 from pytest_django import Settings
-from sync.run.budget import Budget
 
 from people.models import Gist, Person
 from sync.clients.errors import CapReachedError
 from sync.clients.pipedrive import WINDOW_SECONDS
 from sync.clients.rate_limit import Hit, Pause, RateLimiter, SlidingWindow
 from sync.models import ApiState
-from tests.conftest import Sync, run_concurrently
-from tests.factories import create_gist, create_person, create_run, track_people
+from sync.push.budget import Budget
+from tests.conftest import Sync
+from tests.factories import create_gist, create_person, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 
 REFUSAL = '{"success": false, "error": "no"}'  # Pipedrive's own
@@ -64,17 +62,6 @@ def test_a_delayed_request_is_not_counted() -> None:
     assert wait(limiter) == 0
 
 
-@pytest.mark.parametrize(
-    ("limit", "runs", "share", "period"), [(20, 2, 10, 2.0), (20, 3, 6, 2.0), (10, 20, 1, 4.0), (1, 3, 1, 6.0)]
-)
-def test_parallel_runs_share_a_window(limit: int, runs: int, share: int, period: float) -> None:
-    limiter = create_limiter(limit, 2.0, Clock())
-    limiter.runs = runs
-
-    assert [wait(limiter) for _ in range(share)] == [0] * share
-    assert wait(limiter) == pytest.approx(period)
-
-
 def test_a_search_counts_in_its_own_window_and_in_the_general_one() -> None:
     limiter = create_limiter(3, 2.0, Clock(), search=SlidingWindow(1, 2.0))
 
@@ -120,18 +107,6 @@ def test_a_request_that_may_have_arrived_late_counts_later() -> None:
     clock.now = 1002.0
     assert wait(limiter) == 0
     assert wait(limiter) == pytest.approx(0.3)
-
-
-def test_parallel_runs_are_counted_for_the_rate_limits(
-    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    create_run()
-    counted: list[int] = []
-    monkeypatch.setattr(RateLimiter, "runs", property(lambda _: 1, lambda _, runs: counted.append(runs)), raising=False)
-
-    sync()
-
-    assert counted[-1] == 2
 
 
 def test_a_short_rate_limit_is_waited_for(
@@ -289,46 +264,28 @@ def test_a_rejected_activity_is_not_counted_for_the_day(
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def budget_of_a_day(limit: int) -> Budget:
-    return Budget(lambda: NOON, per_day=limit)
+def book(wanted: int, *, per_day: int) -> int:
+    return Budget(per_day=per_day).book(wanted, 0, NOON)
 
 
 def count_today() -> int:
     return ApiState.objects.get(api="Pipedrive", activity_day=NOON.date()).activity_count
 
 
-def test_parallel_runs_book_no_more_than_a_day_allows() -> None:
-    booked = []
+def test_runs_book_no_more_together_than_a_day_allows(db: None) -> None:
+    booked = [book(2, per_day=3), book(2, per_day=3)]
 
-    def book() -> None:
-        with suppress(CapReachedError):
-            budget_of_a_day(3).book()
-            booked.append(1)
+    with pytest.raises(CapReachedError, match="created after 2026-01-02 00:00 UTC"):
+        book(1, per_day=3)
 
-    run_concurrently(book, 8)
-
-    assert (len(booked), count_today()) == (3, 3)
-
-
-def test_a_day_that_another_run_begins_at_the_same_time_keeps_its_count() -> None:
-    others = iter([budget_of_a_day(3)])
-
-    def begin(execute: Any, sql: str, *rest: Any) -> Any:
-        if "people_gist" in sql and (other := next(others, None)):
-            other.book()
-        return execute(sql, *rest)
-
-    with connection.execute_wrapper(begin):
-        budget_of_a_day(3).book()
-
-    assert count_today() == 2
+    assert (booked, count_today()) == ([2, 1], 3)
 
 
 @pytest.mark.parametrize(("started_at", "expected"), [(NOON.replace(hour=0), 2), (NOON - timedelta(hours=13), 1)])
 def test_what_was_created_before_there_was_a_limit_counts(started_at: datetime, expected: int, ada: Person) -> None:
     create_gist(ada, push_state="pushed", push_started_at=started_at)
 
-    budget_of_a_day(3).book()
+    book(1, per_day=3)
 
     assert count_today() == expected
 
@@ -338,7 +295,7 @@ def test_the_next_day_may_have_begun_elsewhere_but_no_later_one(day: int, is_fre
     ApiState.objects.create(api="Pipedrive", activity_day=NOON.date() + timedelta(days=day), activity_count=1)
 
     with nullcontext() if is_free else pytest.raises(CapReachedError):
-        budget_of_a_day(1).book()
+        book(1, per_day=1)
 
 
 def test_searches_of_both_kinds_keep_to_their_pace(
@@ -346,8 +303,13 @@ def test_searches_of_both_kinds_keep_to_their_pace(
 ) -> None:
     monkeypatch.setattr("sync.clients.pipedrive.WINDOW_SECONDS", WINDOW_SECONDS)  # `sync` has changed it.
     pipedrive.limits = {"search": 10}
-    track_people(github, 8, gists=1)  # each is searched by the GitHub id and by name
+    for number in range(5):  # Of more people, all persons would be read instead.
+        login = f"person-{number}"
+        github.add_account(login, email=f"{login}@example.com")
+        github.publish(login)
+        create_person(login)
 
-    assert sync().counts["gists_pushed"] == 8
-    assert pipedrive.counts["search_items"] + pipedrive.counts["search_persons"] == 16
+    assert sync().counts["gists_pushed"] == 5
+    by_id, by_email_or_name = pipedrive.counts["search_items"], pipedrive.counts["search_persons"]
+    assert (by_id, by_email_or_name) == (5, 10)
     assert pipedrive.rate_limited_count == 0

@@ -85,7 +85,7 @@ def test_without_this_rule_there_is_an_error(mutation: Mutation) -> None:
 
     assert result.errors == 1, result
     if mutation.breaks is SAFETY:
-        assert find_violations(read_story(result.story), read_constants()), result.story
+        assert find_violations(read_story(result.story, read_constants()), read_constants()), result.story
 
 
 @pytest.mark.proof
@@ -125,7 +125,7 @@ def test_a_settle_time_from_started_must_cover_the_time_to_send(send: float, err
 @pytest.mark.proof
 def test_the_checker_of_traces_allows_what_the_model_does() -> None:
     for seed in range(1, 31):
-        events = list(read_story(simulate(read_constants(), seed, steps=20_000)))
+        events = list(read_story(simulate(read_constants(), seed, steps=20_000), read_constants()))
 
         assert find_violations(events, read_constants()) == [], seed
         assert len(events) > 1000

@@ -132,7 +132,7 @@ def test_the_models_are_in_the_order_of_their_use(admin_client: Client) -> None:
     html = admin_client.get("/admin/").content.decode()
 
     names = re.findall(r'class="model-(\w+)', html)
-    assert names[:7] == ["person", "gist", "consumer", "visit", "suppressed", "syncrun", "alarm"]
+    assert names[:7] == ["person", "gist", "consumer", "suppressed", "visit", "syncrun", "alarm"]
 
 
 # --- charts ---

@@ -13,11 +13,11 @@ from pytest_django import Settings
 from people.models import Gist, Person
 from sync.context import RunContext
 from sync.management.commands import sync_gists
-from sync.models import SyncRun
+from sync.models import RunLease, SyncRun
 from sync.run.run import Run
 from sync.run.stopping import stop_on_signals
 from tests.conftest import DuringRequest, Sync, Worker, wait_until
-from tests.factories import create_run, track_people
+from tests.factories import track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 from tests.with_mysql import free_port
 
@@ -53,7 +53,7 @@ def test_a_signal_stops_the_run_after_the_current_request(
     assert (process.returncode, run.outcome, json.loads(output)["outcome"]) == (75, "stopped", "stopped"), errors
     reason = "Stopped by a signal with work left: 1 person with gists to push. The next run continues."
     assert run.problems.filter(code="run", reason=reason).exists()
-    assert not Person.objects.exclude(leased_until=None).exists()
+    assert RunLease.objects.get().token == ""
     assert list(Gist.objects.order_by("id").values_list("push_state", flat=True)) == ["pushed", "pending"]
     assert len(pipedrive.activities) == 1
 
@@ -204,15 +204,6 @@ def test_a_run_for_requested_people_that_is_stopped_is_continued_by_the_next(
 
     assert (process.returncode, summary.code) == (75, 0)
     assert len(pipedrive.gist_ids()) == len(set(pipedrive.gist_ids())) == 12
-
-
-@pytest.mark.slow("starts sync_gists as a process")
-def test_the_run_for_requested_people_leaves_the_pushes_to_a_round_that_goes_on(
-    interrupted: SyncRun, sync: Sync
-) -> None:
-    create_run(trigger="schedule")
-
-    assert sync("--requested").json["run"] is None
 
 
 @pytest.mark.slow("starts sync_gists as a process")

@@ -45,6 +45,11 @@ def is_transient(error: BaseException) -> bool:
     return is_busy or error_code(error) in TRANSIENT_SERVER_ERRORS | TRANSIENT_CLIENT_ERRORS | READ_ONLY_ERRORS
 
 
+def is_lock_timeout(error: BaseException) -> bool:
+    """Did another connection keep a row locked for longer than we wait?"""
+    return error_code(error) == LOCK_TIMEOUT
+
+
 def is_conflict(error: BaseException) -> bool:
     """Was our transaction rolled back because of another one?"""
     return error_code(error) in CONFLICTS

@@ -35,7 +35,7 @@ class Hit:
 
 
 class SlidingWindow:
-    """At most `limit` requests in any `period` seconds, shared evenly by `runs` runs.
+    """At most `limit` requests in any `period` seconds.
 
     The times are those of real requests. Sending at an even pace instead would waste every delay.
     """
@@ -49,14 +49,11 @@ class SlidingWindow:
             self.limit = limit
             self._hits = deque(self._hits, maxlen=limit)
 
-    def resets_in(self, now: float, runs: int) -> float:
+    def resets_in(self, now: float) -> float:
         """Seconds until one more request fits into the window; 0 if it fits now."""
-        share = max(self.limit // runs, 1)
-        period = self.period * max(share * runs / self.limit, 1.0)
-        if len(self._hits) < share:
+        if len(self._hits) < self.limit:
             return 0.0
-        latest = sorted(hit.time for hit in self._hits)[-share:]
-        return max(latest[0] + period - now, 0.0)
+        return max(min(hit.time for hit in self._hits) + self.period - now, 0.0)
 
     def hit(self, hit: Hit) -> None:
         self._hits.append(hit)
@@ -79,14 +76,13 @@ class RateLimiter:
         self._fastest: dict[str, float] = {}  # seconds of the fastest request so far, by method
         self.pause_reason = ""
         self.max_wait = MAX_WAIT
-        self.runs = 1  # how many runs share the limits
 
     def hit(self, window: str = GENERAL) -> Hit | float:
         """Count a request as sent now, or return the seconds to wait before trying again."""
         with self._lock:
             now = self._now()
             counted = {self._windows[GENERAL], self._windows[window]}
-            seconds = max(self._paused_until - now, *(one.resets_in(now, self.runs) for one in counted))
+            seconds = max(self._paused_until - now, *(one.resets_in(now) for one in counted))
             if seconds > 0:
                 return seconds
             hit = Hit(now)

@@ -64,7 +64,8 @@ class Polling:
         """Begin with the next people. The database is asked when nobody waits: at first, for more, and at a tick."""
         steps: list[Step] = []
         while len(steps) < free and self.is_open and self._people_left > 0:
-            if not self._chosen and (self._may_find or (is_tick and (self._running or self._done))):
+            if not self._chosen and (self._may_find or is_tick):
+                is_tick = False
                 self._choose()
             if not self._chosen:
                 break
@@ -76,7 +77,9 @@ class Polling:
     def _choose(self) -> None:
         """Requested people first, then by the time of the last attempt. Drops logins that were forgotten meanwhile."""
         suspicions = Suspicion.objects.filter(person=OuterRef("pk"), kind__in=OF_ACCOUNT)
-        due: QuerySet[Any] = Person.objects.filter(self._get_due()).exclude(pk__in=[*self._running, *self._done])
+        due: QuerySet[Any] = Person.objects.filter(self._get_due()).exclude(
+            pk__in=[*self._running, *self._done, *self._store.left]
+        )
         due = due.annotate(is_suspected=Exists(suspicions), some_are_suppressed=Exists(Suppressed.objects.all()))
         first = due.filter(sync_requested_at__isnull=False).order_by("sync_requested_at", "pk")
         found = list(first[:MAX_CHOSEN])

@@ -11,7 +11,7 @@ from typing import Any
 from django.db.models import Q
 
 from gisttracker.common.backfill import includes
-from gisttracker.common.database import retried
+from gisttracker.common.database import is_lock_timeout, lock_free, retried
 from people.forget import forget
 from people.known_activities import adopt
 from people.models import Gist, Person, Suppressed
@@ -64,17 +64,21 @@ class PollStore:
         self._refused: list[Person] = []  # as they were, since the last success
         self.has_news = False  # gists that may have to be pushed
         self.has_new_requests = False  # syncs that were requested during a poll
+        self.left: set[int] = set()  # people whose rows were locked; the next run polls them
 
     def save(self, group: list[Polled]) -> None:
-        """All in one transaction; if that fails, one by one, so that an odd poll affects one person."""
+        """All in one transaction; if that fails, one by one, so that an odd poll or a locked row affects one person."""
         try:
             self._save(group)
         except LeaseLostError:
             raise
         except Exception as error:
             if len(group) > 1:
-                for polled in group:
+                for polled in self._without_locked(group) if is_lock_timeout(error) else group:
                     self.save([polled])
+                return
+            if is_lock_timeout(error):
+                self._leave(group)
                 return
             (polled,) = group
             log.exception("%s: the poll could not be stored", polled.person)
@@ -85,6 +89,18 @@ class PollStore:
             polled.error = SyncError(reason)
             self._save(group)
         self._stop_if_implausible(ENOUGH_GONE)
+
+    @retried
+    def _without_locked(self, group: list[Polled]) -> list[Polled]:
+        with self._context.writing():
+            free = lock_free(Person.objects.filter(pk__in=[polled.person.pk for polled in group]))
+        self._leave([polled for polled in group if polled.person.pk not in free])
+        return [polled for polled in group if polled.person.pk in free]
+
+    def _leave(self, group: list[Polled]) -> None:
+        for polled in group:
+            log.warning("%s: its row is locked by another connection, so the next run polls it", polled.person)
+            self.left.add(polled.person.pk)
 
     @retried
     def _save(self, group: list[Polled]) -> None:

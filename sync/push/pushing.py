@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.db.models import Case, F, OuterRef, Q, Subquery, Value, When
 
-from gisttracker.common.database import retried
+from gisttracker.common.database import is_lock_timeout, lock_free, retried
 from people.models import Gist, KnownActivity, Person
 from sync.backoff import is_over
 from sync.clients.boot_clock import boot_clock
@@ -114,6 +114,7 @@ class Pushing:
         self._owner = ActivityOwner(options.activity_owner, context.pipedrive)
         self._in_hand: dict[int, InHand] = {}
         self._queue: deque[int] = deque()  # of them, those without a step
+        self._left: set[int] = set()  # whose outcomes could not be stored
         self._cannot_write_id = self._has_checked_pause = False
 
     @property
@@ -129,7 +130,7 @@ class Pushing:
             self._drop_waiting()
         turn = Turn()
         if self._queue and free > 0 and self._preparation.needs_check:  # Without a transaction.
-            steps = self._preparation.step_before(Next.FIND, None, turn)
+            steps = retried(self._preparation.step_before)(Next.FIND, None, turn)
             turn.steps += steps if isinstance(steps, list) else []
             self._apply(turn)
         elif outcomes or (self._queue and free > 0):
@@ -141,7 +142,7 @@ class Pushing:
     # --- choose ---
     @retried
     def _choose(self) -> None:
-        due = Person.objects.filter(self._get_due()).exclude(pk__in=list(self._in_hand))
+        due = Person.objects.filter(self._get_due()).exclude(pk__in=[*self._in_hand, *self._left])
         keys = list(due.order_by("push_attempted_at", "pk").values_list("pk", flat=True)[:MAX_CHOSEN])
         self.may_find = len(keys) == MAX_CHOSEN
         if keys and not self._has_checked_pause:
@@ -193,7 +194,7 @@ class Pushing:
                 self._refused(part, outcome, answer)
 
     def _refused(self, part: Part, outcome: Outcome, error: Exception | str) -> None:
-        person = Person.objects.filter(pk=outcome.step.person or 0).first()
+        person = retried(Person.objects.filter(pk=outcome.step.person or 0).first)()
         if person:
             self.streaks.refuse(part, person, error)
         self._stop_blocked()
@@ -211,26 +212,47 @@ class Pushing:
         """If the group cannot be stored, each person is stored alone, so that an odd one affects nobody else."""
         try:
             return self._try_turn(outcomes, free)
-        except (LeaseLostError, OperationalError, InterfaceError):
-            raise
+        except (LeaseLostError, OperationalError, InterfaceError) as error:
+            if not is_lock_timeout(error):
+                raise
+            self._leave_locked(outcomes, free)
         except Exception:
             if not outcomes:
                 raise
             log.exception("A group of pushes could not be stored")
         for outcome in outcomes:
-            self._store_alone(outcome)
+            if outcome.step.person is None or outcome.step.person in self._in_hand:
+                self._store_alone(outcome)
         return Turn()
+
+    @retried
+    def _leave_locked(self, outcomes: list[Outcome], free: int) -> None:
+        """Leave those whose rows another connection has locked; if there are none, those who would begin."""
+        begin = list(self._queue)[: max(free, 0)]
+        people = {*begin, *(outcome.step.person for outcome in outcomes if outcome.step.person)}
+        with self._context.writing():
+            locked = people - lock_free(Person.objects.filter(pk__in=people))
+        for person in locked or begin:
+            log.warning("The row of person %s is locked by another connection, so the next run pushes it", person)
+            self._leave(person)
+
+    def _leave(self, person: int) -> None:
+        """To the next run; what was sent is looked up then."""
+        self._in_hand.pop(person, None)
+        self._left.add(person)
+        self._queue = deque(key for key in self._queue if key != person)
 
     def _store_alone(self, outcome: Outcome) -> None:
         try:
             self._apply(self._try_turn([outcome], 0))
-        except (LeaseLostError, OperationalError, InterfaceError):
+        except LeaseLostError:
             raise
         except Exception as error:
-            if outcome.step.person is None:
+            is_away = isinstance(error, OperationalError | InterfaceError) and not is_lock_timeout(error)
+            if outcome.step.person is None or is_away:
                 raise
             log.exception("The push of person %s could not be stored", outcome.step.person)
-            self._in_hand.pop(outcome.step.person, None)
+            self._leave(outcome.step.person)
             self._context.summary.note("push", failed=1)
             reason = f"The push could not be stored ({type(error).__name__}); the log has the traceback."
             self._context.summary.problem(reason, person=Person.objects.filter(pk=outcome.step.person).first())
@@ -290,8 +312,9 @@ class Pushing:
                 group.append((people.get(key) or Person(pk=key), outcome.result, self._in_hand[key].progress))
         if group:
             progresses = store.create(group, turn, is_about_us=self._is_about_us())
-            for (person, _, _), progress in zip(group, progresses, strict=True):
-                turn.in_hand[person.pk] = InHand(progress)
+            for (person, posted, _), progress in zip(group, progresses, strict=True):
+                was_stopped = isinstance(posted.outcome, CircuitOpenError | RunStoppedError)
+                turn.in_hand[person.pk] = None if was_stopped else InHand(progress)  # Who is stopped stays due.
 
     def _take(self, key: int, person: Person | None, outcome: Outcome, turn: Turn, store: PushStore) -> None:
         """Store what a step of this person has found out."""

@@ -25,7 +25,7 @@ from people.models.freshness import MAX_CLOCK_ERROR
 from sync.clients.boot_clock import boot_clock
 from sync.clients.errors import LeaseLostError
 from sync.clock import Clock
-from sync.models import RunLease
+from sync.models import RunLease, SyncRun
 
 ROW = 1
 _own: set[str] = set()  # the tokens of this process
@@ -53,28 +53,27 @@ class Lease:
         return boot_clock() >= self._ends_at
 
     @retried
-    def take(self) -> bool:
+    def take(self) -> None:
         """Take the lease if it is free. LeaseTakenError if another process has it.
 
-        Returns whether it was taken over, from a process that has died or was silent for too long.
+        If it is taken over, from a process that has died or was silent for too long, the run of that one has crashed.
         """
+        _own.add(self.token)
         now, begun = self._clock(), boot_clock()
         rows = RunLease.objects.filter(pk=ROW)
         taken: dict[str, Any] = {"token": self.token, "run_id": None, "expires_at": _end(now)}
         taken |= {"host": platform.node()[:255], "pid": os.getpid()}
-        is_taken_over = False
         # This one statement decides: of several processes, one finds the row still free.
         if not rows.filter(token__in=["", self.token]).update(**taken):
             lease, is_new = RunLease.objects.get_or_create(pk=ROW, defaults=taken)
             is_over = Q(expires_at__lte=now) | Q(expires_at__gt=_end(now) + MAX_CLOCK_ERROR)
             if is_dead_here(lease):
                 is_over |= Q(token=lease.token)
-            is_taken_over = not is_new
             if not is_new and not rows.filter(is_over | Q(token="")).update(**taken):
+                _own.discard(self.token)
                 raise LeaseTakenError(rows.get())
-        _own.add(self.token)
+            _close_crashed(now)
         self._ends_at = begun + settings.LEASE_SECONDS
-        return is_taken_over
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -110,21 +109,23 @@ class Lease:
 
     @retried
     def release(self) -> None:
-        """Free the lease, if this process still has it."""
+        """Free the lease, if this process still has it. A run that was not closed has crashed."""
         if self.token in _own:
-            self._free()
+            with transaction.atomic():
+                if self._free():
+                    _close_crashed(self._clock())
         self._ends_at = 0.0
 
-    def _free(self) -> None:
-        RunLease.objects.filter(pk=ROW, token=self.token).update(token="", run_id=None, expires_at=self._clock())
+    def _free(self) -> int:
         transaction.on_commit(partial(_own.discard, self.token))
+        own = RunLease.objects.filter(pk=ROW, token=self.token)
+        return own.update(token="", run_id=None, expires_at=self._clock())
 
 
-def find_holder(now: datetime) -> RunLease | None:
-    """The lease, if a process has it that may be alive."""
-    is_valid = Q(expires_at__range=(now, _end(now) + MAX_CLOCK_ERROR)) & ~Q(token="")
-    lease = RunLease.objects.filter(is_valid, pk=ROW).first()
-    return None if lease is None or is_dead_here(lease) else lease
+def _close_crashed(now: datetime) -> None:
+    """To be called with the lease, so no run goes on."""
+    running = SyncRun.objects.filter(outcome=SyncRun.Outcome.RUNNING)
+    running.update(outcome=SyncRun.Outcome.CRASHED, finished_at=now)
 
 
 def is_dead_here(lease: RunLease) -> bool:

@@ -31,8 +31,7 @@ def open_run(lease: Lease, clock: Clock, trigger: str) -> SyncRun:
     """
     now = clock()
     with transaction.atomic():
-        if lease.take():  # From a run that has crashed.
-            SyncRun.objects.filter(outcome=Outcome.RUNNING).update(outcome=Outcome.CRASHED, finished_at=now)
+        lease.take()
         interrupted = find_interrupted() if trigger == "requested" else None
         run = SyncRun.objects.create(
             started_at=now,
@@ -49,13 +48,21 @@ def open_run(lease: Lease, clock: Clock, trigger: str) -> SyncRun:
 
 @retried
 def find_interrupted() -> SyncRun | None:
-    """The last run that ended, if a signal or one of its limits has stopped it.
+    """The last run that ended, if a signal or one of its limits has stopped it; if it has continued one, that one.
 
     Nobody else pushes before the next run for all what it has polled. The last run only, so that an outage or a limit,
     which ends the run that continues, is not met again every few minutes.
     """
-    last = SyncRun.objects.exclude(outcome=Outcome.RUNNING).exclude(COULD_NOT_BEGIN).order_by("-id").first()
-    return last if last and last.outcome == Outcome.STOPPED else None
+    ended = SyncRun.objects.exclude(outcome=Outcome.RUNNING).exclude(COULD_NOT_BEGIN).order_by("-id")
+    last = ended.first()
+    if last is None or last.outcome != Outcome.STOPPED:
+        return None
+    while last.trigger == "requested":
+        before = ended.filter(pk__lt=last.pk).first()
+        if before is None or before.outcome != Outcome.STOPPED:
+            break
+        last = before
+    return last
 
 
 @retried

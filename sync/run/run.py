@@ -4,7 +4,8 @@
     pushing:  choose -> next step -> a step in a thread -> store, next step ... -> end
 
 Threads ask the APIs, and write nothing; this main thread writes, under the lease. It waits only for outcomes. While
-polling goes on, those people are pushed that were polled in this run; afterwards everybody who is due. If the process
+polling goes on, those people are pushed that were polled in this run; afterwards everybody who is due. Who is requested
+meanwhile is polled first, since no other run can begin. If the process
 dies at any line, the next run continues from the rows: what was not stored is polled again, and a gist that was
 written as started is looked up in Pipedrive before it is sent again.
 """
@@ -12,6 +13,7 @@ written as started is looked up in Pipedrive before it is sent again.
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
+from django.conf import settings
 from django.db.models import Q
 from django.utils.translation import ngettext
 
@@ -27,7 +29,7 @@ from sync.steps import Outcome
 
 TICK_SECONDS = 0.5  # between two looks at the clock, and for people who became due
 GATHER_SECONDS = 0.1  # for which an outcome waits for others, to be stored with them
-HEARTBEAT_SECONDS = 10.0
+HEARTBEATS = 12  # in the time of a lease
 
 
 class Run:
@@ -63,12 +65,13 @@ class Run:
         self._end()
 
     def _advance_polling(self, outcomes: list[Outcome], *, is_tick: bool) -> None:
-        if self._polling.is_over:
-            return
+        was_over = self._polling.is_over
+        if was_over and not is_tick:
+            return  # But while the run pushes, somebody may be requested.
         self._polls.free += len(outcomes)
         for step in self._polling.advance(outcomes, self._polls.free, is_tick=is_tick):
             self._polls.begin(step)
-        self._pushing.may_find |= self._polling.has_news() or self._polling.is_over
+        self._pushing.may_find |= self._polling.has_news() or (self._polling.is_over and not was_over)
 
     def _advance_pushing(self, outcomes: list[Outcome], *, is_tick: bool) -> None:
         self._pushes.free += len(outcomes)
@@ -101,7 +104,7 @@ class Run:
         if now >= self._next_heartbeat and self._next_heartbeat:
             write_heartbeat(self.record, self.context)
         if now >= self._next_heartbeat:
-            self._next_heartbeat = now + HEARTBEAT_SECONDS
+            self._next_heartbeat = now + settings.LEASE_SECONDS / HEARTBEATS
         return True
 
     def _end(self) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from tests.model.check import TICK_SECONDS
+from tests.model.check import TICK_SECONDS, Constants
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,37 @@ class LookedUp:
 
 
 @dataclass(frozen=True)
+class Compared:
+    """A list of activities, read for another reason, shows that of the gist, which is written as pushed."""
+
+    at: float
+    run: str
+    gist: str
+    activity: int | None
+
+
+@dataclass(frozen=True)
 class Undone:
     """The gist is written as skipped."""
 
     at: float
     run: str
+    gist: str
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A user keeps the gist from being pushed."""
+
+    at: float
+    gist: str
+
+
+@dataclass(frozen=True)
+class PushedAgain:
+    """A user makes a skipped gist pending."""
+
+    at: float
     gist: str
 
 
@@ -120,11 +146,12 @@ class Deleted:
     person: str
 
 
-Write = Stored | Started | Outcome | LookedUp | Undone
-Event = TakeLease | RenewLease | LoseLease | Write | Sent | Refused | Landed | Removed | Deleted
+Write = Stored | Started | Outcome | LookedUp | Compared | Undone
+OfUser = Skipped | PushedAgain | Deleted
+Event = TakeLease | RenewLease | LoseLease | Write | Sent | Refused | Landed | Removed | OfUser
 
 
-def read_story(lines: Iterable[str]) -> Iterator[Event]:
+def read_story(lines: Iterable[str], limits: Constants) -> Iterator[Event]:
     """The events of the model's one gist. Its activities have no ids, so they are numbered."""
     at, started_at, landed = 0.0, 0.0, 0
     yield from (TakeLease(at, "first"), Stored(at, "first", "gist", "person"), LoseLease(at, "first"))
@@ -133,7 +160,7 @@ def read_story(lines: Iterable[str]) -> Iterator[Event]:
         if name == "tick":
             at += TICK_SECONDS
             continue
-        started_at = at if name == "started" else started_at
+        started_at = at if name == "started" else at - limits.send if result == "unknown" else started_at
         landed += name == "landed"
         events: dict[str, Event] = {
             "take_lease": TakeLease(at, run),

@@ -35,6 +35,8 @@
 #define LOOK_UP (SEND + SETTLE) /* since `started` */
 #endif
 
+#define LEFT (SEND < LOOK_UP -> SEND : LOOK_UP) /* the age of a POST that has left for sure */
+
 #define RUNS 2
 #define POSTS 2   /* in the air at once; the protocol allows one */
 #define NOBODY 0
@@ -193,6 +195,10 @@ inline store_step(me) {
   :: step[me] == NOT_SENT && IS_ITS_ATTEMPT(me) -> printf("outcome %d pending\n", me); set_gist(PENDING)
 #ifdef UNKNOWN_IS_FAILED
   :: step[me] == UNKNOWN && IS_ITS_ATTEMPT(me) -> printf("outcome %d pending\n", me); set_gist(PENDING)
+#else
+  :: step[me] == UNKNOWN && IS_ITS_ATTEMPT(me) -> /* It has left by now: as if it was started SEND ago. */
+     printf("outcome %d unknown\n", me);
+     age = LEFT
 #endif
   :: else
   fi;

@@ -10,16 +10,19 @@ from functools import singledispatchmethod
 
 from tests.model.check import Constants
 from tests.model.events import (
+    Compared,
     Deleted,
     Event,
     Landed,
     LookedUp,
     LoseLease,
     Outcome,
+    PushedAgain,
     Refused,
     Removed,
     RenewLease,
     Sent,
+    Skipped,
     Started,
     Stored,
     TakeLease,
@@ -61,14 +64,17 @@ class _Checker:
     def _report(self, message: str) -> None:
         self.violations.append(f"event {self.number}: {message}")
 
-    def _gist(self, event: Write | Sent | Refused | Landed) -> _Gist:
+    def _gist(self, event: Write | Sent | Refused | Landed | Skipped | PushedAgain) -> _Gist:
         return self._gists.setdefault(event.gist, _Gist())
 
     def _write(self, event: Write, *states: str) -> _Gist:
         """A transaction of a run: it needs the lease, and a gist in one of these states."""
-        gist = self._gist(event)
         if event.run != self._holder:
             self._report(f"run {event.run} writes gist {event.gist} without the lease")
+        return self._change(event, *states)
+
+    def _change(self, event: Write | Skipped | PushedAgain, *states: str) -> _Gist:
+        gist = self._gist(event)
         if gist.state not in states:
             self._report(f"gist {event.gist} is {gist.state or 'not stored'}, not {' or '.join(states) or 'new'}")
         return gist
@@ -143,6 +149,8 @@ class _Checker:
             if event.run in gist.sent:
                 self._report(f"gist {event.gist} is pending, although its POST may have arrived")
             gist.state = "pending"
+        else:  # The POST has left by now.
+            gist.started_at = event.at - self.limits.send
         gist.may_send.pop(event.run, None)
 
     @check.register
@@ -158,7 +166,11 @@ class _Checker:
             self._report(f"gist {event.gist} is pending, although activity {min(gist.existing)} exists")
         gist.state = "pending"
 
-    def _push(self, gist: _Gist, event: Outcome | LookedUp) -> None:
+    @check.register
+    def _(self, event: Compared) -> None:
+        self._push(self._write(event, "pending", "started", "skipped"), event)
+
+    def _push(self, gist: _Gist, event: Outcome | LookedUp | Compared) -> None:
         if event.activity not in gist.landed:
             self._report(f"activity {event.activity} is not that of gist {event.gist}")
         gist.state = "pushed"
@@ -172,6 +184,15 @@ class _Checker:
         if event.state == "started" and event.started_at != gist.started_at:
             self._report(f"gist {event.gist} is stored again with another time of `started`")
         gist.state, gist.person = event.state, event.person
+
+    @check.register
+    def _(self, event: Skipped) -> None:
+        self._change(event, "pending").state = "skipped"
+
+    @check.register
+    def _(self, event: PushedAgain) -> None:
+        gist = self._change(event, "skipped")
+        gist.state, gist.is_undone = "pending", False
 
     @check.register
     def _(self, event: Deleted) -> None:

@@ -34,7 +34,7 @@ from sync.health.ping import ping
 from sync.models import ROUND_TRIGGERS, SyncRun
 from sync.reasons import cut_lines, format_time
 from sync.run.dry_run import estimate_costs, forecast_run
-from sync.run.due import due_by_login, due_for_poll, due_for_push_since, requested, watched
+from sync.run.due import due_by_login, due_for_poll, due_for_push_since, has_login, requested, watched
 from sync.run.lease import Lease, LeaseTakenError
 from sync.run.preconditions import find_setting_problem, format_token_warning
 from sync.run.progress import progress_bar
@@ -73,7 +73,7 @@ class Command(GisttrackerCommand):
         ),
         EX_FAILED: (
             "an API is down, more than five people or gists failed and more than a fifth of all, or all polls, or all "
-            "pushes, of the run failed"
+            "pushes, of the run failed; or another run has taken over, because this process was silent for two minutes"
         ),
         EX_STOPPED: (
             "stopped by SIGTERM or Ctrl-C, after its current requests, with people to poll or gists to push left; or "
@@ -107,7 +107,10 @@ class Command(GisttrackerCommand):
         is_round = trigger in ROUND_TRIGGERS and not options["dry_run"]
         stopping = threading.Event()
         with stop_on_signals(stopping) as begin, ping(settings.PING_URL if is_round else "", logs.TextFormatter()):
-            self._handle(trigger, options, stopping, begin)
+            try:
+                self._handle(trigger, options, stopping, begin)
+            except LeaseLostError as error:
+                raise CommandError(f"{error}. Nothing was written since.", returncode=EX_FAILED) from None
 
     def _handle(
         self, trigger: str, options: dict[str, Any], stopping: threading.Event, begin: Callable[[], None]
@@ -183,21 +186,22 @@ class Command(GisttrackerCommand):
         self, running: str, is_round: bool, logins: tuple[str, ...], options: dict[str, Any], clock: Clock
     ) -> None:
         now = clock()
+        if options["full"]:
+            whole = has_login(logins) if logins else Q()
+            retried(Person.objects.filter(whole).update)(full_read_at=None)
         if logins:
-            people = Person.objects.filter(due_by_login(logins, now, now))
-            retried(sync_soon)(people)
+            retried(sync_soon)(Person.objects.filter(due_by_login(logins, now, now)))
             names = ", ".join(f"@{login}" for login in logins)
             taker = "It polls them now" if is_round else "The next run polls them first"
-            self._print_nothing(f"{running}. {names}: marked as requested. {taker}.", options["json"])
+            line = f"{running}. {names}: marked as requested. {taker}."
         elif options["requested"]:
             retried(sync_soon)(Person.objects.filter(watched(now, now)))
             taker = "It polls" if is_round else "The next run polls"
-            self._print_nothing(f"{running}. {taker} new, requested and watched people.", options["json"])
+            line = f"{running}. {taker} new, requested and watched people."
         else:
-            if options["full"]:
-                retried(Person.objects.update)(full_read_at=None)
-            whole = " The whole list of each person is read with the next poll." if options["full"] else ""
-            self._print_nothing(f"{running}, and polls all people. Nothing to do.{whole}", options["json"])
+            line = f"{running}, and polls all people. Nothing to do."
+        whole_lists = " The whole list of each person is read with the next poll." if options["full"] else ""
+        self._print_nothing(line + whole_lists, options["json"])
 
     def _print_nothing(self, line: str, as_json: bool) -> None:
         if not as_json:
@@ -284,8 +288,8 @@ class Command(GisttrackerCommand):
             try:
                 run = Run(record, context, progress)
                 run()
-            except LeaseLostError as error:
-                raise CommandError(f"{error}. Nothing was written since.", returncode=EX_FAILED) from None
+            except LeaseLostError:
+                raise
             except BaseException as error:
                 context.summary.problem(f"The run ended with {type(error).__name__}")
                 close_run(record, context, lease, Outcome.FAILED, cleans_up=False)

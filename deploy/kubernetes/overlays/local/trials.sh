@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
 # Disturbs the service that try.sh has deployed to the current cluster, which needs two workers: kills runs, drains a
-# node, rolls out a broken image, runs three pods at once. After each trial, every gist must have exactly one activity.
-# Can be repeated.
+# node, rolls out a broken image. After each trial, every gist must have exactly one activity. Can be repeated.
 #
-#   deploy/kubernetes/overlays/local/trials.sh [kills] [drain] [broken_image] [parallelism]      default: all
+#   deploy/kubernetes/overlays/local/trials.sh [kills] [drain] [broken_image]      default: all
 set -euo pipefail
 kube() { kubectl --namespace gisttracker "$@"; }
 log() { printf '==> %s\n' "$*" >&2; }
@@ -98,7 +97,7 @@ try_kills() {
         [ -n "$pod" ] || fail "the pod of kill-$number is not running"
         kube exec "$pod" -- sh -c 'kill -KILL -1' >&2 || true
         [ "$(wait_for_end "kill-$number")" = Failed ] || fail "the Job of a killed run did not fail"
-        # Two minutes without a heartbeat, then its people are free again.
+        # The lease of the killed run is over after two minutes.
         sleep 125
     done
     local status
@@ -156,19 +155,8 @@ try_broken_image() {
     require_exactly_once broken
 }
 
-try_parallelism() {
-    log "parallelism: three pods share few people with many gists"
-    track share 4 200
-    start_sync share '{"op": "replace", "path": "/spec/parallelism", "value": 3},
-        {"op": "replace", "path": "/spec/completions", "value": 3}'
-    [ "$(wait_for_end share)" = Complete ] || fail "a pod failed"
-    kube logs --selector "job-name=share-$id" --tail 1 --prefix | tee "$work/shares" >&2
-    [ "$(grep -c ' activities created' "$work/shares")" -ge 2 ] || fail "one pod did all the work"
-    require_exactly_once share
-}
-
 trials=("$@")
-[ "$#" -gt 0 ] || trials=(kills drain broken_image parallelism)
+[ "$#" -gt 0 ] || trials=(kills drain broken_image)
 for trial in "${trials[@]}"; do
     declare -F "try_$trial" >/dev/null || { printf 'trials.sh: no trial %s\n' "$trial" >&2; exit 2; }
 done
