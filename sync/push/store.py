@@ -214,7 +214,7 @@ class PushStore:
                 if number and not posted.remark:
                     pushed[gist.pk] = number
                 else:
-                    Gist.objects.filter(pk=gist.pk).update(**columns)
+                    Gist.objects.filter(pk=gist.pk).update(**{**columns, "updated_at": now})
             created += [gist] if gist and number else []
         _store_pushed(pushed, now)
         attempts = [self._attempt(posted) for _, posted, _ in group if posted.post.gist in rows]
