@@ -139,7 +139,7 @@ def test_a_person_deleted_before_the_push_is_not_reported_as_a_failure(
 ) -> None:
     ada_gist = github.publish("ada")
     track(github, "ben", gists=1)
-    during_request(pipedrive, "create_person", lambda: api.delete("/api/v1/people/ben"))
+    during_request(pipedrive, "create_activity", lambda: api.delete("/api/v1/people/ben"))
 
     summary = sync("--concurrency", "1")
 
