@@ -1,4 +1,4 @@
-"""How many statements a run sends to the database server, as the server counts them.
+"""How many statements a run sends to the database server, as the server counts those of its only connection.
 
 A process of its own sends six more, when it connects.
 """
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.server, pytest.mark.django_db(transaction=True), pytes
 def count_questions(action: Callable[[], object]) -> int:
     def questions() -> int:
         with connection.cursor() as cursor:
-            cursor.execute("SHOW GLOBAL STATUS LIKE 'Questions'")
+            cursor.execute("SHOW SESSION STATUS LIKE 'Questions'")
             return int(cursor.fetchone()[1])
 
     before = questions()

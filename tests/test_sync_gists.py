@@ -58,6 +58,7 @@ def test_an_edited_gist_gets_no_second_activity(
     assert pipedrive.gist_ids() == [gist_id]
 
 
+@pytest.mark.slow("pushes 130 gists")
 def test_130_gists_are_pushed_oldest_first(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
