@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db.models import Max, QuerySet
 
 from people.models import Gist, KnownActivity, Person
 from sync.crm.lists import MAX_KNOWN
 from sync.crm.recognition import Fingerprint
+from sync.models import PushAttempt
 
 MAX_CLOCK_DIFFERENCE = timedelta(hours=1)  # between Pipedrive's clock and ours
 MAX_NEWEST = 50  # activities, of which some must have settled
@@ -76,6 +78,19 @@ def without_known(listed: Iterable[Fingerprint]) -> list[Fingerprint]:
     return [fingerprint for fingerprint in listed if fingerprint.activity_id not in known]
 
 
+def created_by_attempts() -> QuerySet[PushAttempt]:
+    return PushAttempt.objects.filter(kind=PushAttempt.Kind.CREATE, activity_id__isnull=False)
+
+
+def _find_begin(gists: Collection[Gist]) -> datetime:
+    """When the first of these POSTs was begun, or was to be begun if the run died."""
+    attempts = PushAttempt.objects.filter(gist__in=[gist.pk for gist in gists], outcome=PushAttempt.Outcome.UNKNOWN)
+    last = dict(attempts.order_by().values_list("gist").annotate(Max("attempted_at")))
+    margin = timedelta(seconds=settings.SEND_SECONDS)
+    moments = [(gist.push_started_at - margin, last.get(gist.pk)) for gist in gists if gist.push_started_at]
+    return min(max(written, attempted or written) for written, attempted in moments)
+
+
 def unlisted_ids(gists: Collection[Gist], listed: set[int]) -> set[int]:
     """The ids that no list contains and that the activities of these started gists may have. Empty if they are many.
 
@@ -84,8 +99,11 @@ def unlisted_ids(gists: Collection[Gist], listed: set[int]) -> set[int]:
     started = [gist.push_started_at for gist in gists if gist.push_started_at]
     if not started:
         return set()
-    begun = min(started) - timedelta(seconds=settings.SEND_SECONDS)
+    begun = _find_begin(gists)
     newest_before = Gist.objects.filter(pushed_at__lte=begun).activity_ids().first() or 0
+    # What was undone or deleted here since has an attempt, or nothing.
+    ended = created_by_attempts().filter(attempted_at__lte=begun - timedelta(seconds=MAX_POST_SECONDS))
+    newest_before = max(newest_before, ended.aggregate(newest=Max("activity_id"))["newest"] or 0)
     later = Gist.objects.filter(push_started_at__gte=max(started) + timedelta(seconds=MAX_POST_SECONDS))
     oldest_after = later.filter(pipedrive_activity_id__gt=newest_before).activity_ids().last()
     last = oldest_after - 1 if oldest_after else max([newest_before, *listed]) + IDS_AFTER_NEWEST
