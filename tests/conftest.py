@@ -201,7 +201,7 @@ def judging() -> None:
 @pytest.fixture
 def sync(
     request: pytest.FixtureRequest,
-    transactional_db: None,
+    db: None,
     configured: Settings,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,

@@ -137,7 +137,7 @@ def test_a_skipped_gist_says_by_whom(admin_client: Client) -> None:
     assert gist.push_explanation == "Skipped by admin in the admin."
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db
 def test_a_skipped_gist_is_not_pushed_and_a_wider_backfill_choice_does_not_change_that(
     admin_client: Client, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:

@@ -50,7 +50,7 @@ OPEN = {
 }
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db
 @pytest.mark.parametrize("how", OPEN)
 def test_a_choice_left_open_is_the_setting_of_the_run(
     how: str, github: GitHubStandIn, sync: Sync, api: APIClient, configured: Settings
@@ -66,7 +66,7 @@ def test_a_choice_left_open_is_the_setting_of_the_run(
     assert sync().counts["gists_skipped"] == 3
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db
 def test_a_choice_of_the_person_goes_before_the_setting(
     ada: Person, github: GitHubStandIn, sync: Sync, configured: Settings
 ) -> None:
@@ -95,7 +95,7 @@ def pause_first(github: GitHubStandIn) -> None:
     Person.objects.update(state="paused")
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db
 @pytest.mark.parametrize("prevent", [fail_first_lists, cut_first_list, lose_first_list, pause_first])
 def test_a_gist_published_after_adding_is_exported_whatever_keeps_the_first_list_from_being_read(
     prevent: object, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
@@ -119,7 +119,7 @@ def test_a_gist_published_after_adding_is_exported_whatever_keeps_the_first_list
     assert Gist.objects.filter(push_state="skipped").count() == 101
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db
 def test_the_flag_of_a_dry_run_decides_too(
     ada: Person, github: GitHubStandIn, sync: Sync, configured: Settings
 ) -> None:

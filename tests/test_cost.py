@@ -9,7 +9,7 @@ from tests.conftest import Sync
 from tests.factories import create_gist, create_gists, create_person, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize(

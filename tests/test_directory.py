@@ -83,7 +83,7 @@ def test_a_list_without_a_person_that_exists_is_not_believed(
     assert (persons.directory is not None) == is_believed
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db
 def test_many_new_people_are_linked_without_a_search(
     github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
@@ -98,7 +98,7 @@ def test_many_new_people_are_linked_without_a_search(
     assert Person.objects.get(github_username="person-3").pipedrive_id == existing
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db
 def test_people_are_searched_for_when_the_list_cannot_be_read(
     github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:

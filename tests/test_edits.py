@@ -10,7 +10,7 @@ from tests.conftest import Sync
 from tests.factories import create_person, end_pauses, lose_database, track
 from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, reset, respond
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from tests.conftest import Sync
 from tests.factories import let_time_pass
 from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, reset, respond
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 NOT_FOUND = '{"message": "Not Found", "status": "404"}'
 HOUR = timedelta(hours=1)  # Then a run believes what an earlier one has seen.
 

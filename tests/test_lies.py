@@ -16,7 +16,7 @@ from tests.factories import track, track_people
 from tests.faults import GITHUB_LIES
 from tests.standins import GitHubStandIn, PipedriveStandIn
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 CALLS = {
     "profile by login": r"^/users/[^/?]+\?",
     "profile by id": r"^/user/\d+\?",

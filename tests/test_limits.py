@@ -18,7 +18,7 @@ from tests.factories import create_gist, create_person, track_people
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 
 REFUSAL = '{"success": false, "error": "no"}'  # Pipedrive's own
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 class Clock:

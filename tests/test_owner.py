@@ -11,7 +11,7 @@ from tests.conftest import Sync
 from tests.factories import let_time_pass, track
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 TOKEN_USER, COLLEAGUE = 1, 7
 
 

@@ -17,7 +17,7 @@ from sync.admin.charts import MAX_DAYS, chart_gists, chart_runs
 from tests.factories import create_gists, create_people, create_person, create_run, let_time_pass
 from tests.sample_data import LOST, fill
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
+pytestmark = [pytest.mark.django_db, pytest.mark.both]
 
 
 def read_panel(client: Client) -> str:

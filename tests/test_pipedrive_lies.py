@@ -20,7 +20,7 @@ from tests.faults import PIPEDRIVE_LIES
 from tests.standins import GitHubStandIn, PipedriveStandIn, reset
 from tests.standins.wire import RecordedRequest
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 PEOPLE = 3
 OTHER = "A contact who is not tracked"
 CALLS = {

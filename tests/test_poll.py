@@ -11,7 +11,7 @@ from sync.poll.poll import FULL_READ_EVERY, is_full_read_due
 from tests.conftest import Sync
 from tests.standins import GitHubStandIn, respond
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 

@@ -12,7 +12,7 @@ from tests.conftest import Sync
 from tests.factories import let_time_pass, track, track_people
 from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, reset, respond
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 HOUR = timedelta(hours=1)  # Then a run believes what an earlier one has seen.
 
 

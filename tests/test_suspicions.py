@@ -17,7 +17,7 @@ from tests.conftest import Summary, Sync
 from tests.factories import create_person, let_time_pass, track, track_people
 from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, reset, respond
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 NOT_FOUND = '{"message": "Not Found", "status": "404"}'
 HTML = {"content-type": "text/html"}
 HOUR = timedelta(hours=1)

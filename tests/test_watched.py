@@ -10,7 +10,7 @@ from tests.conftest import Sync, get_error
 from tests.factories import create_person, track
 from tests.standins import GitHubStandIn, PipedriveStandIn
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 def test_a_watched_person_s_gist_is_pushed_by_the_frequent_run(
