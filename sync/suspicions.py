@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Q
 
-from people.models import Person
+from people.models import Gist, Person
 from sync.few import is_few
 from sync.models import PushAttempt, Suspicion
 
@@ -40,15 +40,19 @@ class Suspicions:
             row.save(update_fields=["runs", "run_id"])
         is_believed = row.runs > 1 and row.since <= now - MIN_AGE and self.are_few(kind, reason)
         if is_believed:
-            row.delete()
+            self.drop(OF_ACCOUNT if kind in OF_ACCOUNT else [kind], people=[] if gist_id else [person_id])
+            self.drop([kind], gists=[gist_id] if gist_id else [])
         return is_believed
 
     def are_few(self, kind: Kind, reason: str = "") -> bool:
         """May the rows with this suspicion have reasons of their own?"""
         if kind != Kind.REFUSED:
             tracked = Person.objects.filter(state__in=[Person.State.NEW, Person.State.ACTIVE])
-            return is_few(Suspicion.objects.filter(kind=kind).count(), tracked.count())
-        same = Suspicion.objects.filter(kind=kind, reason=reason).order_by("since")
+            return is_few(Suspicion.objects.filter(kind=kind, person__in=tracked).count(), tracked.count())
+        # What was skipped, or has its activity, meanwhile is not refused any more.
+        refused = Suspicion.objects.filter(kind=kind, reason=reason, gist__push_state=Gist.PushState.PENDING)
+        started = Suspicion.objects.filter(kind=kind, reason=reason, gist__push_state=Gist.PushState.STARTED)
+        same = (refused | started).order_by("since")
         count, first = same.count(), same.first()
         created = PushAttempt.objects.filter(kind=PushAttempt.Kind.CREATE, outcome=PushAttempt.Outcome.SUCCEEDED)
         since = created.filter(attempted_at__gte=first.since) if first else created.none()

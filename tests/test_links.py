@@ -312,6 +312,27 @@ def test_a_moved_activity_of_an_unknown_push_is_found(
     assert len(pipedrive.activities) == 2 + others
 
 
+def test_everybody_waits_for_the_list_of_all_activities(
+    github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    people = [track(github, name, gists=1) for name in ("ada", "ben", "cleo")]
+    sync()
+    for person in people:
+        github.publish(person.github_username)
+    pipedrive.fail("create_activity", reset(after=True), times=3)
+    sync()
+    other = pipedrive.add_person("Another contact")
+    for number in sorted(pipedrive.activities)[-3:]:  # A colleague moves them; the ids in between are too many to ask.
+        row = pipedrive.activities.pop(number)
+        pipedrive.activities[number + 500] = {**row, "id": number + 500}
+        pipedrive.edit_activity(number + 500, person_id=other)
+
+    summary = sync()
+
+    assert summary.counts["gists_found"] == 3
+    assert len(pipedrive.activities) == 6
+
+
 def test_a_moved_activity_that_is_found_by_its_id_is_not_called_deleted(
     linked: int,
     ada: Person,

@@ -114,7 +114,9 @@ class Polling:
         """Keep the outcome of a person for the next group, or return a further step for the person."""
         polled = self._running.pop(outcome.step.person or 0)
         if isinstance(outcome.error, CircuitOpenError | RunStoppedError):
-            return []  # The next run polls the person.
+            if self.is_open:  # The process was suspended, so the lease was over for a moment.
+                self._may_find = True
+            return []  # Somebody who is due, in this run or the next.
         polled.poll, polled.error = outcome.result, outcome.error
         further = find_further_step(polled.target, outcome.result, self._context.github) if outcome.result else None
         if further:

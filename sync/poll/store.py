@@ -64,6 +64,7 @@ class PollStore:
         self._refused: list[Person] = []  # as they were, since the last success
         self.has_news = False  # gists that may have to be pushed
         self.has_new_requests = False  # syncs that were requested during a poll
+        self._suppressed: list[Person] = []  # people who are to be erased
         self.left: set[int] = set()  # people whose rows were locked; the next run polls them
 
     def save(self, group: list[Polled]) -> None:
@@ -89,6 +90,18 @@ class PollStore:
             polled.error = SyncError(reason)
             self._save(group)
         self._stop_if_implausible(ENOUGH_GONE)
+        self._erase_suppressed()
+
+    def _erase_suppressed(self) -> None:
+        """After the group was stored, so that a failure does not store it again. Who is left is due in the next run."""
+        people, self._suppressed = self._suppressed, []
+        try:
+            self.erase(people)
+        except LeaseLostError:
+            raise
+        except Exception:
+            log.exception("People who asked not to be tracked could not be removed; the next run tries again")
+            self._context.summary.note("poll", failed=1)
 
     @retried
     def _without_locked(self, group: list[Polled]) -> list[Polled]:
@@ -224,7 +237,7 @@ class PollStore:
         self._confirmed += notes.succeeded
         self._refused = [] if notes.succeeded else self._refused
         self._refused += notes.refused
-        self.erase(notes.erased)
+        self._suppressed += notes.erased
 
     def _stop_if_implausible(self, enough: int = 1) -> None:
         if self._suspected >= enough and not is_few(self._suspected, self._suspected + self._confirmed):

@@ -1,7 +1,8 @@
 """The step that creates the activity of a gist with one POST.
 
 Before it begins, the main thread has written the gist as started. The POST is sent not later than the moment that is
-written there, also by a process that was suspended meanwhile.
+written there, also by a process that was suspended meanwhile: right before it is sent the clock is read, which counts
+then, too. What no clock can show is a suspension between that look and the first byte.
 """
 
 from dataclasses import dataclass, replace
@@ -88,7 +89,10 @@ def _create(
 ) -> tuple[Activity, list[str]]:
     """Create the activity, for the token's user if its owner is refused."""
     pipedrive.api.raise_if_stopping()
-    owner_id = owner.find(post.pipedrive_id)
+    try:
+        owner_id = owner.find(post.pipedrive_id)
+    except RetryNextRunError as error:
+        raise NotSentError(f"The owner of the activity is not known: {error}") from None
     create = pipedrive.create_activity
     try:
         created = create(post.pipedrive_id, post.activity, owner_id=owner_id, not_after=not_after)

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db.models import Q
 
-from people.models import Gist, Person
+from people.models import Gist, KnownActivity, Person
 from sync.clients.errors import (
     CircuitOpenError,
     ConfigurationError,
@@ -65,11 +65,12 @@ class Preparation:
         self.has_known = False  # Are there activities of gists that are not stored, or not pushed?
         self._context, self._pipedrive = context, context.pipedrive
         self._done: set[Part] = set()
-        self._failed: dict[Part, str] = {}
-        self._failures: Counter[Part] = Counter()
+        self._failed: dict[Part | None, str] = {}
+        self._failures: Counter[Part | None] = Counter()
         self._running: Part | None = None
         self._known = NewestActivities(0, 0, ())
-        self._scan_covers: datetime | None = None  # POSTs that had settled when the list was read
+        self._scan_asked: datetime | None = None  # POSTs that had settled when the list was asked for
+        self._scan_covers: datetime | None = None  # the same of the list in `scanned`
         self._row: GitHubIdField | None = None
         self._must_create_field = False
 
@@ -89,7 +90,7 @@ class Preparation:
     def step_before(self, step: Next, look_up: LookUp | None, notes: Notes) -> list[Step] | str | None:
         """What must be asked before this step: steps, none while one is running; or why it cannot be done.
 
-        None: nothing. Which one begins is in `notes`, until their transaction is committed; see `begun`.
+        None: nothing. Which one begins is in `notes`, until their transaction is committed; see `commit`.
         """
         part = self._needed(step, look_up)
         if part is None:
@@ -171,7 +172,7 @@ class Preparation:
         started = Gist.objects.filter(push_state=Gist.PushState.STARTED, push_started_at__isnull=False)
         oldest = started.order_by("push_started_at").values_list("push_started_at", flat=True).first() or now
         since = oldest - MAX_CLOCK_DIFFERENCE
-        self._scan_covers = settled_before(now)
+        self._scan_asked = settled_before(now)
         return partial(scan_activities, self._pipedrive, since, known_activities(now, since + 2 * MAX_CLOCK_DIFFERENCE))
 
     def _find_known_person(self, now: datetime) -> KnownPerson | None:
@@ -187,17 +188,16 @@ class Preparation:
             raise ValueError("no preparation is running")
         notes.has_prepared = True
         now = self._context.clock()
-        if outcome.error:
-            self._fail(part, outcome.error, now, notes)
-        elif part == Part.CHECK:
-            problem, read = outcome.result
-            unknown = store_newer(read)
+        if outcome.error and part == Part.CREATE_FIELD:
+            problem = github_field.store_failure(outcome.error, now)
             if problem:
                 notes.problem(problem)
-            if self._known.newest and (unknown or read.has_too_many):
-                notes.problem(describe_newer(read, unknown))
-            self.has_known = bool(self._known.found or unknown)
-            self._done.add(part)
+            self._done.add(Part.FIELD)
+        elif outcome.error:
+            return
+        elif part == Part.CHECK:
+            problem, read = outcome.result
+            self._store_check(problem, read, notes)
         elif part in (Part.FIELD, Part.CREATE_FIELD):
             if outcome.result.must_be_created:
                 self._must_create_field = True
@@ -207,7 +207,17 @@ class Preparation:
             self.persons = outcome.result
             self._done.add(part)
         else:
-            self.scanned = outcome.result
+            self.scanned, self._scan_covers = outcome.result, self._scan_asked
+
+    def _store_check(self, problem: str, read: NewerActivities, notes: Notes) -> None:
+        unknown = store_newer(read)
+        if problem:
+            notes.problem(problem)
+        if self._known.newest and (unknown or read.has_too_many):
+            notes.problem(describe_newer(read, unknown))
+        # Read again: what was stored by a transaction whose end was lost is known, too.
+        self.has_known = bool(self._known.found or unknown) or KnownActivity.objects.exists()
+        self._done.add(Part.CHECK)
 
     def _store_field(self, field: github_field.Field, now: datetime, *, is_new: bool = True) -> None:
         if is_new:
@@ -216,16 +226,10 @@ class Preparation:
         self._row = github_field.get_row()
         self._done.add(Part.FIELD)
 
-    def _fail(self, part: Part, error: Exception, now: datetime, notes: Notes) -> None:
-        if part == Part.CREATE_FIELD:
-            problem = github_field.store_failure(error, now)
-            if problem:
-                notes.problem(problem)
-            self._done.add(Part.FIELD)
-            return
-        if part == Part.SCAN:
-            self._scan_covers = None
-        if isinstance(error, CircuitOpenError | RunStoppedError):
+    def note_failure(self, error: Exception) -> None:
+        """Count the failure of the one that runs, once, before its outcome is stored."""
+        part = self._running
+        if part in (None, Part.CREATE_FIELD) or isinstance(error, CircuitOpenError | RunStoppedError):
             return
         reason = describe_error(None, error)
         self._failures[part] += 1

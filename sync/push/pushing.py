@@ -15,7 +15,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
-from django.db.models import Case, F, OuterRef, Q, Subquery, Value, When
+from django.db.models import Case, Exists, F, OuterRef, Q, Subquery, Value, When
 
 from gisttracker.common.database import is_lock_timeout, lock_free, retried
 from people.models import Gist, KnownActivity, Person
@@ -36,7 +36,7 @@ from sync.context import RunContext
 from sync.crm.activity import new_activity, note, person_name, subject
 from sync.crm.evidence import MAX_CLOCK_DIFFERENCE, known_of_person, settled_before, unlisted_ids
 from sync.crm.lists import get_activities, list_activities, list_recent_activities
-from sync.models import Problem
+from sync.models import Problem, Suspicion
 from sync.push.activities import Post, Posted, create_activity
 from sync.push.budget import Budget
 from sync.push.edits import Edit, EditedAll, update_activities
@@ -136,7 +136,8 @@ class Pushing:
         elif outcomes or (self._queue and free > 0):
             turn = self._take_turn(outcomes, free)
             self._apply(turn)
-        self.is_over = not self._in_hand and not self._preparation.is_running
+        is_idle = not self._in_hand and not self._preparation.is_running
+        self.is_over = is_idle and not (self.may_find and self.is_open)
         return turn.steps
 
     # --- choose ---
@@ -164,6 +165,8 @@ class Pushing:
     # --- what outcomes say about Pipedrive, before they are stored ---
     def _note_answers(self, outcomes: list[Outcome]) -> None:
         for outcome in outcomes:
+            if outcome.step.person is None and outcome.error:
+                self._preparation.note_failure(outcome.error)
             hand = self._in_hand.get(outcome.step.person or 0)
             if hand is None or hand.next is None:
                 continue
@@ -267,7 +270,9 @@ class Pushing:
                     self._preparation.store(outcome, turn)
             of_people = {outcome.step.person: outcome for outcome in outcomes if outcome.step.person}
             begins = list(self._queue)[: max(free, 0)] if self.is_open else []
-            people = Person.objects.select_for_update().order_by("pk").in_bulk([*of_people, *begins])
+            is_lost = Exists(Suspicion.objects.filter(kind=Suspicion.Kind.LOST, person=OuterRef("pk")))
+            rows: Any = Person.objects.select_for_update().annotate(is_lost=is_lost).order_by("pk")
+            people = rows.in_bulk([*of_people, *begins])
             self._take_posted(outcomes, people, turn, store)
             for key, outcome in of_people.items():
                 if not isinstance(outcome.result, Posted):
@@ -332,6 +337,7 @@ class Pushing:
         if step == Next.CREATE_PERSON and error:
             store.person_not_created(person, error)
         if isinstance(error, CircuitOpenError | RunStoppedError):
+            self.may_find |= self.is_open  # The process was suspended, so the lease was over for a moment.
             return None
         if step == Next.UPDATE and error is None:
             return store.edit(person, outcome.result, progress, turn)

@@ -112,7 +112,9 @@ class PushStore:
         elif not trouble.is_deleted:
             reason = f"{trouble.reason}: was it deleted, or may the token's user see it? {DECIDE}"
             return replace(progress, failure=reason)
-        elif not self._suspicions.see(Kind.LOST, person.pk, trouble.reason, self._context.clock()):
+        elif not self._suspicions.see(
+            Kind.LOST, person.pk, f"{trouble.reason}: {person.pipedrive_id}", self._context.clock()
+        ):
             self._lost[person.pk] = {name: getattr(person, name) for name in COLUMNS}
             return replace(progress, failure=f"{trouble.reason}. {LATER}")
         else:
@@ -319,7 +321,7 @@ class PushStore:
         Attempt(edit.gist, self._context.run_id, began_at, PushAttempt.Kind.UPDATE).ended(outcome, now).save()
 
     # --- the end of a person's push ---
-    def finish(self, person: Person, progress: Progress, notes: Notes, *, is_about_us: bool) -> None:
+    def finish(self, person: Any, progress: Progress, notes: Notes, *, is_about_us: bool) -> None:
         """Not to be attempted again in this run. A failure that is about us does not count against the person."""
         now = self._context.clock()
         if is_about_us:
@@ -327,6 +329,8 @@ class PushStore:
         elif not progress.failure:
             no_failure = {"push_failures": 0, "push_failing_since": None, "push_error": "", "next_push_at": None}
             update(person, push_attempted_at=now, **no_failure)
+            if person.is_lost:  # It has a Pipedrive person that can be used.
+                self._suspicions.drop([Kind.LOST], people=[person.pk])
             notes.work["push", True] += 1
         else:
             failures = person.push_failures + 1

@@ -4,6 +4,10 @@ A run for a few people cannot find out as much as one for all: that a refusal is
 only in several requests. So it clears such a problem only with proof, a success of what had failed.
 """
 
+from functools import partial
+
+from django.db import transaction
+
 from sync.clients.errors import CapReachedError, CircuitOpenError, ConfigurationError, OutageError
 from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import PipedriveClient
@@ -29,7 +33,7 @@ def store_trouble(run: SyncRun, context: RunContext) -> None:
     for client, error in _errors(context):
         if error and client.api.name not in context.stored_states:
             _store(run, context, client, error)
-            context.stored_states.add(client.api.name)
+            transaction.on_commit(partial(context.stored_states.add, client.api.name))
 
 
 def store_api_states(run: SyncRun, context: RunContext) -> None:

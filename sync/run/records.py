@@ -11,6 +11,7 @@ from gisttracker import __version__
 from gisttracker.common.database import lock_free, retried
 from people.models import Gist, Person
 from people.models.freshness import MAX_CLOCK_ERROR, max_age
+from sync.clients.errors import LeaseLostError
 from sync.clock import Clock
 from sync.context import RunContext
 from sync.models import COULD_NOT_BEGIN, ROUND_TRIGGERS, Alarm, Problem, RunLease, SyncRun
@@ -110,13 +111,19 @@ def close_run(run: SyncRun, context: RunContext, lease: Lease, outcome: Outcome,
     run.outcome, run.finished_at = outcome, context.clock()
     run.heartbeat_at, run.counts = run.finished_at, context.summary.counts()
     run.limits = {client.api.name.lower(): describe_limits(client) for client in (context.github, context.pipedrive)}
-    with lease.ending():
-        written = _store_problems(run, context)
-        run.save()
-        store_pause(context.pipedrive, context.clock)
-        store_api_states(run, context)
-        if cleans_up:
-            _delete_old(context.clock() - KEEP_FOR)
+    try:
+        with lease.ending():
+            written = _store_problems(run, context)
+            run.save()
+            store_pause(context.pipedrive, context.clock)
+            store_api_states(run, context)
+            if cleans_up:
+                _delete_old(context.clock() - KEEP_FOR)
+    except LeaseLostError:
+        # A commit whose response was lost is repeated: then the row is closed and the lease is free.
+        if not SyncRun.objects.filter(pk=run.pk, outcome=outcome).exists():
+            raise
+        return
     context.summary.drop_problems(written)
 
 
