@@ -19,7 +19,7 @@ from tests.conftest import Sync
 from tests.factories import create_gist, create_gists, create_person, track
 from tests.standins import GitHubStandIn, PipedriveStandIn, respond
 
-pytestmark = [pytest.mark.django_db, pytest.mark.both]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both]
 
 
 class Backup:

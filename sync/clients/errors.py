@@ -14,7 +14,7 @@ SyncError
 │   └── NotFoundError           the requested object does not exist (any more)
 ├── OutcomeUnknownError         a POST was sent and may have been processed: check before repeating it
 ├── NotSentError                a POST that was certainly not sent
-├── LeaseLostError              another run claimed the person, or it changed since it was read: write nothing
+├── LeaseLostError              another process has taken over: write and send nothing
 └── RunStoppedError             the run is stopping
 """
 

@@ -1,7 +1,8 @@
 """Write the outcomes of pushes. Runs in the main thread, in one transaction under the lease for a group of outcomes.
 
-The people are locked, so their rows are as users have left them. What Pipedrive has done to an activity is written
-whatever else has happened, since it stays true: to the attempt with the same gist and time, and to no later one.
+The people are locked, so their rows are as users have left them. What Pipedrive has done to an activity is written also
+if its person was relinked or deleted, since it stays true: to the attempt with the same gist and time, and to no later
+one. If another connection keeps the person's row locked, the next run looks the activity up.
 """
 
 from collections import Counter

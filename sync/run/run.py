@@ -5,9 +5,10 @@
 
 Threads ask the APIs, and write nothing; this main thread writes, under the lease. It waits only for outcomes. While
 polling goes on, those people are pushed that were polled in this run; afterwards everybody who is due. Who is requested
-meanwhile is polled first, since no other run can begin. If the process
-dies at any line, the next run continues from the rows: what was not stored is polled again, and a gist that was
-written as started is looked up in Pipedrive before it is sent again.
+meanwhile is polled, too, since no other run can begin; not in a run for some people.
+
+If the process dies at any line, the next run continues from the rows: what was not stored is polled again, and a gist
+that was written as started is looked up in Pipedrive before it is sent again.
 """
 
 from collections.abc import Callable
