@@ -24,9 +24,11 @@ class Suspicions:
 
     def __init__(self, run_id: int) -> None:
         self._run_id = run_id
+        self._may_exist: bool | None = None  # None: not read yet
 
     def see(self, kind: Kind, person_id: int, reason: str, now: datetime, *, gist_id: int | None = None) -> bool:
         """Store that this run has seen it. Returns whether it is believed now; then it is no suspicion any more."""
+        self._may_exist = True
         reason = reason[:500]
         row = Suspicion.objects.filter(Q(gist=gist_id) if gist_id else Q(), kind=kind, person_id=person_id).first()
         if row is None or row.reason != reason:  # For another reason it is another suspicion.
@@ -59,7 +61,11 @@ class Suspicions:
         return is_few(count, count + since.count())
 
     def drop(self, kinds: Collection[Kind], *, people: Collection[int] = (), gists: Collection[int] = ()) -> None:
-        """The contrary was seen."""
+        """The contrary was seen. Without a statement if there are no suspicions."""
+        if self._may_exist is None:
+            self._may_exist = Suspicion.objects.exists()
+        if not self._may_exist:
+            return
         if people:
             Suspicion.objects.filter(kind__in=kinds, person__in=people).delete()
         if gists:

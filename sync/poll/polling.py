@@ -21,7 +21,7 @@ from sync.steps import Outcome, Step
 from sync.suspicions import OF_ACCOUNT
 
 MAX_CHOSEN = 100  # people read at once
-GROUP_SIZE, GROUP_SECONDS = 64, 0.2  # polls written together, and how long one waits for others
+GROUP_SIZE, GROUP_SECONDS = 100, 0.3  # polls written together, and how long one waits for others
 MAX_GROUP_GISTS = 2000  # polled gists kept in memory before they are written
 
 

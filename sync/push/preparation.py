@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db.models import Q
 
-from people.models import Gist, KnownActivity, Person
+from people.models import Gist, Person
 from sync.clients.errors import (
     CircuitOpenError,
     ConfigurationError,
@@ -215,8 +215,8 @@ class Preparation:
             notes.problem(problem)
         if self._known.newest and (unknown or read.has_too_many):
             notes.problem(describe_newer(read, unknown))
-        # Read again: what was stored by a transaction whose end was lost is known, too.
-        self.has_known = bool(self._known.found or unknown) or KnownActivity.objects.exists()
+        # `read.found`: a transaction whose end was lost may have stored them before this repetition.
+        self.has_known = bool(self._known.found or unknown or read.found)
         self._done.add(Part.CHECK)
 
     def _store_field(self, field: github_field.Field, now: datetime, *, is_new: bool = True) -> None:

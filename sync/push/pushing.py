@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from django.db import InterfaceError, OperationalError
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Q
 
 from gisttracker.common.database import is_lock_timeout, lock_free, retried
 from people.models import Person
@@ -27,7 +27,7 @@ from sync.clients.errors import (
 )
 from sync.clients.pipedrive_records import Activity
 from sync.context import RunContext
-from sync.models import Problem, Suspicion
+from sync.models import Problem
 from sync.push.activities import Posted
 from sync.push.begin import Beginning, InHand, Turn, link_of
 from sync.push.edits import EditedAll
@@ -223,9 +223,7 @@ class Pushing:
                     self._preparation.store(outcome, turn)
             of_people = {outcome.step.person: outcome for outcome in outcomes if outcome.step.person}
             begins = list(self._queue)[: max(free, 0)] if self.is_open else []
-            is_lost = Exists(Suspicion.objects.filter(kind=Suspicion.Kind.LOST, person=OuterRef("pk")))
-            rows: Any = Person.objects.select_for_update().annotate(is_lost=is_lost).order_by("pk")
-            people = rows.in_bulk([*of_people, *begins])
+            people = Person.objects.select_for_update().order_by("pk").in_bulk([*of_people, *begins])
             self._take_posted(outcomes, people, turn, store)
             for key, outcome in of_people.items():
                 if not isinstance(outcome.result, Posted):

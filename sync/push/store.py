@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Case, Exists, OuterRef, Value, When
+from django.db.models import Case, Value, When
 
 from people.known_activities import settle
 from people.models import Gist, KnownActivity, Person
@@ -200,10 +200,7 @@ class PushStore:
     ) -> list[Progress]:
         """The outcomes of some POSTs. `is_about_us`: refusals are for a reason that is not the gists' own."""
         keys = [posted.post.gist for _, posted, _ in group]
-        is_refused = Exists(Suspicion.objects.filter(kind=Kind.REFUSED, gist=OuterRef("pk")))
-        is_lost = Exists(Suspicion.objects.filter(kind=Kind.LOST, person=OuterRef("person")))
-        gists: Any = Gist.objects.select_for_update().annotate(is_refused=is_refused, is_lost=is_lost).order_by("pk")
-        rows = gists.in_bulk(keys)  # without those deleted meanwhile
+        rows = Gist.objects.select_for_update().order_by("pk").in_bulk(keys)  # without those deleted meanwhile
         now, created = self._context.clock(), []
         pushed: dict[int, int] = {}  # activities by gist
         for person, posted, _ in group:
@@ -222,8 +219,8 @@ class PushStore:
         _store_pushed(pushed, now)
         attempts = [self._attempt(posted) for _, posted, _ in group if posted.post.gist in rows]
         PushAttempt.objects.bulk_create(attempts)
-        self._suspicions.drop([Kind.REFUSED], gists=[gist.pk for gist in created if gist.is_refused])
-        self._suspicions.drop([Kind.LOST], people=[gist.person_id for gist in created if gist.is_lost])
+        self._suspicions.drop([Kind.REFUSED], gists=[gist.pk for gist in created])
+        self._suspicions.drop([Kind.LOST], people=[gist.person_id for gist in created])
         self._budget.cancel(sum(not posted.may_exist for _, posted, _ in group))
         return [self._progress_after(person, posted, progress, notes) for person, posted, progress in group]
 
@@ -322,7 +319,7 @@ class PushStore:
         Attempt(edit.gist, self._context.run_id, began_at, PushAttempt.Kind.UPDATE).ended(outcome, now).save()
 
     # --- the end of a person's push ---
-    def finish(self, person: Any, progress: Progress, notes: Notes, *, is_about_us: bool) -> None:
+    def finish(self, person: Person, progress: Progress, notes: Notes, *, is_about_us: bool) -> None:
         """Not to be attempted again in this run. A failure that is about us does not count against the person."""
         now = self._context.clock()
         if is_about_us:
@@ -330,8 +327,7 @@ class PushStore:
         elif not progress.failure:
             no_failure = {"push_failures": 0, "push_failing_since": None, "push_error": "", "next_push_at": None}
             update(person, push_attempted_at=now, **no_failure)
-            if person.is_lost:  # It has a Pipedrive person that can be used.
-                self._suspicions.drop([Kind.LOST], people=[person.pk])
+            self._suspicions.drop([Kind.LOST], people=[person.pk])  # It has a Pipedrive person that can be used.
             notes.work["push", True] += 1
         else:
             failures = person.push_failures + 1
