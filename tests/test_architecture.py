@@ -109,7 +109,7 @@ def test_the_folder_alone_says_who_may_import_whom() -> None:
     arrows = {
         (folder_of(module), folder_of(other)): f"{module} imports {other}"
         for module, file in MODULES.items()
-        for other in imported(file) & {*MODULES} - {"gisttracker"}  # it has the version, which is everybody's
+        for other in imported(file) & {*MODULES} - {"gisttracker"}  # it has the version, which all packages use
     }
     allowed = {(folder, other) for folder, others in MAY_IMPORT.items() for other in {folder, *others}}
 

@@ -36,7 +36,7 @@ SETTINGS = {
     "CERTIFICATE_MAP": "c",
     "SOURCE_REPOSITORY": "acme/gisttracker",
 }
-# Passes its arguments, and its input if it reads one, to the test, which says what to print, or which program to run.
+# Passes its arguments, and its input if it reads one, to the test, which returns what to print or to run.
 FAKE_PROGRAM = """#!{bash}
 exec 3<>/dev/tcp/127.0.0.1/{port}
 input=

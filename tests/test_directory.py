@@ -25,7 +25,7 @@ def make_directory(*rows: PipedrivePerson) -> Directory:
 
 
 def person(
-    number: int, name: str = "Somebody", email: str = "", github_id: str = "", **fields: object
+    number: int, name: str = "A contact", email: str = "", github_id: str = "", **fields: object
 ) -> PipedrivePerson:
     emails = [email] if email else []
     return PipedrivePerson(number, name, emails, custom_fields={"key": github_id}, **fields)  # type: ignore[arg-type]
@@ -122,4 +122,4 @@ def test_a_directory_of_100000_persons_takes_less_than_60_megabytes() -> None:
     tracemalloc.stop()
 
     assert size < 60e6
-    assert directory.find(Sought("nobody", 4711, "", "key")) == 4711
+    assert directory.find(Sought("unknown", 4711, "", "key")) == 4711

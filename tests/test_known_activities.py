@@ -149,7 +149,7 @@ def after_a_merge(github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 
 
 def after_started(github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, act: Callable[[], None]) -> None:
-    """The step of the POST first asks to whom the Pipedrive person belongs."""
+    """The step of the POST first asks who owns the Pipedrive person."""
     with override_settings(PIPEDRIVE_ACTIVITY_OWNER="person"):
         in_flight("get_person")(github, pipedrive, sync, act)
 

@@ -398,7 +398,7 @@ def test_a_run_that_loses_the_lease_between_its_parts_says_so(
 
 # --- what another run does meanwhile ---
 MEANWHILE: dict[tuple[str, str], str] = {
-    # arguments, what is going on: what it says
+    # arguments, what is going on: the line that it prints
     ("", "schedule"): "{run}, and polls all people. Nothing to do.",
     ("--trigger schedule", "manual"): "{run}, and polls all people. Nothing to do.",
     ("--full", "schedule"): (

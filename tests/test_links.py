@@ -312,7 +312,7 @@ def test_a_moved_activity_of_an_unknown_push_is_found(
     assert len(pipedrive.activities) == 2 + others
 
 
-def test_everybody_waits_for_the_list_of_all_activities(
+def test_all_people_wait_for_the_list_of_all_activities(
     github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
 ) -> None:
     people = [track(github, name, gists=1) for name in ("ada", "ben", "cleo")]

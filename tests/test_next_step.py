@@ -22,12 +22,12 @@ TABLE: dict[str, tuple[dict[str, Any], Gists, Progress, bool, Next]] = {
     # name: columns of the person, gists, what the run has done, is the GitHub id written, the next step
     "a new person": ({}, PENDING, Progress(), True, Next.FIND),
     "an id that a user gave": ({"pipedrive_id": 7}, PENDING, Progress(), True, Next.CONFIRM),
-    "nobody was found": ({}, PENDING, Progress(nobody_found=True), True, Next.CREATE_PERSON),
+    "no person was found": ({}, PENDING, Progress(none_found=True), True, Next.CREATE_PERSON),
     "one may have been created": ({"pipedrive_create_started_at": NOW}, PENDING, Progress(), True, Next.FIND_CREATED),
     "the one that may have been created does not exist": (
         {"pipedrive_create_started_at": NOW},
         PENDING,
-        Progress(nobody_found=True),
+        Progress(none_found=True),
         True,
         Next.CREATE_PERSON,
     ),
@@ -62,7 +62,7 @@ TABLE: dict[str, tuple[dict[str, Any], Gists, Progress, bool, Next]] = {
     "a gist was edited": (COMPARED, OUTDATED, Progress(), True, Next.UPDATE),
     "nothing is left": (COMPARED, Gists(), Progress(), True, Next.DONE),
     "the push has failed": (COMPARED, STARTED, Progress(failure="Pipedrive refused"), False, Next.DONE),
-    "the search has failed": ({}, PENDING, Progress(failure="Pipedrive refused", nobody_found=True), True, Next.DONE),
+    "the search has failed": ({}, PENDING, Progress(failure="Pipedrive refused", none_found=True), True, Next.DONE),
     "the person was lost in this run": ({}, PENDING, Progress(is_relinked=True), True, Next.FIND),
 }
 

@@ -171,7 +171,7 @@ class GitHubClient:
     def get_account(self, login: str) -> Account:
         """https://docs.github.com/rest/users/users#get-a-user - NotFoundError if no account has this login.
 
-        InvalidResponseError if the account has another login, also after a redirect: nobody is taken for somebody else.
+        InvalidResponseError if the account has another login, also after a redirect: no account is taken for another.
         """
         response = self.api.get(f"/users/{login}")
         account = response.parse(ACCOUNT)

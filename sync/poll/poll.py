@@ -162,7 +162,7 @@ def _set_account(target: Target, poll: Poll, account: Account, github: GitHubCli
 
 
 def _confirm(target: Target, account: Account, github: GitHubClient) -> None:
-    """Nobody is erased unless GitHub names the same login and id when the account is requested by its id."""
+    """No person is erased unless GitHub names the same login and id when the account is requested by its id."""
     try:
         login = github.get_account_by_id(account.id).login
     except (RejectedError, RetryNextRunError):

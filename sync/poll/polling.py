@@ -61,7 +61,7 @@ class Polling:
 
     # --- choose ---
     def _begin_next(self, free: int, *, is_tick: bool) -> list[Step]:
-        """Begin with the next people. The database is asked when nobody waits: at first, for more, and at a tick."""
+        """Begin with the next people. The database is asked when no person waits: at first, for more, and at a tick."""
         steps: list[Step] = []
         while len(steps) < free and self.is_open and self._people_left > 0:
             if not self._chosen and (self._may_find or is_tick):
@@ -94,7 +94,7 @@ class Polling:
         self._chosen = deque(person for person in found if person.username_key not in suppressed)
 
     def has_people_left(self) -> bool:
-        """Is anybody due whom --max-people has left out?"""
+        """Has --max-people left out people who are due?"""
         return self._people_left <= 0 and self.count_left() > 0
 
     @retried
@@ -116,7 +116,7 @@ class Polling:
         if isinstance(outcome.error, CircuitOpenError | RunStoppedError):
             if self.is_open:  # The process was suspended, so the lease was over for a moment.
                 self._may_find = True
-            return []  # Somebody who is due, in this run or the next.
+            return []  # The person stays due, in this run or the next.
         polled.poll, polled.error = outcome.result, outcome.error
         further = find_further_step(polled.target, outcome.result, self._context.github) if outcome.result else None
         if further:
@@ -150,7 +150,7 @@ class Polling:
         return has_news
 
     def end(self) -> None:
-        """After the last outcome: nobody is judged by a service that is wrong, or refused all."""
+        """After the last outcome: a service that is wrong, or refused all, judges no person."""
         self._store.end()
         if isinstance(self._context.github.api.circuit.error, ConfigurationError | OutageError):
             self._store.take_back_failures()

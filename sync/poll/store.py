@@ -60,7 +60,7 @@ class PollStore:
         self._context = context
         self._suspicions = Suspicions(context.run_id)
         self._suspected = self._confirmed = 0  # people, in this run
-        self._suspects: list[Person] = []  # of them, those about whom it is not believed, as they were
+        self._suspects: list[Person] = []  # of them, those whose suspicion is not believed, as they were
         self._refused: list[Person] = []  # as they were, since the last success
         self.has_news = False  # gists that may have to be pushed
         self.has_new_requests = False  # syncs that were requested during a poll

@@ -145,7 +145,7 @@ class Beginning:
             name = person_name(person)
             until = now + timedelta(seconds=settings.SEND_SECONDS)
             update(person, pipedrive_create_started_at=until, pipedrive_create_name=name)
-            return replace(progress, nobody_found=False), partial(create_person, pipedrive, sought, name, not_after)
+            return replace(progress, none_found=False), partial(create_person, pipedrive, sought, name, not_after)
         started_at = person.pipedrive_create_started_at or now
         if started_at > settled_before(now):
             return replace(progress, failure=NOT_CREATED_YET)
@@ -186,18 +186,18 @@ class Beginning:
             return []
         not_after = boot_clock() + settings.SEND_SECONDS  # Before the time that is written, so not later than that.
         now, options = self._context.clock(), self._context.options
-        keys = [progress.pending[0] for _, progress in creates if progress.pending]
+        keys = [progress.next_gist for _, progress in creates]
         rows = Gist.objects.select_for_update().filter(push_state=State.PENDING).order_by("pk").in_bulk(keys)
         if self._preparation.has_known:
             self._adopt(rows, turn)
-        ready = [(person, progress) for person, progress in creates if (progress.pending or (0,))[0] in rows]
-        other = [(person, progress) for person, progress in creates if (progress.pending or (0,))[0] not in rows]
+        ready = [(person, progress) for person, progress in creates if progress.next_gist in rows]
+        other = [(person, progress) for person, progress in creates if progress.next_gist not in rows]
         for person, progress in other:  # It was skipped or deleted meanwhile, or has its activity.
-            turn.in_hand[person.pk] = InHand(replace(progress, pending=(progress.pending or ())[1:]))
+            turn.in_hand[person.pk] = InHand(progress.without_next_gist())
         ready = self._book(ready, turn, now)
         until = now + timedelta(seconds=settings.SEND_SECONDS)
         pipedrive_id = Person.objects.filter(pk=OuterRef("person")).values("pipedrive_id")
-        Gist.objects.filter(pk__in=[(progress.pending or (0,))[0] for _, progress in ready]).update(
+        Gist.objects.filter(pk__in=[progress.next_gist for _, progress in ready]).update(
             push_state=State.STARTED,
             push_started_at=until,
             push_attempts=F("push_attempts") + 1,
@@ -207,7 +207,7 @@ class Beginning:
             push_run_id=self._context.run_id,
         )
         for person, progress in ready:
-            gist = rows[(progress.pending or (0,))[0]]
+            gist = rows[progress.next_gist]
             activity = new_activity(gist, type=options.activity_type, done=options.activity_done)
             known = self._find_known(person, progress) if progress.known is None else progress.known
             progress = replace(progress, known=known)
@@ -219,7 +219,7 @@ class Beginning:
         return [person.pk for person, _ in other]
 
     def _book(self, ready: list[tuple[Person, Progress]], turn: Turn, now: datetime) -> list[tuple[Person, Progress]]:
-        """Those for whom the limits of activities leave one; the run ends with the others."""
+        """Those who get one of the activities that are left; the run ends with the others."""
         if not ready:
             return ready
         try:

@@ -1,6 +1,6 @@
 """What a run asks Pipedrive once, before the people who need it: is it the right Pipedrive, with which persons?
 
-Each is a step about nobody. One that failed fails the person who needed it, and is tried again for the next one.
+Each is a step about the API as a whole. One that failed fails the person who needed it, and is tried again for the next.
 """
 
 from collections import Counter
@@ -80,7 +80,7 @@ class Preparation:
 
     @property
     def needs_check(self) -> bool:
-        """Nothing else is asked before. False while an answer is to be stored, or has to fail somebody."""
+        """Nothing else is asked before. False while an answer is to be stored, or has to fail a person."""
         return Part.CHECK not in self._done and Part.CHECK not in self._failed and not self._running
 
     def is_id_written(self, person: Person) -> bool:

@@ -13,7 +13,7 @@
 After a crash the next run continues from the rows.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from people.models import Gist, Person
@@ -69,7 +69,7 @@ class Progress:
     """What the run has done for a person. `failure`: why its push has failed; then nothing else is tried."""
 
     failure: str = ""
-    nobody_found: bool = False  # The Pipedrive person is created now.
+    none_found: bool = False  # The Pipedrive person is created now.
     has_written_id: bool = False  # or tried to
     look_up: LookUp | None = None
     pending: tuple[int, ...] | None = None  # the next gists to create activities for; None: not read yet
@@ -80,6 +80,14 @@ class Progress:
     refused: tuple[str, ...] = ()  # why the last gists in a row were refused
     is_relinked: bool = False  # Its Pipedrive person was replaced; a second time is left to the next run.
     edited_up_to: int = 0  # the last gist whose activity was updated, or could not be
+
+    @property
+    def next_gist(self) -> int:
+        """The key of the gist whose activity is created next; 0 if there is none."""
+        return self.pending[0] if self.pending else 0
+
+    def without_next_gist(self) -> "Progress":
+        return replace(self, pending=(self.pending or ())[1:])
 
 
 @dataclass(frozen=True)
@@ -108,7 +116,7 @@ def next_step(person: Person, gists: Gists, progress: Progress, *, is_id_written
 
 
 def _find(person: Person, progress: Progress) -> Next:
-    if progress.nobody_found:
+    if progress.none_found:
         return Next.CREATE_PERSON
     return Next.FIND_CREATED if person.pipedrive_create_started_at else Next.FIND
 

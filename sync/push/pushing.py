@@ -165,7 +165,7 @@ class Pushing:
 
     # --- one transaction ---
     def _take_turn(self, outcomes: list[Outcome], free: int) -> Turn:
-        """If the group cannot be stored, each person is stored alone, so that an odd one affects nobody else."""
+        """If the group cannot be stored, each person is stored alone, so that an odd one affects no other."""
         try:
             return self._try_turn(outcomes, free)
         except (LeaseLostError, OperationalError, InterfaceError) as error:
@@ -382,7 +382,7 @@ class Pushing:
         """After the last outcome: what was refused for more than a few people does not count against them."""
         self.streaks.end()
         self._stop_blocked()
-        columns = self.streaks.take_back(everybody=self._is_about_us())
+        columns = self.streaks.take_back(all_parts=self._is_about_us())
         outage, lost = retried(self._store.find_outage)() if self._store else (None, {})
         if outage:
             self._context.errors.append(outage)

@@ -81,7 +81,7 @@ class PushStore:
 
     def find(self, person: Person, found: int | None, progress: Progress) -> Progress:
         if found is None:
-            return replace(progress, nobody_found=True)
+            return replace(progress, none_found=True)
         self.link(person, found)
         return progress
 
@@ -268,8 +268,7 @@ class PushStore:
         outcome = posted.outcome
         for problem in posted.owner_problems:
             notes.problem(problem)
-        pending = (progress.pending or ())[1:]
-        progress = replace(progress, pending=pending)
+        progress = progress.without_next_gist()
         if posted.trouble:
             return self._follow(person, posted.trouble, progress, notes)
         if isinstance(outcome, Activity):

@@ -33,7 +33,7 @@ class Part(StrEnum):
 
 @dataclass
 class Streak:
-    """People for whom a part of the work was refused for the same reason, and their columns before."""
+    """People who were refused a part of the work for the same reason, and their columns before."""
 
     part: Part
     message: str
@@ -69,12 +69,12 @@ class Streaks:
             if len(streak.people) > FEW:
                 self._block(streak)
 
-    def take_back(self, *, everybody: bool) -> dict[int, dict[str, Any]]:
-        """The columns of people against whom nothing counts, as they were before."""
+    def take_back(self, *, all_parts: bool) -> dict[int, dict[str, Any]]:
+        """The columns, as they were before, of people whose refusals do not count against them."""
         return {
             key: columns
             for streak in self._streaks.values()
-            if everybody or streak.part in self.blocked
+            if all_parts or streak.part in self.blocked
             for key, columns in streak.people.items()
         }
 

@@ -40,7 +40,7 @@ class Forecast:
 
 
 def forecast_run(due: Q, github: GitHubClient, *, backfill: str, concurrency: int, full: bool) -> Iterator[Forecast]:
-    """Poll everybody who is due; yields one forecast for each person, and one for an API that cannot be called."""
+    """Poll all people who are due; yields one forecast for each person, and one for an API that cannot be called."""
     outcomes: SimpleQueue[Outcome] = SimpleQueue()
     waiting = Person.objects.filter(due).order_by("attempted_at", "pk").iterator(chunk_size=100)
     running: dict[int, tuple[Person, Target]] = {}
@@ -116,7 +116,7 @@ class Linking:
         return created + self.people * 3 * TOKENS["search"]  # by GitHub id, e-mail and name
 
     def __str__(self) -> str:
-        """Which way they are linked; empty if nobody needs a link."""
+        """Which way they are linked; empty if no person needs a link."""
         if not self.people:
             return ""
         people = "1 person needs" if self.people == 1 else f"{self.people} people need"

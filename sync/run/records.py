@@ -51,8 +51,8 @@ def open_run(lease: Lease, clock: Clock, trigger: str) -> SyncRun:
 def find_interrupted() -> SyncRun | None:
     """The last run that ended, if a signal or one of its limits has stopped it; if it has continued one, that one.
 
-    Nobody else pushes before the next run for all what it has polled. The last run only, so that an outage or a limit,
-    which ends the run that continues, is not met again every few minutes.
+    No other run pushes, before the next one for all, what it has polled. The last run only, so that an outage or
+    a limit, which ends the run that continues, is not met again every few minutes.
     """
     ended = SyncRun.objects.exclude(outcome=Outcome.RUNNING).exclude(COULD_NOT_BEGIN).order_by("-id")
     last = ended.first()

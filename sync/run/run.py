@@ -4,7 +4,7 @@
     pushing:  choose -> next step -> a step in a thread -> store, next step ... -> end
 
 Threads ask the APIs, and write nothing; this main thread writes, under the lease. It waits only for outcomes. While
-polling goes on, those people are pushed that were polled in this run; afterwards everybody who is due. Who is requested
+polling goes on, those people are pushed that were polled in this run; afterwards all who are due. Who is requested
 meanwhile is polled, too, since no other run can begin; not in a run for some people.
 
 If the process dies at any line, the next run continues from the rows: what was not stored is polled again, and a gist
@@ -52,7 +52,7 @@ class Run:
         self._deadline = boot_clock() + (context.options.max_seconds or float("inf"))
 
     def __call__(self) -> None:
-        """Work until nobody is due. Errors of people and gists are in the summary and on their rows."""
+        """Work until no person is due. Errors of people and gists are in the summary and on their rows."""
         outcomes: list[Outcome] = []
         with self._polls, self._pushes:
             try:
@@ -69,7 +69,7 @@ class Run:
     def _advance_polling(self, outcomes: list[Outcome], *, is_tick: bool) -> None:
         was_over = self._polling.is_over
         if was_over and not is_tick:
-            return  # But while the run pushes, somebody may be requested.
+            return  # But while the run pushes, people may be requested.
         self._polls.free += len(outcomes)
         for step in self._polling.advance(outcomes, self._polls.free, is_tick=is_tick):
             self._polls.begin(step)
