@@ -1,6 +1,6 @@
 """What a run asks Pipedrive once, before the people who need it: is it the right Pipedrive, with which persons?
 
-Each is a step about the API as a whole. One that failed fails the person who needed it, and is tried again for the next.
+Each is a step about the API as a whole. One that failed fails the person who needed it; it is tried again for the next.
 """
 
 from collections import Counter
