@@ -6,6 +6,7 @@ No database, no sockets, no waits. What a whole run makes of these errors is in 
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from sync.clients.errors import (
     RetryNextRunError,
     SyncError,
 )
-from sync.clients.github import GistPage, GitHubClient
+from sync.clients.github import GistPage, GitHubClient, StreamPage, stream_url
 from sync.clients.pipedrive import PipedriveClient
 from sync.clients.pipedrive_records import Activity, NewActivity, PipedrivePerson
 from sync.clients.transport import Timing
@@ -44,6 +45,7 @@ GITHUB_CALLS: dict[str, Call] = {
     "first page": lambda client: client.get_first_page("ada"),
     "changed page": lambda client: client.get_first_page("ada", '"etag"'),
     "further page": lambda client: client.get_page("/user/1001/gists?per_page=100&page=2"),
+    "stream": lambda client: client.get_stream_page(stream_url(datetime(2026, 1, 1, tzinfo=UTC))),
     "control": lambda client: client.check_service(),
 }
 LISTS = {
@@ -137,7 +139,10 @@ AFTER_GITHUB_LIE: dict[str, Outcome] = {
 LYING_PAGE = (GistPage([], '"lie"'), 1)
 # What a client cannot recognize as a lie; the run has to.
 BELIEVED_OF_GITHUB: dict[str, dict[str, Outcome]] = {
-    "200 with an empty list": dict.fromkeys(["first page", "changed page", "further page"], LYING_PAGE),
+    "200 with an empty list": {
+        **dict.fromkeys(["first page", "changed page", "further page"], LYING_PAGE),
+        "stream": (StreamPage([], 0), 1),
+    },
     "304": {"changed page": (GistPage([], unchanged=True), 1)},
 }
 # lie: of what is read, of what is created

@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -90,6 +91,24 @@ class PublicGist:
 
 
 @dataclass(frozen=True)
+class StreamEntry:
+    """A gist as the stream of all public gists contains it: what a hint needs. The owner may be unknown."""
+
+    id: Annotated[str, StringConstraints(pattern=GIST_ID)]
+    updated_at: Moment
+    owner: Owner | None = None
+
+
+@dataclass(frozen=True)
+class StreamPage:
+    """One page of the stream. `size` counts its items, also those that cannot be read."""
+
+    entries: list[StreamEntry]
+    size: int
+    next_url: str = ""
+
+
+@dataclass(frozen=True)
 class UnreadableGist:
     """A listed gist that cannot be read. `id` is empty if even that is not readable."""
 
@@ -116,6 +135,7 @@ class GistPage:
 
 ACCOUNT = TypeAdapter(Account)
 GIST = TypeAdapter(PublicGist)
+ENTRY = TypeAdapter(StreamEntry)
 
 
 class GitHubClient:
@@ -131,8 +151,9 @@ class GitHubClient:
         stopping: threading.Event | None = None,
         timing: Timing | None = None,
     ) -> None:
-        # A GitHub Enterprise Server has a path, and may not know the newest version yet.
-        api_version = ENTERPRISE_API_VERSION if urlsplit(base_url).path else API_VERSION
+        self.is_enterprise = bool(urlsplit(base_url).path.strip("/"))  # a server of one company
+        # It may not know the newest version yet.
+        api_version = ENTERPRISE_API_VERSION if self.is_enterprise else API_VERSION
         headers = {
             "Accept": "application/vnd.github+json",
             "X-GitHub-Api-Version": api_version,
@@ -251,6 +272,20 @@ class GitHubClient:
             unreadable_gists=unreadable_gists,
         )
 
+    def get_stream_page(self, url: str) -> StreamPage:
+        """https://docs.github.com/rest/gists/gists#list-public-gists - a page of the stream; see `stream_url`.
+
+        Items that cannot be read are left out. What it shows proves nothing, not even that GitHub shows accounts.
+        """
+        response = self.api.get(url)
+        entries = []
+        rows = _parse_rows(response)
+        for row in rows:
+            with suppress(ValidationError):
+                entries.append(ENTRY.validate_python(row))
+        link = response.headers.get("link")
+        return StreamPage(entries, len(rows), _next_url(link, response.url) if link else "")
+
     def _parse_rate_limit(self, response: Response, window: str) -> Pause | None:
         """https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api"""
         remaining = parse_number(response.headers, "x-ratelimit-remaining")
@@ -293,11 +328,13 @@ class GitHubClient:
             self.deprecation = f"GitHub's API version {version} is deprecated{end}. Upgrade gisttracker before then."
 
 
-def _parse_gists(response: Response) -> tuple[list[PublicGist], list[UnreadableGist]]:
-    """The gists of a page. One odd item is set aside with a reason; the others are read.
+def stream_url(since: datetime, page: int = 1) -> str:
+    """Of the public gists of all accounts that were updated since then."""
+    return f"/gists/public?per_page={PAGE_SIZE}&since={since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}&page={page}"
 
-    InvalidResponseError when the body is not a list of at most PAGE_SIZE items.
-    """
+
+def _parse_rows(response: Response) -> list[Any]:
+    """InvalidResponseError when the body is not a list of at most PAGE_SIZE items."""
     try:
         rows = json.loads(response.body)  # A strict parser refuses a whole page for half of a surrogate pair.
     except (ValueError, RecursionError):
@@ -306,8 +343,13 @@ def _parse_gists(response: Response) -> tuple[list[PublicGist], list[UnreadableG
         raise InvalidResponseError(f"{response.call} returned {response.status} with an invalid body: not a list")
     if len(rows) > PAGE_SIZE:
         raise InvalidResponseError(f"{response.call} returned {len(rows)} gists on a page of {PAGE_SIZE}")
+    return rows
+
+
+def _parse_gists(response: Response) -> tuple[list[PublicGist], list[UnreadableGist]]:
+    """The gists of a page. One odd item is set aside with a reason; the others are read."""
     gists, unreadable_gists = [], []
-    for row in rows:
+    for row in _parse_rows(response):
         try:
             gists.append(GIST.validate_python(row))
         except ValidationError as error:

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from tests.standins.wire import RecordedRequest, Response, StandIn, json_response
 
@@ -29,6 +30,7 @@ class GitHubStandIn(StandIn):
         ("account", "GET", r"/users/[^/]+"),
         ("account_by_id", "GET", r"/user/\d+"),
         ("gists", "GET", r"/users/[^/]+/gists|/user/\d+/gists"),
+        ("stream", "GET", r"/gists/public"),
     )
 
     def __init__(
@@ -48,6 +50,7 @@ class GitHubStandIn(StandIn):
         self.announcements: dict[str, str] = {}  # headers of each response, such as Sunset
         self.accounts: dict[int, Account] = {}
         self._by_login: dict[str, Account] = {}
+        self.stream: list[tuple[Account, dict[str, Any]]] = []  # all gists, in the order of their publication
         self._ids = itertools.count(1001)
         self._clock = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -91,6 +94,7 @@ class GitHubStandIn(StandIn):
                 "truncated": False,
                 **fields,
             }
+            self.stream.append((account, account.gists[gist_id]))
             return gist_id
 
     def gist_ids(self, login: str) -> list[str]:
@@ -170,6 +174,8 @@ class GitHubStandIn(StandIn):
     def _route(self, request: RecordedRequest, token: str) -> Response:
         if request.path in ("/user", "/users/ghost"):
             return json_response(200, {"login": "ghost", "id": 1, "type": "User", "public_gists": 0})
+        if request.operation == "stream":
+            return self._list_all(request)
         parts = request.path.strip("/").split("/")
         try:
             account = self.accounts[int(parts[1])] if parts[0] == "user" else self._named(parts[1])
@@ -210,3 +216,21 @@ class GitHubStandIn(StandIn):
         owner = {"login": account.login, "id": account.id, "type": account.type}
         rows = [{"owner": owner, **gist} for gist in public[(page - 1) * per_page : page * per_page]]
         return json_response(200, rows, headers)
+
+    def _list_all(self, request: RecordedRequest) -> Response:
+        """The public gists of all accounts, by `created_at`, filtered by `updated_at`."""
+        since, page = request.query.get("since", ""), int(request.query.get("page", 1))
+        per_page = min(int(request.query.get("per_page", 30)), 100)
+        if (page - 1) * per_page >= MAX_LISTED_GISTS:
+            return json_response(422, {"message": "In order to keep the API fast, pagination is limited."})
+        found = [
+            {"owner": {"login": account.login, "id": account.id, "type": account.type}, **gist}
+            for account, gist in self.stream
+            if gist["updated_at"] >= since and gist["public"] and account.gists.get(gist["id"]) is gist
+        ]
+        listed = sorted(found, key=lambda gist: str(gist["created_at"]), reverse=True)[:MAX_LISTED_GISTS]
+        headers = {"cache-control": "private, max-age=60"}
+        if page * per_page < len(listed):
+            query = urlencode({**request.query, "page": page + 1})
+            headers["link"] = f'<http://{request.headers["host"]}{self.prefix}/gists/public?{query}>; rel="next"'
+        return json_response(200, listed[(page - 1) * per_page : page * per_page], headers)
