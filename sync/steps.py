@@ -21,3 +21,11 @@ class Outcome:
     step: Step
     result: Any = None
     error: Exception | None = None
+
+
+def ask(step: Step) -> Outcome:
+    """Do a step. Whatever goes wrong is its outcome."""
+    try:
+        return Outcome(step, step.ask())
+    except Exception as error:
+        return Outcome(step, error=error)

@@ -4,7 +4,7 @@ import threading
 from queue import SimpleQueue
 from typing import Self
 
-from sync.steps import Outcome, Step
+from sync.steps import Outcome, Step, ask
 
 
 class Workers:
@@ -46,11 +46,3 @@ class Workers:
     def _work(self) -> None:
         while (step := self._steps.get()) is not None:
             self._outcomes.put(ask(step))
-
-
-def ask(step: Step) -> Outcome:
-    """Do a step. Whatever goes wrong is its outcome."""
-    try:
-        return Outcome(step, step.ask())
-    except Exception as error:
-        return Outcome(step, error=error)
