@@ -173,6 +173,37 @@ class ApiState(models.Model):
     activity_count = models.PositiveIntegerField(default=0)
 
 
+class StreamState(models.Model):
+    """How far GitHub's stream of all public gists was read. One row; see sync.stream."""
+
+    first_read_at = models.DateTimeField(help_text="when it was read for the first time")
+    attempted_at = models.DateTimeField(help_text="the last reading, whatever came of it")
+    read_at = models.DateTimeField(help_text="the last reading without a problem")
+    newest_at = models.DateTimeField(help_text="the newest time in it")
+    problem = models.CharField(max_length=500, blank=True, help_text="what is wrong with it")
+    problem_since = models.DateTimeField(null=True)
+
+
+class StreamGap(models.Model):
+    """Between these times, entries of the stream were missed: the polls find these gists."""
+
+    since = models.DateTimeField()
+    until = models.DateTimeField(db_index=True)
+    reason = models.CharField(max_length=500)
+
+
+class Hint(models.Model):
+    """An entry of the stream about a tracked person: who published or updated a gist. It is used once."""
+
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="hints", db_index=False)
+    github_id = models.CharField(max_length=64, help_text="of the gist")
+    updated_at = models.DateTimeField(help_text="of the gist, as the stream shows it")
+    hinted_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint("person", "github_id", "updated_at", name="hint_unique")]
+
+
 class GitHubIdField(models.Model):
     """Pipedrive's custom field of persons that holds the GitHub id. One row at most; see sync.crm.github_field."""
 

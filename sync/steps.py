@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+Work = Literal["poll", "push", "stream"]
 
 
 @dataclass(frozen=True)
@@ -11,7 +13,7 @@ class Step:
 
     ask: Callable[[], Any]
     person: int | None  # the key of the person that it is about; None: it is about the API as a whole
-    is_poll: bool = False
+    work: Work = "push"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 Outcome = SyncRun.Outcome
 # name: singular, plural
 COUNTERS = {
+    "people_hinted": ("person hinted at", "people hinted at"),
     "people_polled": ("person polled", "people polled"),
     "people_unchanged": ("unchanged", "unchanged"),
     "people_gone": ("gone", "gone"),

@@ -190,6 +190,7 @@ def configured(
     settings.PIPEDRIVE_API_URL, settings.PIPEDRIVE_TOKEN = pipedrive.url, PIPEDRIVE_TOKEN
     settings.GITHUB_REQUESTS_PER_MINUTE = 1_000_000
     settings.SETTLE_SECONDS = 0
+    settings.GITHUB_STREAM = False  # The tests of the stream turn it on.
     return settings
 
 

@@ -11,7 +11,17 @@ from django.utils import timezone
 
 from people.keys import create_key as create_api_key
 from people.models import ApiKey, Gist, KnownActivity, Person
-from sync.models import Alarm, ApiState, GitHubIdField, Problem, PushAttempt, Suspicion, SyncRun
+from sync.models import (
+    Alarm,
+    ApiState,
+    GitHubIdField,
+    Problem,
+    PushAttempt,
+    StreamGap,
+    StreamState,
+    Suspicion,
+    SyncRun,
+)
 from tests.standins import GitHubStandIn
 
 
@@ -81,10 +91,27 @@ def create_problem(run: SyncRun, reason: str, person: Person | None = None, **fi
 
 def let_time_pass(time: timedelta) -> None:
     """Move all that is stored into the past, as if this time had passed; not the times that GitHub shows."""
-    for table in (Person, Gist, KnownActivity, SyncRun, PushAttempt, ApiState, Alarm, Suspicion):
+    for table in (
+        Person,
+        Gist,
+        KnownActivity,
+        SyncRun,
+        PushAttempt,
+        ApiState,
+        Alarm,
+        Suspicion,
+        StreamState,
+        StreamGap,
+    ):
         columns = [column.name for column in table._meta.get_fields() if isinstance(column, DateTimeField)]
         times = [name for name in columns if not name.startswith("github_")]
         table.objects.update(**{name: F(name) - time for name in times})
+
+
+def publish_now(github: GitHubStandIn, login: str, *, ago: timedelta = timedelta(0), **fields: Any) -> str:
+    """Publish a gist at this moment, as the stream of all public gists needs it; see GitHubStandIn.publish."""
+    moment = f"{timezone.now() - ago:%Y-%m-%dT%H:%M:%SZ}"
+    return github.publish(login, **{"created_at": moment, "updated_at": moment, **fields})
 
 
 def end_pauses() -> None:

@@ -1,13 +1,444 @@
 """The stream of all public gists: a hint that may lie, lag, repeat or stop, and costs latency at most."""
 
 import json
-from datetime import UTC, datetime
+import logging
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from django.apps import apps
+from django.db.models import F
+from django.utils import timezone
+from pytest_django import Settings
 
-from sync.clients.github import GitHubClient, stream_url
-from tests.conftest import GITHUB_TOKEN
-from tests.standins import GitHubStandIn, respond
+from people.models import Gist, Person, Suppressed
+from sync.clients.github import GitHubClient, Owner, StreamEntry, stream_url
+from sync.models import Hint, StreamState, SyncRun
+from sync.stream import (
+    FULL,
+    IN_FUTURE,
+    MAX_PAGES,
+    MISSING,
+    REPEATED,
+    SILENT,
+    Reading,
+    Stream,
+    move_on,
+    read_stream,
+)
+from tests.conftest import GITHUB_TOKEN, DuringRequest, Sync, wait_until
+from tests.factories import let_time_pass, publish_now, track
+from tests.faults import FAULTS, GITHUB_LIES
+from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, respond
+from tests.standins.wire import RecordedRequest
+
+NOW = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def stream(sync: Sync, settings: Settings) -> Sync:
+    """As `sync`, with the stream."""
+    settings.GITHUB_STREAM = True
+    return sync
+
+
+def let_a_minute_pass() -> None:
+    """For the stream only: everything else stays as new as it is."""
+    StreamState.objects.update(attempted_at=F("attempted_at") - MINUTE)
+
+
+def readings(github: GitHubStandIn) -> list[RecordedRequest]:
+    return [request for request in github.requests if request.operation == "stream"]
+
+
+def polls(github: GitHubStandIn) -> list[str]:
+    return [request.path for request in github.requests if request.operation == "gists"]
+
+
+# --- a hint ---
+def test_a_gist_published_now_is_in_pipedrive_after_the_next_frequent_run(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, stream: Sync
+) -> None:
+    others = range(2000)
+    stream()
+    now = timezone.now()
+    active = {"state": "active", "attempted_at": now, "polled_at": now, "full_read_at": now}
+    Person.objects.bulk_create(
+        Person(github_username=f"p{n}", username_key=f"p{n}", github_id=9000 + n, **active) for n in others
+    )
+    gist = publish_now(github, "ada")
+    let_a_minute_pass()
+    github.clear_requests()
+
+    run = stream("--requested")
+
+    assert pipedrive.gist_ids() == [gist]
+    assert (run.code, run.counts["people_hinted"], run.counts["people_polled"]) == (0, 1, 1)
+    assert [request.operation for request in github.requests] == ["stream", "gists"]
+    assert Gist.objects.get().discovery == "stream"
+
+
+def test_a_frequent_run_without_hints_reads_the_stream_and_leaves_no_row(
+    ada: Person, github: GitHubStandIn, stream: Sync
+) -> None:
+    stream()
+    let_a_minute_pass()
+    github.clear_requests()
+
+    run = stream("--requested", as_json=False)
+
+    assert run.output == "No new, requested or hinted people.\n"
+    assert [request.operation for request in github.requests] == ["stream"]
+    assert SyncRun.objects.count() == 1
+
+
+def test_a_run_for_some_people_reads_no_stream(ada: Person, github: GitHubStandIn, stream: Sync) -> None:
+    stream("--person", "ada")
+    stream("--dry-run")
+
+    assert readings(github) == []
+
+
+def test_without_the_setting_no_stream_is_read(
+    ada: Person, github: GitHubStandIn, settings: Settings, stream: Sync
+) -> None:
+    settings.GITHUB_STREAM = False
+
+    stream()
+    stream("--requested")
+
+    assert readings(github) == []
+    assert not StreamState.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_reads_the_stream_while_it_works(
+    ada: Person,
+    github: GitHubStandIn,
+    pipedrive: PipedriveStandIn,
+    stream: Sync,
+    during_request: DuringRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ada publishes after her poll, while the run is waiting for Ben's."""
+    stream()
+    track(github, "ben")
+    monkeypatch.setattr("sync.stream.READ_EVERY", timedelta(0))
+
+    def publish() -> None:
+        count = len(readings(github))
+        publish_now(github, "ada")
+        wait_until(lambda: len(readings(github)) > count + 1)
+
+    during_request(github, "account", publish)
+    run = stream()
+
+    assert (run.counts["people_hinted"], run.counts["gists_pushed"]) == (1, 1)
+
+
+def test_the_same_entry_hints_once_also_if_the_poll_cannot_store_it(
+    ada: Person, github: GitHubStandIn, stream: Sync
+) -> None:
+    stream()
+    publish_now(github, "ada")
+    github.fail("gists", respond(404, "{}"), times=99)
+    counts = []
+    for _ in range(3):
+        let_a_minute_pass()
+        run = stream("--requested")
+        counts.append(run.counts["people_hinted"])
+
+    assert counts == [1, 0, 0]
+    github.heal()
+    Person.objects.update(next_attempt_at=None)
+    assert stream().counts["gists_pushed"] == 1
+
+
+def test_an_edit_hints_again(ada: Person, github: GitHubStandIn, stream: Sync) -> None:
+    stream()
+    gist = publish_now(github, "ada")
+    let_a_minute_pass()
+    stream("--requested")
+    github.edit("ada", gist, description="Edited", updated_at=f"{timezone.now() + MINUTE / 2:%Y-%m-%dT%H:%M:%SZ}")
+    let_a_minute_pass()
+
+    run = stream("--requested")
+
+    assert (run.counts["people_hinted"], run.counts["gists_edited"]) == (1, 1)
+
+
+def pause(person: Person) -> None:
+    Person.objects.update(state="paused")
+
+
+def lose(person: Person) -> None:
+    Person.objects.update(state="gone", attempted_at=timezone.now())
+
+
+def conflict(person: Person) -> None:
+    Person.objects.update(state="conflict", attempted_at=timezone.now())
+
+
+def suppress(person: Person) -> None:
+    person.refresh_from_db()
+    Suppressed.objects.suppress(github_ids=[person.github_id or 0], by="test")
+
+
+def take_over(person: Person) -> None:
+    """Another account has the login now; this one is tracked under a new one."""
+    Person.objects.update(github_id=777)
+
+
+@pytest.mark.parametrize("change", [pause, lose, conflict, suppress, take_over])
+def test_who_is_left_alone(change: Callable[[Person], None], ada: Person, github: GitHubStandIn, stream: Sync) -> None:
+    stream()
+    change(ada)
+    publish_now(github, "ada")
+    let_a_minute_pass()
+
+    assert stream("--requested").counts["people_polled"] == 0
+    assert not Hint.objects.exists()
+
+
+def test_entries_come_in_any_order_again_and_again(ada: Person, github: GitHubStandIn, stream: Sync) -> None:
+    stream()
+    github.add_account("stranger")
+    for ago in (3, 1, 2):
+        publish_now(github, "stranger", ago=ago * MINUTE)
+    publish_now(github, "ada", ago=8 * MINUTE, created_at="2012-01-01T00:00:00Z")
+    random.Random(24).shuffle(github.stream)
+    let_a_minute_pass()
+
+    assert stream("--requested").counts["people_hinted"] == 1
+    let_a_minute_pass()
+    assert stream("--requested").counts["people_hinted"] == 0
+
+
+def test_strangers_are_neither_stored_nor_logged(
+    ada: Person, github: GitHubStandIn, stream: Sync, caplog: pytest.LogCaptureFixture, settings: Settings
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    stream()
+    mallory = github.add_account("mallory-stranger", name="Mallory Stranger")
+    gists = [publish_now(github, "mallory-stranger", description="strange words") for _ in range(3)]
+    publish_now(github, "mallory-stranger", html_url=7, owner={"id": "odd", "login": "mallory-stranger"})
+    publish_now(github, "ada")
+    let_a_minute_pass()
+    outputs = [stream("--requested", as_json=False)]
+    github.fail("stream", respond(200, json.dumps([{"id": gists[0], "owner": {"login": "mallory-stranger"}}] * 101)))
+    let_a_minute_pass()
+    outputs.append(stream())
+
+    stored = "\n".join(str(row) for model in apps.get_models() for row in model._default_manager.values())
+    seen = "\n".join([stored, caplog.text, *[text for run in outputs for text in (run.output, run.errors)]])
+    assert Gist.objects.get().github_id in seen, "this test would find what is there"
+    found = [text for text in ("tranger", "strange", *gists, str(mallory.id)) if text in seen]
+    assert found == []
+
+
+# --- how much is read ---
+def new_client(github: GitHubStandIn) -> GitHubClient:
+    return GitHubClient(github.url, GITHUB_TOKEN, requests_per_minute=1_000_000)
+
+
+def publish_many(github: GitHubStandIn, count: int) -> None:
+    github.add_account("crowd")
+    for _ in range(count):
+        github.publish("crowd", created_at="2026-11-30T12:00:00Z", updated_at="2026-11-30T12:00:01Z")
+
+
+@pytest.mark.parametrize(("gists", "pages"), [(0, 1), (1, 1), (99, 1), (100, 2), (101, 2), (250, 3)])
+def test_it_is_read_to_the_first_page_that_is_not_full(gists: int, pages: int, github: GitHubStandIn) -> None:
+    publish_many(github, gists)
+
+    reading = read_stream(new_client(github), NOW, NOW, MAX_PAGES)
+
+    assert (len(reading.entries), reading.problem, reading.is_full) == (gists, "", False)
+    assert len(github.requests) == pages
+    assert github.requests[0].query["since"] == "2026-11-30T12:00:00Z"
+
+
+def test_the_thirtieth_page_is_the_last(github: GitHubStandIn) -> None:
+    publish_many(github, 3100)
+
+    reading = read_stream(new_client(github), NOW, NOW, MAX_PAGES)
+
+    assert (len(reading.entries), reading.is_full, len(github.requests)) == (3000, True, 30)
+
+
+def full_page(first: int) -> list[dict[str, Any]]:
+    owner = {"id": 7, "login": "crowd"}
+    return [{"id": f"a{first + n}", "updated_at": "2026-11-30T12:00:00Z", "owner": owner} for n in range(100)]
+
+
+@pytest.mark.parametrize(
+    ("pages", "problem", "entries"),
+    [
+        ([respond(200, json.dumps(full_page(0)))] * 2, REPEATED, 100),  # The link has been lost, and `page`.
+        ([respond(200, json.dumps([None] * 100))], REPEATED, 0),
+        ([respond(200, json.dumps(full_page(0))), respond(200, "[]")], "", 100),
+        ([respond(200, json.dumps(full_page(0))), respond(404, "{}")], MISSING, 100),
+        ([respond(200, json.dumps(full_page(0))), respond(422, "{}")], "returned 422", 100),
+        ([respond(200, json.dumps(full_page(0)), {"link": '<https://elsewhere.test/>; rel="next"'})], "elsewhere", 100),
+        ([respond(200, json.dumps(full_page(0) + [None]))], "101 gists on a page", 0),
+    ],
+)
+def test_what_was_read_before_a_problem_hints(
+    pages: list[Fault], problem: str, entries: int, github: GitHubStandIn
+) -> None:
+    for number, page in enumerate(pages, 1):
+        github.fail("stream", page, nth=number)
+
+    reading = read_stream(new_client(github), NOW, NOW, MAX_PAGES)
+
+    assert (problem in reading.problem, bool(reading.problem)) == (True, bool(problem))
+    assert len(reading.entries) == entries
+
+
+def test_a_stream_that_is_missing_is_asked_for_once_in_a_run(
+    db: None, github: GitHubStandIn, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.GITHUB_STREAM = True
+    github.fail("stream", respond(404, '{"message": "Not Found"}'))
+    now = timezone.now()
+    stream = Stream(new_client(github), lambda: now)
+    assert not stream.look()
+    now += timedelta(hours=1)
+
+    assert stream.advance([], is_tick=True) == []
+    assert StreamState.objects.get().problem == MISSING
+    assert caplog.messages == [f"The stream of public gists: {MISSING}"]
+
+
+# --- how far it was read ---
+def entries_at(*minutes: float) -> tuple[StreamEntry, ...]:
+    """Of these minutes before (after: negative) NOW."""
+    return tuple(StreamEntry(f"a{n}", NOW - n * MINUTE, Owner(7, "crowd")) for n in minutes)
+
+
+# reading; the newest time, the last good reading and the problem afterwards; the gaps (minutes before NOW)
+MOVES: dict[str, tuple[Reading, tuple[float, float, str], list[tuple[float, float]]]] = {
+    "news": (Reading(NOW, entries_at(3, 1, 2)), (1, 0, ""), []),
+    "nothing new": (Reading(NOW), (5, 0, ""), []),
+    "older than known": (Reading(NOW, entries_at(9, 500)), (5, 0, ""), []),
+    "a little in the future": (Reading(NOW, entries_at(-0.5)), (-0.5, 0, ""), []),
+    "one in the future": (Reading(NOW, entries_at(-60, 2)), (2, 0, ""), []),
+    "all in the future": (Reading(NOW, entries_at(-60, -99999)), (5, 4, IN_FUTURE), []),
+    "unreadable": (Reading(NOW, entries_at(1), problem="no"), (5, 4, "no"), []),
+    "full": (Reading(NOW, entries_at(3, 1), is_full=True), (1, 0, FULL), [(5, 1)]),
+    "full of the past": (Reading(NOW, entries_at(50), is_full=True), (5, 0, FULL), [(5, 5)]),
+}
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_how_far_a_reading_moves_the_state(name: str) -> None:
+    reading, (newest, read, problem), gaps = MOVES[name]
+    state = StreamState(
+        first_read_at=NOW - 60 * MINUTE, attempted_at=NOW, read_at=NOW - 4 * MINUTE, newest_at=NOW - 5 * MINUTE
+    )
+
+    found = move_on(state, reading, is_sparse=False)
+
+    assert ((NOW - state.newest_at) / MINUTE, (NOW - state.read_at) / MINUTE, state.problem) == (newest, read, problem)
+    assert [((NOW - gap.since) / MINUTE, (NOW - gap.until) / MINUTE) for gap in found] == gaps
+    assert state.problem_since == (NOW if problem else None)
+
+
+@pytest.mark.parametrize(
+    ("times", "is_sparse", "problem", "gaps"),
+    [
+        ([119, 95, 70, 45, 20], False, "", []),
+        ([2], False, "", [(120, 2)]),  # a jump of the newest time
+        ([110, 60, 35, 10], False, "", [(110, 60)]),
+        ([110], False, SILENT, []),  # The gap ends when it shows something again.
+        ([], False, SILENT, []),
+        ([], True, "", []),
+        ([2], True, "", []),
+    ],
+)
+def test_a_silence_is_a_gap_unless_the_server_is_of_one_company(
+    times: list[float], is_sparse: bool, problem: str, gaps: list[tuple[float, float]]
+) -> None:
+    before = NOW - 120 * MINUTE
+    state = StreamState(first_read_at=before, attempted_at=before, read_at=before, newest_at=before)
+
+    found = move_on(state, Reading(NOW, entries_at(*times)), is_sparse=is_sparse)
+
+    assert state.problem == problem
+    assert [((NOW - gap.since) / MINUTE, (NOW - gap.until) / MINUTE) for gap in found] == gaps
+    assert state.problem_since == (state.newest_at if problem else None)
+
+
+def test_a_newest_time_that_is_wrong_is_no_longer_believed_when_the_clock_is_right_again(
+    ada: Person, github: GitHubStandIn, stream: Sync
+) -> None:
+    stream()
+    StreamState.objects.update(newest_at=timezone.now() + timedelta(days=300), attempted_at=NOW + timedelta(days=300))
+    publish_now(github, "ada")
+
+    assert stream("--requested").counts["people_hinted"] == 1
+    assert StreamState.objects.get().newest_at <= timezone.now()
+
+
+def test_another_process_that_has_read_it_meanwhile_knows_better(
+    db: None, github: GitHubStandIn, settings: Settings
+) -> None:
+    settings.GITHUB_STREAM = True
+    now = timezone.now()
+    stream = Stream(new_client(github), lambda: now)
+    stream.look()
+    StreamState.objects.update(attempted_at=now + MINUTE, problem="theirs")
+    now += 2 * MINUTE
+
+    stream.look()
+
+    assert StreamState.objects.get().problem == "theirs"
+
+
+# --- it lies, and the service stays right ---
+STREAM_LIES: dict[str, Fault] = {
+    **GITHUB_LIES,
+    **{name: fault('{"message": "no"}') for name, fault in FAULTS.items()},
+    "gists that do not exist": respond(
+        200,
+        json.dumps([{"id": f"b{n}", "updated_at": "2026-11-30T12:00:00Z", "owner": {"id": 1001}} for n in range(9)]),
+    ),
+    "of another owner": respond(
+        200, json.dumps([{"id": "b1", "updated_at": "2026-11-30T12:00:00Z", "owner": {"id": 9, "login": "ada"}}])
+    ),
+    "a future": respond(
+        200,
+        json.dumps([{"id": "b1", "updated_at": "8999-11-30T12:00:00Z", "owner": {"id": 1001, "login": "ada"}}]),
+    ),
+}
+
+
+@pytest.mark.slow("one of many whole runs")
+@pytest.mark.parametrize("lie", STREAM_LIES)
+def test_a_lie_of_the_stream_changes_nothing_but_latency(
+    lie: str, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, stream: Sync
+) -> None:
+    github.publish("ada")
+    stream()
+    publish_now(github, "ada")
+    let_time_pass(timedelta(hours=3))
+    github.fail_always("^/gists/public", STREAM_LIES[lie])
+
+    stream("--requested")
+    let_a_minute_pass()
+    during = stream()
+    people = list(Person.objects.values_list("state", "failures", "last_error"))
+    github.heal()
+    after = stream()
+
+    assert readings(github)
+    assert during.code == 0, during
+    assert people == [("active", 0, "")]
+    assert after.code == 0
+    assert sorted(pipedrive.gist_ids()) == sorted(github.gist_ids("ada"))
 
 
 # --- the client ---

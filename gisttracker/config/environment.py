@@ -116,6 +116,12 @@ VARIABLES = (
         WholeNumber(1, 900),
     ),
     Variable(
+        "GITHUB_STREAM",
+        "true",
+        "read GitHub's list of all public gists once a minute, to hear of new ones at once; costs 1 or 2 requests",
+        boolean,
+    ),
+    Variable(
         "SYNC_INTERVAL_MINUTES",
         "180",
         "how often sync_gists runs for all people; older polls than two intervals and half an hour are unhealthy",

@@ -31,6 +31,7 @@ SETTLE_SECONDS = 120  # after that moment, for which Pipedrive's lists are not b
 GITHUB_TOKEN: str = ENV["GITHUB_TOKEN"]
 GITHUB_API_URL: str = ENV["GITHUB_API_URL"]
 GITHUB_REQUESTS_PER_MINUTE: int = ENV["GITHUB_REQUESTS_PER_MINUTE"]
+GITHUB_STREAM: bool = ENV["GITHUB_STREAM"]
 BACKFILL: str = ENV["BACKFILL"]
 LEASE_SECONDS = 120  # after which a silent run is taken over; see sync.run.lease
 SYNC_INTERVAL = timedelta(minutes=ENV["SYNC_INTERVAL_MINUTES"])

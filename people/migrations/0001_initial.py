@@ -399,6 +399,15 @@ class Migration(migrations.Migration):
                     "files",
                     models.JSONField(default=list, help_text="A list of {name, raw_url, language, size in bytes}."),
                 ),
+                (
+                    "discovery",
+                    models.CharField(
+                        blank=True,
+                        choices=[("stream", "Stream"), ("poll", "Poll"), ("missed", "Missed")],
+                        help_text="how it was found, if its person was tracked",
+                        max_length=10,
+                    ),
+                ),
                 ("github_created_at", models.DateTimeField()),
                 ("github_updated_at", models.DateTimeField()),
                 ("removed_at", models.DateTimeField(blank=True, null=True)),
@@ -445,6 +454,7 @@ class Migration(migrations.Migration):
                     models.Index(fields=["push_state", "person"], name="gist_push_state_person"),
                     models.Index(fields=["push_state", "pending_since"], name="gist_push_state_pending"),
                     models.Index(fields=["created_at"], name="gist_created"),
+                    models.Index(fields=["discovery", "created_at"], name="gist_discovery_created"),
                 ],
             },
         ),

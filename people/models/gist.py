@@ -62,6 +62,11 @@ class Gist(models.Model):
         REJECTED = "rejected"  # by Pipedrive; push_error has the reason
         SKIPPED = "skipped"  # not included in the person's backfill choice, or one by one: push_error has the reason
 
+    class Discovery(models.TextChoices):
+        STREAM = "stream"  # by a hint of GitHub's stream
+        POLL = "poll"  # the stream could not have shown it yet, or was not read
+        MISSED = "missed"  # by a poll, although the stream should have shown it
+
     github_id = models.CharField(max_length=64, unique=True)
     person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="gists")
     description = models.TextField(blank=True)
@@ -69,6 +74,9 @@ class Gist(models.Model):
     pull_url = models.CharField(max_length=500)
     truncated = models.BooleanField(default=False, help_text="GitHub lists only the first 300 files.")
     files = models.JSONField(default=list, help_text="A list of {name, raw_url, language, size in bytes}.")
+    discovery = models.CharField(
+        max_length=10, blank=True, choices=Discovery.choices, help_text="how it was found, if its person was tracked"
+    )
     github_created_at = models.DateTimeField()
     github_updated_at = models.DateTimeField()
     removed_at = models.DateTimeField(null=True, blank=True)
@@ -100,6 +108,7 @@ class Gist(models.Model):
             models.Index(fields=["push_state", "person"], name="gist_push_state_person"),
             models.Index(fields=["push_state", "pending_since"], name="gist_push_state_pending"),
             models.Index(fields=["created_at"], name="gist_created"),
+            models.Index(fields=["discovery", "created_at"], name="gist_discovery_created"),
         ]
 
     def __str__(self) -> str:

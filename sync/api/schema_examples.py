@@ -42,6 +42,7 @@ RUN: dict[str, Any] = {
     "finished_at": "2026-11-24T09:00:41Z",
     "outcome": "rate_limited",
     "counts": {
+        "people_hinted": 2,
         "people_polled": 120,
         "people_unchanged": 117,
         "people_gone": 0,

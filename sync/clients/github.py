@@ -11,6 +11,7 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
@@ -164,20 +165,25 @@ class GitHubClient:
         # A window of one second: with one of a minute, a burst would be followed by a long pause.
         limit = max(requests_per_minute // 60, 1)
         self.remaining: dict[str, float | None] = {}
-        self.api = Api(
+        new_api = partial(
+            Api,
             "GitHub",
             base_url,
             headers,
             secrets=(token,),
-            limiter=RateLimiter(SlidingWindow(limit, limit * 60 / requests_per_minute)),
             parse_rate_limit=self._parse_rate_limit,
             stopping=stopping,
-            concurrency=concurrency,
             timing=timing,
             not_found=(404,),  # 410 means that the API version is not supported any more.
+        )
+        self.api = new_api(
+            limiter=RateLimiter(SlidingWindow(limit, limit * 60 / requests_per_minute)),
+            concurrency=concurrency,
             advice=f"Check GITHUB_API_URL and GITHUB_TOKEN, and that this GitHub supports API version {api_version}.",
             probe_path=CONTROL_PATH,
         )
+        # Whatever it answers, it stops nothing else. What is true of the token shows in the other requests, too.
+        self.stream_api = new_api(limiter=RateLimiter(SlidingWindow(limit, 1.0)), concurrency=1)
         self._api_version = api_version
         self._has_shown_account = False  # one that exists, in this run
         self._control_lock = threading.Lock()
@@ -188,6 +194,11 @@ class GitHubClient:
         # An ETag is valid for this URL, token and version only. Not reversible: the token is long and random.
         scope = f"{base_url} {api_version} {token} {self._gists_url('{login}')}"
         self.etag_scope = hashlib.sha256(scope.encode()).hexdigest()
+
+    @property
+    def request_count(self) -> int:
+        """Requests that were sent, all of which count against the token's limit."""
+        return self.api.request_count + self.stream_api.request_count
 
     def get_account(self, login: str) -> Account:
         """https://docs.github.com/rest/users/users#get-a-user - NotFoundError if no account has this login.
@@ -277,7 +288,7 @@ class GitHubClient:
 
         Items that cannot be read are left out. What it shows proves nothing, not even that GitHub shows accounts.
         """
-        response = self.api.get(url)
+        response = self.stream_api.get(url)
         entries = []
         rows = _parse_rows(response)
         for row in rows:

@@ -94,6 +94,10 @@ class PipedriveClient:
         self._burst_pause = (timing or Timing()).burst_pause
 
     # --- persons ---
+    @property
+    def request_count(self) -> int:
+        return self.api.request_count
+
     def search_persons_by_email(self, email: str) -> list[PipedrivePerson]:
         """GET /persons/search, exact e-mail in any case. The search index may lag behind by an unknown time."""
         return self._search("/api/v2/persons/search", {"term": email, "fields": "email", "exact_match": "true"})

@@ -86,6 +86,27 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name="StreamGap",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("since", models.DateTimeField()),
+                ("until", models.DateTimeField(db_index=True)),
+                ("reason", models.CharField(max_length=500)),
+            ],
+        ),
+        migrations.CreateModel(
+            name="StreamState",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("first_read_at", models.DateTimeField(help_text="when it was read for the first time")),
+                ("attempted_at", models.DateTimeField(help_text="the last reading, whatever came of it")),
+                ("read_at", models.DateTimeField(help_text="the last reading without a problem")),
+                ("newest_at", models.DateTimeField(help_text="the newest time in it")),
+                ("problem", models.CharField(blank=True, help_text="what is wrong with it", max_length=500)),
+                ("problem_since", models.DateTimeField(null=True)),
+            ],
+        ),
+        migrations.CreateModel(
             name="SyncRun",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -195,6 +216,31 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+        ),
+        migrations.CreateModel(
+            name="Hint",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("github_id", models.CharField(help_text="of the gist", max_length=64)),
+                ("updated_at", models.DateTimeField(help_text="of the gist, as the stream shows it")),
+                ("hinted_at", models.DateTimeField(db_index=True)),
+                (
+                    "person",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="hints",
+                        to="people.person",
+                    ),
+                ),
+            ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(
+                        models.F("person"), models.F("github_id"), models.F("updated_at"), name="hint_unique"
+                    )
+                ],
+            },
         ),
         migrations.CreateModel(
             name="PushAttempt",

@@ -107,7 +107,7 @@ class Polling:
         etag = person.etag if person.etag_scope == context.github.etag_scope else ""
         target = Target(person.github_username, person.github_id, etag, read_all, self._suppressed)
         self._running[person.pk] = Polled(person, target, now, is_suspected=person.is_suspected)
-        return Step(partial(poll_person, target, context.github), person.pk, is_poll=True)
+        return Step(partial(poll_person, target, context.github), person.pk, "poll")
 
     # --- outcomes ---
     def _take(self, outcome: Outcome) -> list[Step]:
@@ -121,7 +121,7 @@ class Polling:
         further = find_further_step(polled.target, outcome.result, self._context.github) if outcome.result else None
         if further:
             self._running[polled.person.pk] = polled
-            return [Step(further, polled.person.pk, is_poll=True)]
+            return [Step(further, polled.person.pk, "poll")]
         self.count += 1
         self._done[polled.person.pk] = polled
         self._group_began_at = self._group_began_at or boot_clock()

@@ -23,6 +23,7 @@ from sync.context import RunContext
 from sync.few import is_few
 from sync.models import Problem, Suspicion
 from sync.poll.poll import MAX_ETAG_LENGTH, Poll, Target
+from sync.stream import set_discovery
 from sync.summary import describe_error
 from sync.suspicions import OF_ACCOUNT, Suspicions
 
@@ -353,6 +354,7 @@ class PollStore:
         counts["gists_new"] += len(new)
         counts["gists_found"] += adopt(new, now)
         counts["gists_skipped"] += sum(gist.push_state == Gist.PushState.SKIPPED for gist in new)
+        set_discovery(new)
         return new
 
     def _new_gists(self, poll: Poll, person: Person, known: dict[str, Gist]) -> list[Gist]:

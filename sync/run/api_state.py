@@ -8,9 +8,11 @@ from functools import partial
 
 from django.db import transaction
 
+from gisttracker.common.database import retried
 from sync.clients.errors import CapReachedError, CircuitOpenError, ConfigurationError, OutageError
 from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import PipedriveClient
+from sync.clock import Clock
 from sync.context import RunContext
 from sync.models import ApiState, SyncRun
 
@@ -41,6 +43,18 @@ def store_api_states(run: SyncRun, context: RunContext) -> None:
     for client, error in _errors(context):
         if client.api.request_count or error:
             _store(run, context, client, error)
+
+
+@retried
+def store_refusal(github: GitHubClient, clock: Clock) -> None:
+    """Of a run that has only read the stream: a refused token, or that it is right again."""
+    refused = ApiState.objects.filter(api=github.api.name, problem=Problem.REFUSED)
+    error = github.api.circuit.error
+    if github.stream_api.circuit.has_succeeded:
+        refused.filter(run_id=None).update(problem=Problem.NONE, message="", problem_since=None)
+    elif isinstance(error, ConfigurationError) and not refused.exists():
+        found = {"run_id": None, "problem": Problem.REFUSED, "message": str(error)[:500], "problem_since": clock()}
+        ApiState.objects.update_or_create(api=github.api.name, defaults=found)
 
 
 def _errors(context: RunContext) -> list[tuple[Client, CircuitOpenError | None]]:
@@ -79,7 +93,7 @@ def describe_limits(client: Client) -> dict[str, object]:
     return {
         "remaining": client.remaining.get("remaining"),
         "reset": client.remaining.get("reset"),
-        "requests": client.api.request_count,
+        "requests": client.request_count,
         "stopped": str(error) if error else "",
         "resets_at": error.resets_at.isoformat() if error and error.resets_at else None,
     }

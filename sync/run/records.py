@@ -14,7 +14,7 @@ from people.models.freshness import MAX_CLOCK_ERROR, max_age
 from sync.clients.errors import LeaseLostError
 from sync.clock import Clock
 from sync.context import RunContext
-from sync.models import COULD_NOT_BEGIN, ROUND_TRIGGERS, Alarm, Problem, RunLease, SyncRun
+from sync.models import COULD_NOT_BEGIN, ROUND_TRIGGERS, Alarm, Hint, Problem, RunLease, StreamGap, SyncRun
 from sync.push.attempts import delete_old_attempts
 from sync.push.pauses import store_pause
 from sync.run.api_state import describe_limits, store_api_states, store_trouble
@@ -130,6 +130,8 @@ def close_run(run: SyncRun, context: RunContext, lease: Lease, outcome: Outcome,
 def _delete_old(before: datetime) -> None:
     SyncRun.objects.filter(started_at__lt=before).exclude(outcome=Outcome.RUNNING).delete()
     Alarm.objects.filter(resolved_at__lt=before).delete()
+    Hint.objects.filter(hinted_at__lt=before).delete()
+    StreamGap.objects.filter(until__lt=before).delete()
     delete_old_attempts(before)
 
 

@@ -1,5 +1,6 @@
 """One run: choose who is due, hand out steps, store outcomes, repeat.
 
+    stream:   once a minute, read it (a step, in a thread) -> request the sync of who is hinted at
     polling:  choose -> poll (a step, in a thread) -> store the gists
     pushing:  choose -> next step -> a step in a thread -> store, next step ... -> end
 
@@ -13,6 +14,7 @@ that was written as started is looked up in Pipedrive before it is sent again.
 
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
+from typing import get_args
 
 from django.conf import settings
 from django.db.models import Q
@@ -26,7 +28,8 @@ from sync.push.pushing import Pushing
 from sync.run.due import due_by_login, due_for_poll, due_for_push, due_for_push_since, has_login, requested, watched
 from sync.run.records import write_heartbeat
 from sync.run.workers import Workers
-from sync.steps import Outcome
+from sync.steps import Outcome, Work
+from sync.stream import Stream
 
 TICK_SECONDS = 0.5  # between two looks at the clock, and for people who became due
 GATHER_SECONDS = 0.03  # for which an outcome waits for others, to be stored with them
@@ -37,15 +40,25 @@ class Run:
     """One run, under a lease that is held. `progress` is called with the number of people polled so far."""
 
     def __init__(
-        self, record: SyncRun, context: RunContext, progress: Callable[[int], object] = lambda people: None
+        self,
+        record: SyncRun,
+        context: RunContext,
+        progress: Callable[[int], object] = lambda people: None,
+        stream: Stream | None = None,
     ) -> None:
-        """`record.continues_from`: the beginning of the run whose pushes this one continues, usually its own."""
+        """`record.continues_from`: the beginning of the run whose pushes this one continues, usually its own.
+
+        `stream`: that was read before the run was opened. A run for some people reads none.
+        """
         self.record, self.context, self.progress = record, context, progress
         self.is_time_over = False  # max_seconds have passed
         self._outcomes: SimpleQueue[Outcome] = SimpleQueue()
         count = context.options.concurrency
         self._polling, self._pushing = Polling(context, self._due_for_poll), Pushing(context, self._due_for_push)
         self._polls = Workers("poll", count, self._outcomes, ahead=count)
+        self._stream = stream or Stream(context.github, context.clock, is_on=not context.options.people)
+        self._stream.writing = context.writing
+        self._readers = Workers("stream", 1, self._outcomes)
         self._pushes = Workers("push", count, self._outcomes)  # A POST that is handed out is sent at once.
         self._pushing.may_find = record.continues_from < record.started_at
         self._next_tick = self._next_heartbeat = 0.0
@@ -54,17 +67,29 @@ class Run:
     def __call__(self) -> None:
         """Work until no person is due. Errors of people and gists are in the summary and on their rows."""
         outcomes: list[Outcome] = []
-        with self._polls, self._pushes:
+        with self._readers, self._polls, self._pushes:
             try:
-                while not (self._polling.is_over and self._pushing.is_over):
+                while not (self._polling.is_over and self._pushing.is_over) or self._stream.is_running:
                     is_tick = self._tick()
-                    self._advance_polling([one for one in outcomes if one.step.is_poll], is_tick=is_tick)
-                    self._advance_pushing([one for one in outcomes if not one.step.is_poll], is_tick=is_tick)
+                    by_work = {work: [one for one in outcomes if one.step.work == work] for work in get_args(Work)}
+                    has_hints = self._advance_stream(by_work["stream"], is_tick=is_tick)
+                    self._advance_polling(by_work["poll"], is_tick=is_tick or has_hints)
+                    self._advance_pushing(by_work["push"], is_tick=is_tick)
                     outcomes = self._wait()
             except BaseException:
                 self.context.stopping.set()  # The threads end after their current request.
                 raise
         self._end()
+
+    def _advance_stream(self, outcomes: list[Outcome], *, is_tick: bool) -> bool:
+        """Is anyone hinted at? Then they are polled next."""
+        hinted_before = self._stream.people_hinted
+        self._readers.free += len(outcomes)
+        for step in self._stream.advance(outcomes, is_tick=is_tick):
+            self._readers.begin(step)
+        hinted = self._stream.people_hinted - hinted_before
+        self.context.summary.add({"people_hinted": hinted})
+        return hinted > 0
 
     def _advance_polling(self, outcomes: list[Outcome], *, is_tick: bool) -> None:
         was_over = self._polling.is_over
@@ -85,7 +110,7 @@ class Run:
         """The outcomes that have arrived: at least one, unless something else has to be done."""
         outcomes: list[Outcome] = []
         until = min(self._next_tick, self._polling.stores_at)
-        while self._polls.busy + self._pushes.busy > len(outcomes):
+        while self._readers.busy + self._polls.busy + self._pushes.busy > len(outcomes):
             try:
                 outcomes.append(self._outcomes.get(timeout=max(until - boot_clock(), 0.001)))
             except Empty:

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -22,7 +23,7 @@ from gisttracker.management.command_line import GisttrackerCommand, whole_number
 from people.models import Person
 from people.tracking import sync_soon
 from sync.api.serializers import SyncRunSerializer
-from sync.clients.errors import ConfigurationError, LeaseLostError
+from sync.clients.errors import ConfigurationError, LeaseLostError, SyncError
 from sync.clients.github import GitHubClient
 from sync.clients.pipedrive import PipedriveClient
 from sync.clients.transport import Timing
@@ -33,6 +34,7 @@ from sync.health.groups import load_groups
 from sync.health.ping import ping
 from sync.models import ROUND_TRIGGERS, SyncRun
 from sync.reasons import cut_lines, format_time
+from sync.run.api_state import store_refusal
 from sync.run.dry_run import estimate_costs, forecast_run
 from sync.run.due import due_by_login, due_for_poll, due_for_push_since, has_login, requested, watched
 from sync.run.lease import Lease, LeaseTakenError
@@ -49,6 +51,7 @@ from sync.run.records import (
 )
 from sync.run.run import Run
 from sync.run.stopping import stop_on_signals
+from sync.stream import Stream
 from sync.summary import Summary
 
 log = logging.getLogger(__name__)
@@ -132,10 +135,9 @@ class Command(GisttrackerCommand):
         if options["dry_run"]:
             self._dry_run(due, github, options)
             return
-        if options["requested"] and not retried(Person.objects.filter(due | self._interrupted(clock())).exists)():
-            # Usual every few minutes; such a run gets no row, and needs no lease.
-            self._print_nothing("No new, requested or watched people.", options["json"])
-            report_health(clock)
+        stream = Stream(github, clock, is_on=not logins)
+        if options["requested"] and not self._has_work(due, stream, clock()):
+            self._end_without_work(github, clock, options["json"])
             return
         last = find_last_round()
         if not is_healthy(last, clock()):
@@ -146,13 +148,13 @@ class Command(GisttrackerCommand):
             if record is None:
                 return
             pipedrive = PipedriveClient(settings.PIPEDRIVE_API_URL, settings.PIPEDRIVE_TOKEN, **shared)
-            for client in (github, pipedrive):
-                client.api.may_send = lambda: not lease.is_over
+            for api in (github.api, github.stream_api, pipedrive.api):
+                api.may_send = lambda: not lease.is_over
             run_options = build_options(logins, options)
             context = RunContext(record.pk, run_options, github, pipedrive, clock, lease.writing, stopping)
             # What is old is deleted by the first run of a day.
             cleans_up = last is None or last.started_at.date() < record.started_at.date()
-            self._run(record, context, lease, due, options, cleans_up=cleans_up)
+            self._run(record, context, lease, due, options, stream, cleans_up=cleans_up)
         finally:
             lease.release()
 
@@ -248,6 +250,22 @@ class Command(GisttrackerCommand):
         run = find_interrupted()
         return due_for_push_since(run.started_at, now, edits=settings.PUSH_EDITS) if run else Q(pk__in=[])
 
+    def _has_work(self, due: Q, stream: Stream, now: datetime) -> bool:
+        """If no one waits, the stream is read, for hints."""
+        return retried(Person.objects.filter(due | self._interrupted(now)).exists)() or stream.look()
+
+    def _end_without_work(self, github: GitHubClient, clock: Clock, as_json: bool) -> None:
+        """Usual every minute; such a run gets no row, and needs no lease."""
+        self._print_nothing("No new, requested or hinted people.", as_json)
+        if isinstance(github.stream_api.circuit.error, ConfigurationError):  # The stream proves nothing.
+            with suppress(SyncError):
+                github.check_service()
+        store_refusal(github, clock)
+        report_health(clock)
+        error = github.api.circuit.error
+        if isinstance(error, ConfigurationError):
+            exit_with_config_error(str(error))
+
     def _dry_run(self, due: Q, github: GitHubClient, options: dict[str, Any]) -> None:
         lines: list[str] = []
         problems: list[str] = []
@@ -280,13 +298,21 @@ class Command(GisttrackerCommand):
             sys.exit(EX_FAILED)
 
     def _run(
-        self, record: SyncRun, context: RunContext, lease: Lease, due: Q, options: dict[str, Any], *, cleans_up: bool
+        self,
+        record: SyncRun,
+        context: RunContext,
+        lease: Lease,
+        due: Q,
+        options: dict[str, Any],
+        stream: Stream,
+        *,
+        cleans_up: bool,
     ) -> None:
         started = time.monotonic()
         logs.bind_global(run=record.pk)
         with progress_bar(Person.objects.filter(due), options["max_people"], context.summary) as progress:
             try:
-                run = Run(record, context, progress)
+                run = Run(record, context, progress, stream)
                 run()
             except LeaseLostError:
                 raise
@@ -309,7 +335,7 @@ class Command(GisttrackerCommand):
 
     def _print_summary(self, record: SyncRun, context: RunContext, seconds: float, as_json: bool) -> None:
         clients = context.github, context.pipedrive
-        requests = {client.api.name.lower(): client.api.request_count for client in clients}
+        requests = {client.api.name.lower(): client.request_count for client in clients}
         record.groups = []
         if context.summary.has_problems:
             retried(load_groups)(record)
