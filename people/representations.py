@@ -19,8 +19,8 @@ Row = dict[str, Any]
 
 _SHARED = ("id", "github_username", "name", "email", "state", "last_error", "push_error", "pipedrive_id")
 _TIMES = ("created_at", "updated_at")
-PERSON_COLUMNS = (*_SHARED, "watched", "unreadable_gists", "backfill", "polled_at", "sync_requested_at", *_TIMES)
-VISITED_COLUMNS = (*_SHARED, "watched", "backfill", *_TIMES)
+PERSON_COLUMNS = (*_SHARED, "unreadable_gists", "backfill", "polled_at", "sync_requested_at", *_TIMES)
+VISITED_COLUMNS = (*_SHARED, "backfill", *_TIMES)
 GIST_COLUMNS = (
     "id",
     "github_id",
@@ -109,5 +109,5 @@ def person_etag(person: Mapping[str, Any]) -> str:
 
     A poll changes it only with the state, or when it decides the backfill choice.
     """
-    changeable = (person["id"], person["state"], person["pipedrive_id"], person["backfill"], person["watched"])
+    changeable = (person["id"], person["state"], person["pipedrive_id"], person["backfill"])
     return f'"{zlib.crc32(repr(changeable).encode()):08x}-{person["id"]}"'

@@ -41,13 +41,11 @@ def parse_new_login(text: str) -> str:
     return login
 
 
-def track(login: str, *, pipedrive_id: int | None, backfill: str, watched: bool) -> Person:
+def track(login: str, *, pipedrive_id: int | None, backfill: str) -> Person:
     """Create the person. Raises AlreadyTrackedError, also if another process creates the same person meanwhile."""
     try:
         with transaction.atomic():
-            return Person.objects.create(
-                github_username=login, pipedrive_id=pipedrive_id, backfill=backfill, watched=watched
-            )
+            return Person.objects.create(github_username=login, pipedrive_id=pipedrive_id, backfill=backfill)
     except IntegrityError:
         raise AlreadyTrackedError(_find_tracked(login) or login) from None
 
@@ -58,8 +56,7 @@ def _find_tracked(login: str) -> str | None:
 
 
 def change(person: Person, changes: dict[str, Any]) -> None:
-    """Apply and save the changes of a PATCH (pipedrive_id, backfill, watched, state). The row must be locked."""
-    person.watched = changes.get("watched", person.watched)
+    """Apply and save the changes of a PATCH (pipedrive_id, backfill, state). The row must be locked."""
     if "pipedrive_id" in changes:
         relink(person, changes["pipedrive_id"])
     if "backfill" in changes:
@@ -103,12 +100,6 @@ def resume(people: PersonQuerySet) -> int:
         count += paused.filter(github_id=None).update(state=Person.State.NEW, **columns)
         count += paused.update(state=Person.State.ACTIVE, **columns)
     return count
-
-
-def watch(people: PersonQuerySet, watched: bool) -> int:
-    """Poll these people with the frequent run of requested people, too, or not any more. Returns how many."""
-    columns = {"watched": watched, "updated_at": timezone.now()}
-    return sum(batch.exclude(watched=watched).update(**columns) for batch in people.in_batches())
 
 
 def sync_soon(people: PersonQuerySet) -> int:

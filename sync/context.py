@@ -20,7 +20,7 @@ class Options:
     """What a run does. A `max_...` of 0 means unlimited."""
 
     people: tuple[str, ...] = ()  # logins; empty means everyone
-    requested_only: bool = False  # only new, requested and watched people
+    requested_only: bool = False  # only new, requested and hinted people
     full: bool = False  # read every list without ETags
     max_people: int = 0
     max_activities: int = 0

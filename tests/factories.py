@@ -91,18 +91,8 @@ def create_problem(run: SyncRun, reason: str, person: Person | None = None, **fi
 
 def let_time_pass(time: timedelta) -> None:
     """Move all that is stored into the past, as if this time had passed; not the times that GitHub shows."""
-    for table in (
-        Person,
-        Gist,
-        KnownActivity,
-        SyncRun,
-        PushAttempt,
-        ApiState,
-        Alarm,
-        Suspicion,
-        StreamState,
-        StreamGap,
-    ):
+    ours = (SyncRun, PushAttempt, ApiState, Alarm, Suspicion, StreamState, StreamGap)
+    for table in (Person, Gist, KnownActivity, *ours):
         columns = [column.name for column in table._meta.get_fields() if isinstance(column, DateTimeField)]
         times = [name for name in columns if not name.startswith("github_")]
         table.objects.update(**{name: F(name) - time for name in times})

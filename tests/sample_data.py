@@ -86,7 +86,6 @@ def _create_active(login: str, name: str, number: int, now: datetime) -> Person:
         pipedrive_linked_at=polled,
         polled_at=polled,
         attempted_at=polled,
-        watched=number == 1,
         backfill="all",
     )
 

@@ -22,8 +22,8 @@ EXAMPLES = int(os.environ.get("EXAMPLES") or 5)
 # A request that is valid before one value of it is replaced.
 PATH = {"username": "ada", "github_id": "1", "id": "1"}
 BODIES: dict[str, Any] = {
-    "track_person": {"username": "ben", "pipedrive_id": 7, "backfill": "all", "watched": False},
-    "change_person": {"pipedrive_id": 7, "backfill": "all", "watched": False, "state": "active"},
+    "track_person": {"username": "ben", "pipedrive_id": 7, "backfill": "all"},
+    "change_person": {"pipedrive_id": 7, "backfill": "all", "state": "active"},
     "acknowledge_feed": {"cursor": 0, "force": False},
     "track_people": ["cleo"],
 }

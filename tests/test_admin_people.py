@@ -115,7 +115,6 @@ FILTERS: dict[str, dict[str, Any]] = {
     "?state__exact=gone": {"state": "gone"},
     "?condition=never_polled": {"polled_at": None},
     "?condition=not_linked": {"pipedrive_id": None},
-    "?watched__exact=1": {"watched": True},
     "?condition=in_backoff": {"next_attempt_at": NOW() + timedelta(hours=1)},
     "?condition=in_backoff&state__exact=active": {"next_push_at": NOW() + timedelta(hours=1)},
 }
@@ -174,11 +173,11 @@ def test_people_are_found(text: str, logins: list[str], admin_client: Client) ->
 
 @pytest.mark.parametrize("text", ["ada", "@ada", " Ada ", "https://github.com/ada", "github.com/ADA?tab=repositories"])
 def test_a_person_is_added_by_a_login_a_name_or_a_url(text: str, admin_client: Client) -> None:
-    status, _ = add(admin_client, github_username=text, backfill=" None ", pipedrive_id="7", watched="on")
+    status, _ = add(admin_client, github_username=text, backfill=" None ", pipedrive_id="7")
 
     person = Person.objects.get()
     assert status == 302
-    assert (person.username_key, person.backfill, person.pipedrive_id, person.watched) == ("ada", "none", 7, True)
+    assert (person.username_key, person.backfill, person.pipedrive_id) == ("ada", "none", 7)
     assert LogEntry.objects.get().action_flag == ADDITION
 
 
@@ -229,15 +228,15 @@ def test_a_person_added_by_another_process_meanwhile_is_an_error_of_the_form(
 # --- changing ---
 
 
-def test_only_the_pipedrive_person_and_watching_can_be_changed(admin_client: Client) -> None:
+def test_only_the_pipedrive_person_can_be_changed(admin_client: Client) -> None:
     person = create_person(pipedrive_id=3, pipedrive_linked_at=NOW(), backfill="none")
-    fields = {"pipedrive_id": "7", "watched": "on", "github_username": "mallory", "state": "gone", "backfill": "all"}
+    fields = {"pipedrive_id": "7", "github_username": "mallory", "state": "gone", "backfill": "all"}
 
     response = admin_client.post(page_of(person), fields)
 
     person.refresh_from_db()
     assert response.status_code == 302
-    assert (person.pipedrive_id, person.pipedrive_linked_at, person.watched) == (7, None, True)
+    assert (person.pipedrive_id, person.pipedrive_linked_at) == (7, None)
     assert (person.github_username, person.state, person.backfill) == ("ada", "new", "none")
 
 
@@ -245,10 +244,10 @@ def test_an_unchanged_pipedrive_person_stays_linked(admin_client: Client) -> Non
     linked_at = NOW()
     person = create_person(pipedrive_id=3, pipedrive_linked_at=linked_at)
 
-    admin_client.post(page_of(person), {"pipedrive_id": "3", "watched": "on"})
+    admin_client.post(page_of(person), {"pipedrive_id": "3"})
 
     person.refresh_from_db()
-    assert (person.pipedrive_linked_at, person.watched) == (linked_at, True)
+    assert person.pipedrive_linked_at == linked_at
 
 
 @pytest.mark.parametrize("pipedrive_id", ["0", "-1", "9" * 20, "x"])
@@ -267,7 +266,6 @@ def test_an_invalid_pipedrive_id_is_an_error_of_the_form(pipedrive_id: str, admi
 
 MESSAGES = {
     "request_sync": ("2 people come first in the next run.", "1 person is paused and was not changed"),
-    "watch": ("2 people are watched.", "1 person was watched already."),
     "pause": ("2 people are paused.", "1 person was paused already."),
     "push_rejected": ("The next run pushes 3 rejected gists again.", "1 person has no rejected gists."),
     "push_skipped": ("The next run pushes 2 skipped gists.", "2 people have no skipped gists."),
@@ -277,7 +275,7 @@ MESSAGES = {
 @pytest.mark.both
 @pytest.mark.parametrize("action", MESSAGES)
 def test_an_action_says_what_it_did_and_what_it_left(action: str, admin_client: Client) -> None:
-    ada, ben, cleo = create_person("ada"), create_person("ben"), create_person("cleo", state="paused", watched=True)
+    ada, ben, cleo = create_person("ada"), create_person("ben"), create_person("cleo", state="paused")
     for person, state in ((ada, "rejected"), (ada, "rejected"), (ben, "rejected"), (ben, "skipped"), (ben, "skipped")):
         create_gist(person, push_state=state, push_error="no")
 
@@ -326,7 +324,7 @@ def test_the_buttons_of_a_person_are_those_that_change_something(admin_client: C
 
     labels = re.findall(r'<button type="submit" class="button">([^<]+)<', get(admin_client, page_of(person)))
 
-    assert labels == ["Watch (poll every few minutes)", "Resume (poll again)", "Push rejected gists again"]
+    assert labels == ["Resume (poll again)", "Push rejected gists again"]
 
 
 @pytest.mark.both
@@ -453,7 +451,6 @@ NEXT_POLL: dict[str, dict[str, Any]] = {
     "None: the person is paused.": {"state": "paused"},
     "First in the next run: a sync was requested.": {"sync_requested_at": NOW()},
     "The account is checked again once a day.": {"state": "gone"},
-    "every few minutes.": {"watched": True},
     "In the next run.": {"state": "active"},
 }
 

@@ -1,5 +1,6 @@
 """Each breakage raises the right alarm within two intervals, once, and resolves it; what is no breakage raises none."""
 
+import itertools
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -44,6 +45,7 @@ class Service:
     runs: bool = True
     is_killed: bool = False
     linked_id: int | None = None
+    requested: Iterator[str] = field(default_factory=lambda: iter(()))  # whose sync is requested before a frequent run
 
     def publish(self) -> None:
         for login in LOGINS:
@@ -57,11 +59,15 @@ class Service:
             self._run_and_kill()
         elif self.runs:
             self.sync(*self.arguments)
-        self.sync("--requested")
+        self._sync_requested()
 
     def pass_half_hour(self) -> None:
         """Only the frequent run runs."""
         let_time_pass(timedelta(minutes=31))
+        self._sync_requested()
+
+    def _sync_requested(self) -> None:
+        Person.objects.filter(github_username=next(self.requested, "")).update(sync_requested_at=timezone.now())
         self.sync("--requested")
 
     def _run_and_kill(self) -> None:
@@ -142,14 +148,14 @@ def reject_all_gists(service: Service) -> None:
     service.pipedrive.fail("create_activity", respond(400, body), times=1000)
 
 
-def reject_all_gists_beside_a_watched_person(service: Service) -> None:
+def reject_all_gists_beside_a_requested_person(service: Service) -> None:
     """The frequent run polls and pushes one person: too few to see that the refusal is about us."""
-    Person.objects.filter(github_username=LOGINS[0]).update(watched=True)
+    service.requested = itertools.cycle(LOGINS)
     reject_all_gists(service)
 
 
-def break_github_beside_a_watched_person(service: Service) -> None:
-    Person.objects.filter(github_username=LOGINS[0]).update(watched=True)
+def break_github_beside_a_requested_person(service: Service) -> None:
+    service.requested = itertools.cycle(LOGINS)
     disconnect_github(service)
 
 
@@ -258,8 +264,8 @@ BREAKAGES: list[tuple[Callable[[Service], None], tuple[str, ...]]] = [
     (hide_all_accounts, ("polls_stale",)),
     (break_pipedrive, ("backlog_stale",)),
     (reject_all_gists, ("pipedrive_refused",)),
-    (reject_all_gists_beside_a_watched_person, ("pipedrive_refused",)),
-    (break_github_beside_a_watched_person, ("polls_stale",)),
+    (reject_all_gists_beside_a_requested_person, ("pipedrive_refused",)),
+    (break_github_beside_a_requested_person, ("polls_stale",)),
     (refuse_only_new_activities, ("backlog_stale",)),
     (break_one_person, ("people_failing",)),
     (break_one_link, ("gists_failing",)),

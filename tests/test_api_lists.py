@@ -379,7 +379,7 @@ def test_an_unknown_field_is_named_with_the_allowed_ones(api: APIClient) -> None
 
     assert get_error(response) == {
         "code": "unknown_field",
-        "detail": "Unknown field `state`. Allowed: backfill, pipedrive_id, username, watched.",
+        "detail": "Unknown field `state`. Allowed: backfill, pipedrive_id, username.",
         "attr": "state",
     }
 

@@ -101,8 +101,6 @@ def test_a_key_is_created_rotated_and_revoked(desk: Desk) -> None:
 
 PERSON_ACTIONS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("Sync soon", "ada", "1 person comes first in the next run.", {"sync_requested_at__isnull": False}),
-    ("Watch (poll every few minutes)", "ada", "1 person is watched.", {"watched": True}),
-    ("Stop watching", "grace", "1 person is not watched any more.", {"watched": False}),
     ("Pause (stop polling)", "ada", "1 person is paused.", {"state": "paused"}),
     ("Resume (poll again)", "dora", "1 person is resumed.", {"state": "active"}),
     (

@@ -22,7 +22,7 @@ WRITES: dict[str, tuple[str, str, Any]] = {
     "track a person": ("post", "/api/v1/people", {"username": "ben"}),
     "track people": ("post", "/api/v1/people/bulk", ["ben", "cleo"]),
     "change a person": ("patch", "/api/v1/people/ada", {"state": "paused", "backfill": "all"}),
-    "resume a person": ("patch", "/api/v1/people/ada", {"state": "active", "watched": True}),
+    "resume a person": ("patch", "/api/v1/people/ada", {"state": "active"}),
     "stop tracking": ("delete", "/api/v1/people/ada", None),
     "forget": ("delete", "/api/v1/people/ada?forget=true", None),
     "request a sync": ("post", "/api/v1/people/ada/sync", None),
@@ -32,8 +32,8 @@ WRITES: dict[str, tuple[str, str, Any]] = {
 }
 ADMIN_WRITES: dict[str, tuple[str, dict[str, Any]]] = {
     "add": ("person/add/", {"github_username": "ben"}),
-    "change": ("person/{person}/change/", {"pipedrive_id": "7", "watched": "on"}),
-    **{action: ("person/", {"action": action, "_selected_action": "{person}"}) for action in ("pause", "watch")},
+    "change": ("person/{person}/change/", {"pipedrive_id": "7"}),
+    **{action: ("person/", {"action": action, "_selected_action": "{person}"}) for action in ("pause", "request_sync")},
     "button": ("person/{person}/action/request_sync/", {}),
     "stop tracking": ("person/{person}/delete/", {"post": "yes"}),
     "forget": ("person/{person}/forget/", {"post": "yes"}),

@@ -89,6 +89,12 @@ def test_the_worker_in_compose_judges_the_health_and_notifies_also_when_its_loop
     assert "60 * $${SYNC_INTERVAL_MINUTES:-180}" in worker["command"][-1]
 
 
+def test_the_worker_in_compose_begins_a_run_a_minute_after_the_last_began() -> None:
+    loop = load_compose()["services"]["worker"]["command"][-1].partition("while :; do")[2]
+
+    assert loop.index("sleep 60 & tick=$$!") < loop.index("sync_gists $$which") < loop.index("pid=$$tick")
+
+
 def render_with(tmp_path: Path, file: str, line: str) -> list[dict[str, Any]]:
     """The manifests for GKE after a line is added to a file of settings."""
     shutil.copytree(KUBERNETES, tmp_path / "kubernetes")
@@ -250,7 +256,7 @@ def test_the_monitoring_and_network_policy_selectors_match_their_pods() -> None:
 # --- CronJobs ---
 @pytest.mark.parametrize(
     ("name", "schedule", "arguments"),
-    [("sync-gists", "0 */3 * * *", ["--trigger", "schedule"]), ("sync-requested", "*/5 * * * *", ["--requested"])],
+    [("sync-gists", "0 */3 * * *", ["--trigger", "schedule"]), ("sync-requested", "*/2 * * * *", ["--requested"])],
 )
 def test_cron_jobs_have_the_expected_schedule_and_command(name: str, schedule: str, arguments: list[str]) -> None:
     cron = find("CronJob", name)["spec"]

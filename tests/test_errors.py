@@ -157,7 +157,7 @@ REQUESTS = [
     ("GET", "/api/v1/people?search=ada", None),
     ("GET", "/api/v1/people/ada", None),
     ("GET", "/api/v1/people/ada?getAllGists=true", None),
-    ("PATCH", "/api/v1/people/ada", {"watched": True}),
+    ("PATCH", "/api/v1/people/ada", {"backfill": "all"}),
     ("POST", "/api/v1/people/ada/sync", None),
     ("GET", "/api/v1/people/ada/gists", None),
     ("GET", "/api/v1/people/ada/gists/GIST/attempts", None),

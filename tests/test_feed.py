@@ -10,7 +10,7 @@ from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from people.models import Gist, Person
-from tests.conftest import Sync
+from tests.conftest import Sync, get_error
 from tests.factories import create_gist, create_gists, create_key, create_people, create_person, track
 from tests.standins import GitHubStandIn
 
@@ -85,6 +85,17 @@ def test_the_marker_moves_backwards_only_by_force(
 
     assert response.json() == {"cursor": first + marker if first + marker > 0 else 0}
     assert len(read_ids(consumer)) == 4 - marker
+
+
+def test_a_form_may_leave_force_out(consumer: APIClient) -> None:
+    assert consumer.post("/api/v1/feed/ack", {"cursor": 0}, format="multipart").status_code == 200
+
+
+@pytest.mark.parametrize("force", ["true", "yes", 1, 0, None, [], {}])
+def test_force_is_true_or_false(force: Any, consumer: APIClient) -> None:
+    response = acknowledge(consumer, 0, force=force)
+
+    assert (response.status_code, get_error(response)["attr"]) == (400, "force")
 
 
 @pytest.mark.parametrize("body", [{}, {"cursor": -1}, {"cursor": "x"}, {"cursor": 2**63}, {"cursor": 10**9}, {"x": 1}])

@@ -172,7 +172,7 @@ def test_characters_that_cannot_be_stored_are_refused_and_other_rows_are_done(
 
 
 @pytest.mark.both
-@pytest.mark.parametrize("field", ["state", "backfill", "watched", "pipedrive_id"])
+@pytest.mark.parametrize("field", ["state", "backfill", "pipedrive_id"])
 @pytest.mark.parametrize("value", ['"\\ud800"', '"\\u0000"', '"' + "x" * 1_000_000 + '"', "[[[[[1]]]]]", '{"a": {}}'])
 def test_a_value_of_a_change_that_is_not_valid_is_named(ada: Person, api: APIClient, field: str, value: str) -> None:
     response = api.patch("/api/v1/people/ada", f'{{"{field}": {value}}}', content_type="application/json")
@@ -187,7 +187,7 @@ def test_a_path_or_parameter_of_any_characters_is_answered(ada: Person, api: API
 
     assert {api.get(f"/api/v1/{address % text}").status_code for address in addresses} <= {404}
     assert api.post(f"/api/v1/people/ada/gists/{text}/push").status_code == 404
-    for query in ("%s=1", "state=%s", "format=%s", "ordering=%s", "watched=%s", "has_unvisited=%s"):
+    for query in ("%s=1", "state=%s", "format=%s", "ordering=%s", "has_rejected=%s", "has_unvisited=%s"):
         assert_names(api.get(f"/api/v1/people?{query % text}"), "")
     assert api.get(f"/api/v1/people?search={text}").status_code in (200, 400)
 
@@ -288,7 +288,7 @@ def test_a_list_of_the_admin_has_no_lookups_but_its_filters(admin_client: Client
 
 
 @pytest.mark.both
-@pytest.mark.parametrize("query", ["state__exact=new", "watched__exact=1", "condition=stale", "q=ada", "p=9", "o=1"])
+@pytest.mark.parametrize("query", ["state__exact=new", "condition=stale", "q=ada", "p=9", "o=1"])
 def test_the_filters_of_a_list_of_the_admin_work(ada: Person, admin_client: Client, query: str) -> None:
     assert admin_client.get(f"/admin/people/person/?{query}").status_code == 200
 

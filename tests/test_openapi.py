@@ -133,7 +133,7 @@ LIFE_CYCLE: list[tuple[str, str, Any, int]] = [
     ("GET", "/api/v1/people/ada", None, 200),
     ("GET", "/api/v1/people/ada?getAllGists=true&page_size=1", None, 200),
     ("GET", "/api/v1/people/bob", None, 404),
-    ("PATCH", "/api/v1/people/ada", {"watched": True}, 200),
+    ("PATCH", "/api/v1/people/ada", {"backfill": "all"}, 200),
     ("PATCH", "/api/v1/people/ada", {}, 400),
     ("POST", "/api/v1/people/ada/sync", None, 202),
     ("POST", "/api/v1/people/bob/sync", None, 404),

@@ -59,6 +59,28 @@ def test_requested_polls_only_new_and_requested_people(ada: Person, github: GitH
     assert SyncRun.objects.latest("id").trigger == "requested"
 
 
+def test_a_requested_person_s_gist_is_pushed_by_the_frequent_run(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, api: APIClient
+) -> None:
+    track(github, "ben")
+    sync()
+    for login in ("ada", "ben"):
+        github.publish(login, f"News of {login}")
+    api.post("/api/v1/people/ada/sync")
+
+    summary = sync("--requested")
+
+    assert (summary.code, summary.counts["people_polled"]) == (0, 1)
+    assert [row["subject"] for row in pipedrive.activities.values()] == ["News of ada"]
+
+
+@pytest.mark.parametrize(("state", "polls"), [("paused", 0), ("gone", 1), ("conflict", 1)])
+def test_a_requested_run_leaves_only_paused_people_alone(state: str, polls: int, ada: Person, sync: Sync) -> None:
+    Person.objects.update(state=state, sync_requested_at=timezone.now())
+
+    assert sync("--requested").counts["people_polled"] == polls
+
+
 def test_a_sync_requested_during_the_poll_leads_to_another_poll(
     ada: Person, github: GitHubStandIn, sync: Sync, api: APIClient, during_request: DuringRequest
 ) -> None:

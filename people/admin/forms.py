@@ -42,7 +42,7 @@ class PersonForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only in 
 
     class Meta:
         model = Person
-        fields = ["pipedrive_id", "watched"]
+        fields = ["pipedrive_id"]
 
 
 class NewPersonForm(PersonForm):
@@ -62,7 +62,7 @@ class NewPersonForm(PersonForm):
     )
 
     class Meta(PersonForm.Meta):
-        fields = ["github_username", "pipedrive_id", "backfill", "watched"]
+        fields = ["github_username", "pipedrive_id", "backfill"]
 
 
 class ImportForm(forms.Form):

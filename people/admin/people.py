@@ -41,14 +41,14 @@ class PersonAdmin(DeskAdmin):
         "added",
     ]
     sortable_by = ("login", "added")
-    list_filter = ["state", ConditionFilter, "watched"]
+    list_filter = ["state", ConditionFilter]
     search_fields = [*search.FIELDS, "github_id__exact"]
     search_help_text = "parts of the login, name or e-mail address, or the GitHub id"
     row_actions = ROW_ACTIONS
     actions = [*ROW_ACTIONS, stop_tracking, forget_people]
-    add_fieldsets = [(None, {"fields": ["github_username", "pipedrive_id", "backfill", "watched"]})]
+    add_fieldsets = [(None, {"fields": ["github_username", "pipedrive_id", "backfill"]})]
     fieldsets = [
-        ("Settings", {"fields": ["pipedrive_id", "watched"]}),
+        ("Settings", {"fields": ["pipedrive_id"]}),
         (
             "All columns",
             {
@@ -193,12 +193,8 @@ class PersonAdmin(DeskAdmin):
 
     def save_model(self, request: HttpRequest, person: Person, form: Any, change: bool) -> None:
         if not change:
-            created = tracking.track(
-                person.github_username,
-                pipedrive_id=person.pipedrive_id,
-                backfill=person.backfill,
-                watched=person.watched,
-            )
+            login, backfill = person.github_username, person.backfill
+            created = tracking.track(login, pipedrive_id=person.pipedrive_id, backfill=backfill)
             person.pk, person.created_at = created.pk, created.created_at
             return
         changes = {name: form.cleaned_data[name] for name in form.changed_data}

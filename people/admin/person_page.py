@@ -99,7 +99,7 @@ def _describe_next_poll(person: Person) -> str:
             f"In backoff until {person.next_attempt_at:%Y-%m-%d %H:%M} UTC ({words}), after "
             f"{_count_failures(person.failures)}."
         )
-    return "With each run for watched people, every few minutes." if person.watched else "In the next run."
+    return "In the next run."
 
 
 def _describe_polls(person: Person) -> SafeString:

@@ -22,7 +22,6 @@ COLUMNS = (
     "name",
     "email",
     "state",
-    "watched",
     "pipedrive_id",
     "backfill",
     "gist_count",

@@ -112,7 +112,6 @@ class PersonFilter(filters.FilterSet):  # type: ignore[misc]  # django_filters h
     added_before = TimeFilter(field_name="created_at", lookup_expr="lte", help_text="ISO 8601")
     polled_after = TimeFilter(field_name="polled_at", lookup_expr="gte", help_text="ISO 8601")
     polled_before = TimeFilter(field_name="polled_at", lookup_expr="lte", help_text="ISO 8601")
-    watched = StrictBooleanFilter(help_text="is polled every few minutes, too")
     has_rejected = StrictBooleanFilter(method="filter_has_rejected", help_text="has gists that Pipedrive rejected")
     has_unvisited = StrictBooleanFilter(method="filter_has_unvisited", help_text="has gists that are new to you")
 

@@ -106,7 +106,7 @@ track_person = extend_schema(
         OpenApiExample("login", value={"username": "ada"}, request_only=True),
         OpenApiExample(
             "all_fields",
-            value={"username": "@grace", "pipedrive_id": 311, "backfill": "2026-01-31", "watched": True},
+            value={"username": "@grace", "pipedrive_id": 311, "backfill": "2026-01-31"},
             request_only=True,
         ),
         OpenApiExample("profile", value={"username": "https://github.com/linus", "backfill": "all"}, request_only=True),
@@ -157,7 +157,7 @@ visit_person = extend_schema(
 change_person = extend_schema(
     operation_id="change_person",
     tags=["people"],
-    summary="Change a person's Pipedrive person, state, backfill or watching",
+    summary="Change a person's Pipedrive person, state or backfill",
     description="Absent fields stay unchanged. With `If-Match`, only that version of the person is changed.",
     parameters=[USERNAME, IF_MATCH],
     request={"application/json": PersonChangesSerializer},
@@ -168,7 +168,7 @@ change_person = extend_schema(
     },
     examples=[
         OpenApiExample("pause", value={"state": "paused"}, request_only=True),
-        OpenApiExample("watch", value={"watched": True, "backfill": "all"}, request_only=True),
+        OpenApiExample("backfill", value={"backfill": "all"}, request_only=True),
     ],
 )
 untrack_person = extend_schema(

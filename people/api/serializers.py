@@ -167,7 +167,6 @@ class PersonSerializer(serializers.ModelSerializer[Person]):
             "name",
             "email",
             "state",
-            "watched",
             "last_error",
             "push_error",
             "unreadable_gists",
@@ -215,7 +214,6 @@ class PersonWithGistsSerializer(serializers.ModelSerializer[Person]):
             "name",
             "email",
             "state",
-            "watched",
             "last_error",
             "push_error",
             "pipedrive_id",
@@ -249,11 +247,10 @@ class NewPersonSerializer(StrictMixin, serializers.ModelSerializer[Person]):
         help_text="old gists to export: all, none or those since a date; "
         "if it is left open, the setting BACKFILL decides",
     )
-    watched = StrictBooleanField(default=False, help_text="poll this person every few minutes, too")
 
     class Meta:
         model = Person
-        fields = ["username", "pipedrive_id", "backfill", "watched"]
+        fields = ["username", "pipedrive_id", "backfill"]
 
     def validate_username(self, value: str) -> str:
         try:
@@ -269,7 +266,6 @@ class NewPersonSerializer(StrictMixin, serializers.ModelSerializer[Person]):
             validated_data["username"],
             pipedrive_id=validated_data.get("pipedrive_id"),
             backfill=validated_data.get("backfill") or "",
-            watched=validated_data["watched"],
         )
 
 
@@ -292,7 +288,6 @@ class PersonChangesSerializer(StrictMixin, serializers.Serializer[dict[str, Any]
         required=False,
         help_text="a wider choice exports gists that were skipped before",
     )
-    watched = StrictBooleanField(required=False, help_text="poll this person every few minutes, too")
 
     def to_internal_value(self, data: Any) -> Any:
         if html.is_html_input(data):  # An empty form field counts as absent, as an empty backfill choice does.

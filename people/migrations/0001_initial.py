@@ -200,12 +200,6 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "watched",
-                    models.BooleanField(
-                        db_index=True, default=False, help_text="polled by the frequent run of requested people, too"
-                    ),
-                ),
-                (
                     "backfill",
                     models.CharField(
                         blank=True,

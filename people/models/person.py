@@ -72,9 +72,6 @@ class Person(models.Model):
     state_changed_at = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="when the state changed last"
     )
-    watched = models.BooleanField(
-        default=False, db_index=True, help_text="polled by the frequent run of requested people, too"
-    )
     backfill = models.CharField(
         max_length=10,
         blank=True,

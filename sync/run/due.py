@@ -35,12 +35,6 @@ def requested(now: datetime) -> Q:
     return Q(state=Person.State.NEW, attempted_at=None) | (is_requested & ~Q(state=Person.State.PAUSED))
 
 
-def watched(run_start: datetime, now: datetime) -> Q:
-    """Watched people, once in this run."""
-    tracked = Q(watched=True, state=Person.State.ACTIVE)
-    return tracked & attempted_before(run_start, now) & is_over("next_attempt_at", now)
-
-
 def due_by_login(logins: Iterable[str], run_start: datetime, now: datetime) -> Q:
     """These people, once in this run, even if their account is unavailable."""
     return has_login(logins) & attempted_before(run_start, now) & ~Q(state=Person.State.PAUSED)

@@ -25,7 +25,7 @@ from sync.context import RunContext
 from sync.models import SyncRun
 from sync.poll.polling import Polling
 from sync.push.pushing import Pushing
-from sync.run.due import due_by_login, due_for_poll, due_for_push, due_for_push_since, has_login, requested, watched
+from sync.run.due import due_by_login, due_for_poll, due_for_push, due_for_push_since, has_login, requested
 from sync.run.records import write_heartbeat
 from sync.run.workers import Workers
 from sync.steps import Outcome, Work
@@ -149,7 +149,7 @@ class Run:
         if options.people:
             return due_by_login(options.people, self.record.started_at, now)
         if options.requested_only:
-            return requested(now) | watched(self.record.started_at, now)
+            return requested(now)
         return due_for_poll(self.record.started_at, now)
 
     def _due_for_push(self) -> Q:

@@ -27,7 +27,6 @@ PAGES = {
     "people, GitHub id": f"{PEOPLE}?q=4711",
     **{f"people, {state}": f"{PEOPLE}?state__exact={state}" for state in ("active", "gone")},
     **{f"people, {name}": f"{PEOPLE}?condition={name}" for name in CONDITIONS},
-    "people, watched": f"{PEOPLE}?watched__exact=1",
     "person": f"{PEOPLE}777/change/",
     "gists": GISTS,
     "gists, last page": f"{GISTS}?p=200",

@@ -87,9 +87,9 @@ def read(client: AuthenticatedClient) -> None:
 
 
 def change(client: AuthenticatedClient, gist_id: str) -> None:
-    person = expect(Person, change_person.sync("ada", client=client, body=PersonChangesRequest(watched=True)))
-    assert person.watched
-    late = change_person.sync("ada", client=client, body=PersonChangesRequest(watched=False), if_match='"old"')
+    person = expect(Person, change_person.sync("ada", client=client, body=PersonChangesRequest(backfill="all")))
+    assert person.backfill == "all"
+    late = change_person.sync("ada", client=client, body=PersonChangesRequest(backfill="none"), if_match='"old"')
     assert expect(ClientErrorResponse, late).errors[0].code == ClientErrorCode.PRECONDITION_FAILED
 
     assert expect(Person, request_sync.sync("ada", client=client)).sync_requested_at

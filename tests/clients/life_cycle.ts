@@ -21,7 +21,7 @@ function codeOf(error: Errors | components["schemas"]["ServerErrorResponse"] | u
 }
 
 async function track(): Promise<void> {
-  const body = { username: "@ada", backfill: "none", watched: false };
+  const body = { username: "@ada", backfill: "none" };
   const created = await client.POST("/api/v1/people", { body });
   check(created.data?.github_username === "ada" && created.data.state === "new", "ada is tracked");
 
@@ -52,8 +52,8 @@ async function read(): Promise<void> {
 }
 
 async function change(): Promise<void> {
-  const watched = await client.PATCH("/api/v1/people/{username}", { ...ada, body: { watched: true } });
-  check(watched.data?.watched === true, "ada is watched");
+  const changed = await client.PATCH("/api/v1/people/{username}", { ...ada, body: { backfill: "all" } });
+  check(changed.data?.backfill === "all", "all gists of ada are exported");
   const asked = await client.POST("/api/v1/people/{username}/sync", ada);
   check(typeof asked.data?.sync_requested_at === "string", "a sync is requested");
   await client.PATCH("/api/v1/people/{username}", { ...ada, body: { state: "paused" } });

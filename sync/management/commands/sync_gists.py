@@ -36,7 +36,7 @@ from sync.models import ROUND_TRIGGERS, SyncRun
 from sync.reasons import cut_lines, format_time
 from sync.run.api_state import store_refusal
 from sync.run.dry_run import estimate_costs, forecast_run
-from sync.run.due import due_by_login, due_for_poll, due_for_push_since, has_login, requested, watched
+from sync.run.due import due_by_login, due_for_poll, due_for_push_since, has_login, requested
 from sync.run.lease import Lease, LeaseTakenError
 from sync.run.preconditions import find_setting_problem, format_token_warning
 from sync.run.progress import progress_bar
@@ -92,7 +92,7 @@ class Command(GisttrackerCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         people = parser.add_mutually_exclusive_group()
         people.add_argument("--person", action="append", default=[], metavar="LOGIN", help="only this one; repeatable")
-        people.add_argument("--requested", action="store_true", help="only new, requested and watched people")
+        people.add_argument("--requested", action="store_true", help="only new, requested and hinted people")
         trigger = "what starts this run for all people, for its row: a schedule or you (default manual)"
         parser.add_argument("--trigger", choices=ROUND_TRIGGERS, help=trigger)
         parser.add_argument("--dry-run", action="store_true", help="only read, and print what a run would do")
@@ -197,9 +197,8 @@ class Command(GisttrackerCommand):
             taker = "It polls them now" if is_round else "The next run polls them first"
             line = f"{running}. {names}: marked as requested. {taker}."
         elif options["requested"]:
-            retried(sync_soon)(Person.objects.filter(watched(now, now)))
             taker = "It polls" if is_round else "The next run polls"
-            line = f"{running}. {taker} new, requested and watched people."
+            line = f"{running}. {taker} new, requested and hinted people."
         else:
             line = f"{running}, and polls all people. Nothing to do."
         whole_lists = " The whole list of each person is read with the next poll." if options["full"] else ""
@@ -241,7 +240,7 @@ class Command(GisttrackerCommand):
         if logins:
             return due_by_login(logins, now, now)
         if is_for_requested:
-            return requested(now) | watched(now, now)
+            return requested(now)
         return due_for_poll(now, now)
 
     @staticmethod
@@ -255,7 +254,7 @@ class Command(GisttrackerCommand):
         return retried(Person.objects.filter(due | self._interrupted(now)).exists)() or stream.look()
 
     def _end_without_work(self, github: GitHubClient, clock: Clock, as_json: bool) -> None:
-        """Usual every minute; such a run gets no row, and needs no lease."""
+        """Usual every minute or two; such a run gets no row, and needs no lease."""
         self._print_nothing("No new, requested or hinted people.", as_json)
         if isinstance(github.stream_api.circuit.error, ConfigurationError):  # The stream proves nothing.
             with suppress(SyncError):
