@@ -1,9 +1,9 @@
 """The rows of runs; how runs are limited and stopped; sync_status."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -111,10 +111,10 @@ def test_a_run_stops_after_max_minutes(
     github.publish("ada")
     runs: list[Run] = []
 
-    def create_run_of_one_second(record: SyncRun, context: RunContext, progress: Callable[[int], object]) -> Run:
+    def create_run_of_one_second(record: SyncRun, context: RunContext, *rest: Any) -> Run:
         assert context.options.max_seconds == 60
         short = replace(context, options=replace(context.options, max_seconds=1))
-        runs.append(Run(record, short, progress))
+        runs.append(Run(record, short, *rest))
         return runs[0]
 
     monkeypatch.setattr(sync_gists, "Run", create_run_of_one_second)

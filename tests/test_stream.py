@@ -127,8 +127,10 @@ def test_a_run_reads_the_stream_while_it_works(
     stream()
     track(github, "ben")
     monkeypatch.setattr("sync.stream.READ_EVERY", timedelta(0))
+    github.clear_requests()
 
     def publish() -> None:
+        wait_until(lambda: polls(github) == ["/users/ada/gists"])
         count = len(readings(github))
         publish_now(github, "ada")
         wait_until(lambda: len(readings(github)) > count + 1)
