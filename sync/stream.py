@@ -39,6 +39,7 @@ READ_EVERY = timedelta(seconds=55)  # a minute, less what a scheduler may be ear
 READ_EVERY_WITHOUT_TOKEN = timedelta(minutes=5)
 MAX_PAGES = 30  # of 100 gists: GitHub lists no more
 MAX_PAGES_WITHOUT_TOKEN = 3  # so that the stream takes 36 of the 60 requests of an hour at most
+RESERVED_WITHOUT_TOKEN = 40  # requests of an hour, for the stream and for the people at whom it hints
 MAX_SILENCE = timedelta(minutes=30)  # GitHub's users publish several gists a minute
 MISSING = "GitHub does not offer its stream of public gists (404). If that is right, set GITHUB_STREAM=false."
 IN_FUTURE = "GitHub's stream of public gists shows only times in the future: a clock is wrong."

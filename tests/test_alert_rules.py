@@ -27,6 +27,7 @@ ALERT_OF = {
     Code.API_SUNSET: "ApiVersionSunset",
     Code.REJECTED_JUMP: "RejectedJump",
     Code.GONE_JUMP: "GoneJump",
+    Code.STREAM_DEGRADED: "StreamDegraded",
 }
 HAS_CODE_LABEL = {"StalePolls", "TokenRefused", "PeopleInTrouble"}
 ALERTS = {rule["alert"]: rule for rule in yaml.safe_load(RULES.read_text())["groups"][0]["rules"]}

@@ -10,16 +10,18 @@ from django.core.management import call_command
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from people import tracking
 from people.models import Gist, Person
 from people.models.freshness import max_age
+from sync.health.discovery import Latency, load_stream_status
 from sync.health.judge import judge
 from sync.health.problems import Code, Health, HealthState
-from sync.models import ApiState, PushAttempt, SyncRun
+from sync.models import ApiState, PushAttempt, StreamState, SyncRun
 from sync.reasons import Group
-from tests.factories import create_gists, create_people, create_person, create_run, let_time_pass
+from tests.factories import create_gist, create_gists, create_people, create_person, create_run, let_time_pass
 
 pytestmark = pytest.mark.django_db
 NOW = timezone.now
@@ -253,7 +255,10 @@ def test_a_refused_pipedrive_token_does_not_matter_when_nothing_waits() -> None:
         (110, timedelta(hours=12), ["polls_stale"]),
     ],
 )
-def test_without_a_token_the_threshold_is_what_is_possible(people: int, age: timedelta, expected: list[str]) -> None:
+def test_without_a_token_the_threshold_is_what_is_possible(
+    people: int, age: timedelta, expected: list[str], settings: Settings
+) -> None:
+    settings.GITHUB_STREAM = False
     others = [Person(github_username=f"p{n}", username_key=f"p{n}", state="active") for n in range(people - 10)]
     Person.objects.bulk_create(others)
     Person.objects.update(polled_at=NOW() - age)
@@ -266,6 +271,88 @@ def test_without_a_token_the_threshold_is_what_is_possible(people: int, age: tim
         assert (
             "enough to poll 115 people in time. 116 are tracked, so each about every 6 h" in health.problems[0].message
         )
+
+
+# --- without a token, the stream says who must be polled ---
+def create_stream(**fields: Any) -> None:
+    now = NOW()
+    times = {"first_read_at": now, "attempted_at": now, "read_at": now, "newest_at": now}
+    StreamState.objects.create(**{**times, **fields})
+
+
+@pytest.mark.parametrize(
+    ("new", "hinted", "read", "expected"),
+    [
+        (0, timedelta(), timedelta(), []),
+        (0, FRESH, timedelta(), []),
+        (0, OLD, timedelta(), ["polls_stale"]),  # One was not polled although the stream has hinted.
+        (0, timedelta(), OLD, ["no_github_token"]),  # The stream does not work, so everyone would have to be polled.
+        (10, timedelta(), timedelta(), ["polls_stale"]),  # 160 requests a day: 10 new people take six hours.
+        (300, timedelta(), timedelta(), []),
+    ],
+)
+def test_without_a_token_and_with_the_stream_who_was_hinted_at_must_be_polled(
+    new: int, hinted: timedelta, read: timedelta, expected: list[str]
+) -> None:
+    create_stream(read_at=NOW() - read)
+    set_state("GitHub", has_token=False)
+    create_people_in_bulk(90)
+    Person.objects.update(polled_at=NOW() - timedelta(days=30))
+    create_people_in_bulk(new, prefix="n", state="new")
+    Person.objects.filter(state="new").update(created_at=NOW() - timedelta(hours=12))
+    if hinted:
+        Person.objects.filter(pk=Person.objects.values("pk")[:1]).update(sync_requested_at=NOW() - hinted)
+
+    assert codes() == expected
+
+
+def create_people_in_bulk(count: int, prefix: str = "p", state: str = "active") -> None:
+    names = [f"{prefix}{number}" for number in range(count)]
+    Person.objects.bulk_create(Person(github_username=name, username_key=name, state=state) for name in names)
+
+
+# --- the stream ---
+@pytest.mark.parametrize(
+    ("problem", "since", "hinted", "missed", "expected"),
+    [
+        ("", None, 0, 0, []),
+        ("no", timedelta(minutes=59), 0, 0, []),
+        ("no", timedelta(minutes=61), 0, 0, ["stream_degraded"]),
+        ("", None, 99, 1, []),
+        ("", None, 98, 1, ["stream_degraded"]),
+        ("", None, 0, 1, ["stream_degraded"]),
+        ("no", timedelta(minutes=61), 0, 1, ["stream_degraded"]),
+    ],
+)
+def test_a_stream_that_cannot_be_relied_on_is_a_ticket(
+    problem: str, since: timedelta | None, hinted: int, missed: int, expected: list[str]
+) -> None:
+    person = Person.objects.all()[0]
+    create_stream(problem=problem, problem_since=since and NOW() - since)
+    create_gists(person, hinted, discovery="stream", push_state="skipped")
+    create_gists(person, missed, discovery="missed", push_state="skipped")
+    old = create_gists(person, 30, discovery="missed", push_state="skipped")
+    Gist.objects.filter(pk__in=[gist.pk for gist in old]).update(created_at=NOW() - timedelta(days=8))
+
+    health = judge(NOW())
+
+    assert codes(health) == expected
+    assert health.state == (HealthState.DEGRADED if expected else HealthState.HEALTHY)
+
+
+@pytest.mark.parametrize(("count", "median", "p95"), [(1, 1, 1), (2, 1.5, 2), (20, 10.5, 19), (100, 50.5, 95)])
+def test_latencies_are_from_publication(count: int, median: float, p95: float) -> None:
+    now = NOW()
+    for number in range(1, count + 1):
+        times = {"github_created_at": now, "pushed_at": now + timedelta(seconds=2 * number)}
+        gist = create_gist(Person.objects.all()[0], discovery="poll", push_state="pushed", **times)
+        Gist.objects.filter(pk=gist.pk).update(created_at=now + timedelta(seconds=number))
+    create_gist(Person.objects.all()[0], push_state="pushed", pushed_at=now)  # from before the person was tracked
+
+    status = load_stream_status(now)
+
+    assert (status.stored, status.pushed) == (Latency(median, p95), Latency(2 * median, 2 * p95))
+    assert status.coverage is None
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,12 @@ from pytest_django import Settings
 
 from people.models import Gist, Person, Suppressed
 from sync.clients.github import GitHubClient, Owner, StreamEntry, stream_url
-from sync.models import Hint, StreamState, SyncRun
+from sync.models import ApiState, Hint, StreamGap, StreamState, SyncRun
 from sync.stream import (
     FULL,
     IN_FUTURE,
     MAX_PAGES,
+    MAX_PAGES_WITHOUT_TOKEN,
     MISSING,
     REPEATED,
     SILENT,
@@ -26,9 +27,10 @@ from sync.stream import (
     Stream,
     move_on,
     read_stream,
+    set_discovery,
 )
 from tests.conftest import GITHUB_TOKEN, DuringRequest, Sync, wait_until
-from tests.factories import let_time_pass, publish_now, track
+from tests.factories import create_person, let_time_pass, publish_now, track
 from tests.faults import FAULTS, GITHUB_LIES
 from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, respond
 from tests.standins.wire import RecordedRequest
@@ -441,6 +443,172 @@ def test_a_lie_of_the_stream_changes_nothing_but_latency(
     assert people == [("active", 0, "")]
     assert after.code == 0
     assert sorted(pipedrive.gist_ids()) == sorted(github.gist_ids("ada"))
+
+
+# --- without a token ---
+@pytest.fixture
+def without_token(stream: Sync, settings: Settings) -> Sync:
+    settings.GITHUB_TOKEN = ""
+    return stream
+
+
+def test_without_a_token_the_last_requests_of_an_hour_are_for_the_stream_and_who_is_hinted_at(
+    github: GitHubStandIn, pipedrive: PipedriveStandIn, without_token: Sync
+) -> None:
+    """Of 300 people a run polls those that 20 requests suffice for; who publishes is polled within five minutes."""
+    for number in range(300):
+        track(github, f"p{number}", github_id=1001 + number, state="active")
+    now = timezone.now()
+    Person.objects.update(polled_at=now, attempted_at=now, full_read_at=now)
+    let_time_pass(timedelta(hours=3))
+    first = without_token("--trigger", "schedule")
+    used, gist = github.used[False], publish_now(github, "p299")
+    let_a_minute_pass()
+    too_soon = without_token("--requested")
+    StreamState.objects.update(attempted_at=F("attempted_at") - 5 * MINUTE)
+
+    run = without_token("--requested")
+    track(github, "new")
+    hopeful = without_token("--requested")
+
+    assert (first.json["outcome"], first.code) == ("stopped", 0)
+    assert 0 < first.counts["people_polled"] < used <= 22
+    assert too_soon.json["requests"]["github"] == 0
+    assert (run.counts["people_polled"], pipedrive.gist_ids()) == (1, [gist])
+    assert Person.objects.filter(polled_at__gte=now).count() == first.counts["people_polled"] + 1
+    assert hopeful.json["requests"]["github"] == 0, "the run before has left too few requests for new people"
+
+
+def test_without_a_token_and_without_the_stream_all_requests_are_for_polls(
+    github: GitHubStandIn, without_token: Sync, settings: Settings
+) -> None:
+    settings.GITHUB_STREAM = False
+    for number in range(70):
+        track(github, f"p{number}", github_id=1001 + number, state="active", full_read_at=timezone.now())
+
+    without_token()
+
+    assert github.used[False] == 60
+
+
+def test_without_a_token_a_reading_has_few_pages(github: GitHubStandIn, without_token: Sync, db: None) -> None:
+    crowd = github.add_account("crowd")
+    for _ in range(500):
+        publish_now(github, crowd.login)
+
+    without_token()
+
+    assert len(readings(github)) == MAX_PAGES_WITHOUT_TOKEN
+    assert StreamState.objects.get().problem == FULL
+    assert StreamGap.objects.get().reason == FULL
+
+
+# --- a refused token ---
+def test_a_frequent_run_tells_of_a_refused_token_and_that_it_is_right_again(
+    ada: Person, github: GitHubStandIn, stream: Sync
+) -> None:
+    stream()
+    tokens, github.tokens = github.tokens, set()
+    outcomes = []
+    for valid in (set(), set(), tokens):
+        github.tokens = valid
+        let_a_minute_pass()
+        run = stream("--requested")
+        outcomes.append((run.code, ApiState.objects.get(api="GitHub").problem))
+
+    assert outcomes == [(78, "refused"), (78, "refused"), (0, "")]
+    assert SyncRun.objects.count() == 1
+
+
+def test_a_stream_that_alone_is_refused_tells_nothing_about_the_token(
+    ada: Person, github: GitHubStandIn, stream: Sync
+) -> None:
+    stream()
+    let_a_minute_pass()
+    github.fail("stream", respond(401, '{"message": "Bad credentials"}'), times=9)
+
+    run = stream("--requested")
+
+    assert (run.code, ApiState.objects.get(api="GitHub").problem) == (0, "")
+    assert "401" in StreamState.objects.get().problem
+
+
+def test_what_a_run_has_found_out_about_the_token_is_not_cleared_by_the_stream(
+    ada: Person, github: GitHubStandIn, stream: Sync
+) -> None:
+    stream()
+    ApiState.objects.update(problem="refused", run_id=1)
+    let_a_minute_pass()
+
+    stream("--requested")
+
+    assert ApiState.objects.get(api="GitHub").problem == "refused"
+
+
+# --- how gists are found ---
+# seconds before NOW of: the publication, the tracking, the first reading, the last good one; a gap; hinted; expected
+DISCOVERIES: dict[str, tuple[int, int, int, int, tuple[int, int] | None, bool, str]] = {
+    "missed": (3600, 9999, 9999, 60, None, False, "missed"),
+    "hinted": (3600, 9999, 9999, 60, None, True, "stream"),
+    "hinted after a gap": (3600, 9999, 9999, 60, (4000, 3000), True, "stream"),
+    "before it was tracked": (3600, 3500, 9999, 60, None, False, ""),
+    "before it was tracked, and hinted": (3600, 3500, 9999, 60, None, True, ""),
+    "before the first reading": (3600, 9999, 3500, 60, None, False, "poll"),
+    "too new for the last reading": (659, 9999, 9999, 60, None, False, "poll"),
+    "old enough": (660, 9999, 9999, 60, None, False, "missed"),
+    "since the stream has stopped": (3600, 9999, 9999, 5000, None, False, "poll"),
+    "in a gap": (3600, 9999, 9999, 60, (4000, 3000), False, "poll"),
+    "at the edge of a gap": (3600, 9999, 9999, 60, (3600, 3000), False, "poll"),
+    "after a gap": (3600, 9999, 9999, 60, (4000, 3700), False, "missed"),
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("case", DISCOVERIES)
+def test_how_a_new_gist_was_found(case: str) -> None:
+    published, tracked, first, read, gap, is_hinted, expected = DISCOVERIES[case]
+
+    def before(seconds: int) -> datetime:
+        return NOW - timedelta(seconds=seconds)
+
+    person = create_person(state="active", polled_at=NOW)
+    person.created_at = person.state_changed_at = before(tracked)
+    gist = Gist(person=person, github_id="a1", github_created_at=before(published))
+    StreamState.objects.create(first_read_at=before(first), attempted_at=NOW, read_at=before(read), newest_at=NOW)
+    if gap:
+        StreamGap.objects.create(since=before(gap[0]), until=before(gap[1]), reason="no")
+    if is_hinted:
+        Hint.objects.create(person=person, github_id="a1", updated_at=before(published), hinted_at=NOW)
+
+    set_discovery([gist])
+
+    assert gist.discovery == expected
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [{"polled_at": None}, {"state": "paused"}, {"state": "gone"}, {"state_changed_at": NOW - timedelta(minutes=50)}],
+)
+def test_who_could_not_be_hinted_at_shows_nothing_about_the_stream(columns: dict[str, Any]) -> None:
+    long_ago = NOW - timedelta(days=1)
+    person = Person(**{"state": "active", "polled_at": NOW, "created_at": long_ago, **columns})
+    gist = Gist(person=person, github_id="a1", github_created_at=NOW - timedelta(hours=1))
+
+    set_discovery([gist])
+
+    assert gist.discovery == ""
+
+
+def test_a_gist_that_only_a_poll_has_shown_is_a_miss(ada: Person, github: GitHubStandIn, stream: Sync) -> None:
+    stream()
+    let_time_pass(timedelta(hours=3))
+    gist = publish_now(github, "ada", ago=timedelta(hours=1))
+    github.stream.clear()
+    StreamState.objects.update(newest_at=timezone.now())  # Others have published.
+    stream("--requested")
+
+    assert stream().counts["gists_new"] == 1
+    assert Gist.objects.get(github_id=gist).discovery == "missed"
 
 
 # --- the client ---

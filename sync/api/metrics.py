@@ -59,11 +59,24 @@ class StatusCollector(Collector):
             "how long the longest waiting gist has waited",
             self._age(counts.oldest_backlog_at),
         )
+        yield from self._stream()
         yield self._key_expiry()
         remaining = {
             api: limit.remaining for api, limit in self.status.limits.by_api().items() if limit.remaining is not None
         }
         yield gauge_by("api_requests_remaining", "api", "remaining budget at the end of the last run", remaining)
+
+    def _stream(self) -> Iterator[GaugeMetricFamily]:
+        stream = self.status.counts.stream
+        yield gauge("stream_coverage", "part of new gists that GitHub's stream showed, 7 days", stream.coverage)
+        yield gauge("stream_read_timestamp_seconds", "the last good reading of it", to_timestamp(stream.read_at))
+        name, description = "gisttracker_gist_latency_seconds", "from publication until stored or pushed, 7 days"
+        family = GaugeMetricFamily(name, description, labels=["until", "quantile"])
+        for until, latency in (("stored", stream.stored), ("pushed", stream.pushed)):
+            for quantile, seconds in (("0.5", latency.median), ("0.95", latency.p95)):
+                if seconds is not None:
+                    family.add_metric([until, quantile], seconds)
+        yield family
 
     def _key_expiry(self) -> GaugeMetricFamily:
         description = "when a valid API key ends; keys without an end are left out"

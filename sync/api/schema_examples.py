@@ -99,6 +99,25 @@ STATUS = {
     "backlog": 1,
     "oldest_backlog_at": "2026-11-24T09:00:03Z",
     "oldest_poll_at": "2026-11-24T09:00:02Z",
+    "stream": {
+        "enabled": True,
+        "read_at": "2026-11-24T09:52:01Z",
+        "newest_at": "2026-11-24T09:51:48Z",
+        "problem": "",
+        "problem_since": None,
+        "hinted": 211,
+        "missed": 1,
+        "coverage": 0.9953,
+        "gaps": [
+            {
+                "since": "2026-11-22T02:10:00Z",
+                "until": "2026-11-22T02:55:00Z",
+                "reason": "GitHub's stream of public gists shows nothing for more than half an hour.",
+            }
+        ],
+        "stored": {"median": 41.0, "p95": 83.0},
+        "pushed": {"median": 44.0, "p95": 88.0},
+    },
     "expiring_keys": [{"consumer": "my-team", "prefix": "Qh8ZkT3v", "expires_at": "2026-12-03T14:05:00Z"}],
     "github_field_problem": "",
     "in_trouble": 0,

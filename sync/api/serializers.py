@@ -6,6 +6,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from people.models import ApiKey, Gist, Person
+from sync.health.discovery import Gap, Latency, StreamStatus
 from sync.health.problems import Code, Health, HealthProblem, HealthState
 from sync.health.status import ApiLimit, RunLimits, Status
 from sync.models import Alarm, Problem, PushAttempt, SyncRun
@@ -181,6 +182,37 @@ class HealthSerializer(serializers.Serializer[Health]):
     problems = HealthProblemSerializer(many=True, help_text="the most severe first")
 
 
+class LatencySerializer(serializers.Serializer[Latency]):
+    """Seconds from the publication of a gist on GitHub; null if there were none."""
+
+    median = serializers.FloatField(allow_null=True)
+    p95 = serializers.FloatField(allow_null=True, help_text="the 95th percentile")
+
+
+class StreamGapSerializer(serializers.Serializer[Gap]):
+    """Entries of the stream were missed; polls find these gists."""
+
+    since = serializers.DateTimeField()
+    until = serializers.DateTimeField(allow_null=True, help_text="null while it lasts")
+    reason = serializers.CharField()
+
+
+class StreamSerializer(serializers.Serializer[StreamStatus]):
+    """GitHub's stream of all public gists, which hints at new ones. Of the last seven days."""
+
+    enabled = serializers.BooleanField(source="is_on")
+    read_at = serializers.DateTimeField(allow_null=True, help_text="the last reading without a problem")
+    newest_at = serializers.DateTimeField(allow_null=True, help_text="the newest time in it")
+    problem = serializers.CharField(allow_blank=True, help_text="why it cannot be relied on at the moment")
+    problem_since = serializers.DateTimeField(allow_null=True)
+    hinted = serializers.IntegerField(help_text="new gists that it has shown")
+    missed = serializers.IntegerField(help_text="new gists that it should have shown, and that polls have found")
+    coverage = serializers.FloatField(allow_null=True, help_text="hinted / (hinted + missed); null without any")
+    gaps = StreamGapSerializer(many=True, help_text="the newest first")
+    stored = LatencySerializer(help_text="until a gist was stored; of the newest 2,000")
+    pushed = LatencySerializer(help_text="until its activity was created; of the newest 2,000")
+
+
 class ExpiringKeySerializer(serializers.Serializer[ApiKey]):
     """A valid API key that ends."""
 
@@ -206,6 +238,7 @@ class StatusSerializer(serializers.Serializer[Status]):
     backlog = serializers.IntegerField(help_text="gists that are pending or started")
     oldest_backlog_at = serializers.DateTimeField(source="counts.oldest_backlog_at", allow_null=True)
     oldest_poll_at = serializers.DateTimeField(source="counts.oldest_poll_at", allow_null=True)
+    stream = StreamSerializer(source="counts.stream")
     expiring_keys = ExpiringKeySerializer(
         many=True, help_text="valid API keys that end and that no other key replaces, the next one first"
     )

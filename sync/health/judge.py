@@ -9,18 +9,20 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Count, Min, QuerySet
+from django.db.models import Count, Min, Q, QuerySet
 from django.utils.translation import ngettext
 
 from people.models import Gist, Person
 from people.models.freshness import MAX_CLOCK_ERROR, RUN_TIME, is_stale, max_age, set_up_at
 from sync.clients.github import ANONYMOUS_REQUESTS_PER_HOUR
 from sync.few import FEW, is_few
+from sync.health.discovery import PERIOD, load_stream_status
 from sync.health.groups import group_gone, group_polls, group_pushes, load_groups
 from sync.health.problems import EXPLAINS, Code, Health, HealthProblem, Severity
 from sync.models import ROUND_TRIGGERS, ApiState, PushAttempt, SyncRun
 from sync.poll.poll import FULL_READ_EVERY
 from sync.reasons import format_duration, format_time
+from sync.stream import RESERVED_WITHOUT_TOKEN
 
 Outcome = SyncRun.Outcome
 MAX_SINGLE = 100  # Trouble of more people is not that of single people, whatever part of all they are.
@@ -28,6 +30,8 @@ JUMP_PART = 0.05  # More in one day, unless they are five or less, are a jump.
 MAX_CRASHES = 2  # runs in a row
 MAX_ROUNDS = 50  # that are read: more manual runs in a row that could not begin hide the schedule's
 SILENT_FOR = timedelta(minutes=10)  # A run without a heartbeat for so long has died.
+STREAM_PATIENCE = timedelta(hours=1)  # Polls find what the stream does not show.
+MIN_COVERAGE = 0.99
 DAY, LONG = timedelta(days=1), timedelta(days=30)
 
 
@@ -51,6 +55,7 @@ class _Judgement:
         self.first_added_at: datetime | None = tracked["first"]
         states = {state.api: state for state in ApiState.objects.all()}
         self.github = states.get("GitHub") or ApiState(api="GitHub")
+        self.stream = load_stream_status(now, with_details=False)
         self.pipedrive = states.get("Pipedrive") or ApiState(api="Pipedrive")
 
     def find_problems(self) -> Iterator[HealthProblem]:
@@ -59,6 +64,7 @@ class _Judgement:
         yield from self._check_polls()
         yield from self._check_backlog()
         yield from self._check_jumps()
+        yield from self._check_stream()
 
     def is_old(self, moment: datetime | None) -> bool:
         """Is it longer ago than is healthy? A time in the future is wrong, and counts as old."""
@@ -141,7 +147,7 @@ class _Judgement:
                 )
         if self.github.notice:
             yield HealthProblem(Code.API_SUNSET, self.github.notice, "See the changelog of gisttracker.")
-        if not self.github.has_token and self.count > self._possible_without_token():
+        if not self.github.has_token and not self._stream_works() and self.count > self._possible_without_token():
             pass_time = self._pass_without_token()
             pace = f"each about every {format_duration(pass_time)}" if pass_time < LONG else "not all of them"
             yield HealthProblem(
@@ -154,7 +160,8 @@ class _Judgement:
 
     def _requests_without_token(self) -> float:
         """Requests to GitHub in a day: those of one hour for each run, which does not wait for the next hour."""
-        return ANONYMOUS_REQUESTS_PER_HOUR * min(DAY / settings.SYNC_INTERVAL, 24)
+        reserved = RESERVED_WITHOUT_TOKEN if settings.GITHUB_STREAM else 0
+        return (ANONYMOUS_REQUESTS_PER_HOUR - reserved) * min(DAY / settings.SYNC_INTERVAL, 24)
 
     def _possible_without_token(self) -> int:
         """How many people can be polled in time: each poll is a request, and a full read is one more."""
@@ -165,10 +172,30 @@ class _Judgement:
         polls = self._requests_without_token() - self.count * (DAY / FULL_READ_EVERY)  # in a day
         return min(DAY * self.count / polls, LONG) if polls > 0 else LONG
 
+    def _stream_works(self) -> bool:
+        """Does the stream show what is new, so that only those people must be polled at whom it hints?"""
+        read_at = self.stream.read_at
+        return self.stream.is_on and read_at is not None and not self.is_old(read_at)
+
     # --- polls ---
+    def _find_stale(self) -> tuple[QuerySet[Person], timedelta]:
+        """Who was not polled for too long, and how long that is.
+
+        Without a token it is what is possible then. While the stream works, these are new people, each of whom takes
+        two requests, and people who were not polled although the stream has hinted at them.
+        """
+        if self.github.has_token:
+            return self.tracked.filter(is_stale(self.now, self.age)), self.age
+        if not self._stream_works():
+            age = max(self.age, 2 * self._pass_without_token())
+            return self.tracked.filter(is_stale(self.now, age)), age
+        new = self.tracked.filter(polled_at=None)
+        age = max(self.age, min(DAY * 4 * new.count() / self._requests_without_token(), LONG))
+        is_waiting = Q(sync_requested_at__lt=self.now - self.age, polled_at__isnull=False)
+        return self.tracked.filter((is_stale(self.now, age) & Q(polled_at=None)) | is_waiting), age
+
     def _check_polls(self) -> Iterator[HealthProblem]:
-        age = self.age if self.github.has_token else max(self.age, 2 * self._pass_without_token())
-        stale = self.tracked.filter(is_stale(self.now, age))
+        stale, age = self._find_stale()
         count = stale.count()
         if not count:
             return
@@ -241,6 +268,29 @@ class _Judgement:
             action = "Compare some of the accounts with GitHub; check GITHUB_API_URL. They are checked again daily."
             summary = f"The accounts of {count} people are gone from GitHub since yesterday."
             yield HealthProblem(Code.GONE_JUMP, summary, action, since, groups)
+
+    # --- the stream ---
+    def _check_stream(self) -> Iterator[HealthProblem]:
+        stream, coverage = self.stream, self.stream.coverage
+        late = f"New gists are found by polls, within {format_duration(settings.SYNC_INTERVAL)}."
+        if stream.is_on and stream.problem_since and stream.problem_since < self.now - STREAM_PATIENCE:
+            action = "See GitHub's status page; manage.py doctor shows what the stream returns."
+            yield HealthProblem(
+                Code.STREAM_DEGRADED,
+                f"GitHub's stream of public gists cannot be relied on: {stream.problem} {late}",
+                action,
+                stream.problem_since,
+            )
+        elif stream.is_on and coverage is not None and coverage < MIN_COVERAGE:
+            missed = Gist.objects.filter(discovery=Gist.Discovery.MISSED, created_at__gte=self.now - PERIOD)
+            gists = ngettext("%d gist", "%d gists", stream.missed) % stream.missed
+            yield HealthProblem(
+                Code.STREAM_DEGRADED,
+                f"GitHub's stream of public gists has missed {gists} of {stream.hinted + stream.missed} in seven days "
+                f"({coverage:.1%} were shown). {late}",
+                "Polls have found them. Keep SYNC_INTERVAL_MINUTES low enough for what your users expect.",
+                missed.aggregate(first=Min("created_at"))["first"],
+            )
 
     def _is_single(self, people: int) -> bool:
         return people <= MAX_SINGLE and is_few(people, self.count)

@@ -12,6 +12,7 @@ from django.db.models import Count, Min
 from people.models import ApiKey, Gist, Person
 from people.models.freshness import set_up_at
 from sync.clock import Clock
+from sync.health.discovery import StreamStatus, load_stream_status
 from sync.health.groups import group_pushes, group_trouble, load_groups
 from sync.health.judge import judge
 from sync.health.problems import Health
@@ -78,6 +79,7 @@ class Counts:
     rejections: list[Group]  # the rejected gists by reason
     oldest_poll_at: datetime | None  # of the active people
     oldest_backlog_at: datetime | None  # since when the longest waiting gist waits for its activity
+    stream: StreamStatus
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def get_status(clock: Clock, *, use_cache: bool = False, age: timedelta | None =
     rejected = Gist.objects.filter(push_state=Gist.PushState.REJECTED).select_related("person").order_by("-id")
     rounds = SyncRun.objects.filter(trigger__in=ROUND_TRIGGERS).order_by("-id")
     last_round = rounds.first()
-    health, counts = _get_cached(now) if use_cache else (judge(now, age), _count())
+    health, counts = _get_cached(now) if use_cache else (judge(now, age), _count(now))
     last_run = SyncRun.objects.order_by("-id").first()
     last_successful_run = rounds.filter(outcome=SyncRun.Outcome.SUCCEEDED).first()
     load_groups(*[run for run in (last_run, last_successful_run) if run])
@@ -143,12 +145,12 @@ def get_status(clock: Clock, *, use_cache: bool = False, age: timedelta | None =
 def _get_cached(now: datetime) -> tuple[Health, Counts]:
     cached: tuple[Health, Counts] | None = cache.get(CACHE_KEY)
     if cached is None:
-        cached = judge(now), _count()
+        cached = judge(now), _count(now)
         cache.set(CACHE_KEY, cached, CACHE_SECONDS)
     return cached
 
 
-def _count() -> Counts:
+def _count(now: datetime) -> Counts:
     rows = Person.objects.order_by().values("state").annotate(number=Count("pk"), oldest_poll_at=Min("polled_at"))
     by_state = {row["state"]: row for row in rows}
     in_trouble = Person.objects.in_trouble()
@@ -163,6 +165,7 @@ def _count() -> Counts:
         rejections=group_pushes(Gist.objects.filter(push_state=Gist.PushState.REJECTED)),
         oldest_poll_at=by_state[Person.State.ACTIVE]["oldest_poll_at"] if Person.State.ACTIVE in by_state else None,
         oldest_backlog_at=Gist.objects.unfinished().aggregate(oldest=Min("pending_since"))["oldest"],
+        stream=load_stream_status(now),
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from gisttracker.common.database import retried
@@ -12,16 +13,18 @@ from people.models import Gist, Person, Suppressed
 from people.models.suppressed import SuppressedAccounts
 from sync.clients.boot_clock import boot_clock
 from sync.clients.errors import CircuitOpenError, ConfigurationError, OutageError, RunStoppedError
-from sync.clients.github import GitHubClient
+from sync.clients.github import ANONYMOUS_REQUESTS_PER_HOUR, GitHubClient
 from sync.context import RunContext
-from sync.models import Suspicion
+from sync.models import ApiState, Suspicion
 from sync.poll.poll import Poll, Target, is_full_read_due, poll_person, read_on
 from sync.poll.store import Polled, PollStore
 from sync.steps import Outcome, Step
+from sync.stream import RESERVED_WITHOUT_TOKEN
 from sync.suspicions import OF_ACCOUNT
 
 MAX_CHOSEN = 100  # people read at once
 GROUP_SIZE, GROUP_SECONDS = 100, 0.3  # polls written together, and how long one waits for others
+REQUESTS_OF_POLL = 2  # to GitHub, for most people at most: the profile and the list
 MAX_GROUP_GISTS = 2000  # polled gists kept in memory before they are written
 
 
@@ -38,8 +41,10 @@ class Polling:
         self._group_began_at = 0.0
         self._may_find = True  # False after a choice that has found fewer people than it may
         self._people_left = context.options.max_people or float("inf")
+        self._may_spare = settings.GITHUB_STREAM and not (context.github.has_token or context.options.people)
         self._suppressed = SuppressedAccounts()
         self._store = PollStore(context)
+        self._remaining_before = _load_remaining(context) if self._may_spare else 0.0
 
     @property
     def is_open(self) -> bool:
@@ -64,6 +69,8 @@ class Polling:
         """Begin with the next people. The database is asked when no person waits: at first, for more, and at a tick."""
         steps: list[Step] = []
         while len(steps) < free and self.is_open and self._people_left > 0:
+            if self._is_sparing:
+                self._chosen = deque(person for person in self._chosen if person.sync_requested_at)
             if not self._chosen and (self._may_find or is_tick):
                 is_tick = False
                 self._choose()
@@ -83,7 +90,7 @@ class Polling:
         due = due.annotate(is_suspected=Exists(suspicions), some_are_suppressed=Exists(Suppressed.objects.all()))
         first = due.filter(sync_requested_at__isnull=False).order_by("sync_requested_at", "pk")
         found = list(first[:MAX_CHOSEN])
-        if len(found) < MAX_CHOSEN:
+        if len(found) < MAX_CHOSEN and not self._is_sparing:
             found += _longest_unpolled(due)[: MAX_CHOSEN - len(found)]
         self._may_find = len(found) == MAX_CHOSEN
         suppressed: set[str] = set()
@@ -94,8 +101,17 @@ class Polling:
         self._chosen = deque(person for person in found if person.username_key not in suppressed)
 
     def has_people_left(self) -> bool:
-        """Has --max-people left out people who are due?"""
-        return self._people_left <= 0 and self.count_left() > 0
+        """Has --max-people left out people who are due, or did too few requests remain for them?"""
+        return (self._people_left <= 0 or self._is_sparing) and self.count_left() > 0
+
+    @property
+    def _is_sparing(self) -> bool:
+        """Without a token, the last requests of an hour are for the stream, and for requested and hinted people."""
+        if not self._may_spare:
+            return False
+        remaining = self._context.github.remaining.get("remaining")
+        known = self._remaining_before if remaining is None else remaining
+        return known - REQUESTS_OF_POLL * len(self._running) <= RESERVED_WITHOUT_TOKEN
 
     @retried
     def count_left(self) -> int:
@@ -154,6 +170,14 @@ class Polling:
         self._store.end()
         if isinstance(self._context.github.api.circuit.error, ConfigurationError | OutageError):
             self._store.take_back_failures()
+
+
+@retried
+def _load_remaining(context: RunContext) -> float:
+    """How many requests of this hour remain without a token, as the run before has left it."""
+    limit = ApiState.objects.filter(api=context.github.api.name).values_list("limit", flat=True).first() or {}
+    is_over = (limit.get("reset") or 0) <= context.clock().timestamp()
+    return float(ANONYMOUS_REQUESTS_PER_HOUR if is_over else limit.get("remaining") or 0)
 
 
 @retried

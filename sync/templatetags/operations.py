@@ -15,6 +15,7 @@ from people.models.freshness import max_age
 from sync.admin.charts import chart_gists, chart_runs
 from sync.admin.runs import LEVELS, describe_counts, describe_limit, link_people, summarize_problems
 from sync.clock import database_clock
+from sync.health.discovery import StreamStatus, describe_discovery
 from sync.health.problems import HealthProblem, HealthState
 from sync.health.status import Status, get_status
 from sync.models import Alarm, SyncRun
@@ -111,6 +112,7 @@ def get_facts(status: Status) -> list[Fact]:
         _describe_backlog(status),
         _describe_people(status),
         Fact("Oldest poll", time=time_in_words(oldest, "error" if is_stale else "")),
+        _describe_stream(status.counts.stream),
         Fact("GitHub", describe_limit(status.limits.github)),
         Fact("Pipedrive", describe_limit(status.limits.pipedrive)),
     ]
@@ -141,6 +143,19 @@ def _describe_backlog(status: Status) -> Fact:
         url=reverse("admin:people_gist_changelist") + "?push_state__exact=pending",
         time=format_html("the first since {}", time_in_words(oldest)) if oldest else "",
         badge=badge(f"{rejected:,} rejected", "warning") if rejected else "",
+    )
+
+
+def _describe_stream(stream: StreamStatus) -> Fact:
+    heading = "New gists"
+    if not stream.is_on:
+        return Fact(heading, "by polls only", note="GITHUB_STREAM is false")
+    return Fact(
+        heading,
+        describe_discovery(stream),
+        time=format_html("stream read {}", time_in_words(stream.read_at)) if stream.read_at else "stream not read yet",
+        badge=badge("problem", "warning") if stream.problem else "",
+        note=stream.problem,
     )
 
 

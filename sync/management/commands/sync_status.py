@@ -17,6 +17,7 @@ from people.models.freshness import MAX_CLOCK_ERROR, max_age
 from sync.api.serializers import StatusSerializer
 from sync.clock import database_clock
 from sync.health.alarms import report_health
+from sync.health.discovery import StreamStatus, describe_discovery
 from sync.health.problems import Health, HealthState
 from sync.health.status import ApiLimit, Status, get_status
 from sync.models import SyncRun
@@ -87,6 +88,7 @@ def format_status(status: Status) -> list[str]:
         f"gists: {_format_counts(status.counts.gists)}",
         _format_backlog(status),
         *[_format_limit(api, limit) for api, limit in status.limits.by_api().items() if status.last_run],
+        *_format_stream(status.counts.stream),
         *_format_field(status.github_field_problem),
         *_format_keys(status),
         *_format_trouble("in trouble", status.counts.trouble, status.counts.in_trouble),
@@ -142,6 +144,14 @@ def _format_limit(api: str, limit: ApiLimit) -> str:
     remaining = "unknown" if limit.remaining is None else f"{limit.remaining:.0f}"
     stopped = f"; stopped: {limit.stopped}" if limit.stopped else ""
     return f"{api}: remaining budget {remaining}{stopped}"
+
+
+def _format_stream(stream: StreamStatus) -> list[str]:
+    if not stream.is_on:
+        return ["stream: off (GITHUB_STREAM=false); new gists are found by polls"]
+    read = f"read {format_time(stream.read_at)}" if stream.read_at else "not read yet"
+    gap = f"; since {format_time(stream.problem_since)}: {stream.problem}" if stream.problem_since else ""
+    return [f"stream: {read}, {describe_discovery(stream)}{gap}"]
 
 
 def _format_field(problem: str) -> list[str]:
