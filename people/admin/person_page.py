@@ -135,7 +135,8 @@ def _count_gists(person: Person) -> str:
 
 
 def _describe_account(person: Person) -> SafeString:
-    details = [person.name, person.email, f"GitHub id {person.github_id}" if person.github_id else ""]
+    github_id = f"GitHub id {person.github_id}" if person.github_id else ""
+    details = [person.name, person.email, person.company, person.location, github_id]
     parts = [github_link(person), *[detail for detail in details if detail]]
     return format_html_join(" · ", "{}", [(part,) for part in parts])
 
