@@ -17,7 +17,7 @@ from people.admin.base import Facts
 from people.admin.markup import badge, external_link, in_words, is_web_url, shorten, time_in_words, with_reason
 from people.admin.pipedrive_links import activity_link, person_link
 from people.models import Gist, Person
-from people.models.github_names import web_host
+from people.models.github_names import profile_url
 
 GISTS_PER_PAGE = 50
 MAX_VISITS = 100
@@ -54,8 +54,8 @@ def get_reason(person: Person) -> str:
 
 
 def github_link(person: Person) -> SafeString:
-    address = f"{web_host()}/{person.github_username}"
-    return external_link(f"https://{address}", address)
+    url = profile_url(person.github_username)
+    return external_link(url, url.removeprefix("https://"))
 
 
 def gist_link(gist: Gist) -> SafeString:

@@ -19,6 +19,11 @@ def find_ids(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(gist_id for _, gist_id in found))
 
 
+def names_gist(text: str) -> bool:
+    """Can this text name a gist? What is encoded can."""
+    return decode(text) != text or bool(find_ids(text))
+
+
 def decode(text: str) -> str:
     """Without HTML entities and URL encoding, which may be nested."""
     for _ in range(2):

@@ -12,7 +12,7 @@ from html import unescape
 
 from people.models import Gist
 from sync.clients.pipedrive_records import Activity
-from sync.crm.activity import new_activity, one_line
+from sync.crm.activity import due, one_line, subject
 from sync.crm.gist_ids import GIST_PAGE, decode, find_ids
 
 FIRST_LINK = re.compile(r"""<a\b[^>]*?\bhref\s*=\s*["']?([^"'\s>]+)""", re.IGNORECASE)
@@ -95,8 +95,7 @@ def match_ids(gists: Iterable[Gist], activities: Iterable[Fingerprint]) -> dict[
 
 
 def _subject_and_due(gist: Gist) -> tuple[str, str]:
-    activity = new_activity(gist, type="", done=True)
-    return one_line(activity.subject), f"{activity.due_date} {activity.due_time}"
+    return one_line(subject(gist)), " ".join(due(gist))
 
 
 def shows(activity: Activity, note: str) -> bool:
