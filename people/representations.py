@@ -17,7 +17,8 @@ PushState = Gist.PushState
 
 Row = dict[str, Any]
 
-_SHARED = ("id", "github_username", "name", "email", "state", "last_error", "push_error", "pipedrive_id")
+_PROFILE = ("github_username", "name", "email", "company", "location")
+_SHARED = ("id", *_PROFILE, "state", "last_error", "push_error", "pipedrive_id")
 _TIMES = ("created_at", "updated_at")
 PERSON_COLUMNS = (*_SHARED, "unreadable_gists", "backfill", "polled_at", "sync_requested_at", *_TIMES)
 VISITED_COLUMNS = (*_SHARED, "backfill", *_TIMES)

@@ -5,6 +5,7 @@ each sync in a process of its own; the database is SQLite in a folder that is de
 """
 
 import os
+import re
 import secrets
 import signal
 import socket
@@ -14,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +89,10 @@ def play(folder: Path, github: GitHubStandIn, pipedrive: PipedriveStandIn) -> No
 
 
 def publish_first_gists(github: GitHubStandIn) -> None:
-    github.add_account("ada", name="Ada Lovelace", email="ada@example.com")
-    github.add_account("grace", name="Grace Hopper")
+    github.add_account(
+        "ada", name="Ada Lovelace", email="ada@example.com", company="Analytical Engines", location="London"
+    )
+    github.add_account("grace", name="Grace Hopper", company="@us-navy")
     github.add_account("linus")
     github.publish("ada", "Note G: Bernoulli numbers on the Analytical Engine", files={"note-g.md": "Markdown"})
     github.publish("ada", None, files={"difference.py": "Python", "data.csv": None})
@@ -135,6 +139,9 @@ def show_activities(pipedrive: PipedriveStandIn) -> None:
     for row in pipedrive.activities.values():
         person = pipedrive.persons[row["person_id"]]["name"]
         print(f"  activity {row['id']} ({row['type']}) for {person}: {row['subject']}")
+        author = unescape(re.sub("<[^>]*>", "", row["note"].rpartition("<p>")[2]))
+        expect(author.startswith("GitHub profile: "), f"the note of activity {row['id']} does not end with its author")
+        print(f"    {author}")
 
 
 def visit(base: str) -> Any:

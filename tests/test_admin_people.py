@@ -447,6 +447,14 @@ def test_the_page_says_how_a_person_is_and_what_happens_next(admin_client: Clien
     assert re.search(r'successful: <time [^>]*badge-error">2.days ago', page)
 
 
+def test_the_page_shows_the_profile_escaped(admin_client: Client) -> None:
+    person = create_person(name="Ada Lovelace", company="<b>@engines</b>", location="London & Turin", github_id=7)
+
+    page = get(admin_client, page_of(person))
+
+    assert "Ada Lovelace · &lt;b&gt;@engines&lt;/b&gt; · London &amp; Turin · GitHub id 7" in page
+
+
 NEXT_POLL: dict[str, dict[str, Any]] = {
     "None: the person is paused.": {"state": "paused"},
     "First in the next run: a sync was requested.": {"sync_requested_at": NOW()},

@@ -128,15 +128,15 @@ def test_pages_are_linked_in_the_link_header(api: APIClient) -> None:
 
 
 def test_the_csv_of_people_contains_no_formulas(api: APIClient) -> None:
-    create_person("ada", name="=HYPERLINK(1)")
+    create_person("ada", name="=HYPERLINK(1)", company="+1", location="@home")
     create_person("ben", state="gone")
 
     response = api.get("/api/v1/people?format=csv&state=new")
     lines = b"".join(response.streaming_content).decode().splitlines()  # type: ignore[attr-defined]
 
     assert response["Content-Type"] == "text/csv; charset=utf-8"
-    assert lines[0].startswith("github_username,name,email,state,")
-    assert [line[:21] for line in lines[1:]] == ["ada,'=HYPERLINK(1),,n"]
+    assert lines[0].startswith("github_username,name,email,company,location,state,")
+    assert [line[:32] for line in lines[1:]] == ["ada,'=HYPERLINK(1),,'+1,'@home,n"]
 
 
 # --- one person ---

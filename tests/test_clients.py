@@ -256,6 +256,11 @@ SUBJECTS: dict[str, tuple[Callable[[GitHubClient, PipedriveClient], object], str
         f"{LINK} or 5f2a9c6462d9b4418f2d",
         "Pipedrive POST /api/v2/activities returned 400: [personal] or [personal]",
     ),
+    "profile": (
+        lambda _, pipedrive: pipedrive.create_activity(7, replace(ACTIVITY, note="<p>https://github.com/the</p>")),
+        "neither the person nor https://github.com/the",
+        "Pipedrive POST /api/v2/activities returned 400: neither the person nor [personal]",
+    ),
 }
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -33,6 +34,7 @@ from tests.documents import (
     without_blocks,
 )
 from tests.standins import GitHubStandIn, PipedriveStandIn
+from tests.standins.wire import RecordedRequest, Response, StandIn, json_response
 from tests.test_alert_rules import ALERT_OF, ALERTS
 from tests.test_deploy import render
 
@@ -201,6 +203,34 @@ def test_the_readme_leads_to_a_visit(
     responses = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
     assert [[gist["github_id"] for gist in person["gists"]] for person in responses[1:]] == [[gist_id], []]
     assert pipedrive.gist_ids() == [gist_id]
+
+
+class Organisation(StandIn):
+    """GitHub with 250 public members of an organisation."""
+
+    operations = (("members", "GET", r"/orgs/engines/members"),)
+
+    def respond(self, request: RecordedRequest) -> Response:
+        page, size = int(request.query["page"]), int(request.query["per_page"])
+        members = [{"login": f"member-{number}", "id": number, "type": "User"} for number in range(250)]
+        return json_response(200, members[(page - 1) * size : page * size])
+
+
+@pytest.mark.slow("starts manage.py")
+@pytest.mark.django_db(transaction=True)
+def test_the_recipe_imports_the_members_of_an_organisation(database_variables: dict[str, str], tmp_path: Path) -> None:
+    if not shutil.which("jq"):
+        assert not os.environ.get("CI"), "jq is required in CI"
+        pytest.skip("jq is not installed")
+    chapter = read("docs/operations.md").split("### Track the members of an organisation")[1].split("In compose")[0]
+    recipe = chapter.replace("members.csv", str(tmp_path / "members.csv"))
+
+    with Organisation() as github:
+        recipe = recipe.replace("https://api.github.com/orgs/ORG/", f"{github.url}/orgs/engines/")
+        output = run_blocks(recipe, "", database_variables, 'curl() { command curl "$@"; }')
+
+    assert "250 created, 0 already tracked, 0 rejected." in output
+    assert set(Person.objects.values_list("github_username", flat=True)) == {f"member-{n}" for n in range(250)}
 
 
 # --- lists that are complete ---

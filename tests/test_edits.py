@@ -84,6 +84,67 @@ def test_an_edit_during_an_unknown_push_reaches_the_activity(
     assert notes(pipedrive) == ["Draft", "Second final"]
 
 
+def move_to(github: GitHubStandIn, company: str) -> None:
+    """Ada works there now, and her profile is due."""
+    next(iter(github.accounts.values())).company = company
+    Person.objects.update(full_read_at=None)
+
+
+def test_another_company_makes_no_activity_outdated(
+    pushed: str, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    move_to(github, "Engines")
+    github.publish("ada", "Second")
+
+    sync()
+
+    assert [row["note"].count("Company: Engines") for row in pipedrive.activities.values()] == [0, 1]
+    assert pipedrive.requests_to("edit_activity") == []
+    assert not Gist.objects.filter(activity_outdated=True).exists()
+
+
+def test_an_edited_gist_shows_what_its_author_is_now(
+    pushed: str, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    move_to(github, "Engines")
+    github.edit("ada", pushed, description="Final")
+
+    sync()
+
+    assert notes(pipedrive) == ["Final"]
+    assert "Company: Engines" in next_note(pipedrive)
+
+
+@pytest.mark.parametrize("edit", ["none", "a colleague wrote into it", "the line of the author was removed"])
+@pytest.mark.parametrize("reason", ["the database was lost", "the person was not tracked"])
+def test_a_note_that_is_found_again_is_not_overwritten_for_another_company(
+    reason: str,
+    edit: str,
+    pushed: str,
+    github: GitHubStandIn,
+    pipedrive: PipedriveStandIn,
+    sync: Sync,
+    api: APIClient,
+) -> None:
+    """Without the line: as activities from before there was one."""
+    note = next_note(pipedrive)
+    edits = {"none": note, "a colleague wrote into it": f"<p>Called</p>{note}<p>Will call again</p>"}
+    note = edits.get(edit) or note[: note.index("<p>GitHub profile")]
+    pipedrive.edit_activity(1 + max(pipedrive.persons), note=note)
+    move_to(github, "Engines")
+    if reason == "the database was lost":
+        lose_database()
+    else:
+        api.delete("/api/v1/people/ada")
+    create_person("ada")
+
+    for _ in range(2):
+        assert sync().code == 0
+
+    assert (next_note(pipedrive), pipedrive.requests_to("edit_activity")) == (note, [])
+    assert list(Gist.objects.values_list("push_state", "activity_outdated")) == [("pushed", False)]
+
+
 FAULTS: dict[str, Fault] = {
     "404 of a gateway": respond(404, "<html>", {"content-type": "text/html"}),
     "404 of Pipedrive": respond(404, '{"success": false, "error": "Not found"}'),

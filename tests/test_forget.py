@@ -31,7 +31,8 @@ REASON = "@ada asked not to be tracked."
 @pytest.fixture
 def known(db: None, admin_client: Client) -> Person:
     """Ada, with a row in each table that can hold something about her; and Ben."""
-    ada = create_person("Ada", github_id=GITHUB_ID, name="Ada Lovelace", email="ada@example.com", state="active")
+    profile = {"name": "Ada Lovelace", "email": "ada@example.com", "company": "Engines", "location": "London"}
+    ada = create_person("Ada", github_id=GITHUB_ID, state="active", **profile)
     gist = create_gist(ada, push_state="pushed", pipedrive_activity_id=40)
     Gist.objects.filter(pk=gist.pk).update(github_id=GIST)
     gist.refresh_from_db()
@@ -58,13 +59,14 @@ def dump() -> str:
 
 @pytest.mark.both
 def test_nothing_about_a_forgotten_person_is_left(api: APIClient, known: Person) -> None:
-    assert all(text in dump() for text in ("Ada", str(GITHUB_ID), GIST))
+    assert all(text in dump() for text in ("Ada", "Engines", "London", str(GITHUB_ID), GIST))
 
     response = api.delete("/api/v1/people/ada?forget=true")
 
     left = dump()
     assert response.status_code == 204
-    for text in ("ada@", "Lovelace", "@ada", "@Ada", "/ada", '"ada"', '"Ada"', str(GITHUB_ID), GIST):
+    profile = ("ada@", "Lovelace", "Engines", "London", "@ada", "@Ada", "/ada", '"ada"', '"Ada"')
+    for text in (*profile, str(GITHUB_ID), GIST):
         assert text not in left, text
     assert [model.objects.count() for model in (Person, Gist, PushAttempt, Visit)] == [1, 1, 0, 0]
 
@@ -421,6 +423,7 @@ def test_everything_about_a_person_is_exported(state: str, name: str, known: Per
 
     assert set(exported["person"]) >= {"github_username", "github_id", "name", "email", "pipedrive_id", "backfill"}
     assert (exported["person"]["email"], exported["person"]["state"]) == ("ada@example.com", state)
+    assert (exported["person"]["company"], exported["person"]["location"]) == ("Engines", "London")
     (gist,) = exported["gists"]
     assert (gist["files"][0]["name"], gist["attempts"][0]["outcome"]) == ("notes.md", "succeeded")
     assert [visit["consumer"] for visit in exported["visits"]] == ["Sales"]

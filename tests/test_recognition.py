@@ -1,14 +1,14 @@
 """The gist of an activity is recognised, also after a colleague has edited the activity."""
 
 from datetime import UTC, datetime
-from html import escape
+from html import escape, unescape
 from urllib.parse import quote
 
 import pytest
 
 from people.models import Gist, Person
 from sync.clients.pipedrive_records import Activity
-from sync.crm.activity import new_activity
+from sync.crm.activity import about_gist, new_activity
 from sync.crm.recognition import fingerprint_of, match_gists, page_of_gist_in, shows
 from tests.conftest import Sync
 from tests.factories import create_person, lose_database
@@ -34,7 +34,8 @@ def build_gist(gist_id: str = ID, pk: int = 1, description: str = "Notes", minut
 
 
 GIST = build_gist()
-UNTOUCHED = new_activity(GIST, type="task", done=True)
+ADA = Person(github_username="ada", company="Engines", location="London")
+UNTOUCHED = new_activity(GIST, ADA, type="task", done=True)
 
 
 def activity_with(note: str | None, **changes: object) -> Activity:
@@ -109,7 +110,7 @@ def test_an_old_numeric_id_needs_the_address_of_a_gist() -> None:
 def test_a_gist_that_mentions_another_one_is_not_taken_for_it() -> None:
     mentioned = build_gist(OTHER_ID, pk=2, description="Other", minute=9)
     mentioning = build_gist(description=f"see https://gist.github.com/ada/{OTHER_ID}")
-    sent = new_activity(mentioning, type="task", done=True)
+    sent = new_activity(mentioning, ADA, type="task", done=True)
     activity = Activity(7, subject=sent.subject, note=sent.note, due_date=sent.due_date, due_time=sent.due_time)
 
     assert match_gists([mentioned, mentioning], [fingerprint_of(activity)]) == {1: 7}
@@ -129,7 +130,7 @@ def test_an_activity_belongs_to_one_gist_only() -> None:
 def test_the_untouched_activity_of_a_twin_is_not_taken() -> None:
     """Two gists with one description, published in the same minute; only one has its activity."""
     twin = build_gist(OTHER_ID, pk=2)
-    sent = new_activity(twin, type="task", done=True)
+    sent = new_activity(twin, ADA, type="task", done=True)
     activity = Activity(7, subject=sent.subject, note=sent.note, due_date=sent.due_date, due_time=sent.due_time)
 
     assert match_gists([GIST], [fingerprint_of(activity)]) == {}
@@ -145,10 +146,49 @@ def test_of_two_activities_of_a_gist_the_oldest_counts() -> None:
 def test_a_note_that_pipedrive_has_rewritten_still_shows_the_gist() -> None:
     rewritten = UNTOUCHED.note.replace("<p>", "<div>\n").replace("</p>", "</div>")
 
-    assert shows(Activity(7, note=f"<b>Called</b>{rewritten}"), UNTOUCHED.note)
-    assert not shows(
-        Activity(7, note=rewritten), new_activity(build_gist(description="Edited"), type="", done=True).note
-    )
+    assert shows(Activity(7, note=f"<b>Called</b>{rewritten}"), about_gist(GIST))
+    assert not shows(Activity(7, note=rewritten), about_gist(build_gist(description="Edited")))
+
+
+PROFILE_TEXTS = {
+    "the page of a gist": f"https://gist.github.com/ben/{OTHER_ID}",
+    "without a scheme": f"gist.github.com/{OTHER_ID}",
+    "enterprise server": f"https://git.company.test/gist/ben/{OTHER_ID}",
+    "an id": OTHER_ID,
+    "an id in upper case": OTHER_ID.upper(),
+    "a word that is an id when it is cut": "x " * 84 + OTHER_ID * 20,
+    "a link": f'<a href="https://gist.github.com/ben/{OTHER_ID}">x</a>',
+    "the end of our line": f'</p><p><a href="https://gist.github.com/ben/{OTHER_ID}">x</a>',
+    "HTML entities": "".join(f"&#{ord(character)};" for character in f"https://gist.github.com/{OTHER_ID}"),
+    "escaped twice": escape(escape(f'"https://gist.github.com/ben/{OTHER_ID}"')),
+    "URL encoding": quote(f"https://gist.github.com/ben/{OTHER_ID}", safe=""),
+    "URL encoding, twice": quote(quote(f"https://gist.github.com/ben/{OTHER_ID}", safe=""), safe=""),
+    "an entity in URL encoding": f"gist.github.com%26%2347%3B{OTHER_ID}",
+    "invisible characters": f"gist.github.com/\u200b{OTHER_ID}",
+    "two lines": f"\n{OTHER_ID}\n",
+}
+
+
+@pytest.mark.parametrize("text", PROFILE_TEXTS)
+@pytest.mark.parametrize("column", ["company", "location"])
+@pytest.mark.parametrize("edit", ["untouched", "the link was removed", "escaped", "unescaped"])
+def test_nothing_in_a_profile_makes_an_activity_look_like_that_of_another_gist(
+    edit: str, column: str, text: str
+) -> None:
+    """Not even at the minute in which the other gist was published."""
+    other = build_gist(OTHER_ID, pk=2, description="Other")
+    author = Person(github_username="ada", **{column: PROFILE_TEXTS[text]})
+    sent = new_activity(GIST, author, type="task", done=True)
+    gist_link = f'<p><a href="{URL}">{URL}</a></p>'
+    assert sent.note.startswith(gist_link)
+    notes = {"untouched": sent.note, "the link was removed": sent.note.removeprefix(gist_link)}
+    note = notes.get(edit) or (escape(sent.note) if edit == "escaped" else unescape(sent.note))
+
+    fingerprint = fingerprint_of(Activity(7, note=note, due_date=sent.due_date, due_time=sent.due_time))
+
+    assert fingerprint.first_id == ("" if edit in ("the link was removed", "escaped") else ID)
+    assert fingerprint.ids == (() if edit == "the link was removed" else (ID,))
+    assert match_gists([other], [fingerprint]) == {}
 
 
 @pytest.mark.parametrize("note", [EDITED["untouched"], EDITED["another link before"], EDITED["with a query"]])

@@ -1,5 +1,7 @@
 """`manage.py sync_gists` end to end, with real HTTP servers and a real database."""
 
+from typing import Any
+
 import pytest
 from django.core.management import CommandError
 from pytest_django import DjangoAssertNumQueries, Settings
@@ -127,16 +129,53 @@ def test_a_renamed_person_keeps_the_gists(github: GitHubStandIn, pipedrive: Pipe
     assert len(pipedrive.persons) == 1
 
 
-def test_the_login_s_case_the_name_and_the_email_are_taken_from_github(
-    github: GitHubStandIn, sync: Sync, db: None
-) -> None:
-    github.add_account("AdaL", name="Ada Lovelace", email="ada@example.com")
+def test_the_login_s_case_and_the_profile_are_taken_from_github(github: GitHubStandIn, sync: Sync, db: None) -> None:
+    account = github.add_account(
+        "AdaL", name="Ada Lovelace", email="ada@example.com", company="@engines", location="London"
+    )
     create_person("adal")
 
     sync()
 
     ada = Person.objects.get()
     assert (ada.github_username, ada.name, ada.email) == ("AdaL", "Ada Lovelace", "ada@example.com")
+    assert (ada.company, ada.location) == ("@engines", "London")
+
+    account.company, account.location = "Engines Ltd.", None
+    Person.objects.update(full_read_at=None)
+    sync()
+
+    ada.refresh_from_db()
+    assert (ada.company, ada.location) == ("Engines Ltd.", "")
+
+
+ODD_TEXTS: dict[str, tuple[Any, str]] = {
+    "null": (None, ""),
+    "empty": ("", ""),
+    "number": (7, ""),
+    "flag": (True, ""),
+    "list": (["Engines"], ""),
+    "object": ({"name": "Engines"}, ""),
+    "long": ("🚢" * 300, "🚢" * 255),
+    "control characters": ("a\x00b\nc\x1b", "a\x00b\nc\x1b"),
+    "half a surrogate pair": ("a\ud83d", "a?"),
+}
+
+
+@pytest.mark.parametrize("odd", ODD_TEXTS)
+def test_no_text_of_a_profile_fails_a_poll(
+    odd: str, ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    given, stored = ODD_TEXTS[odd]
+    account = next(iter(github.accounts.values()))
+    account.name = account.email = account.company = account.location = given
+    github.publish("ada")
+
+    summary = sync()
+
+    ada.refresh_from_db()
+    assert (summary.code, summary.problems, len(pipedrive.activities)) == (0, [], 1)
+    assert (ada.name, ada.email, ada.company, ada.location) == (stored,) * 4
 
 
 def test_a_gist_of_another_account_with_the_same_login_is_not_stored(

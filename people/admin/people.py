@@ -55,7 +55,7 @@ class PersonAdmin(DeskAdmin):
                 "classes": ["collapse"],
                 "fields": [
                     ("github_username", "github_id"),
-                    ("name", "email"),
+                    ("name", "email", "company", "location"),
                     ("state", "state_changed_at"),
                     ("last_error", "failures", "failing_since", "next_attempt_at"),
                     ("push_error", "push_failures", "push_failing_since", "next_push_at"),

@@ -17,7 +17,7 @@ from people.admin.base import Facts
 from people.admin.markup import badge, external_link, in_words, is_web_url, shorten, time_in_words, with_reason
 from people.admin.pipedrive_links import activity_link, person_link
 from people.models import Gist, Person
-from people.models.github_names import web_host
+from people.models.github_names import profile_url
 
 GISTS_PER_PAGE = 50
 MAX_VISITS = 100
@@ -54,8 +54,8 @@ def get_reason(person: Person) -> str:
 
 
 def github_link(person: Person) -> SafeString:
-    address = f"{web_host()}/{person.github_username}"
-    return external_link(f"https://{address}", address)
+    url = profile_url(person.github_username)
+    return external_link(url, url.removeprefix("https://"))
 
 
 def gist_link(gist: Gist) -> SafeString:
@@ -135,7 +135,8 @@ def _count_gists(person: Person) -> str:
 
 
 def _describe_account(person: Person) -> SafeString:
-    details = [person.name, person.email, f"GitHub id {person.github_id}" if person.github_id else ""]
+    github_id = f"GitHub id {person.github_id}" if person.github_id else ""
+    details = [person.name, person.email, person.company, person.location, github_id]
     parts = [github_link(person), *[detail for detail in details if detail]]
     return format_html_join(" · ", "{}", [(part,) for part in parts])
 

@@ -21,6 +21,8 @@ COLUMNS = (
     "github_username",
     "name",
     "email",
+    "company",
+    "location",
     "state",
     "pipedrive_id",
     "backfill",

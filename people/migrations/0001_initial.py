@@ -178,6 +178,8 @@ class Migration(migrations.Migration):
                     "email",
                     models.CharField(blank=True, help_text="public address in the GitHub profile", max_length=255),
                 ),
+                ("company", models.CharField(blank=True, help_text="from the GitHub profile", max_length=255)),
+                ("location", models.CharField(blank=True, help_text="from the GitHub profile", max_length=255)),
                 (
                     "state",
                     models.CharField(

@@ -34,6 +34,10 @@ def web_host() -> str:
     return host.removeprefix("api.") if host.endswith(".ghe.com") else "github.com"
 
 
+def profile_url(login: str) -> str:
+    return f"https://{web_host()}/{login}"
+
+
 def parse_login(text: str) -> str:
     """Return the login in a name, an @name or a profile URL, with or without a query. Raises InvalidLoginError."""
     text = text.strip()

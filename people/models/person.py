@@ -63,6 +63,8 @@ class Person(models.Model):
     )
     name = models.CharField(max_length=255, blank=True, help_text="from the GitHub profile")
     email = models.CharField(max_length=255, blank=True, help_text="public address in the GitHub profile")
+    company = models.CharField(max_length=255, blank=True, help_text="from the GitHub profile")
+    location = models.CharField(max_length=255, blank=True, help_text="from the GitHub profile")
     state = models.CharField(
         max_length=10,
         choices=State.choices,

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
-from pydantic import AwareDatetime, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints, TypeAdapter, ValidationError
 from requests.utils import parse_header_links
 
 from sync.clients.errors import (
@@ -45,6 +45,8 @@ CONTROL_PATH = f"/users/{CONTROL_LOGIN}"
 
 HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s\x00-\x1f]+$")]
 Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
+# What users write about themselves proves nothing, so what is no text counts as absent.
+ProfileText = Annotated[str | None, BeforeValidator(lambda value: _clean(value) if isinstance(value, str) else None)]
 # Every database can store it, and later arithmetic with it cannot overflow.
 Moment = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9001, 1, 1, tzinfo=UTC))]
 
@@ -56,8 +58,10 @@ class Account:
     id: Id
     login: Annotated[str, StringConstraints(max_length=39)]
     type: str = "User"
-    name: str | None = None
-    email: str | None = None  # the public one; visible to authenticated callers only
+    name: ProfileText = None
+    email: ProfileText = None  # the public one; visible to authenticated callers only
+    company: ProfileText = None
+    location: ProfileText = None
     public_gists: int | None = None
 
 
@@ -206,7 +210,7 @@ class GitHubClient:
         InvalidResponseError if the account has another login, also after a redirect: no account is taken for another.
         """
         response = self.api.get(f"/users/{login}")
-        account = response.parse(ACCOUNT)
+        account = _parse_account(response)
         if account.login.lower() != login.lower():
             raise InvalidResponseError(f"{response.call} returned the account of another login")
         self._has_shown_account = True
@@ -218,7 +222,7 @@ class GitHubClient:
         NotFoundError if the account does not exist any more. InvalidResponseError if it is another account.
         """
         response = self.api.get(f"/user/{account_id}")
-        account = response.parse(ACCOUNT)
+        account = _parse_account(response)
         if account.id != account_id:
             raise InvalidResponseError(f"{response.call} returned another account, with the id {account.id}")
         self._has_shown_account = True
@@ -344,12 +348,27 @@ def stream_url(since: datetime, page: int = 1) -> str:
     return f"/gists/public?per_page={PAGE_SIZE}&since={since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}&page={page}"
 
 
+def _parse_account(response: Response) -> Account:
+    try:
+        return ACCOUNT.validate_python(_load_json(response))
+    except ValidationError as error:
+        reason = _format_reason(error, "The account")
+        raise InvalidResponseError(
+            f"{response.call} returned {response.status} with an invalid body: {reason}"
+        ) from None
+
+
+def _load_json(response: Response) -> Any:
+    """None if the body is no JSON. A strict parser would refuse all of it for half of a surrogate pair."""
+    try:
+        return json.loads(response.body)
+    except (ValueError, RecursionError):
+        return None
+
+
 def _parse_rows(response: Response) -> list[Any]:
     """InvalidResponseError when the body is not a list of at most PAGE_SIZE items."""
-    try:
-        rows = json.loads(response.body)  # A strict parser refuses a whole page for half of a surrogate pair.
-    except (ValueError, RecursionError):
-        rows = None
+    rows = _load_json(response)
     if not isinstance(rows, list):
         raise InvalidResponseError(f"{response.call} returned {response.status} with an invalid body: not a list")
     if len(rows) > PAGE_SIZE:
@@ -364,7 +383,7 @@ def _parse_gists(response: Response) -> tuple[list[PublicGist], list[UnreadableG
         try:
             gists.append(GIST.validate_python(row))
         except ValidationError as error:
-            unreadable_gists.append(UnreadableGist(_get_id(row), _format_reason(error)))
+            unreadable_gists.append(UnreadableGist(_get_id(row), _format_reason(error, "The gist")))
     return gists, unreadable_gists
 
 
@@ -373,10 +392,15 @@ def _get_id(row: Any) -> str:
     return gist_id if isinstance(gist_id, str) and re.fullmatch(GIST_ID, gist_id) else ""
 
 
-def _format_reason(error: ValidationError) -> str:
+def _format_reason(error: ValidationError, whole: str) -> str:
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     where = ".".join(str(part) for part in first["loc"])
-    return f"{where or 'The gist'}: {first['msg']}".encode("utf-8", "replace").decode()[:200]
+    return _clean(f"{where or whole}: {first['msg']}")[:200]
+
+
+def _clean(text: str) -> str:
+    """Without half surrogate pairs, which no database stores."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _small_page_url(url: str) -> str:

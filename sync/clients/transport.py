@@ -389,7 +389,9 @@ def _personal_texts(parts: Any, key: str = "") -> Iterator[str]:
     elif isinstance(parts, str) and key in PERSONAL_FIELDS and len(parts) >= MIN_PERSONAL_LENGTH:
         yield parts
         names = [word for word in re.split(r'[\s"<>()]+', parts) if "@" in word or "://" in word]
-        yield from (name for word in names for name in (word, *word.rsplit("/", 1)) if len(name) >= MIN_PERSONAL_LENGTH)
+        # The end of a gist's address is its id; that of a profile's address is a login, which may be an ordinary word.
+        names += [part for word in names if word.count("/") > 3 for part in word.rsplit("/", 1)]
+        yield from (name for name in names if len(name) >= MIN_PERSONAL_LENGTH)
 
 
 class TransportError(SyncError):

@@ -5,11 +5,15 @@ from html import escape
 from typing import Any
 
 from people.models import Gist, Person
+from people.models.github_names import LOGIN, profile_url
 from sync.clients.pipedrive_records import NewActivity, PipedrivePerson
+from sync.crm.gist_ids import names_gist
 
 MAX_SUBJECT_LENGTH = 255  # characters
 MAX_NOTE_BYTES = 100_000  # Pipedrive accepts 100 KB
 MAX_DESCRIPTION_BYTES = 60_000  # of the note, escaped
+MAX_AUTHOR_BYTES = 4000  # of the note; more than the longest line can have
+MAX_PROFILE_LENGTH = 200  # characters of a company or location
 
 
 def person_name(person: Person) -> str:
@@ -29,16 +33,17 @@ def has_email(candidate: PipedrivePerson, email: str) -> bool:
     return not candidate.is_deleted and email.lower() in [value.lower() for value in candidate.emails]
 
 
-def new_activity(gist: Gist, *, type: str, done: bool) -> NewActivity:
-    """The activity of a gist, due at the time the gist was published."""
+def new_activity(gist: Gist, author: Person, *, type: str, done: bool) -> NewActivity:
+    """The activity of a gist."""
+    due_date, due_time = due(gist)
     return NewActivity(
-        subject=subject(gist),
-        type=type,
-        done=done,
-        due_date=f"{gist.github_created_at:%Y-%m-%d}",
-        due_time=f"{gist.github_created_at:%H:%M}",
-        note=note(gist),
+        subject=subject(gist), type=type, done=done, due_date=due_date, due_time=due_time, note=note(gist, author)
     )
+
+
+def due(gist: Gist) -> tuple[str, str]:
+    """Date and time at which the gist was published."""
+    return f"{gist.github_created_at:%Y-%m-%d}", f"{gist.github_created_at:%H:%M}"
 
 
 def subject(gist: Gist) -> str:
@@ -53,8 +58,13 @@ def subject(gist: Gist) -> str:
     return text if len(text) <= MAX_SUBJECT_LENGTH else text[: MAX_SUBJECT_LENGTH - 1] + "…"
 
 
-def note(gist: Gist) -> str:
-    """HTML: the link to the gist, the description, the files.
+def note(gist: Gist, author: Person) -> str:
+    """HTML: what the gist is, and at the end who its author is."""
+    return about_gist(gist) + about_author(author)
+
+
+def about_gist(gist: Gist) -> str:
+    """The link to the gist, the description, the files. It does not depend on the author.
 
     The gist's link is the first link of the note; it identifies the gist of an activity (see sync.crm.recognition).
     """
@@ -64,8 +74,20 @@ def note(gist: Gist) -> str:
     if gist.truncated:
         parts.append(f"<p>It has more files than GitHub lists. All files: {html_link(gist.pull_url)}</p>")
     else:
-        parts.append(file_list(gist, MAX_NOTE_BYTES - byte_length("".join(parts))))
+        parts.append(file_list(gist, MAX_NOTE_BYTES - MAX_AUTHOR_BYTES - byte_length("".join(parts))))
     return "".join(parts)
+
+
+def about_author(author: Person) -> str:
+    """One line: the link to the profile and, as GitHub shows them, company and location. Empty for an unknown login."""
+    if not LOGIN.fullmatch(author.github_username):
+        return ""
+    parts = [f"GitHub profile: {html_link(profile_url(author.github_username))}"]
+    for label, value in (("Company", author.company), ("Location", author.location)):
+        text = one_line(value)[:MAX_PROFILE_LENGTH].strip()
+        if text and not names_gist(text):
+            parts.append(f"{label}: {escape(text)}")
+    return f"<p>{' · '.join(parts)}</p>"
 
 
 def description(text: str) -> str:

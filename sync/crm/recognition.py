@@ -9,19 +9,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from html import unescape
-from urllib.parse import unquote
 
 from people.models import Gist
 from sync.clients.pipedrive_records import Activity
-from sync.crm.activity import new_activity, one_line
+from sync.crm.activity import due, one_line, subject
+from sync.crm.gist_ids import GIST_PAGE, decode, find_ids
 
 FIRST_LINK = re.compile(r"""<a\b[^>]*?\bhref\s*=\s*["']?([^"'\s>]+)""", re.IGNORECASE)
-# https://gist.github.com/LOGIN/ID; GitHub Enterprise Server: https://gist.HOST/LOGIN/ID or https://HOST/gist/LOGIN/ID
-GIST_PAGE = re.compile(
-    r"(?:(?:https?://|(?<![\w./=-]))gist\.[^/\s\"'<>]+|https?://[^/\s\"'<>]+/gist)/(?:[^/\s\"'<>]+/)?([0-9a-zA-Z]{1,64})(?=[/?#.\"'<>\s)\],;]|$)",
-    re.IGNORECASE,
-)
-LONG_ID = re.compile(r"(?<![0-9a-zA-Z])[0-9a-f]{20,64}(?![0-9a-zA-Z])", re.IGNORECASE)  # shorter ones look like numbers
 MAX_TEXT = 8000  # characters of a note that are compared
 TAG = re.compile(r"<[^>]*>")
 
@@ -40,15 +34,12 @@ class Fingerprint:
 
 
 def fingerprint_of(activity: Activity, *, with_text: bool = True) -> Fingerprint:
-    text = _decode(activity.note or "")
     first = FIRST_LINK.search(activity.note or "")
-    page = GIST_PAGE.fullmatch(_decode(first.group(1)).split("?")[0].split("#")[0].rstrip("/")) if first else None
-    matches = [*GIST_PAGE.finditer(text), *LONG_ID.finditer(text)]
-    found = sorted((match.start(), match.group(match.lastindex or 0)) for match in matches)
+    page = GIST_PAGE.fullmatch(decode(first.group(1)).split("?")[0].split("#")[0].rstrip("/")) if first else None
     return Fingerprint(
         activity_id=activity.id,
         first_id=page.group(1) if page else "",
-        ids=tuple(dict.fromkeys(gist_id for _, gist_id in found)),
+        ids=find_ids(decode(activity.note or "")),
         subject=one_line(activity.subject or ""),
         due=f"{activity.due_date} {(activity.due_time or '')[:5]}",
         added_at=activity.add_time,
@@ -59,7 +50,7 @@ def fingerprint_of(activity: Activity, *, with_text: bool = True) -> Fingerprint
 def page_of_gist_in(note: str | None) -> str:
     """The id of the gist whose page is the note's first link, else the first gist page anywhere in it, else empty."""
     fingerprint = fingerprint_of(Activity(1, note=note))
-    page = GIST_PAGE.search(_decode(note or ""))
+    page = GIST_PAGE.search(decode(note or ""))
     return fingerprint.first_id or (page.group(1) if page else "")
 
 
@@ -104,20 +95,12 @@ def match_ids(gists: Iterable[Gist], activities: Iterable[Fingerprint]) -> dict[
 
 
 def _subject_and_due(gist: Gist) -> tuple[str, str]:
-    activity = new_activity(gist, type="", done=True)
-    return one_line(activity.subject), f"{activity.due_date} {activity.due_time}"
+    return one_line(subject(gist)), " ".join(due(gist))
 
 
 def shows(activity: Activity, note: str) -> bool:
     """Does the activity's note contain the text of this note? Pipedrive may store other HTML than it was sent."""
     return _plain_text(note)[: MAX_TEXT // 2] in _plain_text(activity.note or "")[:MAX_TEXT]
-
-
-def _decode(text: str) -> str:
-    """Without HTML entities and URL encoding, which may be nested."""
-    for _ in range(2):
-        text = unquote(unescape(text))
-    return text
 
 
 def _plain_text(html: str) -> str:

@@ -313,6 +313,8 @@ class PollStore:
                 "username_key": login_key(poll.account.login),
                 "name": (poll.account.name or "")[:255],
                 "email": (poll.account.email or person.email)[:255],
+                "company": (poll.account.company or "")[:255],
+                "location": (poll.account.location or "")[:255],
             }
         if poll.incomplete_because:  # Without an ETag the list is read again in the next run.
             since = person.failing_since or polled.attempted_at

@@ -125,7 +125,7 @@ class Beginning:
         if step in (Next.LOOK_UP, Next.SCAN, Next.LOOK_UP_IDS):
             return self._begin_look_up(person, progress, gists, turn, store)
         edits = tuple(
-            Edit(gist.pk, gist.pipedrive_activity_id or 0, subject(gist), note(gist), gist.github_updated_at)
+            Edit(gist.pk, gist.pipedrive_activity_id or 0, subject(gist), note(gist, person), gist.github_updated_at)
             for gist in gists.outdated
         )
         return progress, partial(update_activities, pipedrive, edits)
@@ -208,7 +208,7 @@ class Beginning:
         )
         for person, progress in ready:
             gist = rows[progress.next_gist]
-            activity = new_activity(gist, type=options.activity_type, done=options.activity_done)
+            activity = new_activity(gist, person, type=options.activity_type, done=options.activity_done)
             known = self._find_known(person, progress) if progress.known is None else progress.known
             progress = replace(progress, known=known)
             is_first = not progress.refused

@@ -27,7 +27,7 @@ from sync.clients.errors import (
 )
 from sync.clients.pipedrive_records import Activity
 from sync.context import RunContext
-from sync.crm.activity import note
+from sync.crm.activity import about_gist
 from sync.crm.evidence import without_known
 from sync.crm.lists import Unlisted
 from sync.crm.recognition import Fingerprint, match_gists, match_ids, shows
@@ -359,9 +359,12 @@ def _store_pushed(activities: dict[int, int], now: datetime) -> None:
 
 
 def _is_current(gist: Gist, activity_id: int, listed: Iterable[Fingerprint]) -> bool:
-    """Does the activity show the gist as it is stored? If its text was not read, it may not: an update is harmless."""
+    """Does the activity show the gist as it is stored, whatever it says of the author?
+
+    If its text was not read, it may not: an update is harmless.
+    """
     texts = [fingerprint.text for fingerprint in listed if fingerprint.activity_id == activity_id]
-    return any(shows(Activity(activity_id, note=text), note(gist)) for text in texts if text)
+    return any(shows(Activity(activity_id, note=text), about_gist(gist)) for text in texts if text)
 
 
 def _columns_of_found(found: Found, now: datetime) -> dict[str, Any]:

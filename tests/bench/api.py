@@ -28,11 +28,11 @@ REQUESTS = 150
 SIZES = {"1,000 people": 1_000, "100,000 people": 100_000}
 NUMBERS = "WITH RECURSIVE n AS (SELECT 0 AS i UNION ALL SELECT i + 1 FROM n WHERE i < {count} - 1)"
 PEOPLE = """
-INSERT INTO people_person (github_username, username_key, github_id, name, email, state, backfill, etag,
-    etag_scope, push_failures, push_error, pipedrive_create_name, pipedrive_field_key, pipedrive_id, attempted_at,
-    polled_at, failures, last_error, created_at, updated_at)
+INSERT INTO people_person (github_username, username_key, github_id, name, email, company, location, state,
+    backfill, etag, etag_scope, push_failures, push_error, pipedrive_create_name, pipedrive_field_key, pipedrive_id,
+    attempted_at, polled_at, failures, last_error, created_at, updated_at)
 {numbers} SELECT CONCAT('person-', i), CONCAT('person-', i), i + 1, CONCAT('First', i, ' Last', i),
-    CONCAT('mail', i, '@example.com'), 'active', 'all', '', '', 0, '', '', '', i + 1, NOW(6), NOW(6), 0, '',
+    CONCAT('mail', i, '@example.com'), '', '', 'active', 'all', '', '', 0, '', '', '', i + 1, NOW(6), NOW(6), 0, '',
     NOW(6), NOW(6) FROM n
 """
 GISTS = """

@@ -23,9 +23,11 @@ def main(latency: float = 0) -> None:
     with github, pipedrive:
         for standin in (github, pipedrive):
             standin.latency, standin.keeps_requests = latency, False
-        for login, name in (("ada", "Ada Lovelace"), ("grace", "Grace Hopper"), ("linus", None)):
-            github.add_account(login, name=name)
-            github.publish(login, f"The first gist of {name or login}")
+        github.add_account("ada", name="Ada Lovelace", company="Analytical Engines", location="London")
+        github.add_account("grace", name="Grace Hopper", company="@us-navy")
+        github.add_account("linus")
+        for login in ("ada", "grace", "linus"):
+            github.publish(login, f"The first gist of {login}")
         print(
             f"GitHub on port {GITHUB_PORT}, Pipedrive on port {PIPEDRIVE_PORT}; track ada, grace or linus.", flush=True
         )

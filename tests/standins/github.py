@@ -21,6 +21,8 @@ class Account:
     name: str | None
     email: str | None
     type: str
+    company: str | None = None
+    location: str | None = None
     gists: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -56,10 +58,11 @@ class GitHubStandIn(StandIn):
 
     # --- events at GitHub ---
     def add_account(
-        self, login: str, *, name: str | None = None, email: str | None = None, type: str = "User"
+        self, login: str, *, name: str | None = None, email: str | None = None, type: str = "User", **profile: Any
     ) -> Account:
+        """`profile`: company and location."""
         with self.lock:
-            account = Account(next(self._ids), login, name, email, type)
+            account = Account(next(self._ids), login, name, email, type, **profile)
             self.restore_account(account)
             return account
 
@@ -189,6 +192,8 @@ class GitHubStandIn(StandIn):
             "type": account.type,
             "name": account.name,
             "email": account.email if token else None,
+            "company": account.company,
+            "location": account.location,
             "public_gists": len(account.gists),
         }
         digest = hashlib.md5(f"{profile}{token}".encode(), usedforsecurity=False).hexdigest()
