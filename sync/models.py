@@ -195,13 +195,13 @@ class StreamGap(models.Model):
 class Hint(models.Model):
     """An entry of the stream about a tracked person: who published or updated a gist. It is used once."""
 
-    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="hints", db_index=False)
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="hints")
     github_id = models.CharField(max_length=64, help_text="of the gist")
     updated_at = models.DateTimeField(help_text="of the gist, as the stream shows it")
     hinted_at = models.DateTimeField(db_index=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint("person", "github_id", "updated_at", name="hint_unique")]
+        constraints = [models.UniqueConstraint(fields=["github_id", "updated_at", "person"], name="hint_unique")]
 
 
 class GitHubIdField(models.Model):

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.checks import run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.db import InterfaceError, OperationalError, connection, transaction
@@ -435,3 +436,8 @@ def test_the_database_itself_deletes_what_refers_to_a_deleted_row() -> None:
 
     for model in (Gist, Visit, PushAttempt, Consumer, ApiKey):
         assert not model._default_manager.exists(), model
+
+
+@pytest.mark.server
+def test_the_server_can_keep_all_constraints() -> None:
+    assert [str(warning) for warning in run_checks(databases=["default"], tags=["models"])] == []

@@ -227,18 +227,13 @@ class Migration(migrations.Migration):
                 (
                     "person",
                     models.ForeignKey(
-                        db_index=False,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="hints",
-                        to="people.person",
+                        on_delete=django.db.models.deletion.CASCADE, related_name="hints", to="people.person"
                     ),
                 ),
             ],
             options={
                 "constraints": [
-                    models.UniqueConstraint(
-                        models.F("person"), models.F("github_id"), models.F("updated_at"), name="hint_unique"
-                    )
+                    models.UniqueConstraint(fields=("github_id", "updated_at", "person"), name="hint_unique")
                 ],
             },
         ),
