@@ -21,6 +21,7 @@ def export_person(person: Person) -> dict[str, Any]:
         "gists": _export_gists(gists),
         "visits": [_export_visit(visit) for visit in person.visits.select_related("consumer").order_by("pk")],
         "suspicions": [_columns(suspicion) for suspicion in person.suspicions.order_by("pk")],
+        "hints": [_columns(hint) for hint in person.hints.order_by("pk")],
         "problems": [_columns(problem) for problem in person.problems.order_by("pk")],
         "alarms": [_columns(alarm) for alarm in person.alarms.order_by("pk")],
         "admin_log": [

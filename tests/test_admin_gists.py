@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from html import unescape
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -182,3 +183,22 @@ def test_an_action_that_changes_nothing_says_so(admin_client: Client) -> None:
     page = do(admin_client, "skip", create_gist(create_person(), push_state="pushed"))
 
     assert re.search(r'class="warning">1 gist was not changed', page)
+
+
+@pytest.mark.parametrize(
+    ("discovery", "words"),
+    [
+        ("", ""),
+        ("stream", "shown by GitHub's stream"),
+        ("poll", "found by a poll"),
+        ("missed", "stream did not show it"),
+    ],
+)
+def test_a_gist_says_how_it_was_found(discovery: str, words: str, admin_client: Client) -> None:
+    gist = create_gist(create_person(), discovery=discovery)
+
+    page = unescape(get(admin_client, page_of(gist)))
+    listed = get(admin_client, f"{LIST}?discovery__exact=missed")
+
+    assert words in page
+    assert (gist.github_id in listed) == (discovery == "missed")

@@ -433,6 +433,13 @@ def test_everything_about_a_person_is_exported(state: str, name: str, known: Per
     assert exported["person"]["created_at"].endswith("Z")
 
 
+def test_each_table_about_a_person_is_in_the_export(known: Person) -> None:
+    tables = {str(relation.get_accessor_name()) for relation in Person._meta.related_objects}
+
+    assert tables - set(export("ada")) == set()
+    assert {"gists", "visits", "suspicions", "hints"} <= tables
+
+
 @pytest.mark.both
 def test_the_export_holds_nothing_about_others(known: Person) -> None:
     others = json.dumps(export("ada"))

@@ -48,13 +48,18 @@ ROW_ACTIONS = (
         history="Skipped.",
     ),
 )
+FOUND: dict[str, str] = {
+    Gist.Discovery.STREAM: "· shown by GitHub's stream",
+    Gist.Discovery.POLL: "· found by a poll",
+    Gist.Discovery.MISSED: "· found by a poll; GitHub's stream did not show it",
+}
 
 
 class GistAdmin(FactsAdmin):
     """sync.admin registers a subclass, as of PersonAdmin."""
 
     list_display = ["title", "person_link", "state_and_reason", "github", "activity", "stored"]
-    list_filter = ["push_state", StoredFilter]
+    list_filter = ["push_state", "discovery", StoredFilter]
     search_fields = ["github_id"]  # shows the search; get_search_results does it
     search_help_text = "a login or profile URL (that person's gists), or the id, its beginning or the URL of a gist"
     ordering = ["-created_at", "-id"]  # The indexes that the filters use have this order.
@@ -113,7 +118,7 @@ class GistAdmin(FactsAdmin):
             ("GitHub", gist_link(gist)),
             ("Gist id", gist.github_id),
             ("On GitHub", _describe_times(gist)),
-            ("Stored", time_in_words(gist.created_at)),
+            ("Stored", format_html("{} {}", time_in_words(gist.created_at), FOUND.get(gist.discovery, ""))),
             ("Push attempts", str(gist.push_attempts)),
             ("Files", _list_files(gist)),
         ]

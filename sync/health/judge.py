@@ -288,7 +288,7 @@ class _Judgement:
                 Code.STREAM_DEGRADED,
                 f"GitHub's stream of public gists has missed {gists} of {stream.hinted + stream.missed} in seven days "
                 f"({coverage:.1%} were shown). {late}",
-                "Polls have found them. Keep SYNC_INTERVAL_MINUTES low enough for what your users expect.",
+                'Polls have found them: filter the list of gists by "missed". Keep SYNC_INTERVAL_MINUTES low.',
                 missed.aggregate(first=Min("created_at"))["first"],
             )
 
