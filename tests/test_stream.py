@@ -574,7 +574,8 @@ def test_how_a_new_gist_was_found(case: str) -> None:
     person = create_person(state="active", polled_at=NOW)
     person.created_at = person.state_changed_at = before(tracked)
     gist = Gist(person=person, github_id="a1", github_created_at=before(published))
-    StreamState.objects.create(first_read_at=before(first), attempted_at=NOW, read_at=before(read), newest_at=NOW)
+    times = {"first_read_at": before(first), "attempted_at": NOW, "read_at": before(read), "newest_at": NOW}
+    StreamState.objects.create(pk=1, **times)
     if gap:
         StreamGap.objects.create(since=before(gap[0]), until=before(gap[1]), reason="no")
     if is_hinted:

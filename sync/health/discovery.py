@@ -66,7 +66,9 @@ class StreamStatus:
 
 
 def load_stream_status(now: datetime, *, with_details: bool = True) -> StreamStatus:
-    """`with_details`: also the gaps and the latencies."""
+    """`with_details`: also the gaps and the latencies, and the counts if the stream is off."""
+    if not settings.GITHUB_STREAM and not with_details:
+        return StreamStatus(is_on=False)
     state = StreamState.objects.first() if settings.GITHUB_STREAM else None
     found = Gist.objects.filter(created_at__gte=now - PERIOD).exclude(discovery="").order_by()
     counts = found.aggregate(
