@@ -60,6 +60,7 @@ def polls(github: GitHubStandIn) -> list[str]:
 
 
 # --- a hint ---
+@pytest.mark.slow("2,000 people")
 def test_a_gist_published_now_is_in_pipedrive_after_the_next_frequent_run(
     ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, stream: Sync
 ) -> None:
