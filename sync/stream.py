@@ -14,6 +14,7 @@ Whether the stream can be relied on shows in the gists that polls find: see `dis
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -26,6 +27,7 @@ from gisttracker.common.database import lock_free, retried
 from gisttracker.config.logs import redact
 from people.models import Gist, Person, Suppressed
 from people.models.freshness import MAX_CLOCK_ERROR
+from sync.clients.boot_clock import boot_clock
 from sync.clients.errors import CircuitOpenError, LeaseLostError, NotFoundError, RejectedError, RetryNextRunError
 from sync.clients.github import PAGE_SIZE, GitHubClient, StreamEntry, stream_url
 from sync.clock import Clock
@@ -40,9 +42,11 @@ READ_EVERY_WITHOUT_TOKEN = timedelta(minutes=5)
 MAX_PAGES = 30  # of 100 gists: GitHub lists no more
 MAX_PAGES_WITHOUT_TOKEN = 3  # so that the stream takes 36 of the 60 requests of an hour at most
 RESERVED_WITHOUT_TOKEN = 40  # requests of an hour, for the stream and for the people at whom it hints
+MAX_SECONDS = 120.0  # of a reading; a run waits for it
 MAX_SILENCE = timedelta(minutes=30)  # GitHub's users publish several gists a minute
 MISSING = "GitHub does not offer its stream of public gists (404). If that is right, set GITHUB_STREAM=false."
 IN_FUTURE = "GitHub's stream of public gists shows only times in the future: a clock is wrong."
+SLOW = "GitHub's stream of public gists is too slow."
 REPEATED = "GitHub's stream of public gists repeats the same entries."
 SILENT = "GitHub's stream of public gists shows nothing for more than half an hour."
 FULL = "GitHub's stream of public gists has more entries than could be read."
@@ -62,9 +66,11 @@ class Reading:
 def read_stream(github: GitHubClient, since: datetime, began_at: datetime, max_pages: int) -> Reading:
     """Read what was updated since then. A step: it uses no database. RunStoppedError if the run is stopping."""
     entries: dict[tuple[str, datetime], StreamEntry] = {}
-    url = stream_url(since)
+    url, deadline = stream_url(since), boot_clock() + MAX_SECONDS
     try:
         for number in range(1, max_pages + 1):
+            if boot_clock() > deadline:
+                return Reading(began_at, tuple(entries.values()), problem=SLOW)
             page = github.get_stream_page(url)
             found = {(entry.id, entry.updated_at): entry for entry in page.entries}
             is_new = not found.keys() <= entries.keys()
@@ -106,10 +112,10 @@ class Stream:
         reading = self._take(ask(step))
         if reading is None:
             return False
-        if self._find_hints(reading):
+        if retried(self._find_hints)(reading):
             self._kept = reading
             return True
-        self._store_state(reading)
+        retried(self._store_state)(reading)
         return False
 
     def advance(self, outcomes: list[Outcome], *, is_tick: bool) -> list[Step]:
@@ -153,6 +159,7 @@ class Stream:
             raise
         except Exception:
             log.exception("The hints of GitHub's stream could not be stored; polls go on")
+        self._state = None
 
     @retried
     def _write(self, reading: Reading) -> None:
@@ -186,7 +193,8 @@ class Stream:
             return []
         ids = {github_id for _, github_id, _ in found}
         stored = dict(Gist.objects.filter(github_id__in=ids).values_list("github_id", "github_updated_at"))
-        used = set(Hint.objects.filter(github_id__in=ids).values_list("person", "github_id", "updated_at"))
+        hints = Hint.objects.filter(person__in={person for person, _, _ in found}, github_id__in=ids)
+        used = set(hints.values_list("person", "github_id", "updated_at"))
         return [
             Hint(person_id=person, github_id=github_id, updated_at=updated_at, hinted_at=reading.began_at)
             for person, github_id, updated_at in sorted(found - used)
@@ -196,12 +204,11 @@ class Stream:
     # --- how far it was read ---
     def _store_state(self, reading: Reading) -> None:
         """Another process may have read it meanwhile: then it knows better."""
-        state = self._state or _load_state(reading.began_at)
+        state = copy(self._state or _load_state(reading.began_at))
         before, gaps = state.attempted_at, move_on(state, reading, is_sparse=self._github.is_enterprise)
         columns = {column.name: getattr(state, column.name) for column in StreamState._meta.concrete_fields}
         with transaction.atomic():
             if not StreamState.objects.filter(pk=ROW, attempted_at=before).update(**columns):
-                self._state = None
                 return
             StreamGap.objects.bulk_create(gaps)
         if state.problem and state.problem_since == reading.began_at:
@@ -254,7 +261,9 @@ def set_discovery(gists: Iterable[Gist]) -> None:
     found = [gist for gist in gists if _was_tracked(gist.person, gist.github_created_at)]
     if not found:
         return
-    hints = Hint.objects.filter(github_id__in=[gist.github_id for gist in found])
+    hints = Hint.objects.filter(
+        person__in={gist.person_id for gist in found}, github_id__in=[gist.github_id for gist in found]
+    )
     hinted = set(hints.values_list("github_id", flat=True))
     state = StreamState.objects.filter(pk=ROW).first()
     gaps = list(StreamGap.objects.filter(until__gte=min(gist.github_created_at for gist in found)))

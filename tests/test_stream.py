@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.apps import apps
+from django.db import OperationalError
 from django.db.models import F
 from django.utils import timezone
 from pytest_django import Settings
@@ -23,6 +24,7 @@ from sync.stream import (
     MISSING,
     REPEATED,
     SILENT,
+    SLOW,
     Reading,
     Stream,
     move_on,
@@ -301,6 +303,37 @@ def test_what_was_read_before_a_problem_hints(
 
     assert (problem in reading.problem, bool(reading.problem)) == (True, bool(problem))
     assert len(reading.entries) == entries
+
+
+def test_a_slow_stream_is_read_for_two_minutes_at_most(github: GitHubStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish_many(github, 1000)
+    times = iter(range(0, 1000, 50))
+    monkeypatch.setattr("sync.stream.boot_clock", lambda: next(times))
+
+    reading = read_stream(new_client(github), NOW, NOW, MAX_PAGES)
+
+    assert (reading.problem, len(reading.entries)) == (SLOW, 200)
+
+
+def test_a_failed_write_of_a_reading_is_repeated_as_a_whole(
+    ada: Person, github: GitHubStandIn, stream: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream()
+    StreamState.objects.update(newest_at=timezone.now() - timedelta(hours=2))
+    publish_now(github, "ada")
+    let_a_minute_pass()
+    create, failures = StreamGap.objects.bulk_create, [OperationalError(2006, "has gone away")]
+
+    def fail_once(rows: list[StreamGap]) -> list[StreamGap]:
+        if failures:
+            raise failures.pop()
+        return create(rows)
+
+    monkeypatch.setattr(StreamGap.objects, "bulk_create", fail_once)
+    run = stream("--requested")
+
+    assert (run.counts["people_hinted"], StreamGap.objects.count(), Hint.objects.count()) == (1, 1, 1)
+    assert StreamState.objects.get().newest_at > timezone.now() - MINUTE
 
 
 def test_a_stream_that_is_missing_is_asked_for_once_in_a_run(

@@ -9,7 +9,7 @@ import json
 import re
 import threading
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any
@@ -30,6 +30,7 @@ from sync.clients.transport import Api, Response, Timing
 
 MAX_SECONDARY_WAIT = 70.0  # seconds; the secondary limit's own minimum is 60
 LIMIT_WORDS = (b"rate limit", b"abuse detection")  # distinguish a rate-limit 403 from a permission 403
+MAX_STREAM_SECONDS = 20.0  # of one request for the stream, which is only a hint
 MAX_LISTED_GISTS = 3000  # GitHub lists no more than the newest 3,000 of an account
 MAX_FILES = 1000  # of a gist; GitHub lists at most 300
 MAX_DESCRIPTION_LENGTH = 100_000  # characters
@@ -177,17 +178,18 @@ class GitHubClient:
             secrets=(token,),
             parse_rate_limit=self._parse_rate_limit,
             stopping=stopping,
-            timing=timing,
             not_found=(404,),  # 410 means that the API version is not supported any more.
         )
         self.api = new_api(
             limiter=RateLimiter(SlidingWindow(limit, limit * 60 / requests_per_minute)),
             concurrency=concurrency,
+            timing=timing,
             advice=f"Check GITHUB_API_URL and GITHUB_TOKEN, and that this GitHub supports API version {api_version}.",
             probe_path=CONTROL_PATH,
         )
+        stream_timing = replace(timing or Timing(), total=min((timing or Timing()).total, MAX_STREAM_SECONDS))
         # Whatever it answers, it stops nothing else. What is true of the token shows in the other requests, too.
-        self.stream_api = new_api(limiter=RateLimiter(SlidingWindow(limit, 1.0)), concurrency=1)
+        self.stream_api = new_api(limiter=RateLimiter(SlidingWindow(limit, 1.0)), concurrency=1, timing=stream_timing)
         self._api_version = api_version
         self._has_shown_account = False  # one that exists, in this run
         self._control_lock = threading.Lock()
