@@ -60,6 +60,11 @@ class StatusCollector(Collector):
             self._age(counts.oldest_backlog_at),
         )
         yield self._key_expiry()
+        yield gauge(
+            "github_token_expiry_timestamp_seconds",
+            "when GITHUB_TOKEN ends; without a value if it does not",
+            to_timestamp(self.status.github_token_expires_at),
+        )
         remaining = {
             api: limit.remaining for api, limit in self.status.limits.by_api().items() if limit.remaining is not None
         }

@@ -99,6 +99,7 @@ STATUS = {
     "oldest_backlog_at": "2026-11-24T09:00:03Z",
     "oldest_poll_at": "2026-11-24T09:00:02Z",
     "expiring_keys": [{"consumer": "my-team", "prefix": "Qh8ZkT3v", "expires_at": "2026-12-03T14:05:00Z"}],
+    "github_token_expires_at": "2027-03-31T23:59:59Z",
     "github_field_problem": "",
     "in_trouble": 0,
     "people_in_trouble": [],

@@ -208,6 +208,9 @@ class StatusSerializer(serializers.Serializer[Status]):
     expiring_keys = ExpiringKeySerializer(
         many=True, help_text="valid API keys that end and that no other key replaces, the next one first"
     )
+    github_token_expires_at = serializers.DateTimeField(
+        allow_null=True, help_text="when GITHUB_TOKEN ends; null if it does not, or if no run has used it yet"
+    )
     github_field_problem = serializers.CharField(
         allow_blank=True, help_text="why there is no field for the GitHub id in Pipedrive; empty if there is one"
     )

@@ -94,6 +94,7 @@ class Status:
     rejected: list[Gist] = field(default_factory=list)  # the newest MAX_REJECTED
     keys_with_end: list[ApiKey] = field(default_factory=list)  # valid API keys, the next one to end first
     expiring_keys: list[ApiKey] = field(default_factory=list)  # those of them that no other key replaces
+    github_token_expires_at: datetime | None = None  # None if it does not end, or if no run has seen it
     github_field_problem: str = ""  # why there is no custom field for the GitHub id in Pipedrive
 
     @property
@@ -125,6 +126,7 @@ def get_status(clock: Clock, *, use_cache: bool = False, age: timedelta | None =
     last_run = SyncRun.objects.order_by("-id").first()
     last_successful_run = rounds.filter(outcome=SyncRun.Outcome.SUCCEEDED).first()
     load_groups(*[run for run in (last_run, last_successful_run) if run])
+    states = {state.api.lower(): state for state in ApiState.objects.all()}
     return Status(
         now=now,
         health=health,
@@ -132,10 +134,11 @@ def get_status(clock: Clock, *, use_cache: bool = False, age: timedelta | None =
         last_successful_run=last_successful_run,
         next_run_at=(last_round.started_at if last_round else set_up_at()) + settings.SYNC_INTERVAL,
         counts=counts,
-        limits=RunLimits.from_json({state.api.lower(): state.limit for state in ApiState.objects.all()}),
+        limits=RunLimits.from_json({api: state.limit for api, state in states.items()}),
         rejected=list(rejected[:MAX_REJECTED]),
         keys_with_end=list(ApiKey.objects.expiring()[:MAX_KEYS]),
         expiring_keys=list(ApiKey.objects.expiring().without_successor()[:MAX_KEYS]),
+        github_token_expires_at=states["github"].token_expires_at if "github" in states else None,
         github_field_problem=GitHubIdField.objects.values_list("problem", flat=True).first() or "",
     )
 

@@ -24,7 +24,7 @@ KINDS: dict[type[CircuitOpenError], Problem] = {  # The first that applies.
 }
 LASTING = (Problem.REFUSED, Problem.OUTAGE)
 # The other columns have writers of their own, `store_pause` and sync.push.budget.
-COLUMNS = ["run_id", "problem", "message", "problem_since", "has_token", "limit", "notice"]
+COLUMNS = ["run_id", "problem", "message", "problem_since", "has_token", "limit", "notice", "token_expires_at"]
 PROOFS = ("gists_pushed", "gists_found", "activities_edited")  # counters of what Pipedrive has done as requested
 
 
@@ -61,6 +61,7 @@ def _store(run: SyncRun, context: RunContext, client: Client, error: CircuitOpen
         stored.notice = client.deprecation[:500] if isinstance(client, GitHubClient) else ""
     if isinstance(client, GitHubClient):
         stored.has_token = client.has_token
+        stored.token_expires_at = client.token_expires_at if client.knows_token_end else stored.token_expires_at
     kept = {} if client.remaining else {name: stored.limit.get(name) for name in ("remaining", "reset")}
     stored.limit = describe_limits(client) | kept
     stored.save(update_fields=COLUMNS)

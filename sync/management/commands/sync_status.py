@@ -88,7 +88,7 @@ def format_status(status: Status) -> list[str]:
         _format_backlog(status),
         *[_format_limit(api, limit) for api, limit in status.limits.by_api().items() if status.last_run],
         *_format_field(status.github_field_problem),
-        *_format_keys(status),
+        *_format_ends(status),
         *_format_trouble("in trouble", status.counts.trouble, status.counts.in_trouble),
         *_format_trouble("rejected", status.counts.rejections, status.counts.gists[Gist.PushState.REJECTED]),
     ]
@@ -150,13 +150,15 @@ def _format_field(problem: str) -> list[str]:
     return [f"pipedrive: people are found by e-mail and name only, without the field for the GitHub id: {problem}"]
 
 
-def _format_keys(status: Status) -> list[str]:
+def _format_ends(status: Status) -> list[str]:
+    token_end = status.github_token_expires_at
     ends = [(key, key.expiry_date) for key in status.expiring_keys if key.expiry_date]
-    return [
+    lines = [
         f"API key of {key.consumer.name} ({key.prefix}): ends {format_time(end)}; see rotate_api_key"
         for key, end in ends
         if end < status.now + SHOW_KEYS_BEFORE
     ]
+    return [f"GITHUB_TOKEN: ends {format_time(token_end)}", *lines] if token_end else lines
 
 
 def _format_trouble(title: str, groups: Sequence[Group], count: int) -> list[str]:
