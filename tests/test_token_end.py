@@ -17,6 +17,8 @@ from people.models import Person
 from sync.clients.errors import SyncError
 from sync.clients.github import GitHubClient
 from sync.clients.transport import Timing
+from sync.health.judge import judge
+from sync.health.problems import HealthState
 from sync.models import ApiState
 from tests.conftest import Sync
 from tests.factories import create_run
@@ -191,3 +193,57 @@ def test_a_token_without_an_end_is_not_shown(api: APIClient, client: Client) -> 
     assert "GITHUB_TOKEN" not in output.getvalue()
     assert api.get("/api/v1/status").json()["github_token_expires_at"] is None
     assert "\ngisttracker_github_token_expiry_timestamp_seconds" not in client.get("/metrics").content.decode()
+
+
+# --- what is said before it comes ---
+DAY = timedelta(days=1)
+
+
+def judge_end(left: timedelta | None, **columns: Any) -> list[tuple[str, str]]:
+    """Codes and severities, when the token ends after this time."""
+    now = timezone.now()
+    columns["token_expires_at"] = None if left is None else now + left
+    create_run(outcome="succeeded", trigger="schedule")
+    ApiState.objects.update_or_create(api="GitHub", defaults=columns)
+    return [(problem.code, problem.severity) for problem in judge(now).problems]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("left", "severity"),
+    [
+        (None, ""),
+        (2_900_000 * DAY, ""),
+        (14 * DAY, ""),
+        (14 * DAY - timedelta(seconds=1), "ticket"),
+        (2 * DAY, "ticket"),
+        (2 * DAY - timedelta(seconds=1), "page"),
+        (timedelta(0), "page"),
+        (-DAY, "page"),
+        (-2_000 * DAY, "page"),
+    ],
+    ids=str,
+)
+def test_the_end_is_a_ticket_two_weeks_before_and_a_page_two_days_before(left: timedelta | None, severity: str) -> None:
+    assert judge_end(left) == ([("github_token_expires", severity)] if severity else [])
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("left", [-DAY, DAY, 10 * DAY])
+def test_a_token_that_is_refused_is_one_problem(left: timedelta) -> None:
+    refused = {"problem": "refused", "message": "GITHUB_TOKEN was refused", "problem_since": timezone.now()}
+
+    assert judge_end(left, **refused) == [("github_refused", "page")]
+
+
+@pytest.mark.django_db
+def test_the_message_names_the_end_and_what_to_do() -> None:
+    judge_end(DAY)
+    end = stored_end()
+
+    (problem,) = judge(timezone.now()).problems
+
+    assert end is not None
+    assert problem.summary.startswith(f"GITHUB_TOKEN is valid until {end:%Y-%m-%d %H:%M} UTC.")
+    assert "Create a new token at GitHub, and set GITHUB_TOKEN" in problem.action
+    assert judge(timezone.now()).state == HealthState.UNHEALTHY

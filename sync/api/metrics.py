@@ -45,7 +45,7 @@ class StatusCollector(Collector):
         )
         yield gauge("last_run_duration_seconds", "how long the last run took", duration_seconds(last))
         is_healthy = self.status.health.state != HealthState.UNHEALTHY
-        yield gauge("healthy", "0 if people or gists wait too long, or a token was refused", float(is_healthy))
+        yield gauge("healthy", "0 if someone must act now: see gisttracker_problem", float(is_healthy))
         problems = {problem.code for problem in self.status.health.problems}
         yield gauge_by("problem", "code", "1 for each problem", {code: float(code in problems) for code in Code})
         yield gauge_by("runs", "outcome", "runs of the last 90 days", counts.runs)

@@ -29,6 +29,7 @@ MAX_CRASHES = 2  # runs in a row
 MAX_ROUNDS = 50  # that are read: more manual runs in a row that could not begin hide the schedule's
 SILENT_FOR = timedelta(minutes=10)  # A run without a heartbeat for so long has died.
 DAY, LONG = timedelta(days=1), timedelta(days=30)
+TOKEN_TICKET, TOKEN_PAGE = 14 * DAY, 2 * DAY  # before the end of GITHUB_TOKEN
 
 
 def judge(now: datetime, age: timedelta | None = None) -> Health:
@@ -56,6 +57,7 @@ class _Judgement:
     def find_problems(self) -> Iterator[HealthProblem]:
         yield from self._check_runs()
         yield from self._check_settings()
+        yield from self._check_ends()
         yield from self._check_polls()
         yield from self._check_backlog()
         yield from self._check_jumps()
@@ -164,6 +166,17 @@ class _Judgement:
         """How long it takes at least to poll each tracked person once. LONG if they are too many for that."""
         polls = self._requests_without_token() - self.count * (DAY / FULL_READ_EVERY)  # in a day
         return min(DAY * self.count / polls, LONG) if polls > 0 else LONG
+
+    # --- ends that are known before they come ---
+    def _check_ends(self) -> Iterator[HealthProblem]:
+        end = self.github.token_expires_at
+        if end and end < self.now + TOKEN_TICKET:
+            yield HealthProblem(
+                Code.GITHUB_TOKEN_EXPIRES,
+                f"GITHUB_TOKEN is valid until {format_time(end)}. Afterwards nobody is polled.",
+                "Create a new token at GitHub, and set GITHUB_TOKEN to it; the next run that polls notices.",
+                is_urgent=end < self.now + TOKEN_PAGE,
+            )
 
     # --- polls ---
     def _check_polls(self) -> Iterator[HealthProblem]:

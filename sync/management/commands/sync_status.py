@@ -39,11 +39,11 @@ def duration(text: str) -> timedelta:
 class Command(GisttrackerCommand):
     help = (
         "Show whether the service is healthy, and why not: people were not polled, or gists not pushed, for longer "
-        "than --max-age, or a token or setting was refused. It can be a probe. Single people in trouble are listed, "
-        "and do not make it unhealthy."
+        "than --max-age, a token or setting was refused, or GITHUB_TOKEN ends within two days. It can be a probe. "
+        "Single people in trouble, and what ends later, are listed, and do not make it unhealthy."
     )
     reads = ("SYNC_INTERVAL_MINUTES", "NOTIFY_URL", "ENVIRONMENT_NAME")
-    exit_codes = {0: "healthy, or only single people in trouble", EX_UNHEALTHY: "unhealthy"}
+    exit_codes = {0: "healthy, or only with what can wait", EX_UNHEALTHY: "unhealthy"}
     examples = ("", "--max-age 2h", "--json", "--notify")
     requires_migrations_checks = False
 
