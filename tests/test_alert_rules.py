@@ -30,6 +30,7 @@ ALERT_OF = {
     Code.REJECTED_JUMP: "RejectedJump",
     Code.GONE_JUMP: "GoneJump",
     Code.GITHUB_TOKEN_EXPIRES: "GitHubTokenExpires",
+    Code.API_KEYS_EXPIRE: "ApiKeysExpire",
 }
 PAGE_OF = {Code.GITHUB_TOKEN_EXPIRES: "GitHubTokenExpiresNow"}  # of tickets that become a page
 HAS_CODE_LABEL = {"StalePolls", "TokenRefused", "PeopleInTrouble"}

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db.models import Count, Min, QuerySet
 from django.utils.translation import ngettext
 
-from people.models import Gist, Person
+from people.models import ApiKey, Gist, Person
 from people.models.freshness import MAX_CLOCK_ERROR, RUN_TIME, is_stale, max_age, set_up_at
 from sync.clients.github import ANONYMOUS_REQUESTS_PER_HOUR
 from sync.few import FEW, is_few
@@ -20,7 +20,7 @@ from sync.health.groups import group_gone, group_polls, group_pushes, load_group
 from sync.health.problems import EXPLAINS, Code, Health, HealthProblem, Severity
 from sync.models import ROUND_TRIGGERS, ApiState, PushAttempt, SyncRun
 from sync.poll.poll import FULL_READ_EVERY
-from sync.reasons import format_duration, format_time
+from sync.reasons import MAX_LINES, format_duration, format_time
 
 Outcome = SyncRun.Outcome
 MAX_SINGLE = 100  # Trouble of more people is not that of single people, whatever part of all they are.
@@ -30,6 +30,7 @@ MAX_ROUNDS = 50  # that are read: more manual runs in a row that could not begin
 SILENT_FOR = timedelta(minutes=10)  # A run without a heartbeat for so long has died.
 DAY, LONG = timedelta(days=1), timedelta(days=30)
 TOKEN_TICKET, TOKEN_PAGE = 14 * DAY, 2 * DAY  # before the end of GITHUB_TOKEN
+KEY_TICKET = 7 * DAY  # before the end of an API key
 
 
 def judge(now: datetime, age: timedelta | None = None) -> Health:
@@ -176,6 +177,15 @@ class _Judgement:
                 f"GITHUB_TOKEN is valid until {format_time(end)}. Afterwards nobody is polled.",
                 "Create a new token at GitHub, and set GITHUB_TOKEN to it; the next run that polls notices.",
                 is_urgent=end < self.now + TOKEN_PAGE,
+            )
+        keys = ApiKey.objects.expiring().without_successor().filter(expiry_date__lt=self.now + KEY_TICKET)
+        ends = [f"{key.consumer} ({key.prefix}) until {format_time(key.expiry_date)}" for key in keys]
+        if ends:
+            more = [f"and {len(ends) - MAX_LINES} more"] if len(ends) > MAX_LINES else []
+            yield HealthProblem(
+                Code.API_KEYS_EXPIRE,
+                f"API keys end soon, and no other key replaces them: {', '.join([*ends[:MAX_LINES], *more])}.",
+                "Give each of these consumers a key that ends later: manage.py rotate_api_key NAME --expires DATE.",
             )
 
     # --- polls ---

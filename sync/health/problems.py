@@ -27,10 +27,11 @@ class Code(StrEnum):
     REJECTED_JUMP = "rejected_jump"
     GONE_JUMP = "gone_jump"
     GITHUB_TOKEN_EXPIRES = "github_token_expires"  # noqa: S105  # no secret
+    API_KEYS_EXPIRE = "api_keys_expire"
 
 
 # An alarm about these is raised again when its message changes, because then something else ends.
-ENDS = {Code.GITHUB_TOKEN_EXPIRES}
+ENDS = {Code.GITHUB_TOKEN_EXPIRES, Code.API_KEYS_EXPIRE}
 TICKETS = {Code.PEOPLE_FAILING, Code.GISTS_FAILING, Code.API_SUNSET, Code.REJECTED_JUMP, Code.GONE_JUMP} | ENDS
 # A problem explains those listed here, which are not reported beside it.
 EXPLAINS = {

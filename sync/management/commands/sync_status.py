@@ -154,7 +154,7 @@ def _format_ends(status: Status) -> list[str]:
     token_end = status.github_token_expires_at
     ends = [(key, key.expiry_date) for key in status.expiring_keys if key.expiry_date]
     lines = [
-        f"API key of {key.consumer.name} ({key.prefix}): ends {format_time(end)}; see rotate_api_key"
+        f"API key of {key.consumer.name} ({key.prefix}): ends {format_time(end)}; see rotate_api_key --expires"
         for key, end in ends
         if end < status.now + SHOW_KEYS_BEFORE
     ]
