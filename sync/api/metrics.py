@@ -68,7 +68,11 @@ class StatusCollector(Collector):
         remaining = {
             api: limit.remaining for api, limit in self.status.limits.by_api().items() if limit.remaining is not None
         }
-        yield gauge_by("api_requests_remaining", "api", "remaining budget at the end of the last run", remaining)
+        yield gauge_by("api_requests_remaining", "api", "requests that were left at the end of the last run", remaining)
+        tokens = self.status.limits.pipedrive.daily_tokens
+        limit, left = (tokens.limit, tokens.remaining) if tokens else (None, None)
+        yield gauge("pipedrive_daily_tokens_limit", "API tokens of the Pipedrive company for today (UTC)", limit)
+        yield gauge("pipedrive_daily_tokens_remaining", "those of them that are left", left)
 
     def _key_expiry(self) -> GaugeMetricFamily:
         description = "when a valid API key ends; keys without an end are left out"

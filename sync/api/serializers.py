@@ -37,15 +37,23 @@ class RunCountsSerializer(serializers.Serializer[dict[str, int]]):
     gists_rejected = _count_field("gists that Pipedrive rejected")
 
 
+class DailyTokensSerializer(serializers.Serializer[Any]):
+    """The API tokens of a Pipedrive company for a day, which all of its users and integrations share."""
+
+    day = serializers.DateField(help_text="in UTC")
+    remaining = serializers.IntegerField()
+    limit = serializers.IntegerField(allow_null=True)
+
+
 class ApiLimitSerializer(serializers.Serializer[ApiLimit]):
     """One API's rate limit at the end of a run."""
 
     remaining = serializers.IntegerField(
-        allow_null=True, help_text="remaining requests (Pipedrive: tokens), as the API reported last"
+        allow_null=True, help_text="GitHub: remaining requests of the hour, as it reported last; Pipedrive: null"
     )
-    reset = serializers.IntegerField(
-        allow_null=True,
-        help_text="when they reset, as reported; GitHub: Unix time, Pipedrive: seconds from the response",
+    reset = serializers.IntegerField(allow_null=True, help_text="GitHub: when it ends, in Unix time; Pipedrive: null")
+    daily_tokens = DailyTokensSerializer(
+        allow_null=True, help_text="Pipedrive: as it reported last; in the status null unless they are of today"
     )
     requests = serializers.IntegerField(help_text="requests that the run sent")
     stopped = serializers.CharField(allow_blank=True, help_text="why the run stopped calling this API, if it did")

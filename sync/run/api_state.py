@@ -62,8 +62,7 @@ def _store(run: SyncRun, context: RunContext, client: Client, error: CircuitOpen
     if isinstance(client, GitHubClient):
         stored.has_token = client.has_token
         stored.token_expires_at = client.token_expires_at if client.knows_token_end else stored.token_expires_at
-    kept = {} if client.remaining else {name: stored.limit.get(name) for name in ("remaining", "reset")}
-    stored.limit = describe_limits(client) | kept
+    stored.limit = stored.limit | describe_limits(client)
     stored.save(update_fields=COLUMNS)
 
 
@@ -75,11 +74,14 @@ def _has_proof(context: RunContext, client: Client) -> bool:
 
 
 def describe_limits(client: Client) -> dict[str, object]:
-    """The last rate limits that an API reported, and why the run stopped calling it."""
+    """The last rate limits that an API reported, if it did, and why the run stopped calling it."""
     error = client.api.circuit.error
+    if isinstance(client, PipedriveClient):
+        reported: dict[str, object] = {"daily_tokens": vars(client.daily_tokens)} if client.daily_tokens else {}
+    else:
+        reported = dict(client.remaining)
     return {
-        "remaining": client.remaining.get("remaining"),
-        "reset": client.remaining.get("reset"),
+        **reported,
         "requests": client.api.request_count,
         "stopped": str(error) if error else "",
         "resets_at": error.resets_at.isoformat() if error and error.resets_at else None,

@@ -18,7 +18,7 @@ from sync.api.serializers import StatusSerializer
 from sync.clock import database_clock
 from sync.health.alarms import report_health
 from sync.health.problems import Health, HealthState
-from sync.health.status import ApiLimit, Status, get_status
+from sync.health.status import Status, get_status
 from sync.models import SyncRun
 from sync.reasons import Group, cut_lines, format_duration, format_time
 
@@ -86,7 +86,7 @@ def format_status(status: Status) -> list[str]:
         f"people: {_format_counts(status.counts.people)}",
         f"gists: {_format_counts(status.counts.gists)}",
         _format_backlog(status),
-        *[_format_limit(api, limit) for api, limit in status.limits.by_api().items() if status.last_run],
+        *(_format_limits(status) if status.last_run else []),
         *_format_field(status.github_field_problem),
         *_format_ends(status),
         *_format_trouble("in trouble", status.counts.trouble, status.counts.in_trouble),
@@ -138,10 +138,16 @@ def _format_backlog(status: Status) -> str:
     return "backlog: " + ngettext("%d gist", "%d gists", status.backlog) % status.backlog + since
 
 
-def _format_limit(api: str, limit: ApiLimit) -> str:
-    remaining = "unknown" if limit.remaining is None else f"{limit.remaining:.0f}"
-    stopped = f"; stopped: {limit.stopped}" if limit.stopped else ""
-    return f"{api}: remaining budget {remaining}{stopped}"
+def _format_limits(status: Status) -> list[str]:
+    github, tokens = status.limits.github, status.limits.pipedrive.daily_tokens
+    budgets = {
+        "github": f"remaining budget {'unknown' if github.remaining is None else f'{github.remaining:.0f}'}",
+        "pipedrive": tokens.describe(status.now) if tokens else "tokens of today unknown",
+    }
+    return [
+        f"{api}: {budgets[api]}{f'; stopped: {limit.stopped}' if limit.stopped else ''}"
+        for api, limit in status.limits.by_api().items()
+    ]
 
 
 def _format_field(problem: str) -> list[str]:
