@@ -11,15 +11,18 @@ from django.core.cache import cache
 from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 from rest_framework.test import APIClient
 
-from people.models import Person
+from people.models import Gist, Person
+from sync.clients.boot_clock import boot_clock
+from sync.clients.errors import CircuitOpenError, ConfigurationError, OutageError, RejectedError
 from sync.clients.pipedrive import PipedriveClient
 from sync.clients.pipedrive_limits import DailyTokens
 from sync.clients.transport import Timing
-from sync.models import ApiState, SyncRun
+from sync.models import ApiState, PushAttempt, SyncRun
 from tests.conftest import Sync
-from tests.factories import create_run
+from tests.factories import create_run, let_time_pass
 from tests.standins import GitHubStandIn, PipedriveStandIn
 
 URL = "https://pipedrive.test"
@@ -195,3 +198,166 @@ def test_a_run_that_gets_no_figure_keeps_the_last_one(
 
     assert ApiState.objects.get(api="Pipedrive").limit["daily_tokens"] == stored
     assert "daily_tokens" not in SyncRun.objects.latest("pk").limits["pipedrive"]
+
+
+# --- nothing is left ---
+SPENT = show(limit="150000", remaining="0")
+
+
+def test_the_request_that_uses_up_the_tokens_succeeds_and_is_the_last_one(
+    http: requests_mock.Mocker, asking: PipedriveClient
+) -> None:
+    http.get(PERSON, **SPENT)
+    before = boot_clock()
+
+    assert asking.get_person(7).id == 7
+    for _ in range(2):
+        with pytest.raises(CircuitOpenError, match=r"resets at .* UTC \(the daily API tokens of the company") as caught:
+            asking.get_person(7)
+        assert not isinstance(caught.value, ConfigurationError | OutageError)
+
+    assert http.call_count == 1
+    assert asking.long_pause is not None
+    assert asking.long_pause.until == pytest.approx(before + 12 * 3600, abs=30)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 429, 500, 503])
+def test_a_refusal_or_failure_without_tokens_left_is_the_last_request_too(
+    status: int, http: requests_mock.Mocker, asking: PipedriveClient
+) -> None:
+    http.get(PERSON, status_code=status, **{**SPENT, "json": {"success": False, "error": "no"}})
+
+    for _ in range(2):
+        with pytest.raises((CircuitOpenError, RejectedError)) as caught:
+            asking.get_person(7)
+
+    assert http.call_count == 1
+    assert "daily API tokens" in str(caught.value)
+
+
+def test_a_post_that_is_refused_without_tokens_left_was_not_processed(
+    http: requests_mock.Mocker, asking: PipedriveClient
+) -> None:
+    """A Retry-After of seconds, as Pipedrive sends it, would end in vain."""
+    headers = {**SPENT["headers"], "retry-after": "3"}
+    http.post(f"{URL}/api/v2/persons", status_code=429, json={"success": False, "error": "no"}, headers=headers)
+
+    with pytest.raises(CircuitOpenError, match="daily API tokens"):
+        asking.create_person("Ada")
+
+    assert http.call_count == 1
+
+
+@pytest.mark.parametrize(
+    ("time", "seconds"),
+    [
+        ("00:00:00", 3600),  # The figure may be that of the day before.
+        ("00:59:59", 3600),
+        ("01:00:00", 23 * 3600),
+        ("23:59:58", 2),
+    ],
+)
+def test_the_pause_lasts_until_midnight_by_pipedrive_s_clock(
+    time: str, seconds: int, http: requests_mock.Mocker, asking: PipedriveClient
+) -> None:
+    http.get(PERSON, **show(date=f"Tue, 01 Dec 2026 {time} GMT", remaining="0"))
+    before = boot_clock()
+
+    asking.get_person(7)
+
+    assert asking.long_pause is not None
+    assert asking.long_pause.until == pytest.approx(before + seconds, abs=1)
+
+
+@pytest.mark.parametrize("remaining", [None, "1", "", "soon", "nan", "148127"])
+def test_without_that_figure_nothing_pauses(
+    remaining: str | None, http: requests_mock.Mocker, asking: PipedriveClient
+) -> None:
+    """Not even in the two-second window, whose figure is another one."""
+    window = {"x-ratelimit-remaining": "0"}
+    shown = show(limit="150000", remaining=remaining)
+    http.get(PERSON, json=shown["json"], headers={**shown["headers"], **window})
+
+    for _ in range(2):
+        asking.get_person(7)
+
+    assert asking.long_pause is None
+
+
+@pytest.mark.django_db
+def test_runs_wait_for_the_next_day_with_one_message_and_lose_nothing(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    for _ in range(4):
+        github.publish("ada")
+    sync("--max-activities", "1", "--concurrency", "1")
+    pipedrive.daily_tokens = pipedrive.spent + 10  # of which two requests use up the last
+    first = sync("--concurrency", "1")
+    requests = len(pipedrive.requests)
+    second = sync()
+    requested = sync("--person", "ada")
+
+    for summary in (first, second, requested):
+        assert (summary.code, summary.json["outcome"]) == (0, "rate_limited")
+        assert len(summary.problems) == 1
+        assert "the daily API tokens of the company are used up" in summary.problems[0]
+    assert len(pipedrive.requests) == requests
+    assert "pipedrive: 0 of" in shown_status()
+    assert not PushAttempt.objects.filter(outcome="unknown").exists()
+    assert set(Gist.objects.values_list("push_error", flat=True)) == {""}
+
+    pipedrive.spent = 0
+    let_time_pass(timedelta(days=1))
+    assert (sync().code, len(pipedrive.activities)) == (0, 4)
+    assert set(Gist.objects.values_list("push_state", flat=True)) == {"pushed"}
+
+
+@pytest.mark.django_db
+def test_a_run_whose_last_request_uses_up_the_tokens_has_succeeded(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    github.publish("ada")
+    sync()
+    github.publish("ada")
+    spent = pipedrive.spent
+    sync()
+    github.publish("ada")
+    pipedrive.daily_tokens = pipedrive.spent + (pipedrive.spent - spent)
+
+    last = sync()
+
+    assert (last.json["outcome"], last.problems, len(pipedrive.activities)) == ("succeeded", [], 3)
+    assert ApiState.objects.get(api="Pipedrive").limit["daily_tokens"]["remaining"] == 0
+    assert sync().json["outcome"] == "succeeded"  # Nothing is to be pushed.
+
+
+@pytest.mark.django_db
+def test_another_token_is_not_paused(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync, configured: Settings
+) -> None:
+    github.publish("ada")
+    pipedrive.daily_tokens = 1
+    sync()
+    configured.PIPEDRIVE_TOKEN = "of-another-company"
+    pipedrive.tokens.add("of-another-company")
+    pipedrive.daily_tokens = None
+
+    assert (sync().code, len(pipedrive.activities)) == (0, 1)
+
+
+@pytest.mark.django_db
+def test_an_undo_that_uses_up_the_tokens_pauses_the_next_run(
+    ada: Person, github: GitHubStandIn, pipedrive: PipedriveStandIn, sync: Sync
+) -> None:
+    for _ in range(3):
+        github.publish("ada")
+    sync()
+    pipedrive.daily_tokens = pipedrive.spent + 1
+
+    with pytest.raises(SystemExit):
+        call_command("undo_run", str(SyncRun.objects.latest("pk").pk), stdout=StringIO(), stderr=StringIO())
+    requests = len(pipedrive.requests)
+    github.publish("ada")
+
+    assert "is not called before" in sync().problems[0]
+    assert len(pipedrive.requests) == requests

@@ -284,12 +284,13 @@ class PipedriveClient:
     # --- limits ---
     def _parse_rate_limit(self, response: Response, window: str) -> Pause | None:
         """Note the limits that a response reports; returns the pause that it orders."""
-        self.daily_tokens = read_daily_tokens(response) or self.daily_tokens
+        tokens = read_daily_tokens(response)
+        self.daily_tokens = tokens or self.daily_tokens
         limit = parse_number(response.headers, "x-ratelimit-limit")
         if limit and limit >= 1:
             max_limit = MAX_SEARCHES if window == SEARCH else MAX_LIMIT
             self.api.limiter.set_limit(window, int(min(limit, max_limit)))
-        pause = find_long_pause(response)
+        pause = find_long_pause(response, tokens)
         if pause:
             self.long_pause = LongPause(boot_clock() + pause.seconds, pause.reason)
         return pause or find_short_pause(response, self._burst_pause)

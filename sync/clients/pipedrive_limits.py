@@ -67,18 +67,27 @@ def json_object(response: Response) -> dict[str, Any] | None:
     return body if isinstance(body, dict) else None
 
 
-def find_long_pause(response: Response) -> Pause | None:
-    """A block by Cloudflare, which follows too many requests, or the end of the daily counter of POST and PUT."""
+def find_long_pause(response: Response, tokens: DailyTokens | None) -> Pause | None:
+    """A block by Cloudflare, which follows too many requests, or a budget of the day that is used up.
+
+    A budget is used up by a request that succeeds, too. `tokens`: as this response reports them.
+    """
     if response.status in (403, 429) and not is_own(response):
         # `retry_after` is a key of Cloudflare's problem document.
         named = parse_number({"retry_after": str((json_object(response) or {}).get("retry_after"))}, "retry_after")
         seconds = named or parse_number(response.headers, "retry-after") or BLOCKED_PAUSE
         return Pause(seconds, True, "Cloudflare blocks this token for a while", max_wait=0)
+    time_of_day = server_time(response.headers) % DAY  # in UTC
+    seconds = DAY - time_of_day
     if response.method != "GET" and parse_number(response.headers, "x-daily-requests-left") == 0:
-        seconds = DAY - server_time(response.headers) % DAY  # until midnight in UTC
         reason = "the daily number of POST and PUT requests of this token is used up"
-        return Pause(seconds, response.status == 429, reason, max_wait=0)
-    return None
+    elif tokens and tokens.remaining == 0:
+        reason = "the daily API tokens of the company are used up"
+        # So early, the figure may still be that of the day before.
+        seconds = DAILY_PAUSE if time_of_day < DAILY_PAUSE else seconds
+    else:
+        return None
+    return Pause(seconds, response.status == 429, reason, max_wait=0)
 
 
 def find_short_pause(response: Response, burst_pause: float) -> Pause | None:
