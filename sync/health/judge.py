@@ -134,11 +134,12 @@ class _Judgement:
     # --- tokens, settings and versions ---
     def _check_settings(self) -> Iterator[HealthProblem]:
         action = "Fix the setting that the message names; the next run continues, nothing is lost."
-        states = [(self.github, Code.GITHUB_REFUSED)]
-        # A run without gists to push does not call Pipedrive, and so does not notice that the setting is right again.
-        states += [(self.pipedrive, Code.PIPEDRIVE_REFUSED)] if Gist.objects.unfinished().exists() else []
+        states = [(self.github, Code.GITHUB_REFUSED), (self.pipedrive, Code.PIPEDRIVE_REFUSED)]
         for state, code in states:
-            if state.problem == ApiState.Problem.REFUSED:
+            if state.problem != ApiState.Problem.REFUSED:
+                continue
+            # A run without gists to push does not call Pipedrive, so it does not notice that the setting is right.
+            if state is self.github or Gist.objects.unfinished().exists():
                 yield HealthProblem(
                     code, f"{state.api} refused a token or a setting: {state.message}", action, state.problem_since
                 )
