@@ -164,6 +164,7 @@ class ApiState(models.Model):
     has_token = models.BooleanField(default=True)
     limit = models.JSONField(default=dict, help_text="the last rate limit that it reported, as in SyncRun.limits")
     notice = models.CharField(max_length=500, blank=True, help_text="what the API announces about its version")
+    token_expires_at = models.DateTimeField(null=True, help_text="when the token ends, as GitHub has shown it")
     # A pause that it has ordered. See sync.run.api_state.
     paused_until = models.DateTimeField(null=True)
     pause_scope = models.CharField(max_length=64, blank=True, help_text="stands for the address and the token")

@@ -46,8 +46,9 @@ def fill() -> None:
         cursor=3,
         visited_at=now - timedelta(hours=4),
     )
-    for api, remaining in (("GitHub", 4873.0), ("Pipedrive", 28211.0)):
-        limit = {"remaining": remaining, "reset": None, "requests": 13, "stopped": "", "resets_at": None}
+    tokens = {"day": f"{now:%Y-%m-%d}", "remaining": 148_127, "limit": 150_000}
+    for api, left in (("GitHub", {"remaining": 4873.0}), ("Pipedrive", {"daily_tokens": tokens})):
+        limit = {**left, "requests": 13, "stopped": "", "resets_at": None}
         ApiState.objects.create(api=api, run_id=runs[-1].pk, limit=limit)
 
 

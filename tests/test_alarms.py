@@ -82,10 +82,14 @@ class Service:
     def repair(self) -> None:
         self.github.heal()
         self.github.announcements.clear()
+        self.let_token_end_in(timedelta(days=90))
         self.pipedrive.heal()
         self.settings.PIPEDRIVE_TOKEN, self.settings.GITHUB_TOKEN = PIPEDRIVE_TOKEN, GITHUB_TOKEN
         Person.objects.filter(pipedrive_id=999_999).update(pipedrive_id=self.linked_id, next_push_at=None)
         self.arguments, self.runs, self.is_killed = [], True, False
+
+    def let_token_end_in(self, time: timedelta) -> None:
+        self.github.token_end = f"{timezone.now() + time:%Y-%m-%d %H:%M:%S} UTC"
 
     def take_notifications(self) -> list[tuple[str, str]]:
         """What was reported since the last call: status and code."""
@@ -231,6 +235,10 @@ def announce_the_end_of_the_version(service: Service) -> None:
     service.github.announcements["sunset"] = "Wed, 10 Mar 2027 00:00:00 GMT"
 
 
+def let_the_github_token_end_soon(service: Service) -> None:
+    service.let_token_end_in(timedelta(days=13))
+
+
 def delete_one_account(service: Service) -> None:
     service.github.delete_account(LOGINS[0])
 
@@ -275,6 +283,7 @@ BREAKAGES: list[tuple[Callable[[Service], None], tuple[str, ...]]] = [
     (stop_each_run_early, ("polls_stale",)),
     (announce_the_end_of_the_version, ("api_sunset",)),
     (lose_github_token, ("no_github_token",)),
+    (let_the_github_token_end_soon, ("github_token_expires",)),
     (delete_one_account, NOTHING),
     (restart_the_database, NOTHING),
     (fail_once, NOTHING),
@@ -304,3 +313,27 @@ def test_a_breakage_raises_its_alarm_once_and_its_repair_resolves_it(
     assert raised == [("raised", code) for code in codes]
     assert lasting == []
     assert service.take_notifications() == [("resolved", code) for code in codes]
+
+
+def test_a_token_that_ends_is_a_ticket_then_a_page_then_refused_and_a_new_one_resolves_all(service: Service) -> None:
+    heard = []
+
+    def sync() -> None:
+        service.sync()
+        bodies = [request.json for request in service.receiver.requests]
+        service.receiver.clear_requests()
+        heard.append([(body["status"], body["code"], body["severity"]) for body in bodies])
+
+    for days in (15, 13, 1):
+        service.let_token_end_in(timedelta(days=days))
+        sync()
+        sync()
+    refuse_github_token(service)
+    sync()
+    service.repair()
+    sync()
+
+    token, refused = "github_token_expires", "github_refused"
+    ticket, page, refusal = ("raised", token, "ticket"), ("raised", token, "page"), ("raised", refused, "page")
+    over = [("resolved", token, "page"), ("resolved", refused, "page")]
+    assert heard == [[], [], [ticket], [], [page], [], [refusal], over]

@@ -3,12 +3,14 @@
 import os
 import shutil
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from sync.health.judge import TOKEN_PAGE
 from sync.health.problems import TICKETS, Code
 from tests.conftest import ROOT
 
@@ -28,19 +30,27 @@ ALERT_OF = {
     Code.REJECTED_JUMP: "RejectedJump",
     Code.GONE_JUMP: "GoneJump",
     Code.STREAM_DEGRADED: "StreamDegraded",
+    Code.GITHUB_TOKEN_EXPIRES: "GitHubTokenExpires",
+    Code.API_KEYS_EXPIRE: "ApiKeysExpire",
 }
+PAGE_OF = {Code.GITHUB_TOKEN_EXPIRES: "GitHubTokenExpiresNow"}  # of tickets that become a page
 HAS_CODE_LABEL = {"StalePolls", "TokenRefused", "PeopleInTrouble"}
 ALERTS = {rule["alert"]: rule for rule in yaml.safe_load(RULES.read_text())["groups"][0]["rules"]}
 
 
-def series(problems: set[Code], *, since: int = 0) -> list[dict[str, str]]:
-    """The metrics of two replicas for an hour; the problems begin at minute `since`."""
+def series(
+    problems: set[Code], *, since: int = 0, token_left: timedelta = TOKEN_PAGE + timedelta(hours=1)
+) -> list[dict[str, str]]:
+    """The metrics of two replicas for an hour; the problems begin at minute `since`. `token_left`: at minute 0."""
+    end = int(token_left.total_seconds())  # The clock of promtool begins at 0.
     rows = []
     for pod in ("web-1", "web-2"):
         for code in Code:
             values = f"0x{since - 1} 1x60" if code in problems and since else ("1x60" if code in problems else "0x60")
             rows.append({"series": f'gisttracker_problem{{code="{code}", pod="{pod}"}}', "values": values})
         rows.append({"series": f'gisttracker_healthy{{pod="{pod}"}}', "values": "1x60"})
+        token = f'gisttracker_github_token_expiry_timestamp_seconds{{pod="{pod}"}}'
+        rows.append({"series": token, "values": f"{end}x60"})
     return rows
 
 
@@ -81,6 +91,14 @@ def test_each_problem_fires_its_alert_and_no_other(tmp_path: Path) -> None:
     assert find_differences(tmp_path, tests) == ""
 
 
+@pytest.mark.parametrize("code", PAGE_OF)
+def test_a_ticket_that_becomes_a_page_fires_that_alert_only(code: Code, tmp_path: Path) -> None:
+    expectations = [expectation(alert, 50, code if alert == PAGE_OF[code] else None) for alert in ALERTS]
+    rows = series({code}, token_left=TOKEN_PAGE)
+
+    assert find_differences(tmp_path, [{"interval": "1m", "input_series": rows, "alert_rule_test": expectations}]) == ""
+
+
 def test_a_healthy_service_fires_nothing(tmp_path: Path) -> None:
     expectations = [expectation(alert, 50, None) for alert in ALERTS]
 
@@ -106,3 +124,4 @@ def test_every_problem_has_an_alert_of_its_severity() -> None:
     for code, alert in ALERT_OF.items():
         assert ALERTS[alert]["labels"]["severity"] == ("ticket" if code in TICKETS else "page")
         assert code in ALERTS[alert]["expr"]
+    assert all(ALERTS[alert]["labels"]["severity"] == "page" for alert in PAGE_OF.values())

@@ -35,7 +35,7 @@ from tests.documents import (
 )
 from tests.standins import GitHubStandIn, PipedriveStandIn
 from tests.standins.wire import RecordedRequest, Response, StandIn, json_response
-from tests.test_alert_rules import ALERT_OF, ALERTS
+from tests.test_alert_rules import ALERT_OF, ALERTS, PAGE_OF
 from tests.test_deploy import render
 
 PROGRAMS = {
@@ -254,7 +254,8 @@ def test_each_alarm_is_listed_with_its_severity_and_what_to_do() -> None:
 
     listed = {(alarm, code.strip("`"), severity) for alarm, code, severity, *_ in rows}
     severities = {code: "ticket" if code in TICKETS else "page" for code in Code}
-    assert listed == {(ALERT_OF[code], code, severities[code]) for code in Code} | {("MetricsMissing", "", "page")}
+    others = {("MetricsMissing", "", "page"), *((alert, code, "page") for code, alert in PAGE_OF.items())}
+    assert listed == {(ALERT_OF[code], code, severities[code]) for code in Code} | others
     assert {alarm for alarm, *_ in listed} == set(ALERTS)
     assert all(meaning and action for *_, meaning, action in rows)
 

@@ -22,7 +22,7 @@ from sync.health.problems import Code, Health, HealthProblem
 from sync.models import Alarm
 from tests.conftest import ROOT, Sync, Worker
 from tests.factories import create_person, let_time_pass
-from tests.standins import GitHubStandIn, PipedriveStandIn, WebhookStandIn, reset, respond, silence
+from tests.standins import GitHubStandIn, PipedriveStandIn, WebhookStandIn, reset, respond, respond_after, silence
 from tests.standins.faults import Fault
 from tests.with_mysql import free_port
 
@@ -85,6 +85,64 @@ def test_a_problem_that_lasts_is_reported_once_and_its_message_is_kept_up_to_dat
 
     assert len(notified.requests) == 1
     assert Alarm.objects.get().message == "9 people were not polled."
+
+
+def ending(end: str, *, is_urgent: bool = False) -> Health:
+    return Health((HealthProblem(Code.GITHUB_TOKEN_EXPIRES, f"It ends on {end}.", "", is_urgent=is_urgent),))
+
+
+def test_a_ticket_that_becomes_a_page_is_sent_again_and_ends_once(notified: WebhookStandIn) -> None:
+    for health in (ending("Friday"), ending("Friday"), ending("Friday", is_urgent=True)) * 2 + (Health(),) * 2:
+        update_alarms(health, clock())
+        send_notifications(clock)
+
+    bodies = [request.json for request in notified.requests]
+    sent = [(body["status"], body["severity"]) for body in bodies]
+    ticket, page = ("raised", "ticket"), ("raised", "page")
+    assert sent == [ticket, page, ticket, page, ("resolved", "page")]
+    assert Alarm.objects.count() == 1
+
+
+def test_a_notification_keeps_its_id_when_it_is_repeated_and_the_next_one_has_another(notified: WebhookStandIn) -> None:
+    notified.fail("post", respond(500), times=3)
+    update_alarms(ending("Friday"), clock())
+    send_notifications(clock)  # in vain
+    Alarm.objects.update(next_send_at=None)
+    send_notifications(clock)
+    update_alarms(ending("Friday", is_urgent=True), clock() + timedelta(days=12))
+    send_notifications(clock)
+
+    *tickets, page = [request.json["id"] for request in notified.requests]
+    assert (len(tickets), len({*tickets}), page in tickets) == (4, 1, False)
+
+
+def test_another_end_is_told(notified: WebhookStandIn) -> None:
+    for end in ("Friday", "Friday", "Sunday"):
+        update_alarms(ending(end), clock())
+        send_notifications(clock)
+
+    assert [request.json["message"] for request in notified.requests] == ["It ends on Friday.", "It ends on Sunday."]
+
+
+def test_a_page_that_is_raised_while_its_ticket_is_sent_is_not_lost(notified: WebhookStandIn) -> None:
+    update_alarms(ending("Friday"), clock())
+    notified.fail("post", respond_after(lambda: update_alarms(ending("Friday", is_urgent=True), clock())))
+    send_notifications(clock)
+
+    send_notifications(clock)
+
+    assert [request.json["severity"] for request in notified.requests] == ["ticket", "page"]
+
+
+def test_the_end_of_a_page_that_was_not_sent_is_sent_since_its_ticket_was(notified: WebhookStandIn) -> None:
+    update_alarms(ending("Friday"), clock())
+    send_notifications(clock)
+    update_alarms(ending("Friday", is_urgent=True), clock())
+    update_alarms(Health(), clock())
+
+    send_notifications(clock)
+
+    assert [request.json["status"] for request in notified.requests] == ["raised", "resolved"]
 
 
 @pytest.mark.parametrize(

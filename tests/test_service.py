@@ -119,7 +119,7 @@ def test_a_run_in_progress_has_zero_counts_and_empty_limits(api: APIClient) -> N
 
     assert len(body["counts"]) == 15
     assert set(body["counts"].values()) == {0}
-    empty = {"remaining": None, "reset": None, "requests": 0, "stopped": "", "resets_at": None}
+    empty = {"remaining": None, "reset": None, "daily_tokens": None, "requests": 0, "stopped": "", "resets_at": None}
     assert body["limits"] == {"github": empty, "pipedrive": empty}
 
 

@@ -98,9 +98,10 @@ def get_duration(run: SyncRun) -> str:
 
 
 def describe_limit(limit: ApiLimit) -> str:
-    """ "3 requests sent; 4,997 remaining; stopped: ...; possible again at 14:20 UTC"."""
+    """ "3 requests sent; 4,997 remaining; stopped: ...; possible again at 14:20 UTC"; or tokens instead of 4,997."""
     parts = [f"{limit.requests:,} request{'' if limit.requests == 1 else 's'} sent"]
     parts += [f"{limit.remaining:,.0f} remaining"] if limit.remaining is not None else []
+    parts += [limit.daily_tokens.describe(timezone.now())] if limit.daily_tokens else []
     parts += [f"stopped: {limit.stopped}"] if limit.stopped else []
     parts += [f"requests are possible again at {limit.resets_at:%Y-%m-%d %H:%M} UTC"] if limit.resets_at else []
     return "; ".join(parts)

@@ -45,7 +45,7 @@ class StatusCollector(Collector):
         )
         yield gauge("last_run_duration_seconds", "how long the last run took", duration_seconds(last))
         is_healthy = self.status.health.state != HealthState.UNHEALTHY
-        yield gauge("healthy", "0 if people or gists wait too long, or a token was refused", float(is_healthy))
+        yield gauge("healthy", "0 if someone must act now: see gisttracker_problem", float(is_healthy))
         problems = {problem.code for problem in self.status.health.problems}
         yield gauge_by("problem", "code", "1 for each problem", {code: float(code in problems) for code in Code})
         yield gauge_by("runs", "outcome", "runs of the last 90 days", counts.runs)
@@ -61,10 +61,19 @@ class StatusCollector(Collector):
         )
         yield from self._stream()
         yield self._key_expiry()
+        yield gauge(
+            "github_token_expiry_timestamp_seconds",
+            "when GITHUB_TOKEN ends; without a value if it does not",
+            to_timestamp(self.status.github_token_expires_at),
+        )
         remaining = {
             api: limit.remaining for api, limit in self.status.limits.by_api().items() if limit.remaining is not None
         }
-        yield gauge_by("api_requests_remaining", "api", "remaining budget at the end of the last run", remaining)
+        yield gauge_by("api_requests_remaining", "api", "requests that were left at the end of the last run", remaining)
+        tokens = self.status.limits.pipedrive.daily_tokens
+        limit, left = (tokens.limit, tokens.remaining) if tokens else (None, None)
+        yield gauge("pipedrive_daily_tokens_limit", "API tokens of the Pipedrive company for today (UTC)", limit)
+        yield gauge("pipedrive_daily_tokens_remaining", "those of them that are left", left)
 
     def _stream(self) -> Iterator[GaugeMetricFamily]:
         stream = self.status.counts.stream

@@ -5,10 +5,18 @@ from typing import Any
 from gisttracker import __version__
 
 LIMITS: dict[str, Any] = {
-    "github": {"remaining": 4996.0, "reset": 1795000000.0, "requests": 123, "stopped": "", "resets_at": None},
+    "github": {
+        "remaining": 4996.0,
+        "reset": 1795000000.0,
+        "daily_tokens": None,
+        "requests": 123,
+        "stopped": "",
+        "resets_at": None,
+    },
     "pipedrive": {
-        "remaining": 0.0,
-        "reset": 1.0,
+        "remaining": None,
+        "reset": None,
+        "daily_tokens": {"day": "2026-11-24", "remaining": 0, "limit": 150000},
         "requests": 12,
         "stopped": "Pipedrive's rate limit resets at 00:00 UTC",
         "resets_at": "2026-11-25T00:00:00Z",
@@ -73,7 +81,14 @@ SUCCESSFUL_RUN: dict[str, Any] = {
     "problems": [],
     "limits": {
         "github": LIMITS["github"],
-        "pipedrive": {"remaining": 240.0, "reset": 1.0, "requests": 12, "stopped": "", "resets_at": None},
+        "pipedrive": {
+            "remaining": None,
+            "reset": None,
+            "daily_tokens": {"day": "2026-11-24", "remaining": 148127, "limit": 150000},
+            "requests": 12,
+            "stopped": "",
+            "resets_at": None,
+        },
     },
 }
 STATUS = {
@@ -119,6 +134,7 @@ STATUS = {
         "pushed": {"median": 44.0, "p95": 88.0},
     },
     "expiring_keys": [{"consumer": "my-team", "prefix": "Qh8ZkT3v", "expires_at": "2026-12-03T14:05:00Z"}],
+    "github_token_expires_at": "2027-03-31T23:59:59Z",
     "github_field_problem": "",
     "in_trouble": 0,
     "people_in_trouble": [],

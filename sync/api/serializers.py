@@ -39,15 +39,23 @@ class RunCountsSerializer(serializers.Serializer[dict[str, int]]):
     gists_rejected = _count_field("gists that Pipedrive rejected")
 
 
+class DailyTokensSerializer(serializers.Serializer[Any]):
+    """The API tokens of a Pipedrive company for a day, which all of its users and integrations share."""
+
+    day = serializers.DateField(help_text="in UTC")
+    remaining = serializers.IntegerField()
+    limit = serializers.IntegerField(allow_null=True)
+
+
 class ApiLimitSerializer(serializers.Serializer[ApiLimit]):
     """One API's rate limit at the end of a run."""
 
     remaining = serializers.IntegerField(
-        allow_null=True, help_text="remaining requests (Pipedrive: tokens), as the API reported last"
+        allow_null=True, help_text="GitHub: remaining requests of the hour, as it reported last; Pipedrive: null"
     )
-    reset = serializers.IntegerField(
-        allow_null=True,
-        help_text="when they reset, as reported; GitHub: Unix time, Pipedrive: seconds from the response",
+    reset = serializers.IntegerField(allow_null=True, help_text="GitHub: when it ends, in Unix time; Pipedrive: null")
+    daily_tokens = DailyTokensSerializer(
+        allow_null=True, help_text="Pipedrive: as it reported last; in the status null unless they are of today"
     )
     requests = serializers.IntegerField(help_text="requests that the run sent")
     stopped = serializers.CharField(allow_blank=True, help_text="why the run stopped calling this API, if it did")
@@ -241,6 +249,9 @@ class StatusSerializer(serializers.Serializer[Status]):
     stream = StreamSerializer(source="counts.stream")
     expiring_keys = ExpiringKeySerializer(
         many=True, help_text="valid API keys that end and that no other key replaces, the next one first"
+    )
+    github_token_expires_at = serializers.DateTimeField(
+        allow_null=True, help_text="when GITHUB_TOKEN ends; null if it does not, or if no run has used it yet"
     )
     github_field_problem = serializers.CharField(
         allow_blank=True, help_text="why there is no field for the GitHub id in Pipedrive; empty if there is one"

@@ -39,6 +39,7 @@ PAGE_SIZE = 100  # gists; the most that GitHub allows
 SMALL_PAGE_SIZE = 20  # gists; a divisor of PAGE_SIZE
 API_VERSION, ENTERPRISE_API_VERSION = "2026-03-10", "2022-11-28"
 ANONYMOUS_REQUESTS_PER_HOUR = 60  # from one address without a token
+MIN_TOKEN_LIFE = 3600.0  # seconds; GitHub has shown the current time as the end of a token (google/go-github#3708)
 # The account that GitHub shows in place of deleted ones, on its Enterprise Server, too. Every token may read it, while
 # tokens of GitHub Apps may not call /user.
 CONTROL_LOGIN = "ghost"
@@ -142,6 +143,7 @@ class GistPage:
 ACCOUNT = TypeAdapter(Account)
 GIST = TypeAdapter(PublicGist)
 ENTRY = TypeAdapter(StreamEntry)
+MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
 
 
 class GitHubClient:
@@ -197,6 +199,8 @@ class GitHubClient:
         self._has_waited = False  # for the secondary limit
         self.has_token = bool(token)
         self.deprecation = ""  # what GitHub announced about this API version
+        self.token_expires_at: datetime | None = None
+        self.knows_token_end = False  # Has a response shown when the token ends, or that it does not?
         # An ETag is valid for this URL, token and version only. Not reversible: the token is long and random.
         scope = f"{base_url} {api_version} {token} {self._gists_url('{login}')}"
         self.etag_scope = hashlib.sha256(scope.encode()).hexdigest()
@@ -310,6 +314,7 @@ class GitHubClient:
         if remaining is not None:
             self.remaining = {"remaining": remaining, "reset": reset}
         self._note_deprecation(response)
+        self._note_token_end(response)
         if response.status in (403, 422, 429, 503):
             return self._parse_refusal(response, remaining, reset)
         if remaining == 0:
@@ -343,6 +348,16 @@ class GitHubClient:
         if sunset or response.headers.get("deprecation"):
             end = f" and stops working on {sunset}" if sunset else ""
             self.deprecation = f"GitHub's API version {version} is deprecated{end}. Upgrade gisttracker before then."
+
+    def _note_token_end(self, response: Response) -> None:
+        """https://github.blog/changelog/2021-07-26-expiration-options-for-personal-access-tokens/
+
+        Tokens that do not end lack the header. So do refusals, and 304 has only some of the headers.
+        """
+        text = response.headers.get("github-authentication-token-expiration")
+        end = _parse_token_end(text, server_time(response.headers)) if text is not None else None
+        self.token_expires_at = end or self.token_expires_at
+        self.knows_token_end |= bool(end) or (text is None and 200 <= response.status < 300)
 
 
 def stream_url(since: datetime, page: int = 1) -> str:
@@ -417,6 +432,15 @@ def _small_page_url(url: str) -> str:
     first = (int(page) - 1) * (PAGE_SIZE // SMALL_PAGE_SIZE) + 1
     numbers = {"per_page": str(SMALL_PAGE_SIZE), "page": str(first)}
     return urlunsplit(parts._replace(query=urlencode({**query, **numbers})))
+
+
+def _parse_token_end(text: str, now: float) -> datetime | None:
+    """ "2026-12-31 23:59:59 UTC", or with a zone such as +0200. None if it cannot be the end of a token that works."""
+    try:
+        end = MOMENT.validate_python(datetime.strptime(text.replace("UTC", "+0000"), "%Y-%m-%d %H:%M:%S %z"))
+    except ValueError:
+        return None
+    return end.astimezone(UTC) if end.timestamp() > now + MIN_TOKEN_LIFE else None
 
 
 def _seconds_until(reset: float | None, response: Response) -> float:

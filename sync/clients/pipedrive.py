@@ -18,7 +18,14 @@ from pydantic import TypeAdapter
 
 from sync.clients.boot_clock import boot_clock
 from sync.clients.errors import InvalidResponseError, NotFoundError, OutcomeUnknownError, RejectedError
-from sync.clients.pipedrive_limits import find_long_pause, find_short_pause, is_own, json_object
+from sync.clients.pipedrive_limits import (
+    DailyTokens,
+    find_long_pause,
+    find_short_pause,
+    is_own,
+    json_object,
+    read_daily_tokens,
+)
 from sync.clients.pipedrive_records import (
     ACTIVITIES,
     FIELDS,
@@ -74,7 +81,7 @@ class PipedriveClient:
         stopping: threading.Event | None = None,
         timing: Timing | None = None,
     ) -> None:
-        self.remaining: dict[str, float | None] = {}
+        self.daily_tokens: DailyTokens | None = None
         self.long_pause: LongPause | None = None
         period = WINDOW_SECONDS + WINDOW_MARGIN
         self.api = Api(
@@ -281,15 +288,13 @@ class PipedriveClient:
     # --- limits ---
     def _parse_rate_limit(self, response: Response, window: str) -> Pause | None:
         """Note the limits that a response reports; returns the pause that it orders."""
+        tokens = read_daily_tokens(response)
+        self.daily_tokens = tokens or self.daily_tokens
         limit = parse_number(response.headers, "x-ratelimit-limit")
-        remaining = parse_number(response.headers, "x-ratelimit-remaining")
         if limit and limit >= 1:
             max_limit = MAX_SEARCHES if window == SEARCH else MAX_LIMIT
             self.api.limiter.set_limit(window, int(min(limit, max_limit)))
-        if remaining is not None:
-            reset = parse_number(response.headers, "x-ratelimit-reset")
-            self.remaining = {"remaining": remaining, "reset": reset}
-        pause = find_long_pause(response)
+        pause = find_long_pause(response, tokens)
         if pause:
             self.long_pause = LongPause(boot_clock() + pause.seconds, pause.reason)
         return pause or find_short_pause(response, self._burst_pause)

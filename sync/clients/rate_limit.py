@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 MAX_WAIT = 30.0  # seconds; a longer pause ends this API's part of the run
@@ -125,6 +126,6 @@ def parse_number(headers: Mapping[str, str], name: str) -> float | None:
 def server_time(headers: Mapping[str, str]) -> float:
     """The server's clock in epoch seconds, so that an error of ours does not shift its reset times."""
     try:
-        return parsedate_to_datetime(headers["date"]).timestamp()
+        return parsedate_to_datetime(headers["date"]).astimezone(UTC).timestamp()
     except (KeyError, ValueError, TypeError, OverflowError):
         return time.time()

@@ -19,7 +19,7 @@ from people.models import Person
 from sync.clients import webhook
 from sync.clock import Clock
 from sync.health.judge import judge
-from sync.health.problems import Health, HealthProblem
+from sync.health.problems import ENDS, Health, HealthProblem
 from sync.models import Alarm
 from sync.reasons import format_time
 
@@ -55,11 +55,15 @@ def update_alarms(health: Health, now: datetime) -> None:
 def _raise(problem: HealthProblem, now: datetime) -> None:
     columns = {"severity": problem.severity, "message": problem.message}
     new = {**columns, "code": problem.code, "raised_at": now}
+    # What becomes a page, or names another end, is raised again, so that it is sent.
+    told = Q(severity=problem.severity) & (Q(message=problem.message) if problem.code in ENDS else Q())
+    open_alarm = Alarm.objects.filter(open_code=problem.code)
+    is_again = open_alarm.exclude(told).update(**columns, raised_at=now, raise_sent_at=None, next_send_at=now)
     # Of several processes that raise it, one does so.
     alarm, is_new = Alarm.objects.update_or_create(open_code=problem.code, defaults=columns, create_defaults=new)
     with transaction.atomic():
         alarm.people.set(lock_free(Person.objects.filter(pk__in=problem.people)))
-    if is_new:
+    if is_new or is_again:
         log.warning("%s: %s", problem.code, alarm.named_message)
 
 
@@ -85,7 +89,8 @@ def _send(alarm: Alarm, clock: Clock) -> None:
         log.warning("NOTIFY_URL did not accept the notification of %s: %s; the next run tries again", alarm.code, error)
         return
     column = "resolve_sent_at" if alarm.resolved_at else "raise_sent_at"
-    Alarm.objects.filter(pk=alarm.pk).update(**{column: clock(), "next_send_at": None})
+    # If it was raised again meanwhile, that is still to be sent.
+    Alarm.objects.filter(pk=alarm.pk, raised_at=alarm.raised_at).update(**{column: clock(), "next_send_at": None})
 
 
 def _claim(alarm: Alarm, now: datetime) -> bool:
@@ -106,7 +111,7 @@ def build_notification(alarm: Alarm, now: datetime) -> dict[str, Any]:
     else:
         text = f"{name}: {alarm.severity}: {message}"
     return {
-        "id": f"{alarm.pk}-{status}",
+        "id": f"{alarm.pk}-{status}-{alarm.raised_at:%Y%m%dT%H%M%S}",
         "text": text[:MAX_TEXT],
         "status": status,
         "code": alarm.code,

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db.models import Count, Min, Q, QuerySet
 from django.utils.translation import ngettext
 
-from people.models import Gist, Person
+from people.models import ApiKey, Gist, Person
 from people.models.freshness import MAX_CLOCK_ERROR, RUN_TIME, is_stale, max_age, set_up_at
 from sync.clients.github import ANONYMOUS_REQUESTS_PER_HOUR
 from sync.few import FEW, is_few
@@ -21,7 +21,7 @@ from sync.health.groups import group_gone, group_polls, group_pushes, load_group
 from sync.health.problems import EXPLAINS, Code, Health, HealthProblem, Severity
 from sync.models import ROUND_TRIGGERS, ApiState, PushAttempt, SyncRun
 from sync.poll.poll import FULL_READ_EVERY
-from sync.reasons import format_duration, format_time
+from sync.reasons import MAX_LINES, format_duration, format_time
 from sync.stream import RESERVED_WITHOUT_TOKEN
 
 Outcome = SyncRun.Outcome
@@ -33,6 +33,8 @@ SILENT_FOR = timedelta(minutes=10)  # A run without a heartbeat for so long has 
 STREAM_PATIENCE = timedelta(hours=1)  # Polls find what the stream does not show.
 MIN_COVERAGE = 0.99
 DAY, LONG = timedelta(days=1), timedelta(days=30)
+TOKEN_TICKET, TOKEN_PAGE = 14 * DAY, 2 * DAY  # before the end of GITHUB_TOKEN
+KEY_TICKET = 7 * DAY  # before the end of an API key
 
 
 def judge(now: datetime, age: timedelta | None = None) -> Health:
@@ -61,6 +63,7 @@ class _Judgement:
     def find_problems(self) -> Iterator[HealthProblem]:
         yield from self._check_runs()
         yield from self._check_settings()
+        yield from self._check_ends()
         yield from self._check_polls()
         yield from self._check_backlog()
         yield from self._check_jumps()
@@ -137,11 +140,12 @@ class _Judgement:
     # --- tokens, settings and versions ---
     def _check_settings(self) -> Iterator[HealthProblem]:
         action = "Fix the setting that the message names; the next run continues, nothing is lost."
-        states = [(self.github, Code.GITHUB_REFUSED)]
-        # A run without gists to push does not call Pipedrive, and so does not notice that the setting is right again.
-        states += [(self.pipedrive, Code.PIPEDRIVE_REFUSED)] if Gist.objects.unfinished().exists() else []
+        states = [(self.github, Code.GITHUB_REFUSED), (self.pipedrive, Code.PIPEDRIVE_REFUSED)]
         for state, code in states:
-            if state.problem == ApiState.Problem.REFUSED:
+            if state.problem != ApiState.Problem.REFUSED:
+                continue
+            # A run without gists to push does not call Pipedrive, so it does not notice that the setting is right.
+            if state is self.github or Gist.objects.unfinished().exists():
                 yield HealthProblem(
                     code, f"{state.api} refused a token or a setting: {state.message}", action, state.problem_since
                 )
@@ -176,6 +180,26 @@ class _Judgement:
         """Does the stream show what is new, so that only those people must be polled at whom it hints?"""
         read_at = self.stream.read_at
         return self.stream.is_on and read_at is not None and not self.is_old(read_at)
+
+    # --- ends that are known before they come ---
+    def _check_ends(self) -> Iterator[HealthProblem]:
+        end = self.github.token_expires_at
+        if end and end < self.now + TOKEN_TICKET:
+            yield HealthProblem(
+                Code.GITHUB_TOKEN_EXPIRES,
+                f"GITHUB_TOKEN is valid until {format_time(end)}. Afterwards nobody is polled.",
+                "Create a new token at GitHub, and set GITHUB_TOKEN to it; the next run that polls notices.",
+                is_urgent=end < self.now + TOKEN_PAGE,
+            )
+        keys = ApiKey.objects.expiring().without_successor().filter(expiry_date__lt=self.now + KEY_TICKET)
+        ends = [f"{key.consumer} ({key.prefix}) until {format_time(key.expiry_date)}" for key in keys]
+        if ends:
+            more = [f"and {len(ends) - MAX_LINES} more"] if len(ends) > MAX_LINES else []
+            yield HealthProblem(
+                Code.API_KEYS_EXPIRE,
+                f"API keys end soon, and no other key replaces them: {', '.join([*ends[:MAX_LINES], *more])}.",
+                "Give each of these consumers a key that ends later: manage.py rotate_api_key NAME --expires DATE.",
+            )
 
     # --- polls ---
     def _find_stale(self) -> tuple[QuerySet[Person], timedelta]:

@@ -27,10 +27,18 @@ class Code(StrEnum):
     REJECTED_JUMP = "rejected_jump"
     GONE_JUMP = "gone_jump"
     STREAM_DEGRADED = "stream_degraded"
+    GITHUB_TOKEN_EXPIRES = "github_token_expires"  # noqa: S105  # no secret
+    API_KEYS_EXPIRE = "api_keys_expire"
 
 
-TICKETS = {
-    *[Code.PEOPLE_FAILING, Code.GISTS_FAILING, Code.API_SUNSET, Code.REJECTED_JUMP, Code.GONE_JUMP],
+# An alarm about these is raised again when its message changes, because then something else ends.
+ENDS = {Code.GITHUB_TOKEN_EXPIRES, Code.API_KEYS_EXPIRE}
+TICKETS = ENDS | {
+    Code.PEOPLE_FAILING,
+    Code.GISTS_FAILING,
+    Code.API_SUNSET,
+    Code.REJECTED_JUMP,
+    Code.GONE_JUMP,
     Code.STREAM_DEGRADED,
 }
 # A problem explains those listed here, which are not reported beside it.
@@ -38,7 +46,13 @@ EXPLAINS = {
     Code.NOT_RUNNING: {Code.POLLS_STALE, Code.BACKLOG_STALE, Code.PEOPLE_FAILING, Code.GISTS_FAILING},
     Code.CANNOT_START: {Code.POLLS_STALE, Code.BACKLOG_STALE, Code.PEOPLE_FAILING, Code.GISTS_FAILING},
     Code.RUNS_CRASH: {Code.POLLS_STALE, Code.BACKLOG_STALE, Code.PEOPLE_FAILING, Code.GISTS_FAILING},
-    Code.GITHUB_REFUSED: {Code.POLLS_STALE, Code.PEOPLE_FAILING, Code.NO_GITHUB_TOKEN, Code.STREAM_DEGRADED},
+    Code.GITHUB_REFUSED: {
+        Code.POLLS_STALE,
+        Code.PEOPLE_FAILING,
+        Code.NO_GITHUB_TOKEN,
+        Code.GITHUB_TOKEN_EXPIRES,
+        Code.STREAM_DEGRADED,
+    },
     Code.PIPEDRIVE_REFUSED: {Code.BACKLOG_STALE, Code.GISTS_FAILING},
     Code.NO_GITHUB_TOKEN: {Code.POLLS_STALE, Code.PEOPLE_FAILING},
 }
@@ -59,10 +73,11 @@ class HealthProblem:
     action: str
     since: datetime | None = None
     groups: tuple[Group, ...] = ()
+    is_urgent: bool = False  # a page, although its code is that of a ticket
 
     @property
     def severity(self) -> Alarm.Severity:
-        return Severity.TICKET if self.code in TICKETS else Severity.PAGE
+        return Severity.TICKET if self.code in TICKETS and not self.is_urgent else Severity.PAGE
 
     @property
     def message(self) -> str:

@@ -1,7 +1,7 @@
 """The state of the sync, read from the database: for sync_status, the API and the metrics."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +11,7 @@ from django.db.models import Count, Min
 
 from people.models import ApiKey, Gist, Person
 from people.models.freshness import set_up_at
+from sync.clients.pipedrive_limits import DailyTokens
 from sync.clock import Clock
 from sync.health.discovery import StreamStatus, load_stream_status
 from sync.health.groups import group_pushes, group_trouble, load_groups
@@ -31,18 +32,20 @@ CACHE_KEY = "sync.health.status"
 class ApiLimit:
     """One API's rate limit at the end of a run. Empty for a run that has not ended."""
 
-    remaining: float | None = None  # requests or tokens, as the API reported last
-    reset: float | None = None  # as the API reported it. GitHub: Unix time; Pipedrive: seconds from the response
+    remaining: float | None = None  # of GitHub: requests, as it reported last
+    reset: float | None = None  # of GitHub: when they reset, in Unix time
+    daily_tokens: DailyTokens | None = None  # of Pipedrive, as it reported last
     requests: int = 0  # sent in the run
     stopped: str = ""  # why the run stopped calling this API; "" if it did not
     resets_at: datetime | None = None  # when requests are possible again; None if unknown or if the run did not stop
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> "ApiLimit":
-        resets_at = row.get("resets_at")
+        resets_at, tokens = row.get("resets_at"), row.get("daily_tokens")
         return cls(
             remaining=row.get("remaining"),
             reset=row.get("reset"),
+            daily_tokens=DailyTokens(**tokens) if tokens else None,
             requests=row.get("requests") or 0,
             stopped=row.get("stopped") or "",
             resets_at=datetime.fromisoformat(resets_at).astimezone(UTC) if resets_at else None,
@@ -92,10 +95,11 @@ class Status:
     last_successful_run: SyncRun | None  # of all people, and that did all of its work
     next_run_at: datetime  # when the next run for all people is expected
     counts: Counts
-    limits: RunLimits  # of each API, as the last run that called it has left them
+    limits: RunLimits  # of each API, as the last run that called it has left them; tokens of today only
     rejected: list[Gist] = field(default_factory=list)  # the newest MAX_REJECTED
     keys_with_end: list[ApiKey] = field(default_factory=list)  # valid API keys, the next one to end first
     expiring_keys: list[ApiKey] = field(default_factory=list)  # those of them that no other key replaces
+    github_token_expires_at: datetime | None = None  # None if it does not end, or if no run has seen it
     github_field_problem: str = ""  # why there is no custom field for the GitHub id in Pipedrive
 
     @property
@@ -127,6 +131,10 @@ def get_status(clock: Clock, *, use_cache: bool = False, age: timedelta | None =
     last_run = SyncRun.objects.order_by("-id").first()
     last_successful_run = rounds.filter(outcome=SyncRun.Outcome.SUCCEEDED).first()
     load_groups(*[run for run in (last_run, last_successful_run) if run])
+    states = {state.api.lower(): state for state in ApiState.objects.all()}
+    limits = RunLimits.from_json({api: state.limit for api, state in states.items()})
+    if (tokens := limits.pipedrive.daily_tokens) and not tokens.is_of(now):
+        limits = replace(limits, pipedrive=replace(limits.pipedrive, daily_tokens=None))
     return Status(
         now=now,
         health=health,
@@ -134,10 +142,11 @@ def get_status(clock: Clock, *, use_cache: bool = False, age: timedelta | None =
         last_successful_run=last_successful_run,
         next_run_at=(last_round.started_at if last_round else set_up_at()) + settings.SYNC_INTERVAL,
         counts=counts,
-        limits=RunLimits.from_json({state.api.lower(): state.limit for state in ApiState.objects.all()}),
+        limits=limits,
         rejected=list(rejected[:MAX_REJECTED]),
         keys_with_end=list(ApiKey.objects.expiring()[:MAX_KEYS]),
         expiring_keys=list(ApiKey.objects.expiring().without_successor()[:MAX_KEYS]),
+        github_token_expires_at=states["github"].token_expires_at if "github" in states else None,
         github_field_problem=GitHubIdField.objects.values_list("problem", flat=True).first() or "",
     )
 

@@ -49,6 +49,10 @@ class Migration(migrations.Migration):
                     "notice",
                     models.CharField(blank=True, help_text="what the API announces about its version", max_length=500),
                 ),
+                (
+                    "token_expires_at",
+                    models.DateTimeField(help_text="when the token ends, as GitHub has shown it", null=True),
+                ),
                 ("paused_until", models.DateTimeField(null=True)),
                 (
                     "pause_scope",

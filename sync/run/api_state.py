@@ -26,7 +26,7 @@ KINDS: dict[type[CircuitOpenError], Problem] = {  # The first that applies.
 }
 LASTING = (Problem.REFUSED, Problem.OUTAGE)
 # The other columns have writers of their own, `store_pause` and sync.push.budget.
-COLUMNS = ["run_id", "problem", "message", "problem_since", "has_token", "limit", "notice"]
+COLUMNS = ["run_id", "problem", "message", "problem_since", "has_token", "limit", "notice", "token_expires_at"]
 PROOFS = ("gists_pushed", "gists_found", "activities_edited")  # counters of what Pipedrive has done as requested
 
 
@@ -75,8 +75,8 @@ def _store(run: SyncRun, context: RunContext, client: Client, error: CircuitOpen
         stored.notice = client.deprecation[:500] if isinstance(client, GitHubClient) else ""
     if isinstance(client, GitHubClient):
         stored.has_token = client.has_token
-    kept = {} if client.remaining else {name: stored.limit.get(name) for name in ("remaining", "reset")}
-    stored.limit = describe_limits(client) | kept
+        stored.token_expires_at = client.token_expires_at if client.knows_token_end else stored.token_expires_at
+    stored.limit = stored.limit | describe_limits(client)
     stored.save(update_fields=COLUMNS)
 
 
@@ -88,11 +88,14 @@ def _has_proof(context: RunContext, client: Client) -> bool:
 
 
 def describe_limits(client: Client) -> dict[str, object]:
-    """The last rate limits that an API reported, and why the run stopped calling it."""
+    """The last rate limits that an API reported, if it did, and why the run stopped calling it."""
     error = client.api.circuit.error
+    if isinstance(client, PipedriveClient):
+        reported: dict[str, object] = {"daily_tokens": vars(client.daily_tokens)} if client.daily_tokens else {}
+    else:
+        reported = dict(client.remaining)
     return {
-        "remaining": client.remaining.get("remaining"),
-        "reset": client.remaining.get("reset"),
+        **reported,
         "requests": client.request_count,
         "stopped": str(error) if error else "",
         "resets_at": error.resets_at.isoformat() if error and error.resets_at else None,

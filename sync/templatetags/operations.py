@@ -100,6 +100,7 @@ def get_facts(status: Status) -> list[Fact]:
     late = badge("overdue", "warning") if status.next_run_at < status.now else ""
     oldest = status.counts.oldest_poll_at
     is_stale = oldest is not None and status.now - oldest > max_age()
+    token_end = status.github_token_expires_at
     return [
         describe_run("Last successful run", status.last_successful_run),
         describe_run("Last run", status.last_run),
@@ -115,6 +116,7 @@ def get_facts(status: Status) -> list[Fact]:
         _describe_stream(status.counts.stream),
         Fact("GitHub", describe_limit(status.limits.github)),
         Fact("Pipedrive", describe_limit(status.limits.pipedrive)),
+        *([Fact("GITHUB_TOKEN", "ends", time=time_in_words(token_end))] if token_end else []),
     ]
 
 

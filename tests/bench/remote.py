@@ -40,6 +40,7 @@ def remote_standins() -> Iterator[Remote]:
 def _serve(pipe: Connection) -> None:
     github = GitHubStandIn(tokens=(GITHUB_TOKEN,), hourly=10**9)
     pipedrive = PipedriveStandIn(tokens=(PIPEDRIVE_TOKEN,))
+    pipedrive.daily_tokens = 10**9
     github.keeps_requests = pipedrive.keeps_requests = False
     with github, pipedrive:
         pipe.send((github.url, pipedrive.url))

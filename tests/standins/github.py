@@ -50,6 +50,7 @@ class GitHubStandIn(StandIn):
         self.hourly = {True: hourly, False: 60}  # with a token, without
         self.used = {True: 0, False: 0}
         self.announcements: dict[str, str] = {}  # headers of each response, such as Sunset
+        self.token_end = f"{datetime.now(UTC) + timedelta(days=90):%Y-%m-%d %H:%M:%S} UTC"  # of each token; "": none
         self.accounts: dict[int, Account] = {}
         self._by_login: dict[str, Account] = {}
         self.stream: list[tuple[Account, dict[str, Any]]] = []  # all gists, in the order of their publication
@@ -166,11 +167,13 @@ class GitHubStandIn(StandIn):
 
     def _rate_headers(self, with_token: bool) -> dict[str, str]:
         limit, used = self.hourly[with_token], self.used[with_token]
+        end = {"github-authentication-token-expiration": self.token_end} if with_token and self.token_end else {}
         return {
             "x-ratelimit-limit": str(limit),
             "x-ratelimit-remaining": str(max(limit - used, 0)),
             "x-ratelimit-reset": str(int(time.time()) + 1800),
             "x-ratelimit-resource": "core",
+            **end,
             **self.announcements,
         }
 

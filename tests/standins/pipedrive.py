@@ -99,6 +99,7 @@ class PipedriveStandIn(StandIn):
         self.refused_subjects: set[str] = set()
         self.breaks_at: set[str] = set()  # subjects of activities at which the connection is closed
         self.daily_requests_left: int | None = None  # POST and PUT; None: no limit
+        self.daily_tokens: int | None = 50 * 7 * 30_000  # of 50 seats on the largest plan; None: not reported
         self.required_field = ""  # that a colleague has made required for new activities
         self.forbidden: set[str] = set()  # operations for which the token's user lacks the permission
         self.hidden: set[int] = set()  # persons that the token's user may not see
@@ -171,6 +172,12 @@ class PipedriveStandIn(StandIn):
                 return json_response(429, {"success": False, "error": "request over limit"}, headers)
         if request.headers.get("x-api-token") not in self.tokens or "api_token" in request.query:
             return json_response(401, {"success": False, "error": "unauthorized access", "errorCode": 401}, headers)
+        if self.daily_tokens is not None:
+            left = self.daily_tokens - self.spent
+            headers["x-daily-ratelimit-token-limit"] = str(self.daily_tokens)
+            headers["x-daily-ratelimit-token-remaining"] = str(max(left - COSTS.get(request.operation, 2), 0))
+            if left <= 0:
+                return json_response(429, {"success": False, "error": "daily request limit exceeded"}, headers)
         self.spent += COSTS.get(request.operation, 2)
         if request.operation in self.forbidden:
             return json_response(403, {"success": False, "error": "Scope and URL mismatch"}, headers)

@@ -19,7 +19,7 @@ from sync.clock import database_clock
 from sync.health.alarms import report_health
 from sync.health.discovery import StreamStatus, describe_discovery
 from sync.health.problems import Health, HealthState
-from sync.health.status import ApiLimit, Status, get_status
+from sync.health.status import Status, get_status
 from sync.models import SyncRun
 from sync.reasons import Group, cut_lines, format_duration, format_time
 
@@ -40,11 +40,11 @@ def duration(text: str) -> timedelta:
 class Command(GisttrackerCommand):
     help = (
         "Show whether the service is healthy, and why not: people were not polled, or gists not pushed, for longer "
-        "than --max-age, or a token or setting was refused. It can be a probe. Single people in trouble are listed, "
-        "and do not make it unhealthy."
+        "than --max-age, a token or setting was refused, or GITHUB_TOKEN ends within two days. It can be a probe. "
+        "Single people in trouble, and what ends later, are listed, and do not make it unhealthy."
     )
     reads = ("SYNC_INTERVAL_MINUTES", "NOTIFY_URL", "ENVIRONMENT_NAME")
-    exit_codes = {0: "healthy, or only single people in trouble", EX_UNHEALTHY: "unhealthy"}
+    exit_codes = {0: "healthy, or only with what can wait", EX_UNHEALTHY: "unhealthy"}
     examples = ("", "--max-age 2h", "--json", "--notify")
     requires_migrations_checks = False
 
@@ -87,10 +87,10 @@ def format_status(status: Status) -> list[str]:
         f"people: {_format_counts(status.counts.people)}",
         f"gists: {_format_counts(status.counts.gists)}",
         _format_backlog(status),
-        *[_format_limit(api, limit) for api, limit in status.limits.by_api().items() if status.last_run],
         *_format_stream(status.counts.stream),
+        *(_format_limits(status) if status.last_run else []),
         *_format_field(status.github_field_problem),
-        *_format_keys(status),
+        *_format_ends(status),
         *_format_trouble("in trouble", status.counts.trouble, status.counts.in_trouble),
         *_format_trouble("rejected", status.counts.rejections, status.counts.gists[Gist.PushState.REJECTED]),
     ]
@@ -140,10 +140,16 @@ def _format_backlog(status: Status) -> str:
     return "backlog: " + ngettext("%d gist", "%d gists", status.backlog) % status.backlog + since
 
 
-def _format_limit(api: str, limit: ApiLimit) -> str:
-    remaining = "unknown" if limit.remaining is None else f"{limit.remaining:.0f}"
-    stopped = f"; stopped: {limit.stopped}" if limit.stopped else ""
-    return f"{api}: remaining budget {remaining}{stopped}"
+def _format_limits(status: Status) -> list[str]:
+    github, tokens = status.limits.github, status.limits.pipedrive.daily_tokens
+    budgets = {
+        "github": f"remaining budget {'unknown' if github.remaining is None else f'{github.remaining:.0f}'}",
+        "pipedrive": tokens.describe(status.now) if tokens else "tokens of today unknown",
+    }
+    return [
+        f"{api}: {budgets[api]}{f'; stopped: {limit.stopped}' if limit.stopped else ''}"
+        for api, limit in status.limits.by_api().items()
+    ]
 
 
 def _format_stream(stream: StreamStatus) -> list[str]:
@@ -160,13 +166,15 @@ def _format_field(problem: str) -> list[str]:
     return [f"pipedrive: people are found by e-mail and name only, without the field for the GitHub id: {problem}"]
 
 
-def _format_keys(status: Status) -> list[str]:
+def _format_ends(status: Status) -> list[str]:
+    token_end = status.github_token_expires_at
     ends = [(key, key.expiry_date) for key in status.expiring_keys if key.expiry_date]
-    return [
-        f"API key of {key.consumer.name} ({key.prefix}): ends {format_time(end)}; see rotate_api_key"
+    lines = [
+        f"API key of {key.consumer.name} ({key.prefix}): ends {format_time(end)}; see rotate_api_key --expires"
         for key, end in ends
         if end < status.now + SHOW_KEYS_BEFORE
     ]
+    return [f"GITHUB_TOKEN: ends {format_time(token_end)}", *lines] if token_end else lines
 
 
 def _format_trouble(title: str, groups: Sequence[Group], count: int) -> list[str]:
