@@ -18,8 +18,9 @@ from rest_framework.test import APIClient
 
 from gisttracker.web.client_address import get_client_address
 from people.models import Gist, Person
+from sync.models import StreamGap, StreamState
 from tests.conftest import ROOT, Sync
-from tests.factories import create_gist, create_gists, create_key, create_run
+from tests.factories import create_gist, create_gists, create_key, create_person, create_run
 from tests.standins import GitHubStandIn
 
 pytestmark = pytest.mark.django_db
@@ -46,7 +47,7 @@ def test_the_status_shows_the_last_run_counts_and_rejected_gists(
     sync()
     rejected = create_gist(ada, push_state="rejected", push_error="no")
 
-    with django_assert_max_num_queries(27):
+    with django_assert_max_num_queries(28):
         status = api.get("/api/v1/status").json()
 
     assert status["last_run"]["outcome"] == status["last_successful_run"]["outcome"] == "succeeded"
@@ -117,7 +118,7 @@ def test_a_run_in_progress_has_zero_counts_and_empty_limits(api: APIClient) -> N
 
     body = api.get(f"/api/v1/sync-runs/{run.pk}").json()
 
-    assert len(body["counts"]) == 15
+    assert len(body["counts"]) == 16
     assert set(body["counts"].values()) == {0}
     empty = {"remaining": None, "reset": None, "daily_tokens": None, "requests": 0, "stopped": "", "resets_at": None}
     assert body["limits"] == {"github": empty, "pipedrive": empty}
@@ -144,7 +145,7 @@ def test_metrics_have_prometheus_text_format(
     create_gist(ada)
     Person.objects.update(polled_at=timezone.now() - timedelta(hours=2))
 
-    with django_assert_max_num_queries(26):
+    with django_assert_max_num_queries(27):
         response = api.get("/metrics")
 
     text = response.content.decode()
@@ -267,3 +268,37 @@ def test_plain_http_is_redirected_unless_the_proxy_received_https(serve: Callabl
     assert through_proxy.status_code == 200
     assert "max-age=31536000" in through_proxy.headers["Strict-Transport-Security"]
     assert requests.get(f"{server}/readyz", timeout=10).status_code == 200
+
+
+def test_how_new_gists_are_found_is_in_the_status_and_the_metrics(
+    api: APIClient, settings: Settings, admin_client: Client
+) -> None:
+    """One gist was shown by the stream after 30 and pushed after 45 seconds, another was missed."""
+    settings.GITHUB_STREAM = True
+    now = timezone.now()
+    StreamState.objects.create(
+        pk=1, first_read_at=now, attempted_at=now, read_at=now, newest_at=now, problem="no", problem_since=now
+    )
+    StreamGap.objects.create(since=now - timedelta(hours=2), until=now - timedelta(hours=1), reason="nothing")
+    for discovery in ("stream", "missed"):
+        gist = create_gist(create_person(discovery), discovery=discovery, push_state="pushed", github_created_at=now)
+        columns = {"created_at": now + timedelta(seconds=30), "pushed_at": now + timedelta(seconds=45)}
+        Gist.objects.filter(pk=gist.pk).update(**columns)
+
+    stream = api.get("/api/v1/status").json()["stream"]
+    metrics = admin_client.get("/metrics").content.decode()
+    panel = admin_client.get("/admin/").content.decode()
+
+    assert (stream["enabled"], stream["coverage"], stream["hinted"], stream["missed"]) == (True, 0.5, 1, 1)
+    assert (stream["stored"], stream["pushed"]) == ({"median": 30.0, "p95": 30.0}, {"median": 45.0, "p95": 45.0})
+    assert [(gap["until"] is None, gap["reason"]) for gap in stream["gaps"]] == [(True, "no"), (False, "nothing")]
+    assert "gisttracker_stream_coverage 0.5" in metrics
+    assert 'gisttracker_gist_latency_seconds{quantile="0.95",until="pushed"} 45.0' in metrics
+    assert "50.0% of 2 new gists shown by GitHub; in Pipedrive after 45 s (95%: 45 s)" in panel
+
+
+def test_without_the_stream_the_status_says_so(api: APIClient, settings: Settings, admin_client: Client) -> None:
+    settings.GITHUB_STREAM = False
+
+    assert api.get("/api/v1/status").json()["stream"]["enabled"] is False
+    assert "by polls only" in admin_client.get("/admin/").content.decode()
