@@ -68,12 +68,12 @@ def test_a_requested_run_without_hints(ada: Person, github: GitHubStandIn, strea
     github.add_account("stranger")
     publish_now(github, "stranger")
 
-    assert count_questions(lambda: stream("--requested")) <= 19
+    assert count_questions(lambda: stream("--requested")) <= 21
     assert github.counts["stream"] == 2
 
 
 def test_a_requested_run_with_one_hint(ada: Person, github: GitHubStandIn, stream: Sync) -> None:
     publish_now(github, "ada")
 
-    assert count_questions(lambda: stream("--requested")) <= 86
+    assert count_questions(lambda: stream("--requested")) <= 88
     assert Gist.objects.filter(push_state="pushed").count() == 2
