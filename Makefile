@@ -21,7 +21,7 @@ NODE = PATH="$(CURDIR)/$(BIN):$(CURDIR)/.venv/node/node_modules/.bin:$$PATH" RED
 NO_NODE := npm could not install the packages in tests/clients, so what needs them is skipped. In CI that is an error.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run sync quick test proof kills fuzz attack bench bench-api bench-admin bench-sync cover lint $(LINTERS:%=lint-%) screenshots openapi settings format pins upgrade clean wipe
+.PHONY: help build demo run sync quick test proof kills fuzz attack bench bench-api bench-admin bench-sync bench-stream cover lint $(LINTERS:%=lint-%) screenshots openapi settings format pins upgrade clean wipe
 
 help: ## list the available commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,7 @@ bench: ## run all benchmarks
 	@$(MAKE) --no-print-directory bench-api
 	@$(MAKE) --no-print-directory bench-admin
 	@$(MAKE) --no-print-directory bench-sync
+	@$(MAKE) --no-print-directory bench-stream
 
 bench-api: $(TOOLS) ## measure the API's response times with 1,000 and with 100,000 people
 	@$(BIN)/python tests/with_mysql.py $(BIN)/python tests/bench/api.py
@@ -90,6 +91,9 @@ bench-admin: $(TOOLS) ## measure the admin's pages with 100,000 people and 1,000
 
 bench-sync: $(TOOLS) ## measure the throughput of sync_gists
 	@$(BIN)/python tests/with_mysql.py $(BIN)/python tests/bench/sync.py
+
+bench-stream: $(TOOLS) ## measure how soon a gist is in Pipedrive, with 100,000 people; ARGS="--minutes 1440" for a day
+	@$(BIN)/python tests/with_mysql.py $(BIN)/python tests/bench/stream.py $(ARGS)
 
 cover: $(TOOLS) ## run the test suite on SQLite and report its coverage
 	@DATABASE_HOST= $(BIN)/python -m pytest -q --cov=people --cov=sync --cov=gisttracker --cov-report=term-missing:skip-covered

@@ -259,23 +259,23 @@ def set_discovery(gists: Iterable[Gist]) -> None:
     One that a poll has found although the stream should have shown it, long enough ago, was missed.
     """
     found = [gist for gist in gists if _was_tracked(gist.person, gist.github_created_at)]
-    if not found:
+    for gist in found:
+        gist.discovery = Gist.Discovery.POLL
+    state = StreamState.objects.filter(pk=ROW).first() if found else None
+    if state is None:
         return
     hints = Hint.objects.filter(
         person__in={gist.person_id for gist in found}, github_id__in=[gist.github_id for gist in found]
     )
     hinted = set(hints.values_list("github_id", flat=True))
-    state = StreamState.objects.filter(pk=ROW).first()
     gaps = list(StreamGap.objects.filter(until__gte=min(gist.github_created_at for gist in found)))
     for gist in found:
         published = gist.github_created_at
-        is_covered = state is not None and state.first_read_at <= published <= state.read_at - OVERLAP
+        is_covered = state.first_read_at <= published <= state.read_at - OVERLAP
         if gist.github_id in hinted:
             gist.discovery = Gist.Discovery.STREAM
         elif is_covered and not any(gap.since <= published <= gap.until for gap in gaps):
             gist.discovery = Gist.Discovery.MISSED
-        else:
-            gist.discovery = Gist.Discovery.POLL
 
 
 def _was_tracked(person: Person, moment: datetime) -> bool:

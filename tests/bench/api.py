@@ -37,11 +37,12 @@ INSERT INTO people_person (github_username, username_key, github_id, name, email
 """
 GISTS = """
 INSERT INTO people_gist (github_id, person_id, description, html_url, pull_url, truncated, files, github_created_at,
-    github_updated_at, created_at, updated_at, push_state, push_attempts, push_error, pending_since, activity_outdated)
+    github_updated_at, created_at, updated_at, push_state, push_attempts, push_error, pending_since, activity_outdated,
+    discovery)
 {numbers} SELECT LPAD(HEX(n.i * {per_person} + {number}), 32, '0'), person.id, 'Some notes', 'https://gist.github.com/x',
     'https://gist.github.com/x.git', 0,
     '[{{"name": "a.md", "raw_url": "https://x.test/a", "language": null, "size": 7}}]',
-    NOW(6), NOW(6), NOW(6), NOW(6), IF(n.i % 1000 = 0, 'pending', 'pushed'), 1, '', NOW(6), 0
+    NOW(6), NOW(6), NOW(6), NOW(6), IF(n.i % 1000 = 0, 'pending', 'pushed'), 1, '', NOW(6), 0, ''
     FROM n JOIN people_person person ON person.github_id = n.i + 1
 """
 ADDRESSES: dict[str, Callable[[int], str]] = {
