@@ -33,6 +33,7 @@ from gisttracker.config.parsers import (
 
 # Exit codes: argparse's, some of sysexits.h, and a shell's.
 EX_USAGE = 2
+EX_FAILED = 3  # ours: an API, or many of the things to do, failed
 EX_UNAVAILABLE = 69  # a service is unavailable; here the database
 EX_SOFTWARE = 70  # an internal software error
 EX_STOPPED = 75  # EX_TEMPFAIL: stopped with work left, so start it again

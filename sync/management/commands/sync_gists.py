@@ -18,7 +18,7 @@ from django.utils.translation import ngettext
 
 from gisttracker.common.database import retried
 from gisttracker.config import logs
-from gisttracker.config.environment import EX_CONFIG, EX_INTERRUPTED, EX_STOPPED, exit_with_config_error
+from gisttracker.config.environment import EX_CONFIG, EX_FAILED, EX_INTERRUPTED, EX_STOPPED, exit_with_config_error
 from gisttracker.management.command_line import GisttrackerCommand, whole_number
 from people.models import Person
 from people.tracking import sync_soon
@@ -55,7 +55,6 @@ from sync.stream import Stream
 from sync.summary import Summary
 
 log = logging.getLogger(__name__)
-EX_FAILED = 3
 WAIT_SECONDS = 1.0  # between two looks at the lease
 EXIT_CODES = {Outcome.MISCONFIGURED: EX_CONFIG, Outcome.FAILED: EX_FAILED}
 

@@ -11,12 +11,11 @@ from django.utils.translation import ngettext
 
 from gisttracker.common.database import retried
 from gisttracker.common.numbers import parse_whole_number
-from gisttracker.config.environment import EX_CONFIG, EX_INTERRUPTED, exit_with_config_error
+from gisttracker.config.environment import EX_CONFIG, EX_FAILED, EX_INTERRUPTED, exit_with_config_error
 from gisttracker.management.command_line import GisttrackerCommand
 from sync.clients.errors import CircuitOpenError, ConfigurationError, LeaseLostError, RunStoppedError
 from sync.clients.pipedrive import PipedriveClient
 from sync.clock import Clock, database_clock
-from sync.management.commands.sync_gists import EX_FAILED
 from sync.models import SyncRun
 from sync.push.pauses import keep_pause, store_pause
 from sync.push.undo import undo
