@@ -20,6 +20,7 @@ from requests.utils import parse_header_links
 
 from sync.clients.errors import (
     InvalidResponseError,
+    NotFoundError,
     OutageError,
     RejectedError,
     RepeatedServerError,
@@ -68,6 +69,25 @@ class Account:
 
 
 @dataclass(frozen=True)
+class RateLimit:
+    """Requests an hour. `reset` is in epoch seconds."""
+
+    limit: Annotated[int, Field(ge=0)]
+    remaining: Annotated[int, Field(ge=0)]
+    reset: Annotated[int, Field(ge=0, le=2**40)]
+
+
+@dataclass(frozen=True)
+class Resources:
+    core: RateLimit  # of all requests but searches and GraphQL
+
+
+@dataclass(frozen=True)
+class RateLimits:
+    resources: Resources
+
+
+@dataclass(frozen=True)
 class Owner:
     id: Id
     login: str
@@ -104,6 +124,7 @@ class StreamEntry:
     id: Annotated[str, StringConstraints(pattern=GIST_ID)]
     updated_at: Moment
     owner: Owner | None = None
+    created_at: Moment | None = None
 
 
 @dataclass(frozen=True)
@@ -144,6 +165,7 @@ ACCOUNT = TypeAdapter(Account)
 GIST = TypeAdapter(PublicGist)
 ENTRY = TypeAdapter(StreamEntry)
 MOMENT: TypeAdapter[datetime] = TypeAdapter(Moment)
+RATE_LIMITS = TypeAdapter(RateLimits)
 
 
 class GitHubClient:
@@ -233,6 +255,26 @@ class GitHubClient:
             raise InvalidResponseError(f"{response.call} returned another account, with the id {account.id}")
         self._has_shown_account = True
         return account
+
+    def get_own_account(self) -> tuple[Account, str]:
+        """https://docs.github.com/rest/users/users#get-the-authenticated-user - whose token it is, and its scopes.
+
+        Only classic tokens have scopes. RejectedError for the installation token of a GitHub App, which has no user.
+        """
+        response = self.api.get("/user")
+        return response.parse(ACCOUNT), response.headers.get("x-oauth-scopes", "")
+
+    def get_rate_limit(self) -> RateLimit | None:
+        """https://docs.github.com/rest/rate-limit/rate-limit - with any token, without cost.
+
+        None: this GitHub Enterprise Server has no limit.
+        """
+        try:
+            return self.api.get("/rate_limit").parse(RATE_LIMITS).resources.core
+        except NotFoundError:
+            if self.is_enterprise:
+                return None
+            raise
 
     def check_service(self) -> None:
         """A control: has GitHub shown, in this run, an account that exists? Else ask for one that does.

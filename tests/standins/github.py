@@ -29,6 +29,7 @@ class Account:
 class GitHubStandIn(StandIn):
     operations = (
         ("own_account", "GET", r"/user"),
+        ("rate_limit", "GET", r"/rate_limit"),
         ("account", "GET", r"/users/[^/]+"),
         ("account_by_id", "GET", r"/user/\d+"),
         ("gists", "GET", r"/users/[^/]+/gists|/user/\d+/gists"),
@@ -47,6 +48,7 @@ class GitHubStandIn(StandIn):
         super().__init__(port, host=host, prefix=prefix)
         self.versions: tuple[str, ...] = VERSIONS
         self.tokens = set(tokens)
+        self.app_tokens: set[str] = set()  # installation tokens of GitHub Apps, which have no user
         self.hourly = {True: hourly, False: 60}  # with a token, without
         self.used = {True: 0, False: 0}
         self.announcements: dict[str, str] = {}  # headers of each response, such as Sunset
@@ -153,10 +155,12 @@ class GitHubStandIn(StandIn):
         if not request.headers.get("user-agent"):
             return Response(403, b"Request forbidden by administrative rules.", {"content-type": "text/html"})
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if token and token not in self.tokens:
+        if token and token not in self.tokens | self.app_tokens:
             return json_response(401, {"message": "Bad credentials", "status": "401"})
         if request.headers.get("x-github-api-version", VERSIONS[0]) not in self.versions:
             return json_response(400, {"message": "Unsupported API version"})
+        if request.operation == "rate_limit":
+            return self._rate_limit(bool(token))
         if self.used[bool(token)] >= self.hourly[bool(token)]:
             message = {"message": "API rate limit exceeded for user ID 1."}
             return json_response(403, message, self._rate_headers(bool(token)))
@@ -177,9 +181,23 @@ class GitHubStandIn(StandIn):
             **self.announcements,
         }
 
+    def _rate_limit(self, with_token: bool) -> Response:
+        headers = self._rate_headers(with_token)
+        core = {name: int(headers[f"x-ratelimit-{name}"]) for name in ("limit", "remaining", "reset")}
+        return json_response(200, {"resources": {"core": {**core, "used": self.used[with_token]}}}, headers)
+
+    def _own_account(self, token: str) -> Response:
+        if not token:
+            return json_response(401, {"message": "Requires authentication", "status": "401"})
+        if token in self.app_tokens:
+            return json_response(403, {"message": "Resource not accessible by integration", "status": "403"})
+        return json_response(200, {"login": "operator", "id": 2, "type": "User", "public_gists": 0})
+
     def _route(self, request: RecordedRequest, token: str) -> Response:
-        if request.path in ("/user", "/users/ghost"):
+        if request.path == "/users/ghost":
             return json_response(200, {"login": "ghost", "id": 1, "type": "User", "public_gists": 0})
+        if request.operation == "own_account":
+            return self._own_account(token)
         if request.operation == "stream":
             return self._list_all(request)
         parts = request.path.strip("/").split("/")
