@@ -32,11 +32,14 @@ from sync.clients.pipedrive_records import (
     ONE_ACTIVITY,
     ONE_FIELD,
     ONE_PERSON,
+    ONE_USER,
     PAGE,
+    PERMISSIONS,
     PERSONS,
     SEARCH_PAGE,
     TYPES,
     Activity,
+    CurrentUser,
     NewActivity,
     One,
     PersonField,
@@ -209,6 +212,24 @@ class PipedriveClient:
         """GET /v1/activityTypes (v2 has none) - returns the keys of the active ones."""
         types = self._read(self.api.get("/api/v1/activityTypes"), TYPES).data
         return [row.key_string for row in types or [] if row.active_flag]
+
+    # --- the token's user ---
+    def get_current_user(self) -> CurrentUser:
+        """GET /v1/users/me (v2 has none) - 2 API tokens."""
+        response = self.api.get("/api/v1/users/me")
+        user = self._read(response, ONE_USER).data
+        if user is None:
+            raise InvalidResponseError(f"{response.call} returned {response.status} without a user")
+        return user
+
+    def get_permissions(self, user_id: int) -> dict[str, bool]:
+        """GET /v1/users/{id}/permissions (v2 has none) - of all permission sets of the user.
+
+        None of them is certain to be there. https://developers.pipedrive.com/docs/api/v1/Users#getUserPermissions;
+        `can_add_people` is in the changelog of 21 June 2023 only.
+        """
+        permissions = self._read(self.api.get(f"/api/v1/users/{user_id}/permissions"), PERMISSIONS).data or {}
+        return {name: allowed for name, allowed in permissions.items() if isinstance(allowed, bool)}
 
     # --- reading ---
     def _search(self, path: str, query: Mapping[str, str]) -> list[PipedrivePerson]:

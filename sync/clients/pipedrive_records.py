@@ -108,10 +108,21 @@ class ActivityType:
 
 @dataclass(frozen=True)
 class PersonField:
-    """A field of persons. `field_code` is its key in `custom_fields`."""
+    """A field of persons. `field_code` is its key in `custom_fields`; `field_type` such as varchar or double."""
 
     field_code: str
     field_name: Text = ""
+    field_type: Text = None
+
+
+@dataclass(frozen=True)
+class CurrentUser:
+    """The user of the token. `company_domain` is the part before .pipedrive.com."""
+
+    id: Id
+    name: Text = ""
+    company_name: Text = ""
+    company_domain: Text = ""
 
 
 @dataclass(frozen=True)
@@ -146,5 +157,7 @@ PERSONS = TypeAdapter(list[OnErrorOmit[PipedrivePerson]])  # A row that cannot b
 ACTIVITIES = TypeAdapter(list[OnErrorOmit[Activity]])
 FIELDS = TypeAdapter(list[OnErrorOmit[PersonField]])
 TYPES = TypeAdapter(One[list[ActivityType]])
+ONE_USER = TypeAdapter(One[CurrentUser])
+PERMISSIONS = TypeAdapter(One[dict[str, Any]])
 PAGE = TypeAdapter(Page[list[Any]])
 SEARCH_PAGE = TypeAdapter(Page[FoundItems])

@@ -48,7 +48,7 @@ PERSONAL_FIELDS = {"name", "value", "subject", "note", "term"}  # of Pipedrive's
 MIN_PERSONAL_LENGTH = 3  # replacing a shorter text would damage ordinary words
 # What a path is about: a login, or the number of an account, person or activity. No message has it: messages about the
 # same endpoint are equal, and those that are kept for the API as a whole name no person.
-SUBJECT = re.compile(r"(?<=/users/)(?P<login>[^/]+)|(?<=/)(?P<id>\d+)(?=/|$)")
+SUBJECT = re.compile(r"(?<!/v1/users/)(?<=/users/)(?P<login>[^/]+)|(?<=/)(?P<id>\d+)(?=/|$)")
 T = TypeVar("T")
 
 

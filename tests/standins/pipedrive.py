@@ -62,6 +62,7 @@ COSTS = {
     "delete_activity": 3,
     "current_user": 2,
     "activity_types": 20,
+    "permissions": 20,
 }
 NOTE_LIMIT = 100 * 1024
 TOKEN_USER = 1
@@ -84,6 +85,7 @@ class PipedriveStandIn(StandIn):
         ("delete_activity", "DELETE", r"/api/v2/activities/\d+"),
         ("activity_types", "GET", r"/api/v1/activityTypes"),
         ("current_user", "GET", r"/api/v1/users/me"),
+        ("permissions", "GET", r"/api/v1/users/\d+/permissions"),
     )
 
     def __init__(self, port: int = 0, *, tokens: tuple[str, ...] = ("pd-token",), host: str = "127.0.0.1") -> None:
@@ -92,6 +94,8 @@ class PipedriveStandIn(StandIn):
         self.persons: dict[int, dict[str, Any]] = {}
         self.activities: dict[int, dict[str, Any]] = {}
         self.fields: dict[str, str] = {}  # custom fields of persons: name by key
+        self.field_types: dict[str, str] = {}  # of those that are not varchar, by key
+        self.permissions = {"can_add_people": True, "can_add_custom_fields": True}  # of the token's user
         self.counts_activities = True  # in the record of a person, on request
         self.max_fields = 30  # of the plan
         self.users = {TOKEN_USER: True}  # id: active?
@@ -266,7 +270,11 @@ class PipedriveStandIn(StandIn):
 
     def _list_fields(self, request: RecordedRequest) -> Response:
         fields = [*STANDARD_FIELDS.items(), *self.fields.items()]
-        return self._page([{"field_code": key, "field_name": name} for key, name in fields], request)
+        rows = [
+            {"field_code": key, "field_name": name, "field_type": self.field_types.get(key, "varchar")}
+            for key, name in fields
+        ]
+        return self._page(rows, request)
 
     def _create_field(self, request: RecordedRequest) -> Response:
         error = find_body_error(request.json, {"field_name": str, "field_type": str})
@@ -329,7 +337,11 @@ class PipedriveStandIn(StandIn):
         return json_response(200, {"success": True, "data": {"id": row["id"]}})
 
     def _current_user(self, request: RecordedRequest) -> Response:
-        return json_response(200, {"success": True, "data": {"id": TOKEN_USER}})
+        user = {"id": TOKEN_USER, "name": "Olga Operator", "company_name": "Acme", "company_domain": "acme"}
+        return json_response(200, {"success": True, "data": user})
+
+    def _permissions(self, request: RecordedRequest) -> Response:
+        return json_response(200, {"success": True, "data": self.permissions})
 
     def _edit_activity(self, request: RecordedRequest) -> Response:
         row = self.activities.get(_id_of(request))
