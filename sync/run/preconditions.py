@@ -14,14 +14,18 @@ def find_setting_problem(*, needs_pipedrive: bool) -> str:
     """Why no request can be sent: no token for Pipedrive, or one that would go in plain text. Empty if it can."""
     if needs_pipedrive and not settings.PIPEDRIVE_TOKEN:
         return "PIPEDRIVE_TOKEN is not set. It is needed to create and delete activities (not for --dry-run)."
-    for name in ("GITHUB", "PIPEDRIVE"):
-        url, token = getattr(settings, f"{name}_API_URL"), getattr(settings, f"{name}_TOKEN")
-        if token and is_plain_http(url) and not settings.ALLOW_INSECURE:
-            return (
-                f"{name}_API_URL is {url}, so {name}_TOKEN would be sent unencrypted. Use https, "
-                "or set ALLOW_INSECURE=true for a test network."
-            )
-    return ""
+    return find_plain_text_problem("GITHUB") or find_plain_text_problem("PIPEDRIVE")
+
+
+def find_plain_text_problem(name: str) -> str:
+    """Why the token of GITHUB or PIPEDRIVE cannot be sent. Empty if it can."""
+    url, token = getattr(settings, f"{name}_API_URL"), getattr(settings, f"{name}_TOKEN")
+    if not token or not is_plain_http(url) or settings.ALLOW_INSECURE:
+        return ""
+    return (
+        f"{name}_API_URL is {url}, so {name}_TOKEN would be sent unencrypted. Use https, "
+        "or set ALLOW_INSECURE=true for a test network."
+    )
 
 
 def format_token_warning(due: QuerySet[Person]) -> str:
