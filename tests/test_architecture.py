@@ -37,10 +37,12 @@ MAY_IMPORT = {
     "sync/push": JOB | {"sync/crm"},
     "sync/health": JOB | {"sync/poll"},
     "sync/run": JOB | {"sync/poll", "sync/push", "sync/crm", "sync/health"},
+    "sync/doctor": JOB | {"sync/crm", "sync/health", "sync/run"},
     "sync/api": DOMAIN | {"people/api", "sync", "sync/health"},
     "sync/admin": DOMAIN | {"people/admin", "sync", "sync/health"},
     "sync/templatetags": DOMAIN | {"people/admin", "sync", "sync/health", "sync/admin"},
-    "sync/management": JOB | {"gisttracker/management", "sync/run", "sync/push", "sync/crm", "sync/health", "sync/api"},
+    "sync/management": JOB
+    | {"gisttracker/management", "sync/run", "sync/push", "sync/crm", "sync/health", "sync/api", "sync/doctor"},
 }
 # The only names of people/ and sync/ in gisttracker/, all in settings.py: libraries have no other place for them.
 WIRING = {
