@@ -92,9 +92,9 @@ def test_all_is_right(world: World, doctor: Doctor) -> None:
     assert result.output.endswith("\nproblems: 0, warnings: 0\n")
     assert [line.split(": ")[1] for line in result.lines] == [
         "database",
-        *["GitHub"] * 3,
+        *["GitHub"] * 4,
         "GitHub stream",
-        *["Pipedrive", "Pipedrive permission", "Pipedrive activity type", "Pipedrive field"],
+        *["Pipedrive", "Pipedrive", "Pipedrive permission", "Pipedrive activity type", "Pipedrive field"],
         *["NOTIFY_URL", "PING_URL"],
     ]
 
@@ -107,6 +107,8 @@ def test_it_shows_whose_tokens_these_are_and_what_is_left(world: World, doctor: 
 
     assert "GITHUB_TOKEN is a fine-grained token of operator" in lines
     assert "5,000 of 5,000 requests are left until 20" in lines
+    assert f"GITHUB_TOKEN is valid until {timezone.now() + timedelta(days=90):%Y-%m}" in lines
+    assert "10,499,998 of 10,500,000 tokens of today are left" in lines
     assert "PIPEDRIVE_TOKEN is Olga Operator's, of the company Acme" in lines
     assert "GitHub stream: 3 gists in the last ten minutes, the newest 2" in lines
 
@@ -207,6 +209,10 @@ VARIANTS: dict[str, tuple[Callable[[World], None], int, str, str, str]] = {
         with_attributes("github", announcements={"x-oauth-scopes": "repo, gist"}),
         0, "warning: GitHub", "has scopes that are not needed (repo, gist)", "without scopes",
     ),
+    "a token that ends soon": (
+        with_attributes("github", token_end=f"{timezone.now() + timedelta(days=13):%Y-%m-%d %H:%M:%S} UTC"),
+        0, "warning: GitHub", "GITHUB_TOKEN is valid until 20", "Create a token without scopes",
+    ),
     "GitHub's website": (
         with_settings(GITHUB_API_URL="https://github.com"),
         78, "problem: GitHub", "GitHub's website", "Set it to https://api.github.com",
@@ -283,6 +289,14 @@ VARIANTS: dict[str, tuple[Callable[[World], None], int, str, str, str]] = {
     ),
     "no connection to Pipedrive": (
         at_pipedrive("", refuse()), 3, "problem: Pipedrive", "refused the connection", "Check PIPEDRIVE_API_URL",
+    ),
+    "few daily tokens": (
+        with_attributes("pipedrive", daily_tokens=30_000, spent=29_000),
+        0, "warning: Pipedrive", "998 of 30,000 tokens of today are left", "which other software uses the tokens",
+    ),
+    "no daily tokens": (
+        with_attributes("pipedrive", daily_tokens=30_000, spent=30_000),
+        3, "problem: Pipedrive", "rate limit resets at", "Repeat this command then",
     ),
     "an activity type that does not exist": (
         with_settings(PIPEDRIVE_ACTIVITY_TYPE="Gist"),
@@ -405,6 +419,12 @@ def test_why_runs_have_no_field_is_shown(world: World, doctor: Doctor) -> None:
     (found,) = doctor().of("Pipedrive field")
 
     assert found.endswith("people are found by e-mail and name only: Pipedrive allows no further field")
+
+
+def test_a_token_without_end_is_all_right(world: World, doctor: Doctor) -> None:
+    world.github.token_end = ""
+
+    assert "ok: GitHub: GitHub names no end of GITHUB_TOKEN" in doctor().lines
 
 
 def test_a_quiet_enterprise_server_is_all_right(world: World, doctor: Doctor) -> None:

@@ -11,6 +11,7 @@ from django.utils import timezone
 from sync.clients.errors import RejectedError
 from sync.clients.github import GitHubClient, RateLimit, StreamEntry
 from sync.doctor.findings import TIMING, Advice, Finding, ok, problem, warning
+from sync.health.judge import TOKEN_TICKET
 from sync.reasons import format_time
 from sync.run.preconditions import find_plain_text_problem
 from sync.stream import MAX_PAGES_WITHOUT_TOKEN, OVERLAP, read_stream
@@ -74,6 +75,9 @@ def _check_token(github: GitHubClient) -> Iterator[Finding]:
     yield ok(f"GITHUB_TOKEN is {kind} of {account.login}")
     if scopes:
         yield warning(f"GITHUB_TOKEN has scopes that are not needed ({scopes})", NEW)
+    end = github.token_expires_at
+    text = f"GITHUB_TOKEN is valid until {format_time(end)}" if end else "GitHub names no end of GITHUB_TOKEN"
+    yield warning(text, NEW) if end and end < timezone.now() + TOKEN_TICKET else ok(text)
 
 
 def _check_limit(limit: RateLimit | None) -> Finding:

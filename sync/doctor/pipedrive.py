@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from sync.clients.errors import RejectedError
 from sync.clients.pipedrive import PipedriveClient
+from sync.clients.pipedrive_limits import DailyTokens
 from sync.clients.pipedrive_records import CurrentUser
 from sync.crm.github_field import NAME, OFF, get_row, known_field, look_up_field
 from sync.doctor.findings import TIMING, Advice, Finding, ok, problem, warning
@@ -44,6 +45,14 @@ def check_pipedrive(stopping: threading.Event) -> Iterator[Finding]:
     user = pipedrive.get_current_user()
     yield ok(f"PIPEDRIVE_TOKEN is {user.name or 'a user'}'s, of the company {user.company_name or 'without a name'}")
     yield from _check_host(user)
+    if pipedrive.daily_tokens:
+        yield _check_daily_tokens(pipedrive.daily_tokens)
+
+
+def _check_daily_tokens(tokens: DailyTokens) -> Finding:
+    text = f"{tokens.describe(timezone.now())} are left"
+    has_enough = tokens.limit is None or tokens.remaining * 10 >= tokens.limit
+    return ok(text) if has_enough else warning(text, "Find out which other software uses the tokens of this company")
 
 
 def _check_host(user: CurrentUser) -> Iterator[Finding]:
