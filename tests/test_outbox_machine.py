@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import product
 from random import Random
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -50,7 +51,7 @@ from sync.run.due import requested
 from sync.run.lease import Lease
 from sync.run.records import close_run, open_run
 from sync.run.run import Run
-from sync.stream import OVERLAP, Stream
+from sync.stream import Stream
 from tests.factories import create_person, lose_database
 from tests.model.check import read_constants
 from tests.model.events import Event, Landed, Refused, Removed, Sent, Undone
@@ -85,8 +86,8 @@ class FakeApi:
 
 
 STREAM = [
-    "works", "is not read", "is down", "is missing", "is odd", "is full", "does not end", "repeats itself",
-    "lies about Ada and Ben", "kills before", "kills after",
+    "works", "is not read", "is down", "is missing", "is odd", "is full", "breaks off", "does not end",
+    "repeats itself", "lies about Ada and Ben", "kills before", "kills after",
 ]  # fmt: skip
 LAGS = [timedelta(0), timedelta(0), timedelta(minutes=3), timedelta(minutes=20), timedelta(days=10000)]
 LIES = ["", "all accounts are gone", "lists are empty", "lists are cut short", "lists name another owner"]
@@ -149,24 +150,23 @@ class FakeGitHub:
                 raise KilledError
         if self.stream in STREAM_ERRORS:
             raise STREAM_ERRORS[self.stream]
-        since = datetime.fromisoformat(dict(parse_qsl(urlsplit(url).query))["since"])
-        is_repeated, now = self.stream == "repeats itself", self.clock()
-        entries = [
-            entry for since_when, entry in self.shown.values()
-            if is_repeated or (entry.updated_at >= since and since_when <= now)
-        ]  # fmt: skip
+        query, now = dict(parse_qsl(urlsplit(url).query)), self.clock()
+        since = datetime.fromisoformat(query["since"])
+        shown = [entry for seen_from, entry in self.shown.values() if seen_from <= now]
+        entries = [entry for entry in shown if entry.updated_at >= since]
+        if self.stream == "repeats itself":
+            return StreamPage(shown, len(shown))
+        if self.stream == "does not end":
+            return StreamPage(entries, PAGE_SIZE)
         if self.stream == "lies about Ada and Ben":
-            times = [
-                now,
-                now - timedelta(minutes=4),
-                datetime(1970, 1, 1, tzinfo=UTC),
-                datetime(8999, 1, 1, tzinfo=UTC),
-            ]
-            ids = ["ffff", *self.gists[1], *self.gists[2]]
-            entries += [StreamEntry(id, time, Owner(who, "x")) for id in ids for time in times for who in self.accounts]
-        if self.stream == "is full":
-            entries.append(StreamEntry(f"{now.timestamp():.3f}", now, Owner(7, "stranger")))
-        return StreamPage(entries, PAGE_SIZE if self.stream in ("is full", "does not end") else len(entries))
+            moments = [now, now - timedelta(minutes=4), *(datetime(year, 1, 1, tzinfo=UTC) for year in (1970, 8999))]
+            lies = product(["ffff", *self.gists[1], *self.gists[2]], moments, self.accounts)
+            entries += [StreamEntry(gist, moment, Owner(owner, "x")) for gist, moment, owner in lies]
+        if self.stream in ("is full", "breaks off"):  # The newest entry hides the others.
+            if self.stream == "breaks off" and query["page"] == "2":
+                raise RetryNextRunError("the connection was closed")
+            return StreamPage([*entries[-1:], StreamEntry(query["page"], now, Owner(7, "stranger"))], PAGE_SIZE)
+        return StreamPage(entries, len(entries))
 
     def _id_of(self, login: str) -> int:
         for number, name in self.accounts.items():
@@ -439,7 +439,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
     def show(self, gist: PublicGist, lag: timedelta) -> None:
         """In the stream, after this time."""
-        if lag > OVERLAP:
+        if lag > timedelta(minutes=5):
             self.late.add(gist.id)
         self.github.shown[gist.id] = self.now + lag, StreamEntry(gist.id, gist.updated_at, gist.owner)
 
