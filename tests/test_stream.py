@@ -288,6 +288,7 @@ def full_page(first: int) -> list[dict[str, Any]]:
         ([respond(200, json.dumps(full_page(0))), respond(404, "{}")], MISSING, 100),
         ([respond(200, json.dumps(full_page(0))), respond(422, "{}")], "returned 422", 100),
         ([respond(200, json.dumps(full_page(0)), {"link": '<https://elsewhere.test/>; rel="next"'})], "elsewhere", 100),
+        ([respond(200, json.dumps(full_page(0)), {"link": '<http://[>; rel="next"'})], "invalid link", 0),
         ([respond(200, json.dumps([*full_page(0), None]))], "101 gists on a page", 0),
     ],
 )

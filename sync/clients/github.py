@@ -272,7 +272,7 @@ class GitHubClient:
         if response.status == 304 and not etag:
             raise InvalidResponseError(f"{response.call} returned 304 although the request had no ETag")
         link = response.headers.get("link")
-        next_url = _next_url(link, response.url) if link else ""
+        next_url = _next_url(link, response) if link else ""
         if response.status == 304:
             return GistPage([], next_url=next_url, unchanged=True, is_redirected=response.is_redirected)
         gists, unreadable_gists = _parse_gists(response)
@@ -299,7 +299,7 @@ class GitHubClient:
             with suppress(ValidationError):
                 entries.append(ENTRY.validate_python(row))
         link = response.headers.get("link")
-        return StreamPage(entries, len(rows), _next_url(link, response.url) if link else "")
+        return StreamPage(entries, len(rows), _next_url(link, response) if link else "")
 
     def _parse_rate_limit(self, response: Response, window: str) -> Pause | None:
         """https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api"""
@@ -421,10 +421,13 @@ def _seconds_until(reset: float | None, response: Response) -> float:
     return max(reset - server_time(response.headers), 0) + 1 if reset is not None else MAX_PAUSE
 
 
-def _next_url(link: str, url: str) -> str:
+def _next_url(link: str, response: Response) -> str:
     """The URL with the relation `next` in a Link header (RFC 8288: several relations, any case, relative URLs)."""
     for row in parse_header_links(link):
         relations = next((value for name, value in row.items() if name.lower() == "rel"), "")
         if "next" in relations.lower().split():
-            return urljoin(url, row["url"])
+            try:
+                return urljoin(response.url, row["url"])
+            except ValueError:
+                raise InvalidResponseError(f"{response.call} returned an invalid link to the next page") from None
     return ""
