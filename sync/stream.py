@@ -26,7 +26,7 @@ from gisttracker.common.database import lock_free, retried
 from gisttracker.config.logs import redact
 from people.models import Gist, Person, Suppressed
 from people.models.freshness import MAX_CLOCK_ERROR
-from sync.clients.errors import CircuitOpenError, LeaseLostError, NotFoundError, RejectedError, RetryNextRunError
+from sync.clients.errors import CircuitOpenError, LeaseLostError, NotFoundError, RejectedError, RetryNextRunError, RunStoppedError
 from sync.clients.github import PAGE_SIZE, GitHubClient, StreamEntry, stream_url
 from sync.clock import Clock
 from sync.models import Hint, StreamGap, StreamState
@@ -45,6 +45,7 @@ MISSING = "GitHub does not offer its stream of public gists (404). If that is ri
 IN_FUTURE = "GitHub's stream of public gists shows only times in the future: a clock is wrong."
 REPEATED = "GitHub's stream of public gists repeats the same entries."
 SILENT = "GitHub's stream of public gists shows nothing for more than half an hour."
+UNREADABLE = "GitHub's stream of public gists could not be read (%s)."
 FULL = "GitHub's stream of public gists has more entries than could be read."
 
 
@@ -90,6 +91,7 @@ class Stream:
         self._github, self._clock = github, clock
         self._is_on = is_on and settings.GITHUB_STREAM
         self._is_running = False
+        self._began_at: datetime | None = None  # the last reading of this run, whatever came of it
         self._state: StreamState | None = None
         self._kept: Reading | None = None  # that was asked for before the run began
 
@@ -129,9 +131,10 @@ class Stream:
         now = self._clock()
         state = self._state = self._state or _load_state(now)
         every = READ_EVERY if self._github.has_token else READ_EVERY_WITHOUT_TOKEN
-        if now - every < state.attempted_at <= now + MAX_CLOCK_ERROR:
+        attempts = [state.attempted_at, self._began_at or state.attempted_at]
+        if any(now - every < attempt <= now + MAX_CLOCK_ERROR for attempt in attempts):
             return None
-        self._is_running = True
+        self._is_running, self._began_at = True, now
         pages = MAX_PAGES if self._github.has_token else MAX_PAGES_WITHOUT_TOKEN
         since = min(state.newest_at, now) - OVERLAP
         return Step(partial(read_stream, self._github, since, now, pages), None, "stream")
@@ -140,6 +143,9 @@ class Stream:
         """None: the run is stopping."""
         self._is_running = False
         reading: Reading | None = outcome.result
+        if outcome.error and not isinstance(outcome.error, RunStoppedError):
+            # Its message may have what the stream shows of strangers.
+            reading = Reading(self._began_at or self._clock(), problem=UNREADABLE % type(outcome.error).__name__)
         if reading and reading.is_missing:
             self._is_on = False  # It is not asked for again in this run.
         return reading

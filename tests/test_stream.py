@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.apps import apps
+from django.db import IntegrityError, connection
 from django.db.models import F
 from django.utils import timezone
 from pytest_django import Settings
@@ -15,6 +16,7 @@ from pytest_django import Settings
 from people.models import Gist, Person, Suppressed
 from sync.clients.github import GitHubClient, Owner, StreamEntry, stream_url
 from sync.models import ApiState, Hint, StreamGap, StreamState, SyncRun
+from sync.steps import Outcome, ask
 from sync.stream import (
     FULL,
     IN_FUTURE,
@@ -317,6 +319,44 @@ def test_a_stream_that_is_missing_is_asked_for_once_in_a_run(
     assert stream.advance([], is_tick=True) == []
     assert StreamState.objects.get().problem == MISSING
     assert caplog.messages == [f"The stream of public gists: {MISSING}"]
+
+
+def test_a_reading_that_ends_with_an_unexpected_error_is_a_problem_and_no_secret(
+    db: None, github: GitHubStandIn, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.GITHUB_STREAM = True
+    stream = Stream(new_client(github), timezone.now)
+    (step,) = stream.advance([], is_tick=True)
+
+    assert stream.advance([Outcome(step, error=KeyError("mallory"))], is_tick=True) == []
+    problem = "GitHub's stream of public gists could not be read (KeyError)."
+    assert StreamState.objects.get().problem == problem
+    assert caplog.messages == [f"The stream of public gists: {problem}"]
+
+
+def test_a_stream_whose_hints_cannot_be_stored_is_read_once_a_minute(
+    ada: Person, github: GitHubStandIn, stream: Sync, caplog: pytest.LogCaptureFixture
+) -> None:
+    stream()
+    publish_now(github, "ada")
+    now = timezone.now() + MINUTE
+    hearing = Stream(new_client(github), lambda: now)
+    (step,) = hearing.advance([], is_tick=True)
+    with connection.execute_wrapper(refuse_hints):
+        steps = hearing.advance([ask(step)], is_tick=True)
+    now += MINUTE
+
+    assert steps == []
+    assert caplog.messages == ["The hints of GitHub's stream could not be stored; polls go on"]
+    (step,) = hearing.advance([], is_tick=True)
+    assert hearing.advance([ask(step)], is_tick=True) == []
+    assert hearing.people_hinted == 1
+
+
+def refuse_hints(execute: Callable[..., Any], sql: str, *arguments: Any) -> Any:
+    if sql.startswith("INSERT") and Hint._meta.db_table in sql:
+        raise IntegrityError("no")
+    return execute(sql, *arguments)
 
 
 # --- how far it was read ---
