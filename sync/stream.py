@@ -14,6 +14,7 @@ Whether the stream can be relied on shows in the gists that polls find: see `dis
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -26,7 +27,14 @@ from gisttracker.common.database import lock_free, retried
 from gisttracker.config.logs import redact
 from people.models import Gist, Person, Suppressed
 from people.models.freshness import MAX_CLOCK_ERROR
-from sync.clients.errors import CircuitOpenError, LeaseLostError, NotFoundError, RejectedError, RetryNextRunError, RunStoppedError
+from sync.clients.errors import (
+    CircuitOpenError,
+    LeaseLostError,
+    NotFoundError,
+    RejectedError,
+    RetryNextRunError,
+    RunStoppedError,
+)
 from sync.clients.github import PAGE_SIZE, GitHubClient, StreamEntry, stream_url
 from sync.clock import Clock
 from sync.models import Hint, StreamGap, StreamState
@@ -103,16 +111,10 @@ class Stream:
     def look(self) -> bool:
         """Read it before a run is opened. True: it has hints, which that run stores."""
         step = self._begin()
-        if step is None:
-            return False
-        reading = self._take(ask(step))
-        if reading is None:
-            return False
-        if self._find_hints(reading):
-            self._kept = reading
-            return True
-        self._store_state(reading)
-        return False
+        reading = self._take(ask(step)) if step else None
+        if reading:
+            self._process(self._keep, reading)
+        return self._kept is not None
 
     def advance(self, outcomes: list[Outcome], *, is_tick: bool) -> list[Step]:
         """Store these readings, and return the next step if one is due."""
@@ -120,7 +122,7 @@ class Stream:
         self._kept = None
         for reading in readings:
             if reading:
-                self._store(reading)
+                self._process(self._write, reading)
         step = self._begin() if is_tick and not self._is_running else None
         return [step] if step else []
 
@@ -151,21 +153,27 @@ class Stream:
         return reading
 
     # --- store ---
-    def _store(self, reading: Reading) -> None:
+    @staticmethod
+    def _process(write: Callable[[Reading], None], reading: Reading) -> None:
         """Whatever goes wrong with a hint, the run goes on without it."""
         try:
-            self._write(reading)
+            retried(write)(reading)
         except LeaseLostError:
             raise
         except Exception:
             log.exception("The hints of GitHub's stream could not be stored; polls go on")
 
-    @retried
+    def _keep(self, reading: Reading) -> None:
+        """For a run, which stores it, if it has hints."""
+        if self._find_hints(reading):
+            self._kept = reading
+        else:
+            self._state = self._store_state(reading)
+
     def _write(self, reading: Reading) -> None:
         with self.writing():
-            people = self._hint(reading)
-            self._store_state(reading)
-        self.people_hinted += people
+            people, state = self._hint(reading), self._store_state(reading)
+        self.people_hinted, self._state = self.people_hinted + people, state
 
     def _hint(self, reading: Reading) -> int:
         hints = self._find_hints(reading)
@@ -200,18 +208,18 @@ class Stream:
         ]
 
     # --- how far it was read ---
-    def _store_state(self, reading: Reading) -> None:
-        """Another process may have read it meanwhile: then it knows better."""
-        state = self._state or _load_state(reading.began_at)
+    def _store_state(self, reading: Reading) -> StreamState | None:
+        """Returns the new one. None: another process has read it meanwhile, and knows better."""
+        state = copy(self._state) or _load_state(reading.began_at)
         before, gaps = state.attempted_at, move_on(state, reading, is_sparse=self._github.is_enterprise)
         columns = {column.name: getattr(state, column.name) for column in StreamState._meta.concrete_fields}
         with transaction.atomic():
             if not StreamState.objects.filter(pk=ROW, attempted_at=before).update(**columns):
-                self._state = None
-                return
+                return None
             StreamGap.objects.bulk_create(gaps)
         if state.problem and state.problem_since == reading.began_at:
             log.warning("The stream of public gists: %s", state.problem)
+        return state
 
 
 @retried

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.db import IntegrityError, connection
-from django.db.models import F
+from django.db import IntegrityError, OperationalError, connection
+from django.db.models import F, Model
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -351,6 +351,53 @@ def test_a_stream_whose_hints_cannot_be_stored_is_read_once_a_minute(
     (step,) = hearing.advance([], is_tick=True)
     assert hearing.advance([ask(step)], is_tick=True) == []
     assert hearing.people_hinted == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("kind", "table"),
+    [
+        ("SELECT", StreamState),
+        ("UPDATE", StreamState),
+        ("SELECT", StreamGap),
+        ("INSERT", StreamGap),
+        ("SELECT", Hint),
+        ("INSERT", Hint),
+    ],
+)
+def test_a_statement_that_fails_once_costs_nothing(
+    kind: str, table: type[Model], ada: Person, github: GitHubStandIn, stream: Sync
+) -> None:
+    stream()
+    publish_now(github, "ada")
+    let_time_pass(timedelta(hours=2))  # So the silence is a gap.
+    failures = [OperationalError("database is locked")]
+
+    def fail_once(execute: Callable[..., Any], sql: str, *arguments: Any) -> Any:
+        if failures and sql.startswith(kind) and table._meta.db_table in sql:
+            raise failures.pop()
+        return execute(sql, *arguments)
+
+    with connection.execute_wrapper(fail_once):
+        run = stream("--requested")
+
+    assert (failures, run.code, run.counts["people_hinted"], run.counts["gists_pushed"]) == ([], 0, 1, 1)
+    assert StreamGap.objects.count() == 1
+
+
+def test_a_frequent_run_whose_stream_cannot_be_stored_succeeds(
+    ada: Person, github: GitHubStandIn, stream: Sync
+) -> None:
+    stream()
+    let_a_minute_pass()
+
+    def refuse(execute: Callable[..., Any], sql: str, *arguments: Any) -> Any:
+        if sql.startswith("UPDATE") and StreamState._meta.db_table in sql:
+            raise OperationalError("no")
+        return execute(sql, *arguments)
+
+    with connection.execute_wrapper(refuse):
+        assert stream("--requested").code == 0
 
 
 def refuse_hints(execute: Callable[..., Any], sql: str, *arguments: Any) -> Any:
