@@ -27,6 +27,7 @@ from gisttracker.common.database import lock_free, retried
 from gisttracker.config.logs import redact
 from people.models import Gist, Person, Suppressed
 from people.models.freshness import MAX_CLOCK_ERROR
+from sync.clients.boot_clock import boot_clock
 from sync.clients.errors import (
     CircuitOpenError,
     LeaseLostError,
@@ -48,12 +49,14 @@ READ_EVERY_WITHOUT_TOKEN = timedelta(minutes=5)
 MAX_PAGES = 30  # of 100 gists: GitHub lists no more
 MAX_PAGES_WITHOUT_TOKEN = 3  # so that the stream takes 36 of the 60 requests of an hour at most
 RESERVED_WITHOUT_TOKEN = 40  # requests of an hour, for the stream and for the people at whom it hints
+MAX_SECONDS = 60.0  # of a reading, which a run waits for; a page may take up to a minute and a half more
 MAX_SILENCE = timedelta(minutes=30)  # GitHub's users publish several gists a minute
 MISSING = "GitHub does not offer its stream of public gists (404). If that is right, set GITHUB_STREAM=false."
 IN_FUTURE = "GitHub's stream of public gists shows only times in the future: a clock is wrong."
 REPEATED = "GitHub's stream of public gists repeats the same entries."
 SILENT = "GitHub's stream of public gists shows nothing for more than half an hour."
 UNREADABLE = "GitHub's stream of public gists could not be read (%s)."
+SLOW = "GitHub's stream of public gists takes longer than a minute."
 FULL = "GitHub's stream of public gists has more entries than could be read."
 
 
@@ -71,7 +74,7 @@ class Reading:
 def read_stream(github: GitHubClient, since: datetime, began_at: datetime, max_pages: int) -> Reading:
     """Read what was updated since then. A step: it uses no database. RunStoppedError if the run is stopping."""
     entries: dict[tuple[str, datetime], StreamEntry] = {}
-    url = stream_url(since)
+    url, deadline = stream_url(since), boot_clock() + MAX_SECONDS
     try:
         for number in range(1, max_pages + 1):
             page = github.get_stream_page(url)
@@ -82,6 +85,8 @@ def read_stream(github: GitHubClient, since: datetime, began_at: datetime, max_p
                 return Reading(began_at, tuple(entries.values()))
             if not is_new:
                 return Reading(began_at, tuple(entries.values()), problem=REPEATED)
+            if boot_clock() > deadline:
+                return Reading(began_at, tuple(entries.values()), problem=SLOW)
             url = page.next_url or stream_url(since, number + 1)  # The link may be lost on the way.
     except NotFoundError:
         return Reading(began_at, tuple(entries.values()), problem=MISSING, is_missing=True)

@@ -14,7 +14,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from people.models import Gist, Person, Suppressed
-from sync.clients.github import GitHubClient, Owner, StreamEntry, stream_url
+from sync.clients.github import STREAM_READ_SECONDS, GitHubClient, Owner, StreamEntry, stream_url
 from sync.models import ApiState, Hint, StreamGap, StreamState, SyncRun
 from sync.steps import Outcome, ask
 from sync.stream import (
@@ -25,6 +25,7 @@ from sync.stream import (
     MISSING,
     REPEATED,
     SILENT,
+    SLOW,
     Reading,
     Stream,
     move_on,
@@ -35,7 +36,7 @@ from tests.conftest import GITHUB_TOKEN, DuringRequest, Sync, wait_until
 from tests.factories import create_person, let_time_pass, publish_now, track
 from tests.faults import FAULTS, GITHUB_LIES
 from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, respond
-from tests.standins.wire import RecordedRequest
+from tests.standins.wire import Line, RecordedRequest, Response
 
 NOW = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -274,6 +275,26 @@ def test_the_thirtieth_page_is_the_last(github: GitHubStandIn) -> None:
     reading = read_stream(new_client(github), NOW, NOW, MAX_PAGES)
 
     assert (len(reading.entries), reading.is_full, len(github.requests)) == (3000, True, 30)
+
+
+def test_a_slow_stream_is_not_read_on(github: GitHubStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish_many(github, 300)
+    monkeypatch.setattr("sync.stream.MAX_SECONDS", 0.0)
+
+    reading = read_stream(new_client(github), NOW, NOW, MAX_PAGES)
+
+    assert (len(reading.entries), reading.problem, len(github.requests)) == (100, SLOW, 1)
+
+
+def test_a_run_does_not_wait_long_for_a_silent_stream(ada: Person, github: GitHubStandIn, stream: Sync) -> None:
+    def send_late(line: Line, response: Response) -> None:
+        line.pause(STREAM_READ_SECONDS)
+        line.send(response)
+
+    github.fail_always("^/gists/public", Fault("late", True, send_late))
+
+    assert stream().counts["people_polled"] == 1
+    assert StreamState.objects.get().problem
 
 
 def full_page(first: int) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import json
 import re
 import threading
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any
@@ -36,6 +36,7 @@ MAX_DESCRIPTION_LENGTH = 100_000  # characters
 GIST_ID = r"^[0-9a-zA-Z]{1,64}$"
 PAGE_SIZE = 100  # gists; the most that GitHub allows
 SMALL_PAGE_SIZE = 20  # gists; a divisor of PAGE_SIZE
+STREAM_READ_SECONDS, STREAM_SECONDS = 10.0, 20.0  # as in Timing: runs wait for the stream, which is read again soon
 API_VERSION, ENTERPRISE_API_VERSION = "2026-03-10", "2022-11-28"
 ANONYMOUS_REQUESTS_PER_HOUR = 60  # from one address without a token
 # The account that GitHub shows in place of deleted ones, on its Enterprise Server, too. Every token may read it, while
@@ -187,7 +188,11 @@ class GitHubClient:
             probe_path=CONTROL_PATH,
         )
         # Whatever it answers, it stops nothing else. What is true of the token shows in the other requests, too.
-        self.stream_api = new_api(limiter=RateLimiter(SlidingWindow(limit, 1.0)), concurrency=1)
+        self.stream_api = new_api(
+            limiter=RateLimiter(SlidingWindow(limit, 1.0)),
+            concurrency=1,
+            timing=replace(timing or Timing(), read=STREAM_READ_SECONDS, total=STREAM_SECONDS),
+        )
         self._api_version = api_version
         self._has_shown_account = False  # one that exists, in this run
         self._control_lock = threading.Lock()
