@@ -147,6 +147,20 @@ def test_a_run_reads_the_stream_while_it_works(
     assert (run.counts["people_hinted"], run.counts["gists_pushed"]) == (1, 1)
 
 
+def test_a_run_that_has_no_other_work_ends_however_often_the_stream_is_due(
+    ada: Person, github: GitHubStandIn, stream: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream()
+    monkeypatch.setattr("sync.stream.READ_EVERY", timedelta(0))
+    monkeypatch.setattr("sync.run.run.TICK_SECONDS", 0.0)
+    github.clear_requests()
+    github.fail("stream", respond(404, "{}"), nth=200)  # the end of a test that fails
+
+    stream()
+
+    assert len(readings(github)) < 200
+
+
 def test_the_same_entry_hints_once_also_if_the_poll_cannot_store_it(
     ada: Person, github: GitHubStandIn, stream: Sync
 ) -> None:
