@@ -6,7 +6,7 @@ they are, so a stream that lies, lags, repeats or stops costs latency only. The 
 dropped in memory: they are never stored, and never logged.
 
 How much is read: what was updated since the newest time seen minus OVERLAP, because entries appear late, in any order,
-up to a page that is not full.
+up to a page that is not full, or shows only what was updated before (a server that ignores `since`).
 
 Whether the stream can be relied on shows in the gists that polls find: see `discover`.
 """
@@ -85,6 +85,8 @@ def read_stream(github: GitHubClient, since: datetime, began_at: datetime, max_p
                 return Reading(began_at, tuple(entries.values()))
             if not is_new:
                 return Reading(began_at, tuple(entries.values()), problem=REPEATED)
+            if all(entry.updated_at < since for entry in page.entries):
+                return Reading(began_at, tuple(entries.values()))
             if boot_clock() > deadline:
                 return Reading(began_at, tuple(entries.values()), problem=SLOW)
             url = page.next_url or stream_url(since, number + 1)  # The link may be lost on the way.

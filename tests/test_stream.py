@@ -291,6 +291,20 @@ def test_the_thirtieth_page_is_the_last(github: GitHubStandIn) -> None:
     assert (len(reading.entries), reading.is_full, len(github.requests)) == (3000, True, 30)
 
 
+def test_a_server_that_ignores_since_is_not_read_to_the_thirtieth_page(github: GitHubStandIn) -> None:
+    """Each minute, with the requests of the token."""
+    pages = [respond(200, json.dumps(full_page(100 * n))) for n in range(5)]
+    pages[0] = respond(
+        200, json.dumps([*full_page(0)[1:], {**full_page(1000)[0], "updated_at": f"{NOW + MINUTE:%FT%TZ}"}])
+    )
+    for number, page in enumerate(pages, 1):
+        github.fail("stream", page, nth=number)
+
+    reading = read_stream(new_client(github), NOW + MINUTE, NOW, MAX_PAGES)
+
+    assert (len(github.requests), reading.problem, reading.is_full) == (2, "", False)
+
+
 def test_a_slow_stream_is_not_read_on(github: GitHubStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     publish_many(github, 300)
     monkeypatch.setattr("sync.stream.MAX_SECONDS", 0.0)
