@@ -8,14 +8,14 @@ dropped in memory: they are never stored, and never logged.
 How much is read: what was updated since the newest time seen minus OVERLAP, because entries appear late, in any order,
 up to a page that is not full, or shows only what was updated before (a server that ignores `since`).
 
-Whether the stream can be relied on shows in the gists that polls find: see `discover`.
+Whether the stream can be relied on shows in the gists that polls find: see `set_discovery`.
 """
 
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import pairwise
@@ -50,6 +50,7 @@ MAX_PAGES = 30  # of 100 gists: GitHub lists no more
 MAX_PAGES_WITHOUT_TOKEN = 3  # so that the stream takes 36 of the 60 requests of an hour at most
 RESERVED_WITHOUT_TOKEN = 40  # requests of an hour, for the stream and for the people at whom it hints
 MAX_SECONDS = 60.0  # of a reading, which a run waits for; a page may take up to a minute and a half more
+MAX_HINTED = 400  # people of one reading: they are polled within a minute, and leave requests for others
 MAX_SILENCE = timedelta(minutes=30)  # GitHub's users publish several gists a minute
 MISSING = "GitHub does not offer its stream of public gists (404). If that is right, set GITHUB_STREAM=false."
 IN_FUTURE = "GitHub's stream of public gists shows only times in the future: a clock is wrong."
@@ -57,6 +58,7 @@ REPEATED = "GitHub's stream of public gists repeats the same entries."
 SILENT = "GitHub's stream of public gists shows nothing for more than half an hour."
 UNREADABLE = "GitHub's stream of public gists could not be read (%s)."
 SLOW = "GitHub's stream of public gists takes longer than a minute."
+CROWDED = "GitHub's stream of public gists shows too many tracked people at once; the others follow."
 FULL = "GitHub's stream of public gists has more entries than could be read."
 
 
@@ -179,15 +181,18 @@ class Stream:
 
     def _write(self, reading: Reading) -> None:
         with self.writing():
-            people, state = self._hint(reading), self._store_state(reading)
-        self.people_hinted, self._state = self.people_hinted + people, state
+            hints = self._find_hints(reading)
+            people = sorted({hint.person_id for hint in hints})
+            if len(people) > MAX_HINTED:
+                reading = replace(reading, problem=CROWDED, is_full=False)  # So the next one begins where it began.
+            count, state = self._hint(hints, people[:MAX_HINTED]), self._store_state(reading)
+        self.people_hinted, self._state = self.people_hinted + count, state
 
-    def _hint(self, reading: Reading) -> int:
-        hints = self._find_hints(reading)
-        if not hints:
+    def _hint(self, hints: list[Hint], people: list[int]) -> int:
+        if not people:
             return 0
-        now, tracked = self._clock(), Person.objects.filter(pk__in={hint.person_id for hint in hints})
-        free = lock_free(tracked.filter(state=Person.State.ACTIVE))  # The others are hinted by the next reading.
+        now, active = self._clock(), Person.objects.filter(pk__in=people, state=Person.State.ACTIVE)
+        free = lock_free(active)  # The others are hinted by the next reading.
         Hint.objects.bulk_create([hint for hint in hints if hint.person_id in free])
         return Person.objects.filter(pk__in=free).update(sync_requested_at=now)
 

@@ -18,6 +18,7 @@ from sync.clients.github import STREAM_READ_SECONDS, GitHubClient, Owner, Stream
 from sync.models import ApiState, Hint, StreamGap, StreamState, SyncRun
 from sync.steps import Outcome, ask
 from sync.stream import (
+    CROWDED,
     FULL,
     IN_FUTURE,
     MAX_PAGES,
@@ -33,7 +34,7 @@ from sync.stream import (
     set_discovery,
 )
 from tests.conftest import GITHUB_TOKEN, DuringRequest, Sync, wait_until
-from tests.factories import create_person, let_time_pass, publish_now, track
+from tests.factories import create_person, let_time_pass, publish_now, track, track_people
 from tests.faults import FAULTS, GITHUB_LIES
 from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, respond
 from tests.standins.wire import Line, RecordedRequest, Response
@@ -190,6 +191,25 @@ def test_an_edit_hints_again(ada: Person, github: GitHubStandIn, stream: Sync) -
     run = stream("--requested")
 
     assert (run.counts["people_hinted"], run.counts["gists_edited"]) == (1, 1)
+
+
+def test_a_crowd_leaves_requests_for_others_and_nobody_is_forgotten(
+    ada: Person, github: GitHubStandIn, stream: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sync.stream.MAX_HINTED", 2)
+    logins = ["ada", *[person.github_username for person in track_people(github, 4)]]
+    stream()
+    for number, login in enumerate(logins):
+        publish_now(github, login, ago=20 * MINUTE * (number == 4))
+    StreamState.objects.update(newest_at=timezone.now() - 15 * MINUTE)
+    counts, problems = [], []
+    for _ in range(4):
+        let_a_minute_pass()
+        counts.append(stream("--requested").counts["people_hinted"])
+        problems.append(StreamState.objects.get().problem)
+
+    assert counts == [2, 2, 1, 0]
+    assert problems == [CROWDED, CROWDED, "", ""]
 
 
 def pause(person: Person) -> None:
