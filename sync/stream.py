@@ -223,13 +223,14 @@ class Stream:
     def _store_state(self, reading: Reading) -> StreamState | None:
         """Returns the new one. None: another process has read it meanwhile, and knows better."""
         state = copy(self._state) or _load_state(reading.began_at)
-        before, gaps = state.attempted_at, move_on(state, reading, is_sparse=self._github.is_enterprise)
+        before, problem = state.attempted_at, state.problem
+        gaps = move_on(state, reading, is_sparse=self._github.is_enterprise)
         columns = {column.name: getattr(state, column.name) for column in StreamState._meta.concrete_fields}
         with transaction.atomic():
             if not StreamState.objects.filter(pk=ROW, attempted_at=before).update(**columns):
                 return None
             StreamGap.objects.bulk_create(gaps)
-        if state.problem and state.problem_since == reading.began_at:
+        if state.problem not in ("", problem):
             log.warning("The stream of public gists: %s", state.problem)
         return state
 

@@ -534,6 +534,16 @@ def test_a_silence_is_a_gap_unless_the_server_is_of_one_company(
     assert state.problem_since == (state.newest_at if problem else None)
 
 
+def test_a_silence_is_logged_once(ada: Person, stream: Sync, caplog: pytest.LogCaptureFixture) -> None:
+    stream()
+    let_time_pass(timedelta(hours=2))
+    for _ in range(2):
+        stream("--requested", as_json=False)
+        let_a_minute_pass()
+
+    assert caplog.messages == [f"The stream of public gists: {SILENT}"]
+
+
 def test_a_newest_time_that_is_wrong_is_no_longer_believed_when_the_clock_is_right_again(
     ada: Person, github: GitHubStandIn, stream: Sync
 ) -> None:
