@@ -270,9 +270,12 @@ def test_strangers_are_neither_stored_nor_logged(
     publish_now(github, "ada")
     let_a_minute_pass()
     outputs = [stream("--requested", as_json=False)]
-    github.fail("stream", respond(200, json.dumps([{"id": gists[0], "owner": {"login": "mallory-stranger"}}] * 101)))
-    let_a_minute_pass()
-    outputs.append(stream())
+    entries = json.dumps([{"id": gists[0], "owner": {"login": "mallory-stranger"}}] * 101)
+    for fault in (respond(200, entries), respond(422, entries), respond(500, entries[:-9])):
+        github.heal()
+        github.fail("stream", fault, times=4)
+        let_a_minute_pass()
+        outputs.append(stream())
 
     stored = "\n".join(str(row) for model in apps.get_models() for row in model._default_manager.values())
     seen = "\n".join([stored, caplog.text, *[text for run in outputs for text in (run.output, run.errors)]])
