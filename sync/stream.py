@@ -6,16 +6,16 @@ they are, so a stream that lies, lags, repeats or stops costs latency only. The 
 dropped in memory: they are never stored, and never logged.
 
 How much is read: what was updated since the newest time seen minus OVERLAP, because entries appear late, in any order,
-up to a page that is not full.
+up to a page that is not full, or shows only what was updated before (a server that ignores `since`).
 
-Whether the stream can be relied on shows in the gists that polls find: see `discover`.
+Whether the stream can be relied on shows in the gists that polls find: see `set_discovery`.
 """
 
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import pairwise
@@ -28,7 +28,14 @@ from gisttracker.config.logs import redact
 from people.models import Gist, Person, Suppressed
 from people.models.freshness import MAX_CLOCK_ERROR
 from sync.clients.boot_clock import boot_clock
-from sync.clients.errors import CircuitOpenError, LeaseLostError, NotFoundError, RejectedError, RetryNextRunError
+from sync.clients.errors import (
+    CircuitOpenError,
+    LeaseLostError,
+    NotFoundError,
+    RejectedError,
+    RetryNextRunError,
+    RunStoppedError,
+)
 from sync.clients.github import PAGE_SIZE, GitHubClient, StreamEntry, stream_url
 from sync.clock import Clock
 from sync.models import Hint, StreamGap, StreamState
@@ -42,13 +49,16 @@ READ_EVERY_WITHOUT_TOKEN = timedelta(minutes=5)
 MAX_PAGES = 30  # of 100 gists: GitHub lists no more
 MAX_PAGES_WITHOUT_TOKEN = 3  # so that the stream takes 36 of the 60 requests of an hour at most
 RESERVED_WITHOUT_TOKEN = 40  # requests of an hour, for the stream and for the people at whom it hints
-MAX_SECONDS = 120.0  # of a reading; a run waits for it
+MAX_SECONDS = 60.0  # of a reading, which a run waits for; a page may take up to a minute and a half more
+MAX_HINTED = 400  # people of one reading: they are polled within a minute, and leave requests for others
 MAX_SILENCE = timedelta(minutes=30)  # GitHub's users publish several gists a minute
 MISSING = "GitHub does not offer its stream of public gists (404). If that is right, set GITHUB_STREAM=false."
 IN_FUTURE = "GitHub's stream of public gists shows only times in the future: a clock is wrong."
-SLOW = "GitHub's stream of public gists is too slow."
 REPEATED = "GitHub's stream of public gists repeats the same entries."
 SILENT = "GitHub's stream of public gists shows nothing for more than half an hour."
+UNREADABLE = "GitHub's stream of public gists could not be read (%s)."
+SLOW = "GitHub's stream of public gists takes longer than a minute."
+CROWDED = "GitHub's stream of public gists shows too many tracked people at once; the others follow."
 FULL = "GitHub's stream of public gists has more entries than could be read."
 
 
@@ -69,8 +79,6 @@ def read_stream(github: GitHubClient, since: datetime, began_at: datetime, max_p
     url, deadline = stream_url(since), boot_clock() + MAX_SECONDS
     try:
         for number in range(1, max_pages + 1):
-            if boot_clock() > deadline:
-                return Reading(began_at, tuple(entries.values()), problem=SLOW)
             page = github.get_stream_page(url)
             found = {(entry.id, entry.updated_at): entry for entry in page.entries}
             is_new = not found.keys() <= entries.keys()
@@ -79,6 +87,10 @@ def read_stream(github: GitHubClient, since: datetime, began_at: datetime, max_p
                 return Reading(began_at, tuple(entries.values()))
             if not is_new:
                 return Reading(began_at, tuple(entries.values()), problem=REPEATED)
+            if all(entry.updated_at < since for entry in page.entries):
+                return Reading(began_at, tuple(entries.values()))
+            if boot_clock() > deadline:
+                return Reading(began_at, tuple(entries.values()), problem=SLOW)
             url = page.next_url or stream_url(since, number + 1)  # The link may be lost on the way.
     except NotFoundError:
         return Reading(began_at, tuple(entries.values()), problem=MISSING, is_missing=True)
@@ -96,6 +108,7 @@ class Stream:
         self._github, self._clock = github, clock
         self._is_on = is_on and settings.GITHUB_STREAM
         self._is_running = False
+        self._began_at: datetime | None = None  # the last reading of this run, whatever came of it
         self._state: StreamState | None = None
         self._kept: Reading | None = None  # that was asked for before the run began
 
@@ -107,16 +120,10 @@ class Stream:
     def look(self) -> bool:
         """Read it before a run is opened. True: it has hints, which that run stores."""
         step = self._begin()
-        if step is None:
-            return False
-        reading = self._take(ask(step))
-        if reading is None:
-            return False
-        if retried(self._find_hints)(reading):
-            self._kept = reading
-            return True
-        retried(self._store_state)(reading)
-        return False
+        reading = self._take(ask(step)) if step else None
+        if reading:
+            self._process(self._keep, reading)
+        return self._kept is not None
 
     def advance(self, outcomes: list[Outcome], *, is_tick: bool) -> list[Step]:
         """Store these readings, and return the next step if one is due."""
@@ -124,7 +131,7 @@ class Stream:
         self._kept = None
         for reading in readings:
             if reading:
-                self._store(reading)
+                self._process(self._write, reading)
         step = self._begin() if is_tick and not self._is_running else None
         return [step] if step else []
 
@@ -135,9 +142,10 @@ class Stream:
         now = self._clock()
         state = self._state = self._state or _load_state(now)
         every = READ_EVERY if self._github.has_token else READ_EVERY_WITHOUT_TOKEN
-        if now - every < state.attempted_at <= now + MAX_CLOCK_ERROR:
+        attempts = [state.attempted_at, self._began_at or state.attempted_at]
+        if any(now - every < attempt <= now + MAX_CLOCK_ERROR for attempt in attempts):
             return None
-        self._is_running = True
+        self._is_running, self._began_at = True, now
         pages = MAX_PAGES if self._github.has_token else MAX_PAGES_WITHOUT_TOKEN
         since = min(state.newest_at, now) - OVERLAP
         return Step(partial(read_stream, self._github, since, now, pages), None, "stream")
@@ -146,34 +154,45 @@ class Stream:
         """None: the run is stopping."""
         self._is_running = False
         reading: Reading | None = outcome.result
+        if outcome.error and not isinstance(outcome.error, RunStoppedError):
+            # Its message may have what the stream shows of strangers.
+            reading = Reading(self._began_at or self._clock(), problem=UNREADABLE % type(outcome.error).__name__)
         if reading and reading.is_missing:
             self._is_on = False  # It is not asked for again in this run.
         return reading
 
     # --- store ---
-    def _store(self, reading: Reading) -> None:
+    @staticmethod
+    def _process(write: Callable[[Reading], None], reading: Reading) -> None:
         """Whatever goes wrong with a hint, the run goes on without it."""
         try:
-            self._write(reading)
+            retried(write)(reading)
         except LeaseLostError:
             raise
         except Exception:
             log.exception("The hints of GitHub's stream could not be stored; polls go on")
-        self._state = None
 
-    @retried
+    def _keep(self, reading: Reading) -> None:
+        """For a run, which stores it, if it has hints."""
+        if self._find_hints(reading):
+            self._kept = reading
+        else:
+            self._state = self._store_state(reading)
+
     def _write(self, reading: Reading) -> None:
         with self.writing():
-            people = self._hint(reading)
-            self._store_state(reading)
-        self.people_hinted += people
+            hints = self._find_hints(reading)
+            people = sorted({hint.person_id for hint in hints})
+            if len(people) > MAX_HINTED:
+                reading = replace(reading, problem=CROWDED, is_full=False)  # So the next one begins where it began.
+            count, state = self._hint(hints, people[:MAX_HINTED]), self._store_state(reading)
+        self.people_hinted, self._state = self.people_hinted + count, state
 
-    def _hint(self, reading: Reading) -> int:
-        hints = self._find_hints(reading)
-        if not hints:
+    def _hint(self, hints: list[Hint], people: list[int]) -> int:
+        if not people:
             return 0
-        now, tracked = self._clock(), Person.objects.filter(pk__in={hint.person_id for hint in hints})
-        free = lock_free(tracked.filter(state=Person.State.ACTIVE))  # The others are hinted by the next reading.
+        now, active = self._clock(), Person.objects.filter(pk__in=people, state=Person.State.ACTIVE)
+        free = lock_free(active)  # The others are hinted by the next reading.
         Hint.objects.bulk_create([hint for hint in hints if hint.person_id in free])
         return Person.objects.filter(pk__in=free).update(sync_requested_at=now)
 
@@ -202,17 +221,19 @@ class Stream:
         ]
 
     # --- how far it was read ---
-    def _store_state(self, reading: Reading) -> None:
-        """Another process may have read it meanwhile: then it knows better."""
-        state = copy(self._state or _load_state(reading.began_at))
-        before, gaps = state.attempted_at, move_on(state, reading, is_sparse=self._github.is_enterprise)
+    def _store_state(self, reading: Reading) -> StreamState | None:
+        """Returns the new one. None: another process has read it meanwhile, and knows better."""
+        state = copy(self._state) or _load_state(reading.began_at)
+        before, problem = state.attempted_at, state.problem
+        gaps = move_on(state, reading, is_sparse=self._github.is_enterprise)
         columns = {column.name: getattr(state, column.name) for column in StreamState._meta.concrete_fields}
         with transaction.atomic():
             if not StreamState.objects.filter(pk=ROW, attempted_at=before).update(**columns):
-                return
+                return None
             StreamGap.objects.bulk_create(gaps)
-        if state.problem and state.problem_since == reading.began_at:
+        if state.problem not in ("", problem):
             log.warning("The stream of public gists: %s", state.problem)
+        return state
 
 
 @retried

@@ -10,10 +10,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import product
 from random import Random
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+from django.apps import apps
 from django.db import connection
 from django.db.models import F
 from hypothesis import HealthCheck, Phase, note, settings
@@ -36,17 +39,19 @@ from sync.clients.errors import (
     RejectedError,
     RetryNextRunError,
 )
-from sync.clients.github import Account, GistFile, GistPage, Owner, PublicGist
+from sync.clients.github import PAGE_SIZE, Account, GistFile, GistPage, Owner, PublicGist, StreamEntry, StreamPage
 from sync.clients.pipedrive import LongPause
 from sync.clients.pipedrive_records import Activity, NewActivity, PersonField, PipedrivePerson
 from sync.clients.rate_limit import RateLimiter, SlidingWindow
 from sync.context import Options, RunContext
 from sync.crm.recognition import page_of_gist_in
-from sync.models import PushAttempt, RunLease, SyncRun
+from sync.models import Hint, PushAttempt, RunLease, StreamGap, StreamState, SyncRun
 from sync.push.undo import undo
+from sync.run.due import requested
 from sync.run.lease import Lease
 from sync.run.records import close_run, open_run
 from sync.run.run import Run
+from sync.stream import Stream
 from tests.factories import create_person, lose_database
 from tests.model.check import read_constants
 from tests.model.events import Event, Landed, Refused, Removed, Sent, Undone
@@ -55,6 +60,7 @@ from tests.model.trace import find_violations
 
 NAMES = ("ada", "ben")
 EXAMPLES = 25  # of 30 steps each
+OF_STREAM = {Hint, StreamGap, StreamState}
 NO_PROCESS = 2**30  # a process id that no system gives
 
 
@@ -79,16 +85,26 @@ class FakeApi:
             raise KilledThreadError
 
 
+STREAM = [
+    "works", "is not read", "is down", "is missing", "is odd", "is full", "breaks off", "does not end",
+    "repeats itself", "lies about Ada and Ben", "kills before", "kills after",
+]  # fmt: skip
+LAGS = [timedelta(0), timedelta(0), timedelta(minutes=3), timedelta(minutes=20), timedelta(days=10000)]
 LIES = ["", "all accounts are gone", "lists are empty", "lists are cut short", "lists name another owner"]
 
 
 class FakeGitHub:
-    """Accounts by their ids; gists newest first, two on a page. `lie` is one of LIES."""
+    """Accounts by their ids; gists newest first, two on a page. `lie` is one of LIES, `stream` one of STREAM.
 
-    etag_scope, deprecation, has_token = "scope", "", True
+    `shown` has the entries of the stream, with the time from when on it shows them; `kill` ends the process.
+    """
 
-    def __init__(self) -> None:
-        self.api = FakeApi("GitHub")
+    etag_scope, deprecation, has_token, is_enterprise = "scope", "", True, False
+
+    def __init__(self, clock: Callable[[], datetime], kill: Callable[[], None]) -> None:
+        self.api, self.stream_api = FakeApi("GitHub"), FakeApi("GitHub")
+        self.clock, self.kill, self.request_count = clock, kill, 0
+        self.stream, self.shown = "works", dict[str, tuple[datetime, StreamEntry]]()
         self.remaining: dict[str, Any] = {}
         self.accounts = dict(enumerate(NAMES, start=1))
         self.gists: dict[int, dict[str, PublicGist]] = {number: {} for number in self.accounts}
@@ -125,6 +141,33 @@ class FakeGitHub:
         next_url = f"{account_id}/{start + 2}" if start + 2 < len(rows) else ""
         return GistPage(rows[start : start + 2], str(self.version), next_url)
 
+    def get_stream_page(self, url: str) -> StreamPage:
+        """Oldest first, which is not how GitHub sorts it."""
+        self.api.raise_if_stopping()
+        if self.stream.startswith("kills"):
+            self.kill()
+            if threading.current_thread() is threading.main_thread():
+                raise KilledError
+        if self.stream in STREAM_ERRORS:
+            raise STREAM_ERRORS[self.stream]
+        query, now = dict(parse_qsl(urlsplit(url).query)), self.clock()
+        since = datetime.fromisoformat(query["since"])
+        shown = [entry for seen_from, entry in self.shown.values() if seen_from <= now]
+        entries = [entry for entry in shown if entry.updated_at >= since]
+        if self.stream == "repeats itself":
+            return StreamPage(shown, len(shown))
+        if self.stream == "does not end":
+            return StreamPage(entries, PAGE_SIZE)
+        if self.stream == "lies about Ada and Ben":
+            moments = [now, now - timedelta(minutes=4), *(datetime(year, 1, 1, tzinfo=UTC) for year in (1970, 8999))]
+            lies = product(["ffff", *self.gists[1], *self.gists[2]], moments, self.accounts)
+            entries += [StreamEntry(gist, moment, Owner(owner, "x")) for gist, moment, owner in lies]
+        if self.stream in ("is full", "breaks off"):  # The newest entry hides the others.
+            if self.stream == "breaks off" and query["page"] == "2":
+                raise RetryNextRunError("the connection was closed")
+            return StreamPage([*entries[-1:], StreamEntry(query["page"], now, Owner(7, "stranger"))], PAGE_SIZE)
+        return StreamPage(entries, len(entries))
+
     def _id_of(self, login: str) -> int:
         for number, name in self.accounts.items():
             if name == login.lower():
@@ -132,6 +175,12 @@ class FakeGitHub:
         raise NotFoundError("no such account", 404)
 
 
+STREAM_ERRORS = {
+    "is down": RetryNextRunError("the connection was closed"),
+    "is missing": NotFoundError("Not Found", 404),
+    "is odd": ValueError("Invalid IPv6 URL"),
+    "kills before": KilledThreadError(),
+}
 POSTS = ["succeeds", "is rejected", "is lost before", "is lost after", "is killed before", "is killed after"]
 PIPEDRIVE_LIES = ["", "lists of activities are empty", "searches find nothing", "nothing is found", "half a list"]
 
@@ -143,7 +192,7 @@ class FakePipedrive:
     """
 
     def __init__(self, clock: Callable[[], datetime], kill: Callable[[], None], emit: Callable[[Event], None]) -> None:
-        self.api, self.emit, self.run = FakeApi("Pipedrive"), emit, ""
+        self.api, self.emit, self.run, self.request_count = FakeApi("Pipedrive"), emit, "", 0
         self.remaining: dict[str, Any] = {}
         self.long_pause: LongPause | None = None
         self.fields: list[PersonField] = [PersonField("name", "Name")]
@@ -302,6 +351,13 @@ class FakePipedrive:
         return self.activities[activity_id]
 
 
+def everything_but_hints() -> list[list[dict[str, Any]]]:
+    """All rows of people and of the job."""
+    models = [model for name in ("people", "sync") for model in apps.get_app_config(name).get_models()]
+    rows = [list(model._default_manager.order_by("pk").values()) for model in models if model not in OF_STREAM]
+    return [[{**row, "sync_requested_at": None} for row in table] for table in rows]
+
+
 class OutboxMachine(RuleBasedStateMachine):
     """Events in any order; every other one is a run, which may crash in the middle of a POST.
 
@@ -313,22 +369,29 @@ class OutboxMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         lose_database()
+        StreamState.objects.all().delete()
+        StreamGap.objects.all().delete()
         RunLease.objects.all().delete()
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.trace: list[Event] = []
         self.limits = read_constants()
-        self.github = FakeGitHub()
+        self.github = FakeGitHub(self.clock, self.kill)
         self.pipedrive = FakePipedrive(self.clock, self.kill, self.trace.append)
         self.recorder = Recorder(self.trace.append, lambda: self.now.timestamp())
         self.watching = connection.execute_wrapper(self.recorder.watch)
         self.watching.__enter__()
-        self.published = self.contacts = 0
+        self.published = self.contacts = self.commits = 0
+        self.late: set[str] = set()  # gists that the stream shows too late, if at all
         for number, name in enumerate(NAMES, start=1):
-            create_person(name)
+            self.track(name)
             self.add_gists(1, 2)
             self.add_gists(number, 2)
             if number == 1:  # So Ada has her Pipedrive person and some activities, and Ben has not.
                 self.poll_and_push()
+
+    def track(self, login: str) -> None:
+        person = create_person(login)
+        Person.objects.filter(pk=person.pk).update(created_at=self.clock())
 
     def clock(self) -> datetime:
         self.now += timedelta(milliseconds=1)
@@ -342,23 +405,25 @@ class OutboxMachine(RuleBasedStateMachine):
         events = [
             self.publish, self.edit, self.rename,
             self.delete_an_activity, self.edit_an_activity, self.rename_a_contact, self.merge_a_contact,
-            self.push_again, self.skip, self.delete_and_add_again, self.undo,
+            self.push_again, self.skip, self.delete_and_add_again, self.undo, self.read_the_stream,
         ]  # fmt: skip
-        event = rng.choice(
-            [self.run, self.run_with_failing_posts, self.run_with_lies] if rng.random() < 0.5 else events
-        )
+        runs = [self.run, self.run_with_failing_posts, self.run_with_lies, self.run_with_a_kill]
+        runs += 2 * [self.run_for_hinted_people]
+        event = rng.choice(runs if rng.random() < 0.5 else events)
         note(event.__name__)
         event(rng)
 
     # --- events at GitHub and Pipedrive ---
     def publish(self, rng: Random) -> None:
-        self.add_gists(rng.choice([1, 2]), rng.randint(1, 4))
+        """The stream shows it, perhaps late, or never."""
+        self.add_gists(rng.choice([1, 2]), rng.randint(1, 4), lag=rng.choice(LAGS))
 
-    def add_gists(self, number: int, count: int) -> None:
+    def add_gists(self, number: int, count: int, lag: timedelta = timedelta(0)) -> None:
         for _ in range(count):
             self.published += 1
             self.github.version += 1
-            created = datetime(2025, 1, 1, tzinfo=UTC) + timedelta(minutes=self.published)
+            self.now += timedelta(minutes=1)  # Each has a due time of its own.
+            created = self.clock()
             gist_id = f"{self.published:04x}"
             self.github.gists[number][gist_id] = PublicGist(
                 gist_id,
@@ -370,13 +435,20 @@ class OutboxMachine(RuleBasedStateMachine):
                 "Draft",
                 owner=Owner(number, self.github.accounts[number]),
             )
+            self.show(self.github.gists[number][gist_id], lag)
+
+    def show(self, gist: PublicGist, lag: timedelta) -> None:
+        """In the stream, after this time."""
+        if lag > timedelta(minutes=5):
+            self.late.add(gist.id)
+        self.github.shown[gist.id] = self.now + lag, StreamEntry(gist.id, gist.updated_at, gist.owner)
 
     def edit(self, rng: Random) -> None:
         gist = rng.choice(self.all_gists())
         self.github.version += 1
-        version = self.github.version
-        changed = replace(gist, description=f"Edit {version}", updated_at=gist.created_at + timedelta(days=version))
+        changed = replace(gist, description=f"Edit {self.github.version}", updated_at=self.clock())
         self.github.gists[gist.owner.id if gist.owner else 0][gist.id] = changed
+        self.show(changed, rng.choice(LAGS))
 
     def rename(self, rng: Random) -> None:
         """Only after the first poll, which stores the account's id: before it, a renamed account cannot be found."""
@@ -436,7 +508,7 @@ class OutboxMachine(RuleBasedStateMachine):
         people = Person.objects.filter(github_id=number)
         if people.exists():
             stop_tracking(people, lambda people: None)
-            create_person(self.github.accounts[number])
+            self.track(self.github.accounts[number])
 
     def undo(self, rng: Random) -> None:
         created = PushAttempt.objects.filter(outcome="succeeded", kind="create")
@@ -450,17 +522,56 @@ class OutboxMachine(RuleBasedStateMachine):
         list(undo(SyncRun.objects.get(pk=rng.choice(runs)), pipedrive, self.clock, lease.writing, dry_run=False))
         lease.release()
 
+    # --- the stream ---
+    def choose_stream(self, rng: Random, bad: Collection[str] = STREAM) -> None:
+        self.github.stream = "works" if rng.random() < 0.5 else rng.choice(list(bad))
+
+    def new_stream(self) -> Stream:
+        github: Any = self.github
+        return Stream(github, self.clock, is_on=self.github.stream != "is not read")
+
+    def read_the_stream(self, rng: Random) -> None:
+        """A hint changes nothing but who is polled when."""
+        self.choose_stream(rng, STREAM[:-2])
+        before = everything_but_hints()
+        stream = self.new_stream()
+        stream.look()
+        stream.advance([], is_tick=False)
+        assert everything_but_hints() == before
+
     # --- runs ---
     def run(self, rng: Random) -> None:
         self.time_passes(rng)
+        self.choose_stream(rng)
         self.poll_and_push(full=rng.random() < 0.5, edits=rng.random() < 0.5)
+
+    def run_for_hinted_people(self, rng: Random) -> None:
+        """As the command does it: the stream is read first, if no one waits."""
+        self.time_passes(rng)
+        self.choose_stream(rng)
+        stream = self.new_stream()
+        try:
+            has_work = Person.objects.filter(requested(self.clock())).exists() or stream.look()
+        except KilledError:
+            self.start_again()
+            return
+        if has_work:
+            self.poll_and_push(rng.choices(POSTS, k=2), stream=stream)
+
+    def run_with_a_kill(self, rng: Random) -> None:
+        """After a commit, such as that of hints."""
+        self.time_passes(rng)
+        self.choose_stream(rng)
+        self.poll_and_push(commits=rng.randint(1, 6))
 
     def run_with_failing_posts(self, rng: Random) -> None:
         self.time_passes(rng)
+        self.choose_stream(rng)
         self.poll_and_push(rng.choices(POSTS, k=6))
 
     def run_with_lies(self, rng: Random) -> None:
         self.time_passes(rng)
+        self.choose_stream(rng)
         posts = rng.choices(POSTS, k=rng.randint(0, 4))
         self.poll_and_push(posts, full=True, lie=rng.choice(LIES), pipedrive_lie=rng.choice(PIPEDRIVE_LIES))
 
@@ -472,31 +583,41 @@ class OutboxMachine(RuleBasedStateMachine):
         edits: bool = True,
         lie: str = "",
         pipedrive_lie: str = "",
+        stream: Stream | None = None,
+        commits: int = 0,
     ) -> None:
+        """`stream`: of a run for requested people. `commits`: after so many, the process is killed."""
+        self.commits = commits
         self.pipedrive.next_posts, self.github.lie, self.pipedrive.lie = list(posts), lie, pipedrive_lie
-        self.github.api.circuit, self.pipedrive.api.circuit = Circuit("GitHub"), Circuit("Pipedrive")
+        for api in (self.github.api, self.github.stream_api, self.pipedrive.api):
+            api.circuit = Circuit(api.name)
         lease = Lease(self.clock, threading.Event())
         lease.take()
         self.pipedrive.run = lease.token
         github: Any = self.github
         pipedrive: Any = self.pipedrive
         try:
-            record = open_run(lease, self.clock, "schedule")
-            options = Options(concurrency=1, full=full, push_edits=edits)
+            record = open_run(lease, self.clock, "requested" if stream else "schedule")
+            options = Options(concurrency=1, full=full, push_edits=edits, requested_only=stream is not None)
             context = RunContext(
                 record.pk, options, github, pipedrive, self.clock, partial(self.writing, lease), threading.Event()
             )
-            Run(record, context)()
+            Run(record, context, stream=stream or self.new_stream())()
+            if github.api.is_killed:
+                raise KilledError
             close_run(record, context, lease, SyncRun.Outcome.SUCCEEDED, cleans_up=False)
             lease.release()
         except KilledError:
-            github.api.is_killed = pipedrive.api.is_killed = False
-            RunLease.objects.update(pid=NO_PROCESS)  # The next run sees that it died.
-            self.recorder.lose_lease()
+            self.start_again()
 
     def kill(self) -> None:
         """From now on, this process makes no request, writes nothing and keeps its lease."""
         self.github.api.is_killed = self.pipedrive.api.is_killed = True
+
+    def start_again(self) -> None:
+        self.github.api.is_killed = self.pipedrive.api.is_killed = False
+        RunLease.objects.update(pid=NO_PROCESS)  # The next run sees that it died.
+        self.recorder.lose_lease()
 
     @contextmanager
     def writing(self, lease: Lease) -> Iterator[None]:
@@ -504,6 +625,9 @@ class OutboxMachine(RuleBasedStateMachine):
             raise KilledError
         with lease.writing():
             yield
+        self.commits -= 1
+        if self.commits == 0:
+            self.kill()
 
     def time_passes(self, rng: Random) -> None:
         self.now += timedelta(minutes=rng.choice([0, 1, 3, 3, 15, 70]))
@@ -542,6 +666,11 @@ class OutboxMachine(RuleBasedStateMachine):
         for gist in Gist.objects.filter(push_state="pushed"):
             assert self.pipedrive.gist_of[gist.pipedrive_activity_id or 0] == gist.github_id
 
+    @invariant()
+    def no_gist_was_missed_that_the_stream_has_shown_in_time(self) -> None:
+        missed = Gist.objects.filter(discovery="missed").values_list("github_id", flat=True)
+        assert set(missed) <= self.late
+
     def teardown(self) -> None:
         """After runs without failures, every gist has its activity, which shows its last edit."""
         if not hasattr(self, "github"):
@@ -552,6 +681,7 @@ class OutboxMachine(RuleBasedStateMachine):
             self.watching.__exit__(None, None, None)
 
     def end_well(self) -> None:
+        self.github.stream = "works"
         for _ in range(3):
             self.now += timedelta(hours=25)  # longer than any pause after failures
             Gist.objects.push_again()

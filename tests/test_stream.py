@@ -8,15 +8,17 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.db import OperationalError
-from django.db.models import F
+from django.db import IntegrityError, OperationalError, connection
+from django.db.models import F, Model
 from django.utils import timezone
 from pytest_django import Settings
 
 from people.models import Gist, Person, Suppressed
-from sync.clients.github import GitHubClient, Owner, StreamEntry, stream_url
+from sync.clients.github import STREAM_READ_SECONDS, GitHubClient, Owner, StreamEntry, stream_url
 from sync.models import ApiState, Hint, StreamGap, StreamState, SyncRun
+from sync.steps import Outcome, ask
 from sync.stream import (
+    CROWDED,
     FULL,
     IN_FUTURE,
     MAX_PAGES,
@@ -32,10 +34,10 @@ from sync.stream import (
     set_discovery,
 )
 from tests.conftest import GITHUB_TOKEN, DuringRequest, Sync, wait_until
-from tests.factories import create_person, let_time_pass, publish_now, track
+from tests.factories import create_person, let_time_pass, publish_now, track, track_people
 from tests.faults import FAULTS, GITHUB_LIES
 from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, respond
-from tests.standins.wire import RecordedRequest
+from tests.standins.wire import Line, RecordedRequest, Response
 
 NOW = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -146,6 +148,20 @@ def test_a_run_reads_the_stream_while_it_works(
     assert (run.counts["people_hinted"], run.counts["gists_pushed"]) == (1, 1)
 
 
+def test_a_run_that_has_no_other_work_ends_however_often_the_stream_is_due(
+    ada: Person, github: GitHubStandIn, stream: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream()
+    monkeypatch.setattr("sync.stream.READ_EVERY", timedelta(0))
+    monkeypatch.setattr("sync.run.run.TICK_SECONDS", 0.0)
+    github.clear_requests()
+    github.fail("stream", respond(404, "{}"), nth=200)  # the end of a test that fails
+
+    stream()
+
+    assert len(readings(github)) < 200
+
+
 def test_the_same_entry_hints_once_also_if_the_poll_cannot_store_it(
     ada: Person, github: GitHubStandIn, stream: Sync
 ) -> None:
@@ -175,6 +191,25 @@ def test_an_edit_hints_again(ada: Person, github: GitHubStandIn, stream: Sync) -
     run = stream("--requested")
 
     assert (run.counts["people_hinted"], run.counts["gists_edited"]) == (1, 1)
+
+
+def test_a_crowd_leaves_requests_for_others_and_nobody_is_forgotten(
+    ada: Person, github: GitHubStandIn, stream: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sync.stream.MAX_HINTED", 2)
+    logins = ["ada", *[person.github_username for person in track_people(github, 4)]]
+    stream()
+    for number, login in enumerate(logins):
+        publish_now(github, login, ago=20 * MINUTE * (number == 4))
+    StreamState.objects.update(newest_at=timezone.now() - 15 * MINUTE)
+    counts, problems = [], []
+    for _ in range(4):
+        let_a_minute_pass()
+        counts.append(stream("--requested").counts["people_hinted"])
+        problems.append(StreamState.objects.get().problem)
+
+    assert counts == [2, 2, 1, 0]
+    assert problems == [CROWDED, CROWDED, "", ""]
 
 
 def pause(person: Person) -> None:
@@ -235,9 +270,12 @@ def test_strangers_are_neither_stored_nor_logged(
     publish_now(github, "ada")
     let_a_minute_pass()
     outputs = [stream("--requested", as_json=False)]
-    github.fail("stream", respond(200, json.dumps([{"id": gists[0], "owner": {"login": "mallory-stranger"}}] * 101)))
-    let_a_minute_pass()
-    outputs.append(stream())
+    entries = json.dumps([{"id": gists[0], "owner": {"login": "mallory-stranger"}}] * 101)
+    for fault in (respond(200, entries), respond(422, entries), respond(500, entries[:-9])):
+        github.heal()
+        github.fail("stream", fault, times=4)
+        let_a_minute_pass()
+        outputs.append(stream())
 
     stored = "\n".join(str(row) for model in apps.get_models() for row in model._default_manager.values())
     seen = "\n".join([stored, caplog.text, *[text for run in outputs for text in (run.output, run.errors)]])
@@ -276,6 +314,40 @@ def test_the_thirtieth_page_is_the_last(github: GitHubStandIn) -> None:
     assert (len(reading.entries), reading.is_full, len(github.requests)) == (3000, True, 30)
 
 
+def test_a_server_that_ignores_since_is_not_read_to_the_thirtieth_page(github: GitHubStandIn) -> None:
+    """Each minute, with the requests of the token."""
+    pages = [respond(200, json.dumps(full_page(100 * n))) for n in range(5)]
+    pages[0] = respond(
+        200, json.dumps([*full_page(0)[1:], {**full_page(1000)[0], "updated_at": f"{NOW + MINUTE:%FT%TZ}"}])
+    )
+    for number, page in enumerate(pages, 1):
+        github.fail("stream", page, nth=number)
+
+    reading = read_stream(new_client(github), NOW + MINUTE, NOW, MAX_PAGES)
+
+    assert (len(github.requests), reading.problem, reading.is_full) == (2, "", False)
+
+
+def test_a_slow_stream_is_not_read_on(github: GitHubStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish_many(github, 300)
+    monkeypatch.setattr("sync.stream.MAX_SECONDS", 0.0)
+
+    reading = read_stream(new_client(github), NOW, NOW, MAX_PAGES)
+
+    assert (len(reading.entries), reading.problem, len(github.requests)) == (100, SLOW, 1)
+
+
+def test_a_run_does_not_wait_long_for_a_silent_stream(ada: Person, github: GitHubStandIn, stream: Sync) -> None:
+    def send_late(line: Line, response: Response) -> None:
+        line.pause(STREAM_READ_SECONDS)
+        line.send(response)
+
+    github.fail_always("^/gists/public", Fault("late", True, send_late))
+
+    assert stream().counts["people_polled"] == 1
+    assert StreamState.objects.get().problem
+
+
 def full_page(first: int) -> list[dict[str, Any]]:
     owner = {"id": 7, "login": "crowd"}
     return [{"id": f"a{first + n}", "updated_at": "2026-11-30T12:00:00Z", "owner": owner} for n in range(100)]
@@ -290,6 +362,7 @@ def full_page(first: int) -> list[dict[str, Any]]:
         ([respond(200, json.dumps(full_page(0))), respond(404, "{}")], MISSING, 100),
         ([respond(200, json.dumps(full_page(0))), respond(422, "{}")], "returned 422", 100),
         ([respond(200, json.dumps(full_page(0)), {"link": '<https://elsewhere.test/>; rel="next"'})], "elsewhere", 100),
+        ([respond(200, json.dumps(full_page(0)), {"link": '<http://[>; rel="next"'})], "invalid link", 0),
         ([respond(200, json.dumps([*full_page(0), None]))], "101 gists on a page", 0),
     ],
 )
@@ -354,6 +427,91 @@ def test_a_stream_that_is_missing_is_asked_for_once_in_a_run(
     assert caplog.messages == [f"The stream of public gists: {MISSING}"]
 
 
+def test_a_reading_that_ends_with_an_unexpected_error_is_a_problem_and_no_secret(
+    db: None, github: GitHubStandIn, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.GITHUB_STREAM = True
+    stream = Stream(new_client(github), timezone.now)
+    (step,) = stream.advance([], is_tick=True)
+
+    assert stream.advance([Outcome(step, error=KeyError("mallory"))], is_tick=True) == []
+    problem = "GitHub's stream of public gists could not be read (KeyError)."
+    assert StreamState.objects.get().problem == problem
+    assert caplog.messages == [f"The stream of public gists: {problem}"]
+
+
+def test_a_stream_whose_hints_cannot_be_stored_is_read_once_a_minute(
+    ada: Person, github: GitHubStandIn, stream: Sync, caplog: pytest.LogCaptureFixture
+) -> None:
+    stream()
+    publish_now(github, "ada")
+    now = timezone.now() + MINUTE
+    hearing = Stream(new_client(github), lambda: now)
+    (step,) = hearing.advance([], is_tick=True)
+    with connection.execute_wrapper(refuse_hints):
+        steps = hearing.advance([ask(step)], is_tick=True)
+    now += MINUTE
+
+    assert steps == []
+    assert caplog.messages == ["The hints of GitHub's stream could not be stored; polls go on"]
+    (step,) = hearing.advance([], is_tick=True)
+    assert hearing.advance([ask(step)], is_tick=True) == []
+    assert hearing.people_hinted == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("kind", "table"),
+    [
+        ("SELECT", StreamState),
+        ("UPDATE", StreamState),
+        ("SELECT", StreamGap),
+        ("INSERT", StreamGap),
+        ("SELECT", Hint),
+        ("INSERT", Hint),
+    ],
+)
+def test_a_statement_that_fails_once_costs_nothing(
+    kind: str, table: type[Model], ada: Person, github: GitHubStandIn, stream: Sync
+) -> None:
+    stream()
+    publish_now(github, "ada")
+    let_time_pass(timedelta(hours=2))  # So the silence is a gap.
+    failures = [OperationalError("database is locked")]
+
+    def fail_once(execute: Callable[..., Any], sql: str, *arguments: Any) -> Any:
+        if failures and sql.startswith(kind) and table._meta.db_table in sql:
+            raise failures.pop()
+        return execute(sql, *arguments)
+
+    with connection.execute_wrapper(fail_once):
+        run = stream("--requested")
+
+    assert (failures, run.code, run.counts["people_hinted"], run.counts["gists_pushed"]) == ([], 0, 1, 1)
+    assert StreamGap.objects.count() == 1
+
+
+def test_a_frequent_run_whose_stream_cannot_be_stored_succeeds(
+    ada: Person, github: GitHubStandIn, stream: Sync
+) -> None:
+    stream()
+    let_a_minute_pass()
+
+    def refuse(execute: Callable[..., Any], sql: str, *arguments: Any) -> Any:
+        if sql.startswith("UPDATE") and StreamState._meta.db_table in sql:
+            raise OperationalError("no")
+        return execute(sql, *arguments)
+
+    with connection.execute_wrapper(refuse):
+        assert stream("--requested").code == 0
+
+
+def refuse_hints(execute: Callable[..., Any], sql: str, *arguments: Any) -> Any:
+    if sql.startswith("INSERT") and Hint._meta.db_table in sql:
+        raise IntegrityError("no")
+    return execute(sql, *arguments)
+
+
 # --- how far it was read ---
 def entries_at(*minutes: float) -> tuple[StreamEntry, ...]:
     """Of these minutes before (after: negative) NOW."""
@@ -411,6 +569,16 @@ def test_a_silence_is_a_gap_unless_the_server_is_of_one_company(
     assert state.problem == problem
     assert [((NOW - gap.since) / MINUTE, (NOW - gap.until) / MINUTE) for gap in found] == gaps
     assert state.problem_since == (state.newest_at if problem else None)
+
+
+def test_a_silence_is_logged_once(ada: Person, stream: Sync, caplog: pytest.LogCaptureFixture) -> None:
+    stream()
+    let_time_pass(timedelta(hours=2))
+    for _ in range(2):
+        stream("--requested", as_json=False)
+        let_a_minute_pass()
+
+    assert caplog.messages == [f"The stream of public gists: {SILENT}"]
 
 
 def test_a_newest_time_that_is_wrong_is_no_longer_believed_when_the_clock_is_right_again(

@@ -31,13 +31,13 @@ from sync.clients.transport import Api, Response, Timing
 
 MAX_SECONDARY_WAIT = 70.0  # seconds; the secondary limit's own minimum is 60
 LIMIT_WORDS = (b"rate limit", b"abuse detection")  # distinguish a rate-limit 403 from a permission 403
-MAX_STREAM_SECONDS = 20.0  # of one request for the stream, which is only a hint
 MAX_LISTED_GISTS = 3000  # GitHub lists no more than the newest 3,000 of an account
 MAX_FILES = 1000  # of a gist; GitHub lists at most 300
 MAX_DESCRIPTION_LENGTH = 100_000  # characters
 GIST_ID = r"^[0-9a-zA-Z]{1,64}$"
 PAGE_SIZE = 100  # gists; the most that GitHub allows
 SMALL_PAGE_SIZE = 20  # gists; a divisor of PAGE_SIZE
+STREAM_READ_SECONDS, STREAM_SECONDS = 10.0, 20.0  # as in Timing: runs wait for the stream, which is read again soon
 API_VERSION, ENTERPRISE_API_VERSION = "2026-03-10", "2022-11-28"
 ANONYMOUS_REQUESTS_PER_HOUR = 60  # from one address without a token
 MIN_TOKEN_LIFE = 3600.0  # seconds; GitHub has shown the current time as the end of a token (google/go-github#3708)
@@ -211,9 +211,12 @@ class GitHubClient:
             advice=f"Check GITHUB_API_URL and GITHUB_TOKEN, and that this GitHub supports API version {api_version}.",
             probe_path=CONTROL_PATH,
         )
-        stream_timing = replace(timing or Timing(), total=min((timing or Timing()).total, MAX_STREAM_SECONDS))
         # Whatever it answers, it stops nothing else. What is true of the token shows in the other requests, too.
-        self.stream_api = new_api(limiter=RateLimiter(SlidingWindow(limit, 1.0)), concurrency=1, timing=stream_timing)
+        self.stream_api = new_api(
+            limiter=RateLimiter(SlidingWindow(limit, 1.0)),
+            concurrency=1,
+            timing=replace(timing or Timing(), read=STREAM_READ_SECONDS, total=STREAM_SECONDS),
+        )
         self._api_version = api_version
         self._has_shown_account = False  # one that exists, in this run
         self._control_lock = threading.Lock()
@@ -320,7 +323,7 @@ class GitHubClient:
         if response.status == 304 and not etag:
             raise InvalidResponseError(f"{response.call} returned 304 although the request had no ETag")
         link = response.headers.get("link")
-        next_url = _next_url(link, response.url) if link else ""
+        next_url = _next_url(link, response) if link else ""
         if response.status == 304:
             return GistPage([], next_url=next_url, unchanged=True, is_redirected=response.is_redirected)
         gists, unreadable_gists = _parse_gists(response)
@@ -347,7 +350,7 @@ class GitHubClient:
             with suppress(ValidationError):
                 entries.append(ENTRY.validate_python(row))
         link = response.headers.get("link")
-        return StreamPage(entries, len(rows), _next_url(link, response.url) if link else "")
+        return StreamPage(entries, len(rows), _next_url(link, response) if link else "")
 
     def _parse_rate_limit(self, response: Response, window: str) -> Pause | None:
         """https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api"""
@@ -489,10 +492,13 @@ def _seconds_until(reset: float | None, response: Response) -> float:
     return max(reset - server_time(response.headers), 0) + 1 if reset is not None else MAX_PAUSE
 
 
-def _next_url(link: str, url: str) -> str:
+def _next_url(link: str, response: Response) -> str:
     """The URL with the relation `next` in a Link header (RFC 8288: several relations, any case, relative URLs)."""
     for row in parse_header_links(link):
         relations = next((value for name, value in row.items() if name.lower() == "rel"), "")
         if "next" in relations.lower().split():
-            return urljoin(url, row["url"])
+            try:
+                return urljoin(response.url, row["url"])
+            except ValueError:
+                raise InvalidResponseError(f"{response.call} returned an invalid link to the next page") from None
     return ""

@@ -337,6 +337,8 @@ class Api:
     def excerpt(self, response: Response) -> str:
         """Up to 200 characters of a body: the API's own message if there is one. Without secrets and personal data."""
         text = response.body[:2000].decode("utf-8", "replace")
+        if text.lstrip().startswith("["):
+            return "a list"  # It is no message, and may have what others have published.
         try:
             content = json.loads(response.body)
             text = str(content.get("message") or content.get("error") or text)

@@ -69,7 +69,7 @@ class Run:
         outcomes: list[Outcome] = []
         with self._readers, self._polls, self._pushes:
             try:
-                while not (self._polling.is_over and self._pushing.is_over) or self._stream.is_running:
+                while self._is_working or self._stream.is_running:
                     is_tick = self._tick()
                     by_work = {work: [one for one in outcomes if one.step.work == work] for work in get_args(Work)}
                     has_hints = self._advance_stream(by_work["stream"], is_tick=is_tick)
@@ -81,11 +81,15 @@ class Run:
                 raise
         self._end()
 
+    @property
+    def _is_working(self) -> bool:
+        return not (self._polling.is_over and self._pushing.is_over)
+
     def _advance_stream(self, outcomes: list[Outcome], *, is_tick: bool) -> bool:
-        """Is anyone hinted at? Then they are polled next."""
+        """Is anyone hinted at? Then they are polled next. A run without other work does not begin another reading."""
         hinted_before = self._stream.people_hinted
         self._readers.free += len(outcomes)
-        for step in self._stream.advance(outcomes, is_tick=is_tick):
+        for step in self._stream.advance(outcomes, is_tick=is_tick and self._is_working):
             self._readers.begin(step)
         hinted = self._stream.people_hinted - hinted_before
         self.context.summary.add({"people_hinted": hinted})
