@@ -187,7 +187,7 @@ class _Judgement:
         if end and end < self.now + TOKEN_TICKET:
             yield HealthProblem(
                 Code.GITHUB_TOKEN_EXPIRES,
-                f"GITHUB_TOKEN is valid until {format_time(end)}. Afterwards nobody is polled.",
+                f"GITHUB_TOKEN is valid until {format_time(end)}. Afterwards no one is polled.",
                 "Create a new token at GitHub, and set GITHUB_TOKEN to it; the next run that polls notices.",
                 is_urgent=end < self.now + TOKEN_PAGE,
             )
