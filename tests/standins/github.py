@@ -27,7 +27,7 @@ class Account:
 
 
 class GitHubStandIn(StandIn):
-    operations = (
+    operations: tuple[tuple[str, str, str], ...] = (
         ("own_account", "GET", r"/user"),
         ("account", "GET", r"/users/[^/]+"),
         ("account_by_id", "GET", r"/user/\d+"),
