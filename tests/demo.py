@@ -56,7 +56,7 @@ def main() -> int:
     return 0
 
 
-def play(folder: Path, github: GitHubStandIn, pipedrive: PipedriveStandIn) -> None:
+def play(folder: Path, github: CrowdedGitHub, pipedrive: PipedriveStandIn) -> None:
     port = 3000 if is_free(3000) else free_port()
     # Every other setting has its default, also if .env has another value: the demo must not use a real address.
     environment = {
@@ -84,7 +84,7 @@ def play(folder: Path, github: GitHubStandIn, pipedrive: PipedriveStandIn) -> No
         base = f"http://127.0.0.1:{port}"
         walk_through(base, environment, github, pipedrive)
         if sys.stdout.isatty():
-            stay(base, environment, password)
+            stay(base, environment, password, github)
     print("\nThe demo has succeeded. Its data is deleted.")
 
 
@@ -99,7 +99,7 @@ def publish_first_gists(github: GitHubStandIn) -> None:
     github.publish("grace", "The first compiler 🐞", files={"a0.asm": "Assembly"})
 
 
-def walk_through(base: str, environment: dict[str, str], github: GitHubStandIn, pipedrive: PipedriveStandIn) -> None:
+def walk_through(base: str, environment: dict[str, str], github: CrowdedGitHub, pipedrive: PipedriveStandIn) -> None:
     print_step("Three people are tracked", f"POST {base}/api/v1/people")
     for name in ("ada", "@Grace", "https://github.com/linus"):
         response = requests.post(f"{base}/api/v1/people", json={"username": name}, timeout=10)
@@ -121,17 +121,32 @@ def walk_through(base: str, environment: dict[str, str], github: GitHubStandIn, 
     print_step("A visit", f"GET {base}/api/v1/people/ada")
     show_visit(visit(base), 2)
 
-    print_step("Ada publishes another gist, and a sync runs")
-    github.publish("ada", "Punched cards, revisited", files={"cards.txt": "Text"})
-    sync(environment)
-    expect(len(pipedrive.activities) == 4, "the new gist created no activity")
+    print_step(
+        "Ada publishes another gist",
+        "manage.py sync_gists --requested, which runs every minute, hears of it in GitHub's stream",
+    )
+    hear(environment, github, pipedrive)
 
     print_step("The next visit", "shows just that one")
     show_visit(visit(base), 1)
 
 
 def sync(environment: dict[str, str]) -> None:
-    print("  " + manage(environment, "sync_gists").strip())
+    """Without GitHub's stream, which is read once a minute: so `hear` need not wait for the next time."""
+    print("  " + manage({**environment, "GITHUB_STREAM": "false"}, "sync_gists").strip())
+
+
+def hear(environment: dict[str, str], github: CrowdedGitHub, pipedrive: PipedriveStandIn) -> None:
+    """The stream of all public gists shows a gist, so its owner is polled, and nobody else."""
+    github.clear_requests()
+    published = time.monotonic()
+    github.publish_now("ada", "Punched cards, revisited", files={"cards.txt": "Text"})
+    print("  " + manage(environment, "sync_gists", "--requested").strip())
+    seconds = time.monotonic() - published
+    expect(len(pipedrive.activities) == 4, "the new gist created no activity")
+    paths = [request.path for request in github.requests]
+    expect(paths == ["/gists/public", "/users/ada/gists"], f"the sync requested {paths}")
+    print(f"  In Pipedrive {seconds:.1f} s later. Requests to GitHub: one for the stream, one for Ada.")
 
 
 def show_activities(pipedrive: PipedriveStandIn) -> None:
@@ -157,14 +172,15 @@ def show_visit(person: Any, expected: int) -> None:
         print(f"  - {title} ({gist['push_state']}, activity {gist['pipedrive_activity_id']})")
 
 
-def stay(base: str, environment: dict[str, str], password: str) -> None:
-    """Sync new and requested people every few seconds, so that what a visitor adds is exported."""
+def stay(base: str, environment: dict[str, str], password: str, github: CrowdedGitHub) -> None:
+    """Sync new, requested and hinted people every few seconds, so that what a visitor adds is exported."""
     print_step("Running until Ctrl-C", "new people are synced within seconds")
     print(f"  API            {base}/api/v1/people")
     print(f"  documentation  {base}/documentation/")
     print(f"  admin          {base}/admin/  (login: demo, password: {password})")
     print(f"  try            curl -d username=margaret-has-3-gists {base}/api/v1/people")
     print(f"                 curl {base}/api/v1/people/margaret-has-3-gists   (the demo needs no API key)")
+    print(f"                 curl -X POST {github.url}/users/ada/gists   (Ada publishes; exported within a minute)")
     while True:
         time.sleep(SECONDS_BETWEEN_SYNCS)
         manage(environment, "sync_gists", "--requested")

@@ -1,9 +1,9 @@
 """Kill the worker with -9 at random moments, many times, and count the activities.
 
 `make kills` does it 200 times; the suite does it a few times. The processes and the database are real, the APIs are the
-stand-ins, which lie in 5% of their responses. People and gists are added in the meantime. At the end, kills and lies
-stop, unknown outcomes are resolved, and every gist must have exactly one activity. What the workers commit is recorded,
-and the model must allow all of it.
+stand-ins, which lie in 5% of their responses. People and gists are added in the meantime; the workers read GitHub's
+stream, and some of them poll only whom it hints at. At the end, kills and lies stop, unknown outcomes are resolved, and
+every gist must have exactly one activity. What the workers commit is recorded, and the model must allow all of it.
 """
 
 import os
@@ -13,24 +13,27 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
 from django.db import connection
+from django.db.models import F
 from pytest_django import Settings
 
 from gisttracker.config.settings import SEND_SECONDS
 from people.models import Gist, Person
-from sync.models import GitHubIdField
+from sync.models import GitHubIdField, StreamState
 from tests.conftest import PIPEDRIVE_TOKEN, Worker
-from tests.factories import end_pauses, track
+from tests.factories import end_pauses, publish_now, track
 from tests.faults import GITHUB_LIES, PIPEDRIVE_LIES
 from tests.model.check import Constants
 from tests.model.events import Event, Started
 from tests.model.recorder import TRACE_FILE, RecordedPipedrive, Recorder, TraceFile
 from tests.model.trace import find_violations
 from tests.standins import GitHubStandIn, PipedriveStandIn
+from tests.standins.wire import StandIn
 
 DEFAULT_KILLS = 6
 KILLS = int(os.environ.get("KILLS", DEFAULT_KILLS))
@@ -44,14 +47,19 @@ LEASE_SECONDS = 5
 
 @dataclass
 class KillStats:
-    """The kills, the pushes that they interrupted, the published gists, and how many activities each gist has.
+    """The kills, what they interrupted, the published gists, and how many activities each gist has.
 
+    `unstored_readings`: of the stream, whose process was killed before it stored them; `unused_hints`: people who were
+    hinted at and not polled yet. `hinted`: gists that were found because of a hint.
     `violations`: what the model does not allow.
     """
 
     kills: int
     gists: int
     interrupted_pushes: int
+    unstored_readings: int
+    unused_hints: int
+    hinted: int
     lies: int
     events: int
     activities_by_gist: Counter[str]
@@ -71,8 +79,9 @@ class KillStats:
 
     def __str__(self) -> str:
         return (
-            f"{self.kills} kills, which interrupted {self.interrupted_pushes} pushes; {self.lies} lies; "
-            f"{self.gists} gists: {self.lost} lost, {self.doubled} doubled; "
+            f"{self.kills} kills, which interrupted {self.interrupted_pushes} pushes, "
+            f"{self.unstored_readings} readings of the stream and {self.unused_hints} hints; {self.lies} lies; "
+            f"{self.gists} gists, of which {self.hinted} hinted at: {self.lost} lost, {self.doubled} doubled; "
             f"{self.events} events: {len(self.violations)} forbidden. {' '.join(self.violations[:5])}"
         )
 
@@ -112,29 +121,41 @@ def kill_workers(
     rng: random.Random,
 ) -> KillStats:
     """Start workers and kill them at random moments, until so many were killed while they ran."""
-    killed = interrupted = 0
+    killed = interrupted = unstored = unused = 0
     for standin, lies in ((github, GITHUB_LIES), (pipedrive, PIPEDRIVE_LIES)):
         standin.lies, standin.lie_rate = list(lies.values()), LIE_RATE
     while killed < kills:
         publish_some_gists(github, rng)
-        workers = [start() for _ in range(worker_count)]
-        # Half of the kills come shortly after a POST arrived, which is the worst moment.
-        if rng.random() < 0.5:
-            wait_for_post(pipedrive, workers)
+        readings, before = github.counts["stream"], attempted_at()
+        workers = [start(*rng.choice([(), ("--requested",)])) for _ in range(worker_count)]
+        # Most kills come shortly after a POST, which is the worst moment, or a reading of the stream has arrived.
+        aim = rng.random()
+        if aim < 0.5:
+            wait_for_request(pipedrive, "create_activity", workers)
+        elif aim < 0.75:
+            wait_for_request(github, "stream", workers)
         time.sleep(rng.uniform(0, MAX_LIFETIME if rng.random() < 0.5 else 0.02))
         for worker in workers:
             killed += worker.poll() is None
             worker.kill()
             worker.communicate()
         interrupted += trace.continue_after_kill()
+        unstored += github.counts["stream"] > readings and attempted_at() == before
+        unused += Person.objects.filter(sync_requested_at__isnull=False).count()
         end_all_pauses()
     github.lie_rate = pipedrive.lie_rate = 0
     sync_until_done(start)
+    publish_some_gists(github, rng)
+    end_all_pauses()
+    start("--requested").communicate(timeout=600)
     trace.continue_after_kill()
     return KillStats(
         kills=killed,
         gists=sum(len(account.gists) for account in github.accounts.values()),
         interrupted_pushes=interrupted,
+        unstored_readings=unstored,
+        unused_hints=unused,
+        hinted=Gist.objects.filter(discovery=Gist.Discovery.STREAM).count(),
         lies=github.lie_count + pipedrive.lie_count,
         events=len(trace.events),
         activities_by_gist=Counter(pipedrive.gist_ids()),
@@ -148,6 +169,7 @@ def end_all_pauses() -> None:
     Person.objects.filter(state__in=["gone", "conflict"]).update(attempted_at=None)  # They are checked once a day.
     end_pauses()
     GitHubIdField.objects.update(checked_at=None, create_started_at=None)
+    StreamState.objects.update(attempted_at=F("attempted_at") - timedelta(minutes=1))
     Gist.objects.push_again()
 
 
@@ -157,13 +179,18 @@ def publish_some_gists(github: GitHubStandIn, rng: random.Random) -> None:
         track(github, f"person-{len(github.accounts)}")
     logins = [account.login for account in github.accounts.values()]
     for _ in range(rng.randint(3, 15)):
-        github.publish(rng.choice(logins), f"Gist of {time.time()}")
+        publish_now(github, rng.choice(logins), description=f"Gist of {time.time()}")
 
 
-def wait_for_post(pipedrive: PipedriveStandIn, workers: list[subprocess.Popen[str]]) -> None:
-    """Wait for the next POST of an activity, or until all workers have ended."""
-    before = pipedrive.counts["create_activity"]
-    while pipedrive.counts["create_activity"] == before and any(worker.poll() is None for worker in workers):
+def attempted_at() -> datetime | None:
+    """When the stream was read last."""
+    return StreamState.objects.values_list("attempted_at", flat=True).first()
+
+
+def wait_for_request(standin: StandIn, operation: str, workers: list[subprocess.Popen[str]]) -> None:
+    """Wait for the next request of this operation, or until all workers have ended."""
+    before = standin.counts[operation]
+    while standin.counts[operation] == before and any(worker.poll() is None for worker in workers):
         time.sleep(0.001)
 
 
@@ -225,4 +252,5 @@ def test_no_gist_is_lost_or_doubled_when_workers_are_killed(
         if KILLS > DEFAULT_KILLS:
             print(f"\n{connection.vendor}, {worker_count} at once: {stats}")
     assert any(isinstance(event, Started) for event in trace.events)
+    assert stats.hinted, stats
     assert stats.is_clean, stats

@@ -1,13 +1,15 @@
 """The stand-ins of the trials on a cluster, and the check that each trial ends with."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 import requests
 
+from sync.clients.github import GitHubClient, stream_url
 from tests.conftest import GITHUB_TOKEN, PIPEDRIVE_TOKEN
-from tests.standins import PipedriveStandIn, check
-from tests.standins.crowded import CrowdedGitHub
+from tests.standins import PipedriveStandIn, check, publish
+from tests.standins.crowded import STRANGER, CrowdedGitHub
 
 LOGIN = "kills-17-1-has-120-gists"
 HEADERS = {"x-api-token": PIPEDRIVE_TOKEN}
@@ -44,6 +46,24 @@ def test_an_account_is_there_with_as_many_gists_as_its_login_says(github: Crowde
 
 def test_other_accounts_are_not_invented(github: CrowdedGitHub) -> None:
     assert get_profile(github, "ada").status_code == 404
+
+
+def test_who_publishes_by_hand_is_in_the_stream_now_among_others(
+    github: CrowdedGitHub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(publish, "GITHUB_URL", github.url)
+    github.add_account("ada")
+    client = GitHubClient(github.url, GITHUB_TOKEN)
+    began_at = datetime.now(UTC).replace(microsecond=0)
+
+    publish.main("ada", "Notes & more")
+
+    page = client.get_stream_page(stream_url(began_at))
+    (gist_id,) = github.gist_ids("ada")
+    assert capsys.readouterr().out == f"ada has published https://gist.github.com/ada/{gist_id}\n"
+    assert {entry.owner.login for entry in page.entries if entry.owner} == {STRANGER, "ada"}
+    assert github.accounts[1001].gists[gist_id]["description"] == "Notes & more"
+    assert requests.post(f"{github.url}/users/ben/gists", timeout=60).status_code == 404
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ class Account:
 
 
 class GitHubStandIn(StandIn):
-    operations = (
+    operations: tuple[tuple[str, str, str], ...] = (
         ("own_account", "GET", r"/user"),
         ("rate_limit", "GET", r"/rate_limit"),
         ("account", "GET", r"/users/[^/]+"),
