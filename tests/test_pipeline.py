@@ -183,5 +183,5 @@ def test_the_documented_commands_for_a_local_cluster_run_in_ci() -> None:
     documented = [line for block in re.findall(r"```sh\n(.*?)```", section, re.DOTALL) for line in block.splitlines()]
     commands = re.sub(r" --build-arg \S+| --wait \S+", "", run_commands("cluster")).splitlines()
 
-    assert len(documented) == 6
+    assert len(documented) == 7
     assert set(documented) <= set(commands)

@@ -4,8 +4,8 @@ import json
 import signal
 import subprocess
 import threading
-from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from pytest_django import Settings
@@ -123,9 +123,9 @@ def test_a_run_that_is_stopped_before_its_first_claim_leaves_all_of_its_work(
 ) -> None:
     github.publish("ada")
 
-    def create_stopped_run(record: SyncRun, context: RunContext, progress: Callable[[int], object]) -> Run:
+    def create_stopped_run(record: SyncRun, context: RunContext, *rest: Any) -> Run:
         context.stopping.set()
-        return Run(record, context, progress)
+        return Run(record, context, *rest)
 
     monkeypatch.setattr(sync_gists, "Run", create_stopped_run)
 
