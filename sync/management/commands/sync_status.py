@@ -43,7 +43,7 @@ class Command(GisttrackerCommand):
         "than --max-age, a token or setting was refused, or GITHUB_TOKEN ends within two days. It can be a probe. "
         "Single people in trouble, and what ends later, are listed, and do not make it unhealthy."
     )
-    reads = ("SYNC_INTERVAL_MINUTES", "NOTIFY_URL", "ENVIRONMENT_NAME")
+    reads = ("GITHUB_STREAM", "SYNC_INTERVAL_MINUTES", "NOTIFY_URL", "ENVIRONMENT_NAME")
     exit_codes = {0: "healthy, or only with what can wait", EX_UNHEALTHY: "unhealthy"}
     examples = ("", "--max-age 2h", "--json", "--notify")
     requires_migrations_checks = False
