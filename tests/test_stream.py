@@ -15,6 +15,7 @@ from pytest_django import Settings
 
 from people.models import Gist, Person, Suppressed
 from sync.clients.github import STREAM_READ_SECONDS, GitHubClient, Owner, StreamEntry, stream_url
+from sync.clients.rate_limit import Pause
 from sync.models import ApiState, Hint, StreamGap, StreamState, SyncRun
 from sync.steps import Outcome, ask
 from sync.stream import (
@@ -859,6 +860,18 @@ def test_an_odd_item_of_the_stream_is_left_out_and_counts_for_the_size_of_the_pa
 
     assert [entry.id for entry in page.entries] == ["abc"]
     assert page.size == 2
+
+
+def test_its_requests_count_in_the_pace_of_all_and_its_pauses_stop_nothing_else(github: GitHubStandIn) -> None:
+    client = GitHubClient(github.url, GITHUB_TOKEN, requests_per_minute=2)
+    limiters = client.api.limiter, client.stream_api.limiter
+    limiters[0].hit()
+
+    waits = [limiter.hit() for limiter in limiters]
+    limiters[1].pause(Pause(90, True, "no"))
+    waits += [limiter.hit() for limiter in limiters]
+
+    assert waits == pytest.approx([30, 30, 30, 90], abs=5)
 
 
 def test_what_the_stream_shows_is_no_control(github: GitHubStandIn) -> None:

@@ -213,7 +213,7 @@ class GitHubClient:
         )
         # Whatever it answers, it stops nothing else. What is true of the token shows in the other requests, too.
         self.stream_api = new_api(
-            limiter=RateLimiter(SlidingWindow(limit, 1.0)),
+            limiter=self.api.limiter.twin(),
             concurrency=1,
             timing=replace(timing or Timing(), read=STREAM_READ_SECONDS, total=STREAM_SECONDS),
         )

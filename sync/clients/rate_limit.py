@@ -78,6 +78,12 @@ class RateLimiter:
         self.pause_reason = ""
         self.max_wait = MAX_WAIT
 
+    def twin(self) -> "RateLimiter":
+        """A limiter whose requests count together with those of this one, and whose pauses are its own."""
+        twin = RateLimiter(self._windows[GENERAL], self._windows, now=self._now)
+        twin._lock = self._lock
+        return twin
+
     def hit(self, window: str = GENERAL) -> Hit | float:
         """Count a request as sent now, or return the seconds to wait before trying again."""
         with self._lock:
