@@ -34,7 +34,7 @@ from sync.stream import (
     read_stream,
     set_discovery,
 )
-from tests.conftest import GITHUB_TOKEN, DuringRequest, Sync, wait_until
+from tests.conftest import GITHUB_TOKEN, DuringRequest, Sync, Worker, wait_until
 from tests.factories import create_person, let_time_pass, publish_now, track, track_people
 from tests.faults import FAULTS, GITHUB_LIES
 from tests.standins import Fault, GitHubStandIn, PipedriveStandIn, respond
@@ -147,6 +147,41 @@ def test_a_run_reads_the_stream_while_it_works(
     run = stream()
 
     assert (run.counts["people_hinted"], run.counts["gists_pushed"]) == (1, 1)
+
+
+@pytest.mark.both
+@pytest.mark.slow("starts two processes")
+@pytest.mark.django_db(transaction=True)
+def test_a_frequent_run_beside_a_full_run_disturbs_nothing(
+    ada: Person,
+    github: GitHubStandIn,
+    pipedrive: PipedriveStandIn,
+    stream: Sync,
+    worker: Worker,
+    during_request: DuringRequest,
+    settings: Settings,
+) -> None:
+    """One that hears of nothing stores what it has read; one that hears of Ada leaves her to the run that goes on."""
+    track(github, "ben")
+    stream()
+    outputs, lease = [], str(settings.LEASE_SECONDS)
+
+    def run_beside() -> None:
+        for publishes in (False, True):
+            if publishes:
+                publish_now(github, "ada")
+            let_a_minute_pass()
+            outputs.append("".join(worker("--requested", TEST_LEASE_SECONDS=lease).communicate(timeout=60)))
+
+    during_request(github, "gists", run_beside, nth=2)
+    full = stream()
+    let_a_minute_pass()
+    frequent = stream("--requested")
+
+    assert "No new, requested or hinted people" in outputs[0]
+    assert "is going on" in outputs[1]
+    assert (full.code, full.counts["people_hinted"], frequent.counts["people_hinted"]) == (0, 0, 1)
+    assert (len(pipedrive.gist_ids()), Hint.objects.count()) == (1, 1)
 
 
 def test_a_run_that_has_no_other_work_ends_however_often_the_stream_is_due(
