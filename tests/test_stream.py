@@ -216,6 +216,31 @@ def test_the_same_entry_hints_once_also_if_the_poll_cannot_store_it(
     assert stream().counts["gists_pushed"] == 1
 
 
+def test_what_a_poll_has_stored_already_is_no_hint(ada: Person, github: GitHubStandIn, stream: Sync) -> None:
+    publish_now(github, "ada")
+    stream("--person", "ada")
+
+    stream("--requested")
+
+    assert len(readings(github)) == 1
+    assert (Gist.objects.count(), Hint.objects.count(), SyncRun.objects.count()) == (1, 0, 1)
+
+
+def test_beside_an_entry_that_was_used_a_new_one_hints(ada: Person, github: GitHubStandIn, stream: Sync) -> None:
+    stream()
+    publish_now(github, "ada")
+    let_a_minute_pass()
+    stream("--requested")
+    Gist.objects.all().delete()
+    track(github, "ben", github_id=1002, state="active", polled_at=timezone.now(), attempted_at=timezone.now())
+    publish_now(github, "ben")
+    let_a_minute_pass()
+
+    run = stream("--requested")
+
+    assert (run.counts["people_hinted"], Hint.objects.count()) == (1, 2)
+
+
 def test_an_edit_hints_again(ada: Person, github: GitHubStandIn, stream: Sync) -> None:
     stream()
     gist = publish_now(github, "ada")
@@ -279,6 +304,7 @@ def test_who_is_left_alone(change: Callable[[Person], None], ada: Person, github
 
     assert stream("--requested").counts["people_polled"] == 0
     assert not Hint.objects.exists()
+    assert SyncRun.objects.count() == 1, "there was nothing to do for another run"
 
 
 def test_entries_come_in_any_order_again_and_again(ada: Person, github: GitHubStandIn, stream: Sync) -> None:
