@@ -16,7 +16,11 @@ from pytest_django import Settings
 from people.models import Gist, Person, Suppressed
 from sync.clients.github import STREAM_READ_SECONDS, GitHubClient, Owner, StreamEntry, stream_url
 from sync.clients.rate_limit import Pause
+from sync.context import RunContext
+from sync.management.commands import sync_gists
 from sync.models import ApiState, Hint, StreamGap, StreamState, SyncRun
+from sync.run.lease import Lease
+from sync.run.run import Run
 from sync.steps import Outcome, ask
 from sync.stream import (
     CROWDED,
@@ -196,6 +200,43 @@ def test_a_run_that_has_no_other_work_ends_however_often_the_stream_is_due(
     stream()
 
     assert len(readings(github)) < 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_is_hinted_at_when_all_other_work_is_done_is_polled_in_the_same_run(
+    ada: Person, github: GitHubStandIn, stream: Sync, during_request: DuringRequest
+) -> None:
+    """Ben is in backoff, so he is not due."""
+    stream()
+    ben = track(github, "ben", github_id=1002, state="active", next_attempt_at=timezone.now() + timedelta(days=1))
+    publish_now(github, "ben")
+    let_a_minute_pass()
+    before = Person.objects.get(pk=ada.pk).attempted_at
+    during_request(github, "stream", lambda: wait_until(lambda: Person.objects.get(pk=ada.pk).attempted_at != before))
+
+    run = stream()
+
+    assert (run.counts["people_hinted"], run.counts["people_polled"]) == (1, 2)
+    assert ben.gists.count() == 1
+
+
+def test_when_its_lease_is_over_a_run_sends_nothing_also_not_for_the_stream(
+    ada: Person, stream: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_send: list[bool] = []
+
+    def look(record: SyncRun, context: RunContext, *rest: Any) -> Run:
+        apis = (context.github.api, context.github.stream_api, context.pipedrive.api)
+        for is_over in (False, True):
+            with monkeypatch.context() as patch:
+                patch.setattr(Lease, "is_over", is_over)
+                may_send.extend(api.may_send() for api in apis)
+        return Run(record, context, *rest)
+
+    monkeypatch.setattr(sync_gists, "Run", look)
+    stream()
+
+    assert may_send == [True] * 3 + [False] * 3
 
 
 def test_the_same_entry_hints_once_also_if_the_poll_cannot_store_it(

@@ -48,7 +48,7 @@ class Run:
     ) -> None:
         """`record.continues_from`: the beginning of the run whose pushes this one continues, usually its own.
 
-        `stream`: that was read before the run was opened. A run for some people reads none.
+        `stream`: it may have been read before the run was opened. Without it, the run reads none.
         """
         self.record, self.context, self.progress = record, context, progress
         self.is_time_over = False  # max_seconds have passed
@@ -56,7 +56,7 @@ class Run:
         count = context.options.concurrency
         self._polling, self._pushing = Polling(context, self._due_for_poll), Pushing(context, self._due_for_push)
         self._polls = Workers("poll", count, self._outcomes, ahead=count)
-        self._stream = stream or Stream(context.github, context.clock, is_on=not context.options.people)
+        self._stream = stream or Stream(context.github, context.clock, is_on=False)
         self._stream.writing = context.writing
         self._readers = Workers("stream", 1, self._outcomes)
         self._pushes = Workers("push", count, self._outcomes)  # A POST that is handed out is sent at once.
