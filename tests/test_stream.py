@@ -737,7 +737,7 @@ SELECTED = {
 
 
 def test_the_selection_names_lies() -> None:
-    assert SELECTED <= set(STREAM_LIES)
+    assert set(STREAM_LIES) >= SELECTED
 
 
 @pytest.mark.slow("one of many whole runs")
