@@ -8,7 +8,7 @@ from django.utils import timezone
 from gisttracker import __version__
 from people.keys import create_key
 from people.models import Gist, Person, Visit
-from sync.models import Alarm, ApiState, PushAttempt, SyncRun
+from sync.models import Alarm, ApiState, PushAttempt, StreamState, SyncRun
 from tests.factories import create_gist, create_person, create_run
 
 NAMES = {
@@ -50,6 +50,8 @@ def fill() -> None:
     for api, left in (("GitHub", {"remaining": 4873.0}), ("Pipedrive", {"daily_tokens": tokens})):
         limit = {**left, "requests": 13, "stopped": "", "resets_at": None}
         ApiState.objects.create(api=api, run_id=runs[-1].pk, limit=limit)
+    read = dict.fromkeys(("attempted_at", "read_at", "newest_at"), now - timedelta(seconds=50))
+    StreamState.objects.create(pk=1, first_read_at=now - timedelta(days=30), **read)
 
 
 def _create_runs(rng: random.Random, now: datetime) -> list[SyncRun]:
@@ -93,11 +95,14 @@ def _create_active(login: str, name: str, number: int, now: datetime) -> Person:
 
 def _create_pushed(person: Person, rng: random.Random, now: datetime, run: SyncRun) -> Gist:
     stored = now - timedelta(days=rng.randint(0, 28), hours=rng.randint(1, 20))
+    published = stored - timedelta(seconds=rng.randint(40, 110))
     subject = rng.choice(["Notes on compilers", "Parser for CSV", "Dotfiles", "Matrix sketch", "Bench of hash maps"])
     gist = create_gist(
         person, description=subject, push_state="pushed", pipedrive_activity_id=rng.randint(10**5, 10**6)
     )
-    Gist.objects.filter(pk=gist.pk).update(created_at=stored, pushed_at=stored)
+    Gist.objects.filter(pk=gist.pk).update(
+        github_created_at=published, created_at=stored, pushed_at=stored, discovery="stream"
+    )
     _add_attempt(gist, run, stored, "succeeded", activity_id=gist.pipedrive_activity_id)
     return gist
 

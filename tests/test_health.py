@@ -16,7 +16,7 @@ from rest_framework.test import APIClient
 from people import tracking
 from people.models import Gist, Person
 from people.models.freshness import max_age
-from sync.health.discovery import Latency, load_stream_status
+from sync.health.discovery import Latency, describe_discovery, format_seconds, load_stream_status
 from sync.health.judge import judge
 from sync.health.problems import Code, Health, HealthState
 from sync.models import ApiState, PushAttempt, StreamState, SyncRun
@@ -353,6 +353,7 @@ def test_latencies_are_from_publication(count: int, median: float, p95: float) -
 
     assert (status.stored, status.pushed) == (Latency(median, p95), Latency(2 * median, 2 * p95))
     assert status.coverage is None
+    assert describe_discovery(status) == f"in Pipedrive after {2 * median:.0f} s (95%: {format_seconds(2 * p95)})"
 
 
 @pytest.mark.parametrize(

@@ -95,14 +95,13 @@ def _load_details(now: datetime, state: StreamState | None) -> dict[str, Any]:
 
 def describe_discovery(stream: StreamStatus) -> str:
     """ "99.5% of 212 new gists shown by GitHub; in Pipedrive after 44 s (95%: 1 min)": of seven days."""
-    if stream.coverage is None:
-        return "no new gists in seven days"
-    shown = f"{stream.coverage:.1%} of {stream.hinted + stream.missed:,} new gists shown by GitHub"
-    latency = stream.pushed
-    if latency.median is None or latency.p95 is None:
-        return shown
-    usual, most = (format_seconds(seconds) for seconds in (latency.median, latency.p95))
-    return f"{shown}; in Pipedrive after {usual} (95%: {most})"
+    parts = []
+    if stream.coverage is not None:
+        parts.append(f"{stream.coverage:.1%} of {stream.hinted + stream.missed:,} new gists shown by GitHub")
+    if stream.pushed.median is not None and stream.pushed.p95 is not None:
+        usual, most = format_seconds(stream.pushed.median), format_seconds(stream.pushed.p95)
+        parts.append(f"in Pipedrive after {usual} (95%: {most})")
+    return "; ".join(parts) or "none published in seven days"
 
 
 def format_seconds(seconds: float) -> str:
