@@ -155,7 +155,7 @@ def _describe_stream(stream: StreamStatus) -> Fact:
     return Fact(
         heading,
         describe_discovery(stream),
-        time=format_html("stream read {}", time_in_words(stream.read_at)) if stream.read_at else "",
+        time=format_html("· stream read {}", time_in_words(stream.read_at)) if stream.read_at else "",
         badge=badge("problem", "warning") if stream.problem else "",
         note=stream.problem or ("" if stream.read_at else "the stream was not read yet"),
     )
