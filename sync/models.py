@@ -179,10 +179,11 @@ class StreamState(models.Model):
 
     first_read_at = models.DateTimeField(help_text="when it was read for the first time")
     attempted_at = models.DateTimeField(help_text="the last reading, whatever came of it")
-    read_at = models.DateTimeField(help_text="the last reading without a problem")
+    read_at = models.DateTimeField(null=True, help_text="the last reading without a problem")
     newest_at = models.DateTimeField(help_text="the newest time in it")
     problem = models.CharField(max_length=500, blank=True, help_text="what is wrong with it")
     problem_since = models.DateTimeField(null=True)
+    paused_until = models.DateTimeField(null=True, help_text="when it may be read again, as GitHub has ordered")
 
 
 class StreamGap(models.Model):

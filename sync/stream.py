@@ -6,7 +6,8 @@ they are, so a stream that lies, lags, repeats or stops costs latency only. The 
 dropped in memory: they are never stored, and never logged.
 
 How much is read: what was updated since the newest time seen minus OVERLAP, because entries appear late, in any order,
-up to a page that is not full, or shows only what was updated before (a server that ignores `since`).
+up to a page that is not full and names no next one, or that shows only what was updated before (a server that ignores
+`since`).
 
 Whether the stream can be relied on shows in the gists that polls find: see `set_discovery`.
 """
@@ -51,12 +52,14 @@ MAX_PAGES_WITHOUT_TOKEN = 3  # so that the stream takes 36 of the 60 requests of
 RESERVED_WITHOUT_TOKEN = 40  # requests of an hour, for the stream and for the people at whom it hints
 MAX_SECONDS = 60.0  # of a reading, which a run waits for; a page may take up to a minute and a half more
 MAX_HINTED = 400  # people of one reading: they are polled within a minute, and leave requests for others
+MAX_PAUSE = timedelta(hours=1)  # that GitHub may order; its limits are those of an hour
 MAX_SILENCE = timedelta(minutes=30)  # GitHub's users publish several gists a minute
 MISSING = "GitHub does not offer its stream of public gists (404). If that is right, set GITHUB_STREAM=false."
 IN_FUTURE = "GitHub's stream of public gists shows only times in the future: a clock is wrong."
 REPEATED = "GitHub's stream of public gists repeats the same entries."
 SILENT = "GitHub's stream of public gists shows nothing for more than half an hour."
 UNREADABLE = "GitHub's stream of public gists could not be read (%s)."
+UNREADABLE_ENTRIES = "GitHub's stream of public gists has entries that cannot be read."
 SLOW = "GitHub's stream of public gists takes longer than a minute."
 CROWDED = "GitHub's stream of public gists shows too many tracked people at once; the others follow."
 FULL = "GitHub's stream of public gists has more entries than could be read."
@@ -71,6 +74,7 @@ class Reading:
     problem: str = ""
     is_full: bool = False
     is_missing: bool = False
+    paused_until: datetime | None = None  # GitHub's rate limit
 
 
 def read_stream(github: GitHubClient, since: datetime, began_at: datetime, max_pages: int) -> Reading:
@@ -83,7 +87,9 @@ def read_stream(github: GitHubClient, since: datetime, began_at: datetime, max_p
             found = {(entry.id, entry.updated_at): entry for entry in page.entries}
             is_new = not found.keys() <= entries.keys()
             entries |= found
-            if page.size < PAGE_SIZE:
+            if page.size and not page.entries:
+                return Reading(began_at, tuple(entries.values()), problem=UNREADABLE_ENTRIES)
+            if not page.size or (page.size < PAGE_SIZE and not page.next_url):
                 return Reading(began_at, tuple(entries.values()))
             if not is_new:
                 return Reading(began_at, tuple(entries.values()), problem=REPEATED)
@@ -95,7 +101,8 @@ def read_stream(github: GitHubClient, since: datetime, began_at: datetime, max_p
     except NotFoundError:
         return Reading(began_at, tuple(entries.values()), problem=MISSING, is_missing=True)
     except (RejectedError, RetryNextRunError, CircuitOpenError) as error:
-        return Reading(began_at, tuple(entries.values()), problem=redact(str(error))[:500])
+        paused_until = error.resets_at if isinstance(error, CircuitOpenError) else None
+        return Reading(began_at, tuple(entries.values()), problem=redact(str(error))[:500], paused_until=paused_until)
     return Reading(began_at, tuple(entries.values()), is_full=True)
 
 
@@ -143,7 +150,8 @@ class Stream:
         state = self._state = self._state or _load_state(now)
         every = READ_EVERY if self._github.has_token else READ_EVERY_WITHOUT_TOKEN
         attempts = [state.attempted_at, self._began_at or state.attempted_at]
-        if any(now - every < attempt <= now + MAX_CLOCK_ERROR for attempt in attempts):
+        is_paused = state.paused_until is not None and now < state.paused_until <= now + MAX_PAUSE
+        if is_paused or any(now - every < attempt <= now + MAX_CLOCK_ERROR for attempt in attempts):
             return None
         self._is_running, self._began_at = True, now
         pages = MAX_PAGES if self._github.has_token else MAX_PAGES_WITHOUT_TOKEN
@@ -193,7 +201,8 @@ class Stream:
             return 0
         now, active = self._clock(), Person.objects.filter(pk__in=people, state=Person.State.ACTIVE)
         free = lock_free(active)  # The others are hinted by the next reading.
-        Hint.objects.bulk_create([hint for hint in hints if hint.person_id in free])
+        # MySQL does not tell ids apart that differ in case only.
+        Hint.objects.bulk_create([hint for hint in hints if hint.person_id in free], ignore_conflicts=True)
         return Person.objects.filter(pk__in=free).update(sync_requested_at=now)
 
     def _find_hints(self, reading: Reading) -> list[Hint]:
@@ -213,10 +222,13 @@ class Stream:
         ids = {github_id for _, github_id, _ in found}
         stored = dict(Gist.objects.filter(github_id__in=ids).values_list("github_id", "github_updated_at"))
         hints = Hint.objects.filter(person__in={person for person, _, _ in found}, github_id__in=ids)
-        used = set(hints.values_list("person", "github_id", "updated_at"))
+        used = {
+            (person, key.lower(), time) for person, key, time in hints.values_list("person", "github_id", "updated_at")
+        }
         return [
             Hint(person_id=person, github_id=github_id, updated_at=updated_at, hinted_at=reading.began_at)
-            for person, github_id, updated_at in sorted(found - used)
+            for person, github_id, updated_at in sorted(found)
+            if (person, github_id.lower(), updated_at) not in used
             if github_id not in stored or stored[github_id] < updated_at
         ]
 
@@ -225,7 +237,7 @@ class Stream:
         """Returns the new one. None: another process has read it meanwhile, and knows better."""
         state = copy(self._state) or _load_state(reading.began_at)
         before, problem = state.attempted_at, state.problem
-        gaps = move_on(state, reading, is_sparse=self._github.is_enterprise)
+        gaps = move_on(state, reading, is_sparse=self._github.is_of_one_company)
         columns = {column.name: getattr(state, column.name) for column in StreamState._meta.concrete_fields}
         with transaction.atomic():
             if not StreamState.objects.filter(pk=ROW, attempted_at=before).update(**columns):
@@ -242,7 +254,7 @@ def _load_state(now: datetime) -> StreamState:
     state = StreamState.objects.filter(pk=ROW).first()
     if state is None:
         long_ago = now - timedelta(days=1)
-        begun = {"first_read_at": now, "attempted_at": long_ago, "read_at": now, "newest_at": now}
+        begun = {"first_read_at": now, "attempted_at": long_ago, "newest_at": now}
         state, _ = StreamState.objects.get_or_create(pk=ROW, defaults=begun)
     return state
 
@@ -270,6 +282,8 @@ def move_on(state: StreamState, reading: Reading, *, is_sparse: bool) -> list[St
         state.newest_at = newest
     state.problem_since = (state.problem_since if problem == state.problem else since) if problem else None
     state.problem, state.attempted_at = problem, now
+    state.first_read_at = min(state.first_read_at, now)
+    state.paused_until = min(reading.paused_until, now + MAX_PAUSE) if reading.paused_until else None
     full = [(newest_before, newest)] if reading.is_full else []
     return [StreamGap(since=since, until=until, reason=FULL if full else SILENT) for since, until in full + silences]
 
@@ -283,7 +297,7 @@ def set_discovery(gists: Iterable[Gist]) -> None:
     for gist in found:
         gist.discovery = Gist.Discovery.POLL
     state = StreamState.objects.filter(pk=ROW).first() if found else None
-    if state is None:
+    if state is None or state.read_at is None:
         return
     hints = Hint.objects.filter(
         person__in={gist.person_id for gist in found}, github_id__in=[gist.github_id for gist in found]

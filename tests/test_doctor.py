@@ -589,6 +589,14 @@ def test_a_host_that_hangs_is_given_up(
     assert f"Check {name.upper()}_API_URL" in result.trouble[0]
 
 
+@pytest.mark.parametrize("reset", [0, 2**32, 2**40, 253402300800, -1, "soon", None, 1e300])
+def test_an_odd_reset_of_the_limit_is_no_defect(reset: object, world: World, doctor: Doctor) -> None:
+    core = {"limit": 5000, "remaining": 4999, "reset": reset}
+    world.github.fail_always("rate_limit", respond(200, json.dumps({"resources": {"core": core}})))
+
+    assert "defect" not in doctor().output
+
+
 def test_no_token_is_shown(world: World, doctor: Doctor) -> None:
     world.settings.NOTIFY_URL = f"{world.receiver.url}/{SECRET}"
     world.github.fail_always("", respond(403, json.dumps({"message": f"no {GITHUB_TOKEN}"})))
@@ -600,6 +608,22 @@ def test_no_token_is_shown(world: World, doctor: Doctor) -> None:
     assert [line.split(": ")[1] for line in result.trouble] == ["GitHub", "Pipedrive", "NOTIFY_URL"]
     assert result.output.count("no [secret]") == 3
     assert not any(secret in result.output for secret in (GITHUB_TOKEN, PIPEDRIVE_TOKEN, SECRET))
+
+
+@pytest.mark.slow("starts manage.py as a process")
+@pytest.mark.parametrize(("folder", "advice"), [("", "Run `manage.py migrate`"), ("missing", "Check SQLITE_PATH")])
+def test_a_database_that_is_not_there_is_not_created(world: World, tmp_path: Path, folder: str, advice: str) -> None:
+    database = tmp_path / folder / "new.sqlite3"
+    apis = {"GITHUB_API_URL": world.github.url, "PIPEDRIVE_API_URL": world.pipedrive.url, "ALLOW_INSECURE": "true"}
+
+    completed = manage(
+        "doctor", SQLITE_PATH=str(database), GITHUB_TOKEN=GITHUB_TOKEN, PIPEDRIVE_TOKEN=PIPEDRIVE_TOKEN, **apis
+    )
+
+    first, *others = completed.stdout.splitlines()
+    assert first.startswith(f"problem: database: there is no SQLite file {database} yet. {advice}")
+    assert any(line.startswith("ok: Pipedrive field") for line in others), "everything else was checked"
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow("starts manage.py as a process")

@@ -19,7 +19,7 @@ from people.models.freshness import max_age
 from sync.health.discovery import Latency, describe_discovery, format_seconds, load_stream_status
 from sync.health.judge import judge
 from sync.health.problems import Code, Health, HealthState
-from sync.models import ApiState, PushAttempt, StreamState, SyncRun
+from sync.models import ApiState, Hint, PushAttempt, StreamState, SyncRun
 from sync.reasons import Group
 from tests.factories import create_gist, create_gists, create_people, create_person, create_run, let_time_pass
 
@@ -286,7 +286,8 @@ def create_stream(**fields: Any) -> None:
         (0, timedelta(), timedelta(), []),
         (0, FRESH, timedelta(), []),
         (0, OLD, timedelta(), ["polls_stale"]),  # One was not polled although the stream has hinted.
-        (0, timedelta(), OLD, ["no_github_token"]),  # The stream does not work, so everyone would have to be polled.
+        # The stream does not work, so everyone would have to be polled.
+        (0, timedelta(), OLD, ["no_github_token", "stream_degraded"]),
         (10, timedelta(), timedelta(), ["polls_stale"]),  # 160 requests a day: 10 new people take six hours.
         (300, timedelta(), timedelta(), []),
     ],
@@ -302,6 +303,29 @@ def test_without_a_token_and_with_the_stream_who_was_hinted_at_must_be_polled(
     Person.objects.filter(state="new").update(created_at=NOW() - timedelta(hours=12))
     if hinted:
         Person.objects.filter(pk=Person.objects.values("pk")[:1]).update(sync_requested_at=NOW() - hinted)
+
+    assert codes() == expected
+
+
+@pytest.mark.parametrize(
+    ("ages", "expected"), [([OLD, FRESH], ["polls_stale"]), ([FRESH], []), ([timedelta(days=31)], [])]
+)
+def test_a_further_hint_does_not_make_a_waiting_person_fresh(ages: list[timedelta], expected: list[str]) -> None:
+    create_stream()
+    set_state("GitHub", has_token=False)
+    create_people_in_bulk(90)
+    Person.objects.update(polled_at=NOW() - timedelta(days=30))
+    person = Person.objects.all()[5]
+    for number, age in enumerate(ages):
+        Hint.objects.create(person=person, github_id=f"a{number}", updated_at=NOW(), hinted_at=NOW() - age)
+    Person.objects.filter(pk=person.pk).update(sync_requested_at=NOW() - FRESH)
+
+    assert codes() == expected
+
+
+@pytest.mark.parametrize(("age", "expected"), [(FRESH, []), (OLD, ["stream_degraded"])])
+def test_a_stream_whose_readings_are_not_stored_is_a_ticket(age: timedelta, expected: list[str]) -> None:
+    create_stream(read_at=NOW() - age)
 
     assert codes() == expected
 

@@ -51,7 +51,10 @@ def find_problems() -> list[HealthProblem]:
         (8, {}, False),
         (6.99, {}, True),
         (0.01, {}, True),
-        (-1, {}, False),  # It has ended; the consumer gets 401.
+        (-1, {}, True),  # The consumer gets 401 now.
+        (-6.99, {}, True),
+        (-8, {}, False),  # The consumer may have been given up.
+        (-1, {"revoked": True}, False),
         (3, {"revoked": True}, False),
         (3, {"read_only": True}, True),
     ],

@@ -1,13 +1,17 @@
 """The stream of all public gists: a hint that may lie, lag, repeat or stop, and costs latency at most."""
 
+import itertools
 import json
 import logging
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
 from django.apps import apps
+from django.core.management import call_command
 from django.db import IntegrityError, OperationalError, connection
 from django.db.models import F, Model
 from django.utils import timezone
@@ -32,6 +36,7 @@ from sync.stream import (
     REPEATED,
     SILENT,
     SLOW,
+    UNREADABLE_ENTRIES,
     Reading,
     Stream,
     move_on,
@@ -367,14 +372,20 @@ def test_strangers_are_neither_stored_nor_logged(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     stream()
+    github._ids = itertools.count(987654321987)  # not by chance a part of another number
     mallory = github.add_account("mallory-stranger", name="Mallory Stranger")
     gists = [publish_now(github, "mallory-stranger", description="strange words") for _ in range(3)]
     publish_now(github, "mallory-stranger", html_url=7, owner={"id": "odd", "login": "mallory-stranger"})
     publish_now(github, "ada")
     let_a_minute_pass()
     outputs = [stream("--requested", as_json=False)]
-    entries = json.dumps([{"id": gists[0], "owner": {"login": "mallory-stranger"}}] * 101)
-    for fault in (respond(200, entries), respond(422, entries), respond(500, entries[:-9])):
+    entry = {"id": gists[0], "owner": {"login": "mallory-stranger"}}
+    entries = json.dumps([entry] * 101)
+    bodies = [entries, entries[-100:], json.dumps(entry), json.dumps({"message": [entry], "error": entry})]
+    bodies += ["<title>Gists of mallory-stranger</title>", f"{gists[0]} by mallory-stranger", f"\ufeff{entries}"]
+    faults = [respond(status, body) for status in (422, 500) for body in bodies]
+    faults += [respond(status, json.dumps(entry)) for status in (200, 302, 403, 404, 429)]
+    for fault in faults:
         github.heal()
         github.fail("stream", fault, times=4)
         let_a_minute_pass()
@@ -385,6 +396,93 @@ def test_strangers_are_neither_stored_nor_logged(
     assert Gist.objects.get().github_id in seen, "this test would find what is there"
     found = [text for text in ("tranger", "strange", *gists, str(mallory.id)) if text in seen]
     assert found == []
+
+
+LIMITS = {
+    "hourly": (
+        {"x-ratelimit-remaining": "0", "x-ratelimit-reset": f"{time.time() + 2400:.0f}"},
+        "API rate limit exceeded",
+    ),
+    "retry-after": ({"retry-after": "2400"}, "You have exceeded a secondary rate limit"),
+    "429": ({"retry-after": "2400"}, "slow down"),
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("status", [403, 429])
+@pytest.mark.parametrize("limit", LIMITS)
+def test_a_pause_that_github_orders_is_kept_by_the_next_runs(
+    limit: str, status: int, ada: Person, github: GitHubStandIn, stream: Sync
+) -> None:
+    headers, message = LIMITS[limit]
+    stream()
+    github.fail_always(
+        "^/gists/public", respond(429 if limit == "429" else status, json.dumps({"message": message}), headers)
+    )
+    github.clear_requests()
+    for _ in range(5):
+        let_a_minute_pass()
+        stream("--requested")
+    asked = len(readings(github))
+    github.heal()
+    let_time_pass(timedelta(minutes=40))
+    publish_now(github, "ada")
+
+    assert stream("--requested").counts["people_hinted"] == 1
+    assert (asked, len(readings(github))) == (1, 2)
+
+
+@pytest.mark.parametrize(("ordered", "kept"), [(timedelta(minutes=5), True), (timedelta(days=3), True), (None, False)])
+def test_a_pause_is_an_hour_at_most(ordered: timedelta | None, kept: bool) -> None:
+    state = StreamState(first_read_at=NOW, attempted_at=NOW, newest_at=NOW, paused_until=NOW)
+
+    move_on(state, Reading(NOW, problem="limited", paused_until=NOW + ordered if ordered else None), is_sparse=False)
+
+    assert state.paused_until == (NOW + min(ordered or MINUTE, timedelta(hours=1)) if kept else None)
+
+
+@pytest.mark.both
+@pytest.mark.django_db
+def test_ids_that_differ_in_case_only_stop_nothing(ada: Person, github: GitHubStandIn, stream: Sync) -> None:
+    stream()
+    owner = {"id": Person.objects.get().github_id, "login": "ada"}
+    entries = [{"id": name, "updated_at": f"{timezone.now():%FT%TZ}", "owner": owner} for name in ("AB", "ab", "aB")]
+    github.fail_always("^/gists/public", respond(200, json.dumps(entries)))
+    let_a_minute_pass()
+
+    assert stream("--requested").counts["people_hinted"] == 1
+    let_a_minute_pass()
+    assert stream("--requested").counts["people_hinted"] == 0
+    assert StreamState.objects.get().attempted_at > timezone.now() - MINUTE
+
+
+@pytest.mark.django_db
+def test_a_stream_that_was_never_read_is_not_said_to_be(ada: Person, github: GitHubStandIn, stream: Sync) -> None:
+    github.fail_always("^/gists/public", respond(404, "{}"))
+    stream()
+    let_time_pass(timedelta(hours=3))
+    publish_now(github, "ada")
+    stream()
+
+    assert StreamState.objects.get().read_at is None
+    assert Gist.objects.get().discovery == "poll"
+    output = StringIO()
+    call_command("sync_status", stdout=output)
+    assert "stream: not read yet" in output.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://api.github.com", False),
+        ("https://api.octocorp.ghe.com", True),
+        ("https://api.octocorp.ghe.com/", True),
+        ("https://git.acme.test/api/v3", True),
+        ("https://api.ghe.com.acme.test", False),
+    ],
+)
+def test_the_stream_of_one_company_may_be_silent(url: str, expected: bool) -> None:
+    assert GitHubClient(url).is_of_one_company == expected
 
 
 # --- how much is read ---
@@ -456,11 +554,22 @@ def full_page(first: int) -> list[dict[str, Any]]:
     return [{"id": f"a{first + n}", "updated_at": "2026-11-30T12:00:00Z", "owner": owner} for n in range(100)]
 
 
+NEXT = {"link": '</gists/public?per_page=100&page=2>; rel="next"'}
+
+
 @pytest.mark.parametrize(
     ("pages", "problem", "entries"),
     [
         ([respond(200, json.dumps(full_page(0)))] * 2, REPEATED, 100),  # The link has been lost, and `page`.
-        ([respond(200, json.dumps([None] * 100))], REPEATED, 0),
+        ([respond(200, json.dumps([None] * 100))], UNREADABLE_ENTRIES, 0),
+        (
+            [respond(200, json.dumps([{"id": "a new-form", "updated_at": "2026-11-30T12:00:00Z"}]))],
+            UNREADABLE_ENTRIES,
+            0,
+        ),
+        ([respond(200, json.dumps(full_page(0)[:97]), NEXT), respond(200, json.dumps(full_page(100)[:40]))], "", 137),
+        ([respond(200, json.dumps(full_page(0)[:97]), NEXT)] * 2, REPEATED, 97),
+        ([respond(200, json.dumps(full_page(0)), NEXT), respond(200, "[]", NEXT)], "", 100),
         ([respond(200, json.dumps(full_page(0))), respond(200, "[]")], "", 100),
         ([respond(200, json.dumps(full_page(0))), respond(404, "{}")], MISSING, 100),
         ([respond(200, json.dumps(full_page(0))), respond(422, "{}")], "returned 422", 100),
@@ -644,6 +753,7 @@ def test_how_far_a_reading_moves_the_state(name: str) -> None:
 
     found = move_on(state, reading, is_sparse=False)
 
+    assert state.read_at is not None
     assert ((NOW - state.newest_at) / MINUTE, (NOW - state.read_at) / MINUTE, state.problem) == (newest, read, problem)
     assert [((NOW - gap.since) / MINUTE, (NOW - gap.until) / MINUTE) for gap in found] == gaps
     assert state.problem_since == (NOW if problem else None)
@@ -811,6 +921,22 @@ def test_without_a_token_and_without_the_stream_all_requests_are_for_polls(
     without_token()
 
     assert github.used[False] == 60
+
+
+@pytest.mark.parametrize("is_limited", [True, False])
+def test_a_server_without_a_limit_is_not_spared(
+    is_limited: bool, github: GitHubStandIn, without_token: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    github.hourly[False] = 10_000 if not is_limited else 60
+    if not is_limited:
+        monkeypatch.setattr(GitHubStandIn, "_rate_headers", lambda *_: {})
+    track_people(github, 60)
+    without_token()
+    let_time_pass(timedelta(hours=3))
+
+    polled = without_token().counts["people_polled"]
+
+    assert (polled == 60) is not is_limited
 
 
 def test_without_a_token_a_reading_has_few_pages(github: GitHubStandIn, without_token: Sync, db: None) -> None:

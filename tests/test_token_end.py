@@ -154,6 +154,23 @@ def test_the_end_is_stored_and_replaced_and_cleared_by_a_token_without_one(
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("shown", ["within an hour", "in an unknown form"])
+def test_a_success_after_the_end_shows_that_it_was_not_the_end(
+    shown: str, ada: Person, github: GitHubStandIn, sync: Sync
+) -> None:
+    sync()
+    now = timezone.now()
+    ApiState.objects.filter(api="GitHub").update(token_expires_at=now - timedelta(days=3))
+    soon = now + timedelta(minutes=50)
+    github.token_end = f"{soon:%Y-%m-%d %H:%M:%S} UTC" if shown == "within an hour" else f"{soon:%FT%TZ}"
+    Person.objects.update(etag="")
+
+    assert sync().code == 0
+
+    assert stored_end() is None
+
+
+@pytest.mark.django_db
 def test_a_run_in_which_github_refuses_the_token_keeps_its_end(ada: Person, github: GitHubStandIn, sync: Sync) -> None:
     sync()
     end = stored_end()

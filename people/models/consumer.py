@@ -51,6 +51,12 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         """Valid keys with an end, the next one first, with their consumers."""
         return self.valid().filter(expiry_date__isnull=False).select_related("consumer").order_by("expiry_date")
 
+    def ending(self, within: timedelta) -> "ApiKeyQuerySet":
+        """Keys that end, or have ended, within this time, with their consumers; without those that were revoked."""
+        now = timezone.now()
+        around = self.filter(expiry_date__range=(now - within, now + within), revoked=False)
+        return around.select_related("consumer").order_by("expiry_date")
+
     def without_successor(self) -> "ApiKeyQuerySet":
         """Keys that no other valid key of the same consumer, which may do as much, outlives."""
         later = Q(expiry_date=None) | Q(expiry_date__gt=OuterRef("expiry_date"))

@@ -74,7 +74,7 @@ class RateLimit:
 
     limit: Annotated[int, Field(ge=0)]
     remaining: Annotated[int, Field(ge=0)]
-    reset: Annotated[int, Field(ge=0, le=2**40)]
+    reset: Annotated[int, Field(ge=0, le=2**32)]
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,9 @@ class GitHubClient:
         stopping: threading.Event | None = None,
         timing: Timing | None = None,
     ) -> None:
-        self.is_enterprise = bool(urlsplit(base_url).path.strip("/"))  # a server of one company
+        parts = urlsplit(base_url)
+        self.is_enterprise = bool(parts.path.strip("/"))  # a GitHub Enterprise Server
+        self.is_of_one_company = self.is_enterprise or (parts.hostname or "").endswith(".ghe.com")
         # It may not know the newest version yet.
         api_version = ENTERPRISE_API_VERSION if self.is_enterprise else API_VERSION
         headers = {
@@ -215,6 +217,7 @@ class GitHubClient:
         self.stream_api = new_api(
             limiter=self.api.limiter.twin(),
             concurrency=1,
+            shows_excerpts=False,
             timing=replace(timing or Timing(), read=STREAM_READ_SECONDS, total=STREAM_SECONDS),
         )
         self._api_version = api_version
@@ -357,7 +360,9 @@ class GitHubClient:
         remaining = parse_number(response.headers, "x-ratelimit-remaining")
         reset = parse_number(response.headers, "x-ratelimit-reset")  # epoch seconds
         if remaining is not None:
-            self.remaining = {"remaining": remaining, "reset": reset}
+            known = self.remaining.get("remaining") if self.remaining.get("reset") == reset else None
+            # Responses of several threads come in any order.
+            self.remaining = {"remaining": remaining if known is None else min(remaining, known), "reset": reset}
         self._note_deprecation(response)
         self._note_token_end(response)
         if response.status in (403, 422, 429, 503):

@@ -101,6 +101,7 @@ class Api:
     circuit, and the advice is part of the message. `probe_path` is requested to tell an outage from a few objects that
     fail; without it, all failures in a row are an outage. `is_own` separates the API's own responses from those of a
     gateway or of another service, which prove nothing. Redirects are followed unless `follows_redirects` is false.
+    Without `shows_excerpts`, no message repeats anything of a body: it may have what others have published.
     """
 
     def __init__(
@@ -120,6 +121,7 @@ class Api:
         probe_path: str = "",
         is_own: Callable[[Response], bool] = lambda response: True,
         follows_redirects: bool = True,
+        shows_excerpts: bool = True,
     ) -> None:
         self.name = name
         self.circuit = Circuit(name)
@@ -131,6 +133,7 @@ class Api:
         self._parse_rate_limit = parse_rate_limit
         self._not_found, self._advice, self._probe_path = not_found, advice, probe_path
         self._is_own, self._max_redirects = is_own, MAX_REDIRECTS if follows_redirects else 0
+        self._shows_excerpts = shows_excerpts
         self._stopping = stopping or threading.Event()
         self._timing = timing or Timing()
         self._lock = threading.Lock()
@@ -287,7 +290,7 @@ class Api:
         if is_success and self._is_own(response):
             self.circuit.record_success()
             return response
-        message = f"{response.call} returned {status}: {self.excerpt(response)}"
+        message = f"{response.call} returned {status}{self._describe(response)}"
         if status >= 500:
             raise ServerError(message)
         self.circuit.record_response()
@@ -334,11 +337,14 @@ class Api:
             self.circuit.record_rejection(response.status, urlsplit(response.url).path, message, self._advice)
             self.circuit.raise_if_open()
 
+    def _describe(self, response: Response) -> str:
+        return f": {self.excerpt(response)}" if self._shows_excerpts else ""
+
     def excerpt(self, response: Response) -> str:
         """Up to 200 characters of a body: the API's own message if there is one. Without secrets and personal data."""
         text = response.body[:2000].decode("utf-8", "replace")
         if text.lstrip().startswith("["):
-            return "a list"  # It is no message, and may have what others have published.
+            return "a list"  # It is no message.
         try:
             content = json.loads(response.body)
             text = str(content.get("message") or content.get("error") or text)

@@ -20,8 +20,12 @@ from sync.reasons import format_duration
 
 def check_database(_: threading.Event) -> Iterator[Finding]:
     name = connection.settings_dict["NAME"]
-    if connection.vendor == "sqlite" and not os.path.exists(name):  # To connect would create it.
-        advice = "Run `manage.py migrate`, which creates it; or set DATABASE_HOST to use MySQL"
+    if not is_there():
+        can_create = os.path.isdir(os.path.dirname(os.path.abspath(name)))
+        create = (
+            "Run `manage.py migrate`, which creates it" if can_create else "Check SQLITE_PATH: its folder is missing"
+        )
+        advice = f"{create}; or set DATABASE_HOST to use MySQL"
         yield problem(f"there is no SQLite file {name} yet", advice, EX_UNAVAILABLE)
         return
     try:
@@ -31,6 +35,11 @@ def check_database(_: threading.Event) -> Iterator[Finding]:
         if cause is None:
             raise
         yield problem(database_errors.format_cause(cause, error), "", EX_UNAVAILABLE)
+
+
+def is_there() -> bool:
+    """May it be asked? To connect to a SQLite file that is missing would create it."""
+    return connection.vendor != "sqlite" or os.path.exists(connection.settings_dict["NAME"])
 
 
 def _examine(name: str) -> Iterator[Finding]:

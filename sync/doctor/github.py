@@ -99,7 +99,7 @@ def check_stream(stopping: threading.Event) -> Iterator[Finding]:
     recent = [entry for entry in reading.entries if entry.updated_at >= since]
     if reading.problem:
         yield warning(reading.problem, STREAM_ADVICE)
-    elif not recent and not github.is_enterprise:
+    elif not recent and not github.is_of_one_company:
         yield warning("it has no gist of the last ten minutes, in which GitHub's users publish dozens", STREAM_ADVICE)
     else:
         ages = [max((now - entry.updated_at).total_seconds(), 0) for entry in recent]

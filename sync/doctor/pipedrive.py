@@ -13,6 +13,7 @@ from sync.clients.pipedrive import PipedriveClient
 from sync.clients.pipedrive_limits import DailyTokens
 from sync.clients.pipedrive_records import CurrentUser
 from sync.crm.github_field import NAME, OFF, get_row, known_field, look_up_field
+from sync.doctor.database import is_there
 from sync.doctor.findings import TIMING, Advice, Finding, ok, problem, warning
 from sync.models import GitHubIdField
 from sync.run.preconditions import find_plain_text_problem
@@ -118,6 +119,8 @@ def check_field(stopping: threading.Event) -> Iterator[Finding]:
 
 def _get_row() -> GitHubIdField:
     """What runs know of the field."""
+    if not is_there():
+        return GitHubIdField()
     try:
         return get_row()
     except (DatabaseError, InterfaceError):  # which has a check of its own

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Count, Min, Q, QuerySet
+from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet
 from django.utils.translation import ngettext
 
 from people.models import ApiKey, Gist, Person
@@ -19,7 +19,7 @@ from sync.few import FEW, is_few
 from sync.health.discovery import PERIOD, load_stream_status
 from sync.health.groups import group_gone, group_polls, group_pushes, load_groups
 from sync.health.problems import EXPLAINS, Code, Health, HealthProblem, Severity
-from sync.models import ROUND_TRIGGERS, ApiState, PushAttempt, SyncRun
+from sync.models import ROUND_TRIGGERS, ApiState, Hint, PushAttempt, SyncRun
 from sync.poll.poll import FULL_READ_EVERY
 from sync.reasons import MAX_LINES, format_duration, format_time
 from sync.stream import RESERVED_WITHOUT_TOKEN
@@ -34,7 +34,7 @@ STREAM_PATIENCE = timedelta(hours=1)  # Polls find what the stream does not show
 MIN_COVERAGE = 0.99
 DAY, LONG = timedelta(days=1), timedelta(days=30)
 TOKEN_TICKET, TOKEN_PAGE = 14 * DAY, 2 * DAY  # before the end of GITHUB_TOKEN
-KEY_TICKET = 7 * DAY  # before the end of an API key
+KEY_TICKET = 7 * DAY  # before the end of an API key, and after it
 
 
 def judge(now: datetime, age: timedelta | None = None) -> Health:
@@ -191,14 +191,15 @@ class _Judgement:
                 "Create a new token at GitHub, and set GITHUB_TOKEN to it; the next run that polls notices.",
                 is_urgent=end < self.now + TOKEN_PAGE,
             )
-        keys = ApiKey.objects.expiring().without_successor().filter(expiry_date__lt=self.now + KEY_TICKET)
+        keys = ApiKey.objects.ending(KEY_TICKET).without_successor()
         ends = [f"{key.consumer} ({key.prefix}) until {format_time(key.expiry_date)}" for key in keys]
         if ends:
             more = [f"and {len(ends) - MAX_LINES} more"] if len(ends) > MAX_LINES else []
             yield HealthProblem(
                 Code.API_KEYS_EXPIRE,
-                f"API keys end soon, and no other key replaces them: {', '.join([*ends[:MAX_LINES], *more])}.",
-                "Give each of these consumers a key that ends later: manage.py rotate_api_key NAME --expires DATE.",
+                f"API keys end, and no other key replaces them: {', '.join([*ends[:MAX_LINES], *more])}.",
+                "Give each of these consumers a key that ends later: manage.py rotate_api_key NAME --expires DATE; or "
+                "revoke the key.",
             )
 
     # --- polls ---
@@ -215,7 +216,10 @@ class _Judgement:
             return self.tracked.filter(is_stale(self.now, age)), age
         new = self.tracked.filter(polled_at=None)
         age = max(self.age, min(DAY * 4 * new.count() / self._requests_without_token(), LONG))
-        is_waiting = Q(sync_requested_at__lt=self.now - self.age, polled_at__isnull=False)
+        # Each further hint requests the sync anew, so the first one counts.
+        hints = Hint.objects.filter(person=OuterRef("pk"), hinted_at__gt=OuterRef("polled_at"))
+        hinted = Exists(hints.filter(hinted_at__lt=self.now - self.age))
+        is_waiting = Q(hinted) | Q(sync_requested_at__lt=self.now - self.age, polled_at__isnull=False)
         return self.tracked.filter((is_stale(self.now, age) & Q(polled_at=None)) | is_waiting), age
 
     def _check_polls(self) -> Iterator[HealthProblem]:
@@ -304,6 +308,13 @@ class _Judgement:
                 f"GitHub's stream of public gists cannot be relied on: {stream.problem} {late}",
                 action,
                 stream.problem_since,
+            )
+        elif stream.is_on and self.is_old(stream.read_at) and not stream.problem:
+            yield HealthProblem(
+                Code.STREAM_DEGRADED,
+                f"GitHub's stream of public gists was not read, or what it has shown could not be stored. {late}",
+                "See the log of the last runs.",
+                stream.read_at,
             )
         elif stream.is_on and coverage is not None and coverage < MIN_COVERAGE:
             missed = Gist.objects.filter(discovery=Gist.Discovery.MISSED, created_at__gte=self.now - PERIOD)

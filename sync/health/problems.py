@@ -41,11 +41,19 @@ TICKETS = ENDS | {
     Code.GONE_JUMP,
     Code.STREAM_DEGRADED,
 }
+# What becomes old without runs.
+STALE = {
+    Code.POLLS_STALE,
+    Code.BACKLOG_STALE,
+    Code.PEOPLE_FAILING,
+    Code.GISTS_FAILING,
+    Code.STREAM_DEGRADED,
+}
 # A problem explains those listed here, which are not reported beside it.
 EXPLAINS = {
-    Code.NOT_RUNNING: {Code.POLLS_STALE, Code.BACKLOG_STALE, Code.PEOPLE_FAILING, Code.GISTS_FAILING},
-    Code.CANNOT_START: {Code.POLLS_STALE, Code.BACKLOG_STALE, Code.PEOPLE_FAILING, Code.GISTS_FAILING},
-    Code.RUNS_CRASH: {Code.POLLS_STALE, Code.BACKLOG_STALE, Code.PEOPLE_FAILING, Code.GISTS_FAILING},
+    Code.NOT_RUNNING: STALE,
+    Code.CANNOT_START: STALE,
+    Code.RUNS_CRASH: STALE,
     Code.GITHUB_REFUSED: {
         Code.POLLS_STALE,
         Code.PEOPLE_FAILING,

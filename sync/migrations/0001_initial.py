@@ -104,10 +104,14 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("first_read_at", models.DateTimeField(help_text="when it was read for the first time")),
                 ("attempted_at", models.DateTimeField(help_text="the last reading, whatever came of it")),
-                ("read_at", models.DateTimeField(help_text="the last reading without a problem")),
+                ("read_at", models.DateTimeField(help_text="the last reading without a problem", null=True)),
                 ("newest_at", models.DateTimeField(help_text="the newest time in it")),
                 ("problem", models.CharField(blank=True, help_text="what is wrong with it", max_length=500)),
                 ("problem_since", models.DateTimeField(null=True)),
+                (
+                    "paused_until",
+                    models.DateTimeField(help_text="when it may be read again, as GitHub has ordered", null=True),
+                ),
             ],
         ),
         migrations.CreateModel(

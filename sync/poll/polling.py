@@ -69,8 +69,12 @@ class Polling:
         """Begin with the next people. The database is asked when no person waits: at first, for more, and at a tick."""
         steps: list[Step] = []
         while len(steps) < free and self.is_open and self._people_left > 0:
-            if self._is_sparing:
-                self._chosen = deque(person for person in self._chosen if person.sync_requested_at)
+            if (
+                self._chosen and not self._chosen[0].sync_requested_at and self._is_sparing
+            ):  # Requested people come first.
+                if self._running:
+                    break  # Their responses show what remains.
+                self._chosen.clear()
             if not self._chosen and (self._may_find or is_tick):
                 is_tick = False
                 self._choose()
@@ -109,7 +113,10 @@ class Polling:
         """Without a token, the last requests of an hour are for the stream, and for requested and hinted people."""
         if not self._may_spare:
             return False
-        remaining = self._context.github.remaining.get("remaining")
+        github = self._context.github
+        remaining = github.remaining.get("remaining")
+        if remaining is None and github.api.circuit.has_succeeded:
+            return False  # This GitHub Enterprise Server has no limit.
         known = self._remaining_before if remaining is None else remaining
         return known - REQUESTS_OF_POLL * len(self._running) <= RESERVED_WITHOUT_TOKEN
 

@@ -76,6 +76,8 @@ def _store(run: SyncRun, context: RunContext, client: Client, error: CircuitOpen
     if isinstance(client, GitHubClient):
         stored.has_token = client.has_token
         stored.token_expires_at = client.token_expires_at if client.knows_token_end else stored.token_expires_at
+        if client.api.circuit.has_succeeded and stored.token_expires_at and stored.token_expires_at < now:
+            stored.token_expires_at = None  # It has not ended then.
     stored.limit = stored.limit | describe_limits(client)
     stored.save(update_fields=COLUMNS)
 

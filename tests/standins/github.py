@@ -51,6 +51,7 @@ class GitHubStandIn(StandIn):
         self.app_tokens: set[str] = set()  # installation tokens of GitHub Apps, which have no user
         self.hourly = {True: hourly, False: 60}  # with a token, without
         self.used = {True: 0, False: 0}
+        self._hour_ends_at = int(time.time()) + 1800
         self.announcements: dict[str, str] = {}  # headers of each response, such as Sunset
         self.token_end = f"{datetime.now(UTC) + timedelta(days=90):%Y-%m-%d %H:%M:%S} UTC"  # of each token; "": none
         self.accounts: dict[int, Account] = {}
@@ -137,6 +138,7 @@ class GitHubStandIn(StandIn):
     def new_hour(self) -> None:
         with self.lock:
             self.used = {True: 0, False: 0}
+            self._hour_ends_at = int(time.time()) + 1800
 
     @staticmethod
     def etag(account: Account, token: str, page: int = 1, per_page: int = 100) -> str:
@@ -175,7 +177,7 @@ class GitHubStandIn(StandIn):
         return {
             "x-ratelimit-limit": str(limit),
             "x-ratelimit-remaining": str(max(limit - used, 0)),
-            "x-ratelimit-reset": str(int(time.time()) + 1800),
+            "x-ratelimit-reset": str(self._hour_ends_at),
             "x-ratelimit-resource": "core",
             **end,
             **self.announcements,
