@@ -50,7 +50,7 @@ class Result:
 
     @property
     def trouble(self) -> list[str]:
-        return [line for line in self.lines if not line.startswith("ok: ")]
+        return [line for line in self.lines if not line.startswith(("ok: ", "not checked: "))]
 
 
 Doctor = Callable[..., Result]
@@ -355,7 +355,7 @@ def test_a_limit_that_is_used_up_is_shown_with_its_end(world: World, doctor: Doc
     assert "0 of 5,000 requests are left until 20" in result.trouble[0]
     assert "rate limit resets at 20" in result.trouble[1]
     assert result.trouble[1].endswith("Repeat this command then")
-    assert result.of("GitHub stream") == []
+    assert result.of("GitHub stream") == ["not checked: GitHub stream: it needs GitHub"]
 
 
 @pytest.mark.parametrize(
@@ -635,9 +635,10 @@ def test_a_newcomer_with_nothing_gets_lines_and_no_traceback(tmp_path: Path) -> 
     assert (completed.returncode, completed.stderr) == (78, "")
     lines = completed.stdout.splitlines()
     assert lines[0].startswith(f"problem: database: there is no SQLite file {database} yet. Run `manage.py migrate`")
-    assert [line.split(": ")[:2] for line in lines[1:4]] == [
+    assert [line.split(": ")[:2] for line in lines[1:5]] == [
         ["warning", "GitHub"],
         ["problem", "GitHub"],
+        ["not checked", "GitHub stream"],
         ["problem", "Pipedrive"],
     ]
     assert list(tmp_path.iterdir()) == []

@@ -294,11 +294,11 @@ def test_how_new_gists_are_found_is_in_the_status_and_the_metrics(
     assert [(gap["until"] is None, gap["reason"]) for gap in stream["gaps"]] == [(True, "no"), (False, "nothing")]
     assert "gisttracker_stream_coverage 0.5" in metrics
     assert 'gisttracker_gist_latency_seconds{quantile="0.95",until="pushed"} 45.0' in metrics
-    assert "50.0% of 2 new gists shown by GitHub; in Pipedrive after 45 s (95%: 45 s)" in panel
+    assert "1 of 2 new gists of tracked people were in it (50.0%); in Pipedrive after 45 s (95%: 45 s)" in panel
 
 
 def test_without_the_stream_the_status_says_so(api: APIClient, settings: Settings, admin_client: Client) -> None:
     settings.GITHUB_STREAM = False
 
     assert api.get("/api/v1/status").json()["stream"]["enabled"] is False
-    assert "by polls only" in admin_client.get("/admin/").content.decode()
+    assert "found by polls" in admin_client.get("/admin/").content.decode()

@@ -27,6 +27,7 @@ class Level(StrEnum):
     OK = "ok"
     WARNING = "warning"
     PROBLEM = "problem"
+    LEFT_OUT = "not checked"
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ def examine(checks: Mapping[str, Check], advice: Advice) -> Iterator[Finding]:
             text, action = (" ".join(logs.redact(part).split()) for part in (finding.text, finding.action))
             yield replace(finding, subject=subject, text=text, action=action)
         if has_problem and number == 0:
+            for left_out in list(checks)[1:]:
+                yield Finding(Level.LEFT_OUT, f"it needs {subject}", subject=left_out)
             return
 
 
@@ -99,7 +102,9 @@ def _explain(error: Exception, advice: Advice) -> Finding:
         return problem(f"there was no complete answer within {MAX_SECONDS:g} s", advice.address, EX_FAILED)
     if isinstance(error, CredentialsError):
         return problem(str(error), advice.token)
-    if isinstance(error, ConfigurationError | RejectedError | InvalidResponseError):
+    if isinstance(error, ConfigurationError):
+        return problem(str(error))  # It says what to do.
+    if isinstance(error, RejectedError | InvalidResponseError):
         return problem(str(error), advice.address)
     if isinstance(error, CircuitOpenError) and not isinstance(error, OutageError):  # a limit is used up
         return problem(str(error), "Repeat this command then", EX_FAILED)

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.utils import timezone
+from django.utils.translation import ngettext
 
 from sync.clients.errors import RejectedError
 from sync.clients.github import GitHubClient, RateLimit, StreamEntry
@@ -104,7 +105,8 @@ def check_stream(stopping: threading.Event) -> Iterator[Finding]:
     else:
         ages = [max((now - entry.updated_at).total_seconds(), 0) for entry in recent]
         newest = f", the newest {min(ages):.0f} s ago" if ages else ""
-        yield ok(f"{'at least ' if reading.is_full else ''}{len(recent)} gists in the last ten minutes{newest}")
+        gists = ngettext("%d gist", "%d gists", len(recent)) % len(recent)
+        yield ok(f"{'at least ' if reading.is_full else ''}{gists} in the last ten minutes{newest}")
     if len(recent) < len(reading.entries):
         count = f"{len(reading.entries) - len(recent)} of {len(reading.entries)} gists"
         yield warning(f"{count} are older than asked for (`since`), so reading costs more requests", STREAM_ADVICE)

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db.models import Count, Q
+from django.utils.translation import ngettext
 
 from people.models import Gist
 from sync.models import StreamGap, StreamState
@@ -94,14 +95,19 @@ def _load_details(now: datetime, state: StreamState | None) -> dict[str, Any]:
 
 
 def describe_discovery(stream: StreamStatus) -> str:
-    """ "99.5% of 212 new gists shown by GitHub; in Pipedrive after 44 s (95%: 1 min)": of seven days."""
+    """ "211 of 212 new gists of tracked people were in it (99.5%); in Pipedrive after 44 s (95%: 1 min)".
+
+    Of seven days.
+    """
     parts = []
     if stream.coverage is not None:
-        parts.append(f"{stream.coverage:.1%} of {stream.hinted + stream.missed:,} new gists shown by GitHub")
+        total = stream.hinted + stream.missed
+        gists = ngettext("gist of a tracked person was", "gists of tracked people were", total)
+        parts.append(f"{stream.hinted:,} of {total:,} new {gists} in it ({stream.coverage:.1%})")
     if stream.pushed.median is not None and stream.pushed.p95 is not None:
         usual, most = format_seconds(stream.pushed.median), format_seconds(stream.pushed.p95)
         parts.append(f"in Pipedrive after {usual} (95%: {most})")
-    return "; ".join(parts) or "none published in seven days"
+    return "; ".join(parts) or "no tracked person has published in seven days"
 
 
 def format_seconds(seconds: float) -> str:

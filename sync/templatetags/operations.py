@@ -149,9 +149,9 @@ def _describe_backlog(status: Status) -> Fact:
 
 
 def _describe_stream(stream: StreamStatus) -> Fact:
-    heading = "New gists"
+    heading = "GitHub's stream"
     if not stream.is_on:
-        return Fact(heading, "by polls only", note="GITHUB_STREAM is false")
+        return Fact(heading, "off", note="GITHUB_STREAM is false, so new gists are found by polls")
     return Fact(
         heading,
         describe_discovery(stream),
