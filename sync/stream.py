@@ -37,7 +37,7 @@ from sync.clients.errors import (
     RetryNextRunError,
     RunStoppedError,
 )
-from sync.clients.github import PAGE_SIZE, GitHubClient, StreamEntry, stream_url
+from sync.clients.github import ANONYMOUS_REQUESTS_PER_HOUR, PAGE_SIZE, GitHubClient, StreamEntry, stream_url
 from sync.clock import Clock
 from sync.models import Hint, StreamGap, StreamState
 from sync.steps import Outcome, Step, ask
@@ -49,7 +49,7 @@ READ_EVERY = timedelta(seconds=55)  # a minute, less what a scheduler may be ear
 READ_EVERY_WITHOUT_TOKEN = timedelta(minutes=5)
 MAX_PAGES = 30  # of 100 gists: GitHub lists no more
 MAX_PAGES_WITHOUT_TOKEN = 3  # so that the stream takes 36 of the 60 requests of an hour at most
-RESERVED_WITHOUT_TOKEN = 40  # requests of an hour, for the stream and for the people at whom it hints
+RESERVED_WITHOUT_TOKEN = 40  # requests of an hour, for the stream and for hinted people
 MAX_SECONDS = 60.0  # of a reading, which a run waits for; a page may take up to a minute and a half more
 MAX_HINTED = 400  # people of one reading: they are polled within a minute, and leave requests for others
 MAX_PAUSE = timedelta(hours=1)  # that GitHub may order; its limits are those of an hour
@@ -288,6 +288,11 @@ def move_on(state: StreamState, reading: Reading, *, is_sparse: bool) -> list[St
     return [StreamGap(since=since, until=until, reason=FULL if full else SILENT) for since, until in full + silences]
 
 
+def requests_for_polls_without_token() -> int:
+    """An hour; the others are reserved for the stream and for hinted people."""
+    return ANONYMOUS_REQUESTS_PER_HOUR - (RESERVED_WITHOUT_TOKEN if settings.GITHUB_STREAM else 0)
+
+
 def set_discovery(gists: Iterable[Gist]) -> None:
     """How these new gists of tracked people were found, which shows whether the stream can be relied on.
 
@@ -297,7 +302,7 @@ def set_discovery(gists: Iterable[Gist]) -> None:
     for gist in found:
         gist.discovery = Gist.Discovery.POLL
     state = StreamState.objects.filter(pk=ROW).first() if found else None
-    if state is None or state.read_at is None:
+    if state is None:
         return
     hints = Hint.objects.filter(
         person__in={gist.person_id for gist in found}, github_id__in=[gist.github_id for gist in found]
@@ -306,7 +311,7 @@ def set_discovery(gists: Iterable[Gist]) -> None:
     gaps = list(StreamGap.objects.filter(until__gte=min(gist.github_created_at for gist in found)))
     for gist in found:
         published = gist.github_created_at
-        is_covered = state.first_read_at <= published <= state.read_at - OVERLAP
+        is_covered = state.read_at is not None and state.first_read_at <= published <= state.read_at - OVERLAP
         if gist.github_id in hinted:
             gist.discovery = Gist.Discovery.STREAM
         elif is_covered and not any(gap.since <= published <= gap.until for gap in gaps):

@@ -24,6 +24,7 @@ from sync.context import RunContext
 from sync.management.commands import sync_gists
 from sync.models import ApiState, Hint, StreamGap, StreamState, SyncRun
 from sync.run.lease import Lease
+from sync.run.preconditions import format_token_warning
 from sync.run.run import Run
 from sync.steps import Outcome, ask
 from sync.stream import (
@@ -1046,6 +1047,38 @@ def test_who_could_not_be_hinted_at_shows_nothing_about_the_stream(columns: dict
     set_discovery([gist])
 
     assert gist.discovery == ""
+
+
+@pytest.mark.django_db
+def test_a_hint_counts_also_if_no_reading_was_without_a_problem() -> None:
+    """As one that breaks off, of which the first page was read."""
+    person = create_person(state="active", polled_at=NOW)
+    person.created_at = person.state_changed_at = NOW - timedelta(days=1)
+    StreamState.objects.create(pk=1, first_read_at=NOW - timedelta(hours=1), attempted_at=NOW, newest_at=NOW)
+    gists = [Gist(person=person, github_id=name, github_created_at=NOW - 20 * MINUTE) for name in ("a1", "a2")]
+    Hint.objects.create(person=person, github_id="a1", updated_at=NOW, hinted_at=NOW)
+
+    set_discovery(gists)
+
+    assert [gist.discovery for gist in gists] == ["stream", "poll"]
+
+
+def test_a_first_reading_in_the_future_is_a_mistake_of_a_clock() -> None:
+    state = StreamState(first_read_at=NOW + timedelta(days=9), attempted_at=NOW, newest_at=NOW)
+
+    move_on(state, Reading(NOW), is_sparse=False)
+
+    assert state.first_read_at == NOW
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("is_on", "hours"), [(True, 3), (False, 1)])
+def test_the_warning_without_a_token_counts_what_polls_may_use(is_on: bool, hours: int, settings: Settings) -> None:
+    settings.GITHUB_STREAM = is_on
+    for number in range(30):
+        create_person(f"person-{number}")
+
+    assert f"30 people need at least 60: about {hours} hour" in format_token_warning(Person.objects.all())
 
 
 def test_a_gist_that_only_a_poll_has_shown_is_a_miss(ada: Person, github: GitHubStandIn, stream: Sync) -> None:

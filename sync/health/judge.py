@@ -22,7 +22,7 @@ from sync.health.problems import EXPLAINS, Code, Health, HealthProblem, Severity
 from sync.models import ROUND_TRIGGERS, ApiState, Hint, PushAttempt, SyncRun
 from sync.poll.poll import FULL_READ_EVERY
 from sync.reasons import MAX_LINES, format_duration, format_time
-from sync.stream import RESERVED_WITHOUT_TOKEN
+from sync.stream import requests_for_polls_without_token
 
 Outcome = SyncRun.Outcome
 MAX_SINGLE = 100  # Trouble of more people is not that of single people, whatever part of all they are.
@@ -164,8 +164,7 @@ class _Judgement:
 
     def _requests_without_token(self) -> float:
         """Requests to GitHub in a day: those of one hour for each run, which does not wait for the next hour."""
-        reserved = RESERVED_WITHOUT_TOKEN if settings.GITHUB_STREAM else 0
-        return (ANONYMOUS_REQUESTS_PER_HOUR - reserved) * min(DAY / settings.SYNC_INTERVAL, 24)
+        return requests_for_polls_without_token() * min(DAY / settings.SYNC_INTERVAL, 24)
 
     def _possible_without_token(self) -> int:
         """How many people can be polled in time: each poll is a request, and a full read is one more."""
@@ -177,7 +176,7 @@ class _Judgement:
         return min(DAY * self.count / polls, LONG) if polls > 0 else LONG
 
     def _stream_works(self) -> bool:
-        """Does the stream show what is new, so that only those people must be polled at whom it hints?"""
+        """Does the stream show what is new, so that only hinted people must be polled?"""
         read_at = self.stream.read_at
         return self.stream.is_on and read_at is not None and not self.is_old(read_at)
 
@@ -191,7 +190,7 @@ class _Judgement:
                 "Create a new token at GitHub, and set GITHUB_TOKEN to it; the next run that polls notices.",
                 is_urgent=end < self.now + TOKEN_PAGE,
             )
-        keys = ApiKey.objects.ending(KEY_TICKET).without_successor()
+        keys = ApiKey.objects.near_end(KEY_TICKET).without_successor()
         ends = [f"{key.consumer} ({key.prefix}) until {format_time(key.expiry_date)}" for key in keys]
         if ends:
             more = [f"and {len(ends) - MAX_LINES} more"] if len(ends) > MAX_LINES else []
@@ -206,8 +205,8 @@ class _Judgement:
     def _find_stale(self) -> tuple[QuerySet[Person], timedelta]:
         """Who was not polled for too long, and how long that is.
 
-        Without a token it is what is possible then. While the stream works, these are new people, each of whom takes
-        two requests, and people who were not polled although the stream has hinted at them.
+        Without a token it is what is possible then. While the stream works, these are new people, who take two requests
+        each, and people who were not polled although the stream has hinted at them.
         """
         if self.github.has_token:
             return self.tracked.filter(is_stale(self.now, self.age)), self.age

@@ -8,7 +8,7 @@ from gisttracker.config.parsers import is_plain_http
 from people.models import Person
 from sync.clients.github import ANONYMOUS_REQUESTS_PER_HOUR
 from sync.poll.poll import FULL_READ_EVERY
-from sync.stream import RESERVED_WITHOUT_TOKEN
+from sync.stream import requests_for_polls_without_token
 
 
 def find_setting_problem(*, needs_pipedrive: bool) -> str:
@@ -34,8 +34,7 @@ def format_token_warning(due: QuerySet[Person]) -> str:
     people = due.count()
     profiles = due.filter(Q(full_read_at=None) | Q(full_read_at__lt=timezone.now() - FULL_READ_EVERY))
     needed = people + profiles.count()  # A full read requests the profile, too.
-    reserved = RESERVED_WITHOUT_TOKEN if settings.GITHUB_STREAM else 0
-    hours = -(-needed // (ANONYMOUS_REQUESTS_PER_HOUR - reserved))
+    hours = -(-needed // requests_for_polls_without_token())
     subject = "1 person needs" if people == 1 else f"{people} people need"
     duration = "1 hour" if hours == 1 else f"{hours} hours"
     return (
