@@ -137,7 +137,7 @@ def sync(environment: dict[str, str]) -> None:
 
 
 def hear(environment: dict[str, str], github: CrowdedGitHub, pipedrive: PipedriveStandIn) -> None:
-    """The stream of all public gists shows a gist, so its owner is polled, and nobody else."""
+    """The stream of all public gists shows a gist, so its owner is polled, and no one else."""
     github.clear_requests()
     published = time.monotonic()
     github.publish_now("ada", "Punched cards, revisited", files={"cards.txt": "Text"})

@@ -1,4 +1,4 @@
-"""`manage.py doctor`: for each thing that operators get wrong, a line that says what to do."""
+"""`manage.py doctor`: for each thing that operators get wrong, a line with what to do."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -333,7 +333,7 @@ VARIANTS: dict[str, tuple[Callable[[World], None], int, str, str, str]] = {
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_what_is_wrong_is_one_line_that_says_what_to_do(name: str, world: World, doctor: Doctor) -> None:
+def test_what_is_wrong_is_one_line_with_what_to_do(name: str, world: World, doctor: Doctor) -> None:
     arrange, code, beginning, what, to_do = VARIANTS[name]
     arrange(world)
 
@@ -555,7 +555,7 @@ def test_whether_a_url_is_set_is_shown(name: str, world: World, doctor: Doctor) 
     unset = doctor().of(name)
     setattr(world.settings, name, f"{world.receiver.url}/{SECRET}")
 
-    assert unset == [f"ok: {name}: it is not set. docs/operations.md has who can be told about problems"]
+    assert unset == [f"ok: {name}: it is not set. docs/operations.md describes the notifications"]
     assert doctor().of(name) == [f"ok: {name}: it is set. `manage.py doctor --notify` sends a test"]
 
 

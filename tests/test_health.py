@@ -100,7 +100,7 @@ def test_a_fifth_of_the_people_in_trouble_is_a_ticket_but_more_than_a_hundred_ar
     assert codes() == [expected]
 
 
-def test_a_person_whom_no_run_reaches_is_not_single_trouble() -> None:
+def test_a_person_that_no_run_reaches_is_not_single_trouble() -> None:
     person = create_person("ada", state="active")
     Person.objects.filter(pk=person.pk).update(created_at=NOW() - OLD)
 
@@ -273,7 +273,7 @@ def test_without_a_token_the_threshold_is_what_is_possible(
         )
 
 
-# --- without a token, the stream says who must be polled ---
+# --- without a token, the stream shows who must be polled ---
 def create_stream(**fields: Any) -> None:
     now = NOW()
     times = {"first_read_at": now, "attempted_at": now, "read_at": now, "newest_at": now}
@@ -491,7 +491,7 @@ def test_a_service_in_which_no_run_has_ever_begun_is_unhealthy_after_one_interva
     assert codes() == expected
 
 
-def test_no_run_has_ever_begun_says_what_to_do(never_ran: Callable[[timedelta], None], api: APIClient) -> None:
+def test_no_run_has_ever_begun_has_what_to_do(never_ran: Callable[[timedelta], None], api: APIClient) -> None:
     never_ran(timedelta(hours=5))
 
     status = api.get("/api/v1/status").json()

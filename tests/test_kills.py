@@ -2,7 +2,7 @@
 
 `make kills` does it 200 times; the suite does it a few times. The processes and the database are real, the APIs are the
 stand-ins, which lie in 5% of their responses. People and gists are added in the meantime; the workers read GitHub's
-stream, and some of them poll only whom it hints at. At the end, kills and lies stop, unknown outcomes are resolved, and
+stream, and some of them poll only hinted people. At the end, kills and lies stop, unknown outcomes are resolved, and
 every gist must have exactly one activity. What the workers commit is recorded, and the model must allow all of it.
 """
 

@@ -51,7 +51,7 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         """Valid keys with an end, the next one first, with their consumers."""
         return self.valid().filter(expiry_date__isnull=False).select_related("consumer").order_by("expiry_date")
 
-    def ending(self, within: timedelta) -> "ApiKeyQuerySet":
+    def near_end(self, within: timedelta) -> "ApiKeyQuerySet":
         """Keys that end, or have ended, within this time, with their consumers; without those that were revoked."""
         now = timezone.now()
         around = self.filter(expiry_date__range=(now - within, now + within), revoked=False)

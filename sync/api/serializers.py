@@ -21,7 +21,7 @@ def _count_field(help_text: str) -> serializers.IntegerField:
 class RunCountsSerializer(serializers.Serializer[dict[str, int]]):
     """The counters of a run."""
 
-    people_hinted = _count_field("people at whom GitHub's stream of public gists hinted")
+    people_hinted = _count_field("people with a hint from GitHub's stream of public gists")
     people_polled = _count_field("people whose gists were read, or were unchanged")
     people_unchanged = _count_field("polled people without changes (GitHub responded 304)")
     people_gone = _count_field("people whose GitHub account does not exist any more")

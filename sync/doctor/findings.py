@@ -27,7 +27,7 @@ class Level(StrEnum):
     OK = "ok"
     WARNING = "warning"
     PROBLEM = "problem"
-    LEFT_OUT = "not checked"
+    NOT_CHECKED = "not checked"
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def examine(checks: Mapping[str, Check], advice: Advice) -> Iterator[Finding]:
             yield replace(finding, subject=subject, text=text, action=action)
         if has_problem and number == 0:
             for left_out in list(checks)[1:]:
-                yield Finding(Level.LEFT_OUT, f"it needs {subject}", subject=left_out)
+                yield Finding(Level.NOT_CHECKED, f"it needs {subject}", subject=left_out)
             return
 
 
@@ -103,7 +103,7 @@ def _explain(error: Exception, advice: Advice) -> Finding:
     if isinstance(error, CredentialsError):
         return problem(str(error), advice.token)
     if isinstance(error, ConfigurationError):
-        return problem(str(error))  # It says what to do.
+        return problem(str(error))  # Its message has the action.
     if isinstance(error, RejectedError | InvalidResponseError):
         return problem(str(error), advice.address)
     if isinstance(error, CircuitOpenError) and not isinstance(error, OutageError):  # a limit is used up

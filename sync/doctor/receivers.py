@@ -49,7 +49,7 @@ def check_ping_url(*, sends: bool) -> Check:
 def _check(url: str, sends: bool, send: Callable[[], webhook.Answer]) -> Check:
     def check(_: threading.Event) -> Iterator[Finding]:
         if not url:
-            yield ok("it is not set", "docs/operations.md has who can be told about problems")
+            yield ok("it is not set", "docs/operations.md describes the notifications")
         elif not sends:
             yield ok("it is set", "`manage.py doctor --notify` sends a test")
         else:
@@ -68,6 +68,6 @@ def _judge(answer: webhook.Answer) -> Finding:
         return problem(text, advice, EX_FAILED if answer.status >= 500 else EX_CONFIG)
     if answer.excerpt.lower().startswith(("<!doctype", "<html")):
         return warning(text, "This is a web page: set the URL that is meant for programs")
-    if "not found" in answer.excerpt.lower():  # as healthchecks.io says it
+    if "not found" in answer.excerpt.lower():  # the words of healthchecks.io
         return warning(text, "The receiver does not know this URL: copy it again")
     return ok(text)

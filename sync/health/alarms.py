@@ -56,9 +56,9 @@ def _raise(problem: HealthProblem, now: datetime) -> None:
     columns = {"severity": problem.severity, "message": problem.message}
     new = {**columns, "code": problem.code, "raised_at": now}
     # What becomes a page, or names another end, is raised again, so that it is sent.
-    told = Q(severity=problem.severity) & (Q(message=problem.message) if problem.code in ENDS else Q())
+    same = Q(severity=problem.severity) & (Q(message=problem.message) if problem.code in ENDS else Q())
     open_alarm = Alarm.objects.filter(open_code=problem.code)
-    is_again = open_alarm.exclude(told).update(**columns, raised_at=now, raise_sent_at=None, next_send_at=now)
+    is_again = open_alarm.exclude(same).update(**columns, raised_at=now, raise_sent_at=None, next_send_at=now)
     # Of several processes that raise it, one does so.
     alarm, is_new = Alarm.objects.update_or_create(open_code=problem.code, defaults=columns, create_defaults=new)
     with transaction.atomic():

@@ -69,9 +69,8 @@ class Polling:
         """Begin with the next people. The database is asked when no person waits: at first, for more, and at a tick."""
         steps: list[Step] = []
         while len(steps) < free and self.is_open and self._people_left > 0:
-            if (
-                self._chosen and not self._chosen[0].sync_requested_at and self._is_sparing
-            ):  # Requested people come first.
+            # Requested people come first.
+            if self._chosen and not self._chosen[0].sync_requested_at and self._is_sparing:
                 if self._running:
                     break  # Their responses show what remains.
                 self._chosen.clear()

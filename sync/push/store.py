@@ -359,7 +359,7 @@ def _store_pushed(activities: dict[int, int], now: datetime) -> None:
 
 
 def _is_current(gist: Gist, activity_id: int, listed: Iterable[Fingerprint]) -> bool:
-    """Does the activity show the gist as it is stored, whatever it says of the author?
+    """Does the activity show the gist as it is stored, whatever it shows of the author?
 
     If its text was not read, it may not: an update is harmless.
     """

@@ -1,4 +1,4 @@
-"""A GitHub with as many people as a demo or a trial requests, some of whom publish all the time."""
+"""A GitHub with as many people as a demo or a trial requests; some publish all the time."""
 
 import re
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ class CrowdedGitHub(GitHubStandIn):
             return self._publish(request)
         if request.operation == "stream":
             self._named(STRANGER)
-            self.publish_now(STRANGER, "A gist of somebody who is not tracked")
+            self.publish_now(STRANGER, "A gist of an account that is not tracked")
         return super()._route(request, token)
 
     def _publish(self, request: RecordedRequest) -> Response:

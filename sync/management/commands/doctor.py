@@ -20,7 +20,7 @@ from sync.doctor.receivers import check_notify_url, check_ping_url
 class Command(GisttrackerCommand):
     help = (
         "Check what a new installation needs, and say what to do, one line each: the database, GitHub and its stream, "
-        "Pipedrive, and who is told about problems. It writes nothing, and sends nothing except with --notify."
+        "Pipedrive, and the receivers of notifications. It writes nothing, and sends nothing except with --notify."
     )
     reads = (
         "GITHUB_TOKEN", "GITHUB_API_URL", "GITHUB_STREAM",
